@@ -1,0 +1,503 @@
+//! The records inside events: users, organizational units, groups (wire contract, section 4).
+//!
+//! Two generations of field names are in use. Writing sends both; reading accepts either, and takes
+//! numbers and booleans also where they are spelled as strings. Only the id is required: a delete
+//! carries nothing else on the real wire. A field without a value is left out, since receivers read
+//! numbers strictly and stumble over empty strings.
+
+use serde_json::{Map, Value};
+use zeroize::Zeroize;
+
+use crate::event::read_number;
+
+/// Why a record cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadError {
+    /// Not JSON, or not an object.
+    #[error("the record is not a JSON object: {0}")]
+    NotAnObject(String),
+    /// Without its id.
+    #[error("the record has no {0}")]
+    Missing(&'static str),
+    /// A field of another type.
+    #[error("the record's {field} cannot be read: {value}")]
+    Unreadable {
+        /// The field's name.
+        field: String,
+        /// What it holds.
+        value: String,
+    },
+}
+
+/// A password on its way. It cannot be printed, and its memory is overwritten.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl Password {
+    /// The password itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Password {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Drop for Password {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// Whether a user may sign in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserStatus {
+    /// Yes.
+    Enabled,
+    /// No.
+    Disabled,
+}
+
+impl UserStatus {
+    /// `enabled` or `disabled`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    /// Reads what [`UserStatus::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Enabled, Self::Disabled]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+    }
+}
+
+/// An organizational unit that a user belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnitMembership {
+    /// The unit's id.
+    pub id: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// Whether it is the user's primary one.
+    pub primary: bool,
+}
+
+/// A user. Times are milliseconds since the Unix epoch; -1 means never.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of the wire contract, section 4")]
+pub struct UserPayload {
+    pub user_id: String,
+    pub username: Option<String>,
+    pub display_name: Option<String>,
+    pub password_set: Option<bool>,
+    pub phone_number: Option<String>,
+    pub phone_region: Option<String>,
+    pub phone_verified: Option<bool>,
+    pub email: Option<String>,
+    pub email_verified: Option<bool>,
+    pub status: Option<UserStatus>,
+    pub account_expire_time: Option<i64>,
+    pub register_time: Option<i64>,
+    pub lock_expire_time: Option<i64>,
+    pub create_time: Option<i64>,
+    pub update_time: Option<i64>,
+    pub description: Option<String>,
+    pub password: Option<Password>,
+    pub source_type: Option<String>,
+    pub source_id: Option<String>,
+    pub external_id: Option<String>,
+    pub units: Vec<UnitMembership>,
+    pub primary_unit_id: Option<String>,
+    /// Sent as `customFields`, an array of `{fieldName, fieldValue}`; left out if empty.
+    pub custom_fields: Option<Map<String, Value>>,
+}
+
+/// An organizational unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of the wire contract, section 4")]
+pub struct UnitPayload {
+    pub unit_id: String,
+    pub name: Option<String>,
+    pub parent_id: Option<String>,
+    pub external_id: Option<String>,
+    pub source_type: Option<String>,
+    pub source_id: Option<String>,
+    pub description: Option<String>,
+    pub create_time: Option<i64>,
+    pub update_time: Option<i64>,
+}
+
+/// A group; in events of membership with the users concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of the wire contract, section 4")]
+pub struct GroupPayload {
+    pub group_id: String,
+    pub name: Option<String>,
+    pub external_id: Option<String>,
+    pub source_type: Option<String>,
+    pub source_id: Option<String>,
+    pub description: Option<String>,
+    pub create_time: Option<i64>,
+    pub update_time: Option<i64>,
+    pub user_ids: Option<Vec<String>>,
+}
+
+impl UserPayload {
+    /// Writes the record with both generations of names.
+    pub fn to_json(&self) -> String {
+        let mut out = Writer::default();
+        out.text("userId", Some(&self.user_id));
+        out.text("username", self.username.as_ref());
+        out.text("displayName", self.display_name.as_ref());
+        out.flag("passwordSet", self.password_set);
+        out.text("phoneNumber", self.phone_number.as_ref());
+        out.text("phoneRegion", self.phone_region.as_ref());
+        out.flag("phoneVerified", self.phone_verified);
+        out.text("email", self.email.as_ref());
+        out.flag("emailVerified", self.email_verified);
+        out.str("status", self.status.map(UserStatus::as_str));
+        out.time("accountExpireTime", self.account_expire_time);
+        out.time("registerTime", self.register_time);
+        out.time("lockExpireTime", self.lock_expire_time);
+        out.time("createTime", self.create_time);
+        out.text("description", self.description.as_ref());
+        out.str("password", self.password.as_ref().map(Password::expose));
+        for (older, newer, value) in [
+            ("sourceType", "userSourceType", &self.source_type),
+            ("sourceId", "userSourceId", &self.source_id),
+            ("externalId", "userExternalId", &self.external_id),
+        ] {
+            out.text(older, value.as_ref());
+            out.text(newer, value.as_ref());
+        }
+        out.time("lastUpdatedTime", self.update_time);
+        out.time("updateTime", self.update_time);
+        for (list, name_key) in [
+            ("organizationalUnits", "name"),
+            ("userOrganizationalUnits", "organizationalUnitName"),
+        ] {
+            out.key(list);
+            out.0.push('[');
+            for (index, unit) in self.units.iter().enumerate() {
+                if index > 0 {
+                    out.0.push(',');
+                }
+                let mut inner = Writer::default();
+                inner.text("organizationalUnitId", Some(&unit.id));
+                inner.text(name_key, unit.name.as_ref());
+                inner.flag("primary", Some(unit.primary));
+                out.0.push_str(&inner.finish());
+            }
+            out.0.push(']');
+        }
+        out.text("primaryOrganizationalUnitId", self.primary_unit_id.as_ref());
+        if let Some(fields) = self.custom_fields.as_ref().filter(|fields| !fields.is_empty()) {
+            let list: Vec<Value> = fields
+                .iter()
+                .map(|(name, value)| serde_json::json!({ "fieldName": name, "fieldValue": value }))
+                .collect();
+            out.key("customFields");
+            out.0.push_str(&Value::Array(list).to_string());
+        }
+        out.finish()
+    }
+
+    /// Reads a record of either generation.
+    ///
+    /// # Errors
+    /// [`PayloadError`].
+    pub fn from_json(text: &str) -> Result<Self, PayloadError> {
+        let object = Reader::parse(text)?;
+        let units = object.units()?;
+        let primary = units.iter().find(|unit| unit.primary).map(|unit| unit.id.clone());
+        Ok(Self {
+            user_id: object.id("userId")?,
+            username: object.text(&["username"])?,
+            display_name: object.text(&["displayName"])?,
+            password_set: object.flag("passwordSet")?,
+            phone_number: object.text(&["phoneNumber"])?,
+            phone_region: object.text(&["phoneRegion"])?,
+            phone_verified: object.flag("phoneVerified")?,
+            email: object.text(&["email"])?,
+            email_verified: object.flag("emailVerified")?,
+            status: match object.text(&["status"])? {
+                None => None,
+                Some(text) => Some(UserStatus::parse(&text).ok_or(PayloadError::Unreadable {
+                    field: "status".to_owned(),
+                    value: text,
+                })?),
+            },
+            account_expire_time: object.time(&["accountExpireTime"])?,
+            register_time: object.time(&["registerTime"])?,
+            lock_expire_time: object.time(&["lockExpireTime"])?,
+            create_time: object.time(&["createTime"])?,
+            update_time: object.time(&["updateTime", "lastUpdatedTime"])?,
+            description: object.text(&["description"])?,
+            password: object.text(&["password"])?.map(Password::from),
+            source_type: object.text(&["userSourceType", "sourceType"])?,
+            source_id: object.text(&["userSourceId", "sourceId"])?,
+            external_id: object.text(&["userExternalId", "externalId"])?,
+            primary_unit_id: object.text(&["primaryOrganizationalUnitId"])?.or(primary),
+            units,
+            custom_fields: object.custom_fields(),
+        })
+    }
+}
+
+impl UnitPayload {
+    /// Writes the record with both generations of names.
+    pub fn to_json(&self) -> String {
+        let mut out = Writer::default();
+        out.text("organizationalUnitId", Some(&self.unit_id));
+        out.text("parentId", self.parent_id.as_ref());
+        out.time("createTime", self.create_time);
+        out.text("description", self.description.as_ref());
+        for (older, newer, value) in [
+            ("name", "organizationalUnitName", &self.name),
+            ("externalId", "organizationalUnitExternalId", &self.external_id),
+            ("sourceType", "organizationalUnitSourceType", &self.source_type),
+            ("sourceId", "organizationalUnitSourceId", &self.source_id),
+        ] {
+            out.text(older, value.as_ref());
+            out.text(newer, value.as_ref());
+        }
+        out.time("lastUpdatedTime", self.update_time);
+        out.time("updateTime", self.update_time);
+        out.finish()
+    }
+
+    /// Reads a record of either generation.
+    ///
+    /// # Errors
+    /// [`PayloadError`].
+    pub fn from_json(text: &str) -> Result<Self, PayloadError> {
+        let object = Reader::parse(text)?;
+        Ok(Self {
+            unit_id: object.id("organizationalUnitId")?,
+            name: object.text(&["organizationalUnitName", "name"])?,
+            parent_id: object.text(&["parentId"])?,
+            external_id: object.text(&["organizationalUnitExternalId", "externalId"])?,
+            source_type: object.text(&["organizationalUnitSourceType", "sourceType"])?,
+            source_id: object.text(&["organizationalUnitSourceId", "sourceId"])?,
+            description: object.text(&["description"])?,
+            create_time: object.time(&["createTime"])?,
+            update_time: object.time(&["updateTime", "lastUpdatedTime"])?,
+        })
+    }
+}
+
+impl GroupPayload {
+    /// Writes the record.
+    pub fn to_json(&self) -> String {
+        let mut out = Writer::default();
+        out.text("groupId", Some(&self.group_id));
+        out.text("groupName", self.name.as_ref());
+        out.text("groupExternalId", self.external_id.as_ref());
+        out.text("groupSourceType", self.source_type.as_ref());
+        out.text("groupSourceId", self.source_id.as_ref());
+        out.text("description", self.description.as_ref());
+        out.time("createTime", self.create_time);
+        out.time("updateTime", self.update_time);
+        if let Some(users) = &self.user_ids {
+            out.key("userIds");
+            out.0.push_str(&Value::from(users.clone()).to_string());
+        }
+        out.finish()
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`PayloadError`].
+    pub fn from_json(text: &str) -> Result<Self, PayloadError> {
+        let object = Reader::parse(text)?;
+        Ok(Self {
+            group_id: object.id("groupId")?,
+            name: object.text(&["groupName", "name"])?,
+            external_id: object.text(&["groupExternalId", "externalId"])?,
+            source_type: object.text(&["groupSourceType", "sourceType"])?,
+            source_id: object.text(&["groupSourceId", "sourceId"])?,
+            description: object.text(&["description"])?,
+            create_time: object.time(&["createTime"])?,
+            update_time: object.time(&["updateTime", "lastUpdatedTime"])?,
+            user_ids: object.list("userIds")?,
+        })
+    }
+}
+
+/// Writes one object, field by field, in the order of the calls.
+#[derive(Default)]
+struct Writer(String);
+
+impl Writer {
+    fn key(&mut self, key: &str) {
+        self.0.push(if self.0.is_empty() { '{' } else { ',' });
+        self.0.push('"');
+        self.0.push_str(key);
+        self.0.push_str("\":");
+    }
+
+    fn str(&mut self, key: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.key(key);
+            crate::event::quote(&mut self.0, value);
+        }
+    }
+
+    fn text(&mut self, key: &str, value: Option<&String>) {
+        self.str(key, value.map(String::as_str));
+    }
+
+    fn flag(&mut self, key: &str, value: Option<bool>) {
+        if let Some(value) = value {
+            self.key(key);
+            self.0.push_str(if value { "true" } else { "false" });
+        }
+    }
+
+    fn time(&mut self, key: &str, value: Option<i64>) {
+        self.str(key, value.map(|value| value.to_string()).as_deref());
+    }
+
+    fn finish(mut self) -> String {
+        if self.0.is_empty() {
+            self.0.push('{');
+        }
+        self.0.push('}');
+        self.0
+    }
+}
+
+/// Reads fields by either of their names.
+struct Reader(Map<String, Value>);
+
+impl Reader {
+    fn parse(text: &str) -> Result<Self, PayloadError> {
+        match serde_json::from_str(text) {
+            Ok(Value::Object(object)) => Ok(Self(object)),
+            Ok(other) => Err(PayloadError::NotAnObject(shorten(&other))),
+            Err(error) => Err(PayloadError::NotAnObject(error.to_string())),
+        }
+    }
+
+    fn get(&self, keys: &[&str]) -> Option<(String, &Value)> {
+        keys.iter()
+            .filter_map(|key| Some(((*key).to_owned(), self.0.get(*key)?)))
+            .find(|(_, value)| !value.is_null())
+    }
+
+    fn id(&self, key: &'static str) -> Result<String, PayloadError> {
+        self.text(&[key])?
+            .filter(|id| !id.is_empty())
+            .ok_or(PayloadError::Missing(key))
+    }
+
+    fn text(&self, keys: &[&str]) -> Result<Option<String>, PayloadError> {
+        match self.get(keys) {
+            None => Ok(None),
+            Some((_, Value::String(text))) => Ok(Some(text.clone())),
+            Some((_, Value::Number(number))) => Ok(Some(number.to_string())),
+            Some((field, other)) => Err(PayloadError::Unreadable {
+                field,
+                value: shorten(other),
+            }),
+        }
+    }
+
+    fn flag(&self, key: &str) -> Result<Option<bool>, PayloadError> {
+        match self.get(&[key]) {
+            None => Ok(None),
+            Some((_, Value::Bool(value))) => Ok(Some(*value)),
+            Some((_, Value::String(text))) if text.is_empty() => Ok(None),
+            Some((_, Value::String(text))) if text == "true" => Ok(Some(true)),
+            Some((_, Value::String(text))) if text == "false" => Ok(Some(false)),
+            Some((field, other)) => Err(PayloadError::Unreadable {
+                field,
+                value: shorten(other),
+            }),
+        }
+    }
+
+    fn time(&self, keys: &[&str]) -> Result<Option<i64>, PayloadError> {
+        match self.get(keys) {
+            None => Ok(None),
+            Some((_, Value::String(text))) if text.is_empty() => Ok(None),
+            Some((field, value)) => read_number(value)
+                .map(Some)
+                .ok_or_else(|| PayloadError::Unreadable {
+                    field,
+                    value: shorten(value),
+                }),
+        }
+    }
+
+    fn list(&self, key: &str) -> Result<Option<Vec<String>>, PayloadError> {
+        match self.get(&[key]) {
+            None => Ok(None),
+            Some((field, value)) => {
+                serde_json::from_value(value.clone())
+                    .map(Some)
+                    .map_err(|_| PayloadError::Unreadable {
+                        field,
+                        value: shorten(value),
+                    })
+            }
+        }
+    }
+
+    fn units(&self) -> Result<Vec<UnitMembership>, PayloadError> {
+        let Some((field, value)) = self.get(&["userOrganizationalUnits", "organizationalUnits"]) else {
+            return Ok(Vec::new());
+        };
+        let unreadable = || PayloadError::Unreadable {
+            field: field.clone(),
+            value: shorten(value),
+        };
+        value
+            .as_array()
+            .ok_or_else(unreadable)?
+            .iter()
+            .map(|unit| {
+                let unit = Self(unit.as_object().ok_or_else(unreadable)?.clone());
+                Ok(UnitMembership {
+                    id: unit.id("organizationalUnitId")?,
+                    name: unit.text(&["organizationalUnitName", "name"])?,
+                    primary: unit.flag("primary")?.unwrap_or(false),
+                })
+            })
+            .collect()
+    }
+
+    fn custom_fields(&self) -> Option<Map<String, Value>> {
+        let fields: Map<String, Value> = self
+            .0
+            .get("customFields")?
+            .as_array()?
+            .iter()
+            .filter_map(|field| {
+                Some((
+                    field.get("fieldName")?.as_str()?.to_owned(),
+                    field.get("fieldValue")?.clone(),
+                ))
+            })
+            .collect();
+        (!fields.is_empty()).then_some(fields)
+    }
+}
+
+fn shorten(value: &Value) -> String {
+    value.to_string().chars().take(80).collect()
+}

@@ -1,0 +1,314 @@
+//! What an application is entitled to: its scope, its subscription, and which of a change's sides
+//! they cover.
+
+use std::collections::BTreeSet;
+
+use rollcall_db::{DbError, Tx, params};
+use rollcall_protocol::{EventType, SubjectKind};
+use serde::{Deserialize, Serialize};
+
+use crate::change::{Change, ChangeKind, Placement, Seq};
+use crate::id::ROOT_UNIT;
+
+/// The synchronization scope: organizational units with all below them, and groups with their members.
+///
+/// Groups are covered if they are named, or if the scope names the root unit: that means the whole
+/// directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Scope {
+    /// Ids of organizational units.
+    pub organizational_unit_ids: BTreeSet<String>,
+    /// Ids of groups.
+    pub group_ids: BTreeSet<String>,
+}
+
+impl Scope {
+    /// The whole directory.
+    pub fn everything() -> Self {
+        Self {
+            organizational_unit_ids: [ROOT_UNIT.to_owned()].into(),
+            group_ids: BTreeSet::new(),
+        }
+    }
+
+    /// Whether a subject of this kind that stands there is covered.
+    pub fn covers(&self, kind: SubjectKind, placement: &Placement) -> bool {
+        (kind == SubjectKind::Group && self.organizational_unit_ids.contains(ROOT_UNIT))
+            || placement
+                .units
+                .iter()
+                .any(|unit| self.organizational_unit_ids.contains(unit))
+            || placement
+                .groups
+                .iter()
+                .any(|group| self.group_ids.contains(group))
+    }
+}
+
+/// The types of events that an application wants (`ListenEventScopes`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub struct Subscription(BTreeSet<EventType>);
+
+impl Default for Subscription {
+    fn default() -> Self {
+        Self::everything()
+    }
+}
+
+impl Subscription {
+    /// Every type that the hub sends.
+    pub fn everything() -> Self {
+        Self(
+            EventType::ALL
+                .iter()
+                .copied()
+                .filter(|event| *event != EventType::Test)
+                .collect(),
+        )
+    }
+
+    /// Just these types.
+    pub fn of(events: impl IntoIterator<Item = EventType>) -> Self {
+        Self(events.into_iter().collect())
+    }
+
+    /// Whether events of this type are wanted.
+    pub fn contains(&self, event: EventType) -> bool {
+        self.0.contains(&event)
+    }
+
+    /// The types, in their order.
+    pub fn events(&self) -> impl Iterator<Item = EventType> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl TryFrom<Vec<String>> for Subscription {
+    type Error = String;
+
+    fn try_from(names: Vec<String>) -> Result<Self, String> {
+        names
+            .iter()
+            .map(|name| EventType::parse(name).ok_or_else(|| format!("unknown event type {name:?}")))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl From<Subscription> for Vec<String> {
+    fn from(subscription: Subscription) -> Self {
+        subscription
+            .0
+            .iter()
+            .map(|event| event.short().to_owned())
+            .collect()
+    }
+}
+
+/// Scope and subscription, valid for the changes after a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entitlement {
+    /// Changes after this one are judged by it.
+    pub from_seq: Seq,
+    /// Which subjects.
+    pub scope: Scope,
+    /// Which events.
+    pub subscription: Subscription,
+}
+
+impl Entitlement {
+    /// The event that a change is to this application; `None` if it gets none.
+    ///
+    /// A subject that enters the scope is created there, one that leaves it is deleted, whatever it
+    /// was that moved it. A subject that was and stays in scope gets the change's own event.
+    pub fn event_for(&self, change: &Change) -> Option<EventType> {
+        let covered = |placement: &Option<std::sync::Arc<Placement>>| {
+            placement
+                .as_ref()
+                .is_some_and(|placement| self.scope.covers(change.subject_kind, placement))
+        };
+        let event = match (covered(&change.before), covered(&change.after), change.kind) {
+            (false, false, _)
+            | (true, true, ChangeKind::Departure | ChangeKind::Arrival)
+            | (false, true, ChangeKind::Departure)
+            | (true, false, ChangeKind::Arrival) => return None,
+            (true, true, ChangeKind::Event(event)) => event,
+            (false, true, _) => created(change.subject_kind),
+            (true, false, _) => deleted(change.subject_kind),
+        };
+        self.subscription.contains(event).then_some(event)
+    }
+}
+
+/// The event that tells of a subject's beginning.
+pub fn created(kind: SubjectKind) -> EventType {
+    match kind {
+        SubjectKind::User => EventType::UserCreate,
+        SubjectKind::Unit => EventType::UnitCreate,
+        SubjectKind::Group => EventType::GroupCreate,
+    }
+}
+
+/// The event that tells of a subject's end.
+pub fn deleted(kind: SubjectKind) -> EventType {
+    match kind {
+        SubjectKind::User => EventType::UserDelete,
+        SubjectKind::Unit => EventType::UnitDelete,
+        SubjectKind::Group => EventType::GroupDelete,
+    }
+}
+
+/// All versions of an application's entitlement, oldest first; never empty.
+#[derive(Clone, Debug)]
+pub struct Entitlements(Vec<Entitlement>);
+
+impl Entitlements {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// What the database reports; also if the application has none.
+    pub fn load(tx: &mut Tx<'_>, application_id: &str) -> Result<Self, DbError> {
+        let versions = tx
+            .query(
+                "SELECT from_seq, scope, subscription FROM entitlements
+                 WHERE application_id = $1 ORDER BY from_seq",
+                params![application_id],
+            )?
+            .iter()
+            .map(|row| {
+                let unreadable =
+                    |error| DbError::Other(format!("the entitlement of {application_id}: {error}"));
+                Ok(Entitlement {
+                    from_seq: row.get(0)?,
+                    scope: serde_json::from_str(&row.get::<String>(1)?).map_err(unreadable)?,
+                    subscription: serde_json::from_str(&row.get::<String>(2)?).map_err(unreadable)?,
+                })
+            })
+            .collect::<Result<Vec<_>, DbError>>()?;
+        if versions.is_empty() {
+            return Err(DbError::Other(format!("{application_id} has no entitlement")));
+        }
+        Ok(Self(versions))
+    }
+
+    /// Stores a version that is valid after `entitlement.from_seq`; it replaces one from there.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn store(tx: &mut Tx<'_>, application_id: &str, entitlement: &Entitlement) -> Result<(), DbError> {
+        let json = |value: serde_json::Result<String>| value.map_err(|e| DbError::Other(e.to_string()));
+        let scope = json(serde_json::to_string(&entitlement.scope))?;
+        let subscription = json(serde_json::to_string(&entitlement.subscription))?;
+        tx.execute(
+            "INSERT INTO entitlements (application_id, from_seq, scope, subscription)
+             VALUES ($1, $2, $3, $4)
+             ON CONFLICT (application_id, from_seq)
+             DO UPDATE SET scope = excluded.scope, subscription = excluded.subscription",
+            params![
+                application_id,
+                entitlement.from_seq,
+                scope.as_str(),
+                subscription.as_str()
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// The version that judges the change at this position.
+    pub fn at(&self, seq: Seq) -> &Entitlement {
+        // The first version also judges what stands before it: there is nothing older to go by.
+        self.0
+            .iter()
+            .rev()
+            .find(|version| version.from_seq < seq)
+            .unwrap_or(&self.0[0])
+    }
+
+    /// The newest version.
+    pub fn current(&self) -> &Entitlement {
+        &self.0[self.0.len() - 1]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn placed(units: &[&str], groups: &[&str]) -> Option<Arc<Placement>> {
+        let own = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        Some(Arc::new(Placement {
+            units: own(units),
+            groups: own(groups),
+        }))
+    }
+
+    fn event(
+        kind: ChangeKind,
+        before: Option<Arc<Placement>>,
+        after: Option<Arc<Placement>>,
+    ) -> Option<EventType> {
+        let entitlement = Entitlement {
+            from_seq: 0,
+            scope: Scope {
+                organizational_unit_ids: ["ou_a".into()].into(),
+                group_ids: ["g".into()].into(),
+            },
+            subscription: Subscription::everything(),
+        };
+        entitlement.event_for(&Change {
+            seq: 1,
+            event_id: "evnt_1".into(),
+            kind,
+            subject_kind: SubjectKind::User,
+            subject_id: "user_1".into(),
+            time: 0,
+            actor: "test".into(),
+            record: "{}".into(),
+            previous: None,
+            before,
+            after,
+            secret: None,
+        })
+    }
+
+    #[test]
+    fn entering_is_a_create_and_leaving_a_delete() {
+        use ChangeKind::{Arrival, Departure, Event};
+        let inside = || placed(&["ou_a", "ou_root"], &[]);
+        let through_group = || placed(&["ou_b", "ou_root"], &["g"]);
+        let outside = || placed(&["ou_b", "ou_root"], &[]);
+        let update = Event(EventType::UserUpdateInfo);
+        assert_eq!(event(update, inside(), inside()), Some(EventType::UserUpdateInfo));
+        assert_eq!(event(update, outside(), outside()), None);
+        assert_eq!(
+            event(Event(EventType::UserUpdatePrimaryOu), outside(), inside()),
+            Some(EventType::UserCreate)
+        );
+        assert_eq!(
+            event(Event(EventType::UserUpdatePrimaryOu), inside(), outside()),
+            Some(EventType::UserDelete)
+        );
+        assert_eq!(
+            event(Event(EventType::UserCreate), None, inside()),
+            Some(EventType::UserCreate)
+        );
+        assert_eq!(
+            event(Event(EventType::UserDelete), inside(), None),
+            Some(EventType::UserDelete)
+        );
+        assert_eq!(event(Departure, inside(), through_group()), None);
+        assert_eq!(
+            event(Arrival, outside(), through_group()),
+            Some(EventType::UserCreate)
+        );
+        assert_eq!(event(Departure, outside(), through_group()), None);
+        assert_eq!(
+            event(Departure, through_group(), outside()),
+            Some(EventType::UserDelete)
+        );
+        assert_eq!(event(Arrival, through_group(), outside()), None);
+    }
+}

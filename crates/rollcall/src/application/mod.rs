@@ -1,0 +1,18 @@
+//! Applications: who receives the directory's changes, which of them, and how.
+//!
+//! An application is its push parameters ([`Settings`]), what it is entitled to ([`Entitlement`]: a
+//! scope and a subscription, each version valid from a position in the change log on), its signing
+//! keys ([`keys`]), and a cursor into the log that the delivery moves.
+//!
+//! Every function here that changes something ends by bumping the application's version and waking
+//! the delivery, which then loads the application afresh. That holds across processes: a command line
+//! that changes an application reaches a running hub through the database alone.
+
+pub mod entitlement;
+pub mod keys;
+pub mod settings;
+pub mod store;
+
+pub use entitlement::{Entitlement, Entitlements, Scope, Subscription};
+pub use settings::{Encryption, EventCallback, Limits, Mode, Settings, SettingsError};
+pub use store::{Application, ApplicationError, Changes, NewApplication, Suspension};

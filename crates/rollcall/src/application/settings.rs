@@ -1,0 +1,221 @@
+//! The push parameters of an application (wire contract, section 7), checked when they are set.
+
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
+
+/// How an application receives changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settings {
+    /// The mode, with what that mode needs.
+    pub mode: Mode,
+    /// Whether new passwords are sent along. Requires encryption or HTTPS.
+    #[serde(default)]
+    pub password_synchronization: bool,
+    /// How much is sent at once.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// The protocol of the push.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Mode {
+    /// Signed events, POSTed to the receiving URL (`idaas_callback`).
+    EventCallback(EventCallback),
+}
+
+/// What the event callback mode needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EventCallback {
+    /// The receiving URL.
+    pub url: String,
+    /// Whether the events are encrypted inside the signature.
+    pub encryption: Encryption,
+}
+
+/// Encryption of the events. The key itself is stored apart from the settings, sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encryption {
+    /// Events are signed only.
+    Off,
+    /// Events are encrypted with the application's key (AES-256-GCM).
+    Required,
+}
+
+/// How much goes to an application at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Limits {
+    /// Events in one request, 1 to 500.
+    pub max_events: u32,
+    /// Bytes of event data in one request, from 16 KiB to 4 MiB. A single larger event is sent alone.
+    pub max_bytes: u32,
+    /// Requests in flight at once, 1 to 32. User events are spread over them by user; events of units
+    /// and groups wait for all of them.
+    pub lanes: u32,
+    /// Requests per second, at most; none means as fast as the application answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_events: 100,
+            max_bytes: 1 << 20,
+            lanes: 1,
+            requests_per_second: None,
+        }
+    }
+}
+
+/// Why push parameters are refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SettingsError {
+    /// Not a usable address.
+    #[error("the receiving URL {url:?} cannot be used: {reason}")]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A number outside its range.
+    #[error("{name} must be between {least} and {most}, not {given}")]
+    OutOfRange {
+        /// The setting.
+        name: &'static str,
+        /// The least value.
+        least: u32,
+        /// The greatest value.
+        most: u32,
+        /// What was given.
+        given: u32,
+    },
+    /// Passwords would travel in the clear.
+    #[error(
+        "password synchronization needs encryption or an https receiving URL: otherwise passwords would travel in the clear"
+    )]
+    PasswordsInTheClear,
+    /// Encryption without a key.
+    #[error("encryption is required, but the application has no encryption key: generate or enter one")]
+    NoEncryptionKey,
+}
+
+impl Settings {
+    /// Settings for the event callback mode with defaults for everything else.
+    pub fn event_callback(url: impl Into<String>, encryption: Encryption) -> Self {
+        Self {
+            mode: Mode::EventCallback(EventCallback {
+                url: url.into(),
+                encryption,
+            }),
+            password_synchronization: false,
+            limits: Limits::default(),
+        }
+    }
+
+    /// The event callback parameters.
+    pub fn callback(&self) -> &EventCallback {
+        let Mode::EventCallback(callback) = &self.mode;
+        callback
+    }
+
+    /// The event callback parameters, to change them.
+    pub fn callback_mut(&mut self) -> &mut EventCallback {
+        let Mode::EventCallback(callback) = &mut self.mode;
+        callback
+    }
+
+    /// Checks everything that can be checked without asking the application.
+    ///
+    /// # Errors
+    /// The first [`SettingsError`] found.
+    pub fn validate(&self, has_encryption_key: bool) -> Result<Url, SettingsError> {
+        let EventCallback { url, encryption } = self.callback();
+        let parsed = parse_url(url)?;
+        let range = |name, given, least, most| {
+            if (least..=most).contains(&given) {
+                Ok(())
+            } else {
+                Err(SettingsError::OutOfRange {
+                    name,
+                    least,
+                    most,
+                    given,
+                })
+            }
+        };
+        range("max events", self.limits.max_events, 1, 500)?;
+        range("max bytes", self.limits.max_bytes, 16 << 10, 4 << 20)?;
+        range("lanes", self.limits.lanes, 1, 32)?;
+        if let Some(rate) = self.limits.requests_per_second {
+            range("requests per second", rate, 1, 100_000)?;
+        }
+        let encrypted = *encryption == Encryption::Required;
+        if encrypted && !has_encryption_key {
+            return Err(SettingsError::NoEncryptionKey);
+        }
+        if self.password_synchronization && !encrypted && parsed.scheme() != "https" {
+            return Err(SettingsError::PasswordsInTheClear);
+        }
+        Ok(parsed)
+    }
+}
+
+fn parse_url(text: &str) -> Result<Url, SettingsError> {
+    let refuse = |reason: &str| SettingsError::Url {
+        url: text.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(refuse("it must begin with http:// or https://"));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(refuse("it names no host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refuse(
+            "it must not hold a user name or a password; the signature proves who sends",
+        ));
+    }
+    if url.fragment().is_some() {
+        return Err(refuse("a fragment (#…) is never sent"));
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_cannot_be_pushed_to_are_refused() {
+        for url in ["ftp://a/", "no", "http://u:p@a/", "https://a/#x", "http://"] {
+            let settings = Settings::event_callback(url, Encryption::Off);
+            assert!(
+                matches!(settings.validate(true), Err(SettingsError::Url { .. })),
+                "{url}"
+            );
+        }
+        assert!(
+            Settings::event_callback("https://a/b?c=d", Encryption::Off)
+                .validate(false)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn passwords_never_travel_in_the_clear() {
+        let mut settings = Settings::event_callback("http://app.example/", Encryption::Off);
+        settings.password_synchronization = true;
+        assert_eq!(settings.validate(true), Err(SettingsError::PasswordsInTheClear));
+        settings.callback_mut().encryption = Encryption::Required;
+        assert!(settings.validate(true).is_ok());
+        assert_eq!(settings.validate(false), Err(SettingsError::NoEncryptionKey));
+    }
+}

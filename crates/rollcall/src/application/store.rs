@@ -1,0 +1,459 @@
+//! Applications in the database: create, change, find, delete.
+
+use rollcall_db::{DbError, Row, Tx, params};
+use rollcall_protocol::{EncryptionKey, Random};
+use serde::{Deserialize, Serialize};
+
+use super::entitlement::{Entitlement, Entitlements, Scope, Subscription};
+use super::keys::{self, NewKey};
+use super::settings::{Settings, SettingsError};
+use crate::change::{self, Seq};
+use crate::clock::Millis;
+use crate::secret::MasterKey;
+use crate::{id, instance};
+
+/// An application as it is stored. Its keys are loaded apart.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Application {
+    /// `app_…`; the audience of its envelopes.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// *Synchronize users to application*: whether anything is pushed. While this is off, the cursor
+    /// stays where it is.
+    pub synchronize: bool,
+    /// The push parameters.
+    pub settings: Settings,
+    /// Whether an encryption key is stored.
+    pub has_encryption_key: bool,
+    /// Grows with every change of the application.
+    pub version: i64,
+    /// The last change that is settled for the application.
+    pub cursor: Seq,
+    /// Set while the endpoint does not answer and is probed only now and then.
+    pub suspended: Option<Suspension>,
+    /// When it was made.
+    pub create_time: Millis,
+    /// When an administrator last changed it.
+    pub update_time: Millis,
+}
+
+/// Since when an endpoint has not answered, and when it is asked again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Suspension {
+    /// The time of the first of the failures in a row.
+    pub since: Millis,
+    /// How often it failed.
+    pub tries: u32,
+    /// When it is probed again.
+    pub next_probe: Millis,
+    /// The last failure, for people.
+    pub reason: String,
+}
+
+/// Why an application cannot be made, found or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplicationError {
+    /// No such application.
+    #[error("there is no application {0:?}; `rollcall app list` shows those there are")]
+    NotFound(String),
+    /// The name is taken.
+    #[error("an application named {0:?} exists already; choose another name")]
+    NameTaken(String),
+    /// No usable name.
+    #[error("the application's name must have 1 to 128 characters")]
+    Name,
+    /// The scope names something that does not exist.
+    #[error("the synchronization scope names {0:?}, which is neither an organizational unit nor a group")]
+    UnknownInScope(String),
+    /// The push parameters do not hold together.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// A new application.
+#[derive(Debug)]
+pub struct NewApplication {
+    /// Its name, unique without regard to case.
+    pub name: String,
+    /// The push parameters.
+    pub settings: Settings,
+    /// The encryption key, if it has one.
+    pub encryption_key: Option<EncryptionKey>,
+    /// The synchronization scope.
+    pub scope: Scope,
+    /// The events that it wants.
+    pub subscription: Subscription,
+    /// Its first signing key.
+    pub signing_key: NewKey,
+}
+
+/// What an administrator changes; what is `None` stays. A change of scope or subscription is not
+/// among it: that is planned and confirmed (see `delivery::plan`).
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Another name.
+    pub name: Option<String>,
+    /// Turns *Synchronize users to application* on or off.
+    pub synchronize: Option<bool>,
+    /// Other push parameters.
+    pub settings: Option<Settings>,
+    /// Another encryption key.
+    pub encryption_key: Option<EncryptionKey>,
+}
+
+/// Makes an application. It is pushed every change from now on; what is there already is the matter
+/// of a full synchronization.
+///
+/// # Errors
+/// [`ApplicationError`]; nothing is stored then.
+pub fn create(
+    tx: &mut Tx<'_>,
+    new: &NewApplication,
+    now: Millis,
+    random: &dyn Random,
+    master: &MasterKey,
+) -> Result<Application, ApplicationError> {
+    check_name(tx, &new.name, None)?;
+    new.settings.validate(new.encryption_key.is_some())?;
+    check_scope(tx, &new.scope)?;
+    let id = id::make("app", now, random);
+    let sealed = new
+        .encryption_key
+        .as_ref()
+        .map(|key| seal_key(&id, key, master, random));
+    let position = change::head(tx)?.seq;
+    tx.execute(
+        "INSERT INTO applications (id, name, name_folded, synchronize, settings, encryption_key,
+                                   version, cursor_seq, create_time, update_time)
+         VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $8)",
+        params![
+            id.as_str(),
+            new.name.as_str(),
+            new.name.to_lowercase(),
+            true,
+            to_json(&new.settings)?,
+            sealed.as_deref(),
+            position,
+            now
+        ],
+    )?;
+    Entitlements::store(
+        tx,
+        &id,
+        &Entitlement {
+            from_seq: position,
+            scope: new.scope.clone(),
+            subscription: new.subscription.clone(),
+        },
+    )?;
+    keys::publish(tx, &id, &new.signing_key, now, std::time::Duration::ZERO)?;
+    instance::touch_applications(tx)?;
+    load(tx, &id)
+}
+
+/// Changes an application.
+///
+/// # Errors
+/// [`ApplicationError`]; nothing is changed then.
+pub fn update(
+    tx: &mut Tx<'_>,
+    id: &str,
+    changes: &Changes,
+    now: Millis,
+    random: &dyn Random,
+    master: &MasterKey,
+) -> Result<Application, ApplicationError> {
+    let mut application = load(tx, id)?;
+    if let Some(name) = &changes.name {
+        check_name(tx, name, Some(id))?;
+        application.name.clone_from(name);
+    }
+    if let Some(settings) = &changes.settings {
+        application.settings = settings.clone();
+    }
+    if let Some(key) = &changes.encryption_key {
+        tx.execute(
+            "UPDATE applications SET encryption_key = $2 WHERE id = $1",
+            params![id, seal_key(id, key, master, random).as_slice()],
+        )?;
+        application.has_encryption_key = true;
+    }
+    application.settings.validate(application.has_encryption_key)?;
+    tx.execute(
+        "UPDATE applications SET name = $2, name_folded = $3, synchronize = $4, settings = $5, update_time = $6
+         WHERE id = $1",
+        params![
+            id,
+            application.name.as_str(),
+            application.name.to_lowercase(),
+            changes.synchronize.unwrap_or(application.synchronize),
+            to_json(&application.settings)?,
+            now
+        ],
+    )?;
+    touch(tx, id)?;
+    load(tx, id)
+}
+
+/// Makes the delivery load an application afresh: after a change of its settings, its keys, its jobs
+/// or its parked events.
+///
+/// # Errors
+/// What the database reports.
+pub fn touch(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE applications SET version = version + 1 WHERE id = $1",
+        params![id],
+    )?;
+    instance::touch_applications(tx)
+}
+
+/// Ends the suspension of an application, so that it is asked again at once.
+///
+/// # Errors
+/// What the database reports.
+pub fn resume(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    set_suspension(tx, id, None)?;
+    touch(tx, id)
+}
+
+/// Deletes an application with everything that belongs to it.
+///
+/// # Errors
+/// [`ApplicationError::NotFound`], or what the database reports.
+pub fn delete(tx: &mut Tx<'_>, id: &str) -> Result<(), ApplicationError> {
+    load(tx, id)?;
+    tx.execute(
+        "DELETE FROM job_items WHERE job_id IN (SELECT id FROM jobs WHERE application_id = $1)",
+        params![id],
+    )?;
+    for table in [
+        "jobs",
+        "parked_events",
+        "attempts",
+        "signing_keys",
+        "entitlements",
+    ] {
+        tx.execute(
+            &format!("DELETE FROM {table} WHERE application_id = $1"),
+            params![id],
+        )?;
+    }
+    tx.execute("DELETE FROM applications WHERE id = $1", params![id])?;
+    instance::touch_applications(tx)?;
+    Ok(())
+}
+
+const COLUMNS: &str = "id, name, synchronize, settings, encryption_key IS NOT NULL, version, cursor_seq, \
+                       suspended, create_time, update_time";
+
+/// Reads an application by its id.
+///
+/// # Errors
+/// [`ApplicationError::NotFound`], or what the database reports.
+pub fn load(tx: &mut Tx<'_>, id: &str) -> Result<Application, ApplicationError> {
+    tx.query_opt(
+        &format!("SELECT {COLUMNS} FROM applications WHERE id = $1"),
+        params![id],
+    )?
+    .map(|row| from_row(&row))
+    .transpose()?
+    .ok_or_else(|| ApplicationError::NotFound(id.to_owned()))
+}
+
+/// Finds an application by its id or its name, without regard to case.
+///
+/// # Errors
+/// [`ApplicationError::NotFound`], or what the database reports.
+pub fn find(tx: &mut Tx<'_>, id_or_name: &str) -> Result<Application, ApplicationError> {
+    tx.query_opt(
+        &format!("SELECT {COLUMNS} FROM applications WHERE id = $1 OR name_folded = $2"),
+        params![id_or_name, id_or_name.to_lowercase()],
+    )?
+    .map(|row| from_row(&row))
+    .transpose()?
+    .ok_or_else(|| ApplicationError::NotFound(id_or_name.to_owned()))
+}
+
+/// All applications, by name.
+///
+/// # Errors
+/// What the database reports.
+pub fn list(tx: &mut Tx<'_>) -> Result<Vec<Application>, DbError> {
+    tx.query(
+        &format!("SELECT {COLUMNS} FROM applications ORDER BY name_folded"),
+        params![],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
+/// The id and the version of every application.
+///
+/// # Errors
+/// What the database reports.
+pub fn versions(tx: &mut Tx<'_>) -> Result<Vec<(String, i64)>, DbError> {
+    tx.query("SELECT id, version FROM applications ORDER BY id", params![])?
+        .iter()
+        .map(|row| Ok((row.get(0)?, row.get(1)?)))
+        .collect()
+}
+
+/// The version of one application; `None` if there is no such one.
+///
+/// # Errors
+/// What the database reports.
+pub fn version(tx: &mut Tx<'_>, id: &str) -> Result<Option<i64>, DbError> {
+    tx.query_opt("SELECT version FROM applications WHERE id = $1", params![id])?
+        .map(|row| row.get(0))
+        .transpose()
+}
+
+/// Moves the cursor. It never moves back.
+///
+/// # Errors
+/// What the database reports.
+pub fn move_cursor(tx: &mut Tx<'_>, id: &str, to: Seq) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE applications SET cursor_seq = $2 WHERE id = $1 AND cursor_seq < $2",
+        params![id, to],
+    )?;
+    Ok(())
+}
+
+/// Notes that the endpoint does not answer, or that it does again.
+///
+/// # Errors
+/// What the database reports.
+pub fn set_suspension(tx: &mut Tx<'_>, id: &str, suspension: Option<&Suspension>) -> Result<(), DbError> {
+    let text = suspension
+        .map(serde_json::to_string)
+        .transpose()
+        .unwrap_or_default();
+    tx.execute(
+        "UPDATE applications SET suspended = $2 WHERE id = $1",
+        params![id, text.as_deref()],
+    )?;
+    Ok(())
+}
+
+/// Opens an application's encryption key.
+///
+/// # Errors
+/// What the database reports; also if the key does not open under the master key.
+pub fn encryption_key(
+    tx: &mut Tx<'_>,
+    id: &str,
+    master: &MasterKey,
+) -> Result<Option<EncryptionKey>, DbError> {
+    let sealed: Option<Vec<u8>> = tx
+        .query_opt(
+            "SELECT encryption_key FROM applications WHERE id = $1",
+            params![id],
+        )?
+        .map(|row| row.get(0))
+        .transpose()?
+        .flatten();
+    let Some(sealed) = sealed else { return Ok(None) };
+    let unusable =
+        |error: &dyn std::fmt::Display| DbError::Other(format!("the encryption key of {id}: {error}"));
+    let hex = master
+        .open(&sealed, &key_belongs_to(id))
+        .map_err(|error| unusable(&error))?;
+    let hex = std::str::from_utf8(&hex).map_err(|error| unusable(&error))?;
+    EncryptionKey::from_hex(hex)
+        .map(Some)
+        .map_err(|error| unusable(&error))
+}
+
+/// Whether some application wants passwords: only then is a new one kept for it, sealed.
+///
+/// # Errors
+/// What the database reports.
+pub fn any_wants_passwords(tx: &mut Tx<'_>) -> Result<bool, DbError> {
+    Ok(list(tx)?
+        .iter()
+        .any(|application| application.synchronize && application.settings.password_synchronization))
+}
+
+/// Checks that everything a scope names exists.
+///
+/// # Errors
+/// [`ApplicationError::UnknownInScope`], or what the database reports.
+pub fn check_scope(tx: &mut Tx<'_>, scope: &Scope) -> Result<(), ApplicationError> {
+    for (ids, sql) in [
+        (
+            &scope.organizational_unit_ids,
+            "SELECT id FROM organizational_units WHERE id = $1",
+        ),
+        (&scope.group_ids, "SELECT id FROM groups WHERE id = $1"),
+    ] {
+        for id in ids {
+            if tx.query_opt(sql, params![id.as_str()])?.is_none() {
+                return Err(ApplicationError::UnknownInScope(id.clone()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_name(tx: &mut Tx<'_>, name: &str, own_id: Option<&str>) -> Result<(), ApplicationError> {
+    if name.trim().is_empty() || name.chars().count() > 128 {
+        return Err(ApplicationError::Name);
+    }
+    let holder: Option<String> = tx
+        .query_opt(
+            "SELECT id FROM applications WHERE name_folded = $1",
+            params![name.to_lowercase()],
+        )?
+        .map(|row| row.get(0))
+        .transpose()?;
+    match holder {
+        Some(holder) if own_id != Some(holder.as_str()) => Err(ApplicationError::NameTaken(name.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+fn key_belongs_to(id: &str) -> String {
+    format!("encryption-key/{id}")
+}
+
+fn seal_key(id: &str, key: &EncryptionKey, master: &MasterKey, random: &dyn Random) -> Vec<u8> {
+    master.seal(key.to_hex().as_bytes(), &key_belongs_to(id), random)
+}
+
+fn to_json(settings: &Settings) -> Result<String, DbError> {
+    serde_json::to_string(settings).map_err(|error| DbError::Other(error.to_string()))
+}
+
+fn from_row(row: &Row) -> Result<Application, DbError> {
+    let id: String = row.get(0)?;
+    let unreadable = |what: &str, error: serde_json::Error| {
+        DbError::Other(format!("the {what} of application {id} cannot be read: {error}"))
+    };
+    let settings = serde_json::from_str(&row.get::<String>(3)?).map_err(|e| unreadable("settings", e))?;
+    let suspended = row
+        .get::<Option<String>>(7)?
+        .map(|text| serde_json::from_str(&text))
+        .transpose()
+        .map_err(|e| unreadable("suspension", e))?;
+    Ok(Application {
+        name: row.get(1)?,
+        synchronize: row.get(2)?,
+        settings,
+        has_encryption_key: row.get(4)?,
+        version: row.get(5)?,
+        cursor: row.get(6)?,
+        suspended,
+        create_time: row.get(8)?,
+        update_time: row.get(9)?,
+        id,
+    })
+}

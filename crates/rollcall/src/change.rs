@@ -1,0 +1,352 @@
+//! The change log: every change of the directory, in the order in which it was committed.
+//!
+//! The log is append-only. Its sequence is gapless and in commit order, because each writing
+//! transaction takes its numbers from the one row of `change_head` and keeps that row locked until it
+//! commits. A database sequence would not do: two transactions could commit in the other order than
+//! they drew their numbers, and a reader that had passed the later one would skip the earlier for ever.
+//!
+//! A change is self-contained. It carries the full record of its subject as it goes on the wire, what
+//! the subject was before, and where the subject stood before and after, so that delivering it needs
+//! no look-up of the present directory. That is also what makes it possible to judge, long afterwards,
+//! whether an application was entitled to it.
+//!
+//! Two kinds of change carry no event of their own: [`ChangeKind::Departure`] and
+//! [`ChangeKind::Arrival`]. Where moving one subject changes the placement of others (a unit with all
+//! that is below it, or a member of a group), each of those gets them. An application whose scope a
+//! subject leaves learns of it from the departure, one whose scope it enters from the arrival.
+//! They are two, and all departures (deepest first) stand before all arrivals (parents first), since
+//! one linear log must serve applications that lose the subtree as well as those that gain it.
+//!
+//! Times never run backwards along the log, even if the machine's clock does: receivers compare event
+//! times to recognise what is stale.
+
+use std::sync::Arc;
+
+use rollcall_db::{DbError, Row, Tx, Value, params};
+use rollcall_protocol::{EventType, Random, SubjectKind};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Millis;
+use crate::id;
+
+/// A position in the log. Zero is before the first change.
+pub type Seq = i64;
+
+/// What happened to the subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// Something that has an event type of its own (wire contract, section 5).
+    Event(EventType),
+    /// The subject's placement changes with somebody else's; deliver only to whom it leaves.
+    Departure,
+    /// The subject's placement changed with somebody else's; deliver only to whom it enters.
+    Arrival,
+}
+
+impl ChangeKind {
+    /// The name under which the kind is stored: the event type without its prefix, or a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Event(event) => event.short(),
+            Self::Departure => "departure",
+            Self::Arrival => "arrival",
+        }
+    }
+
+    /// Reads what [`ChangeKind::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "departure" => Some(Self::Departure),
+            "arrival" => Some(Self::Arrival),
+            other => EventType::parse(other).map(Self::Event),
+        }
+    }
+}
+
+/// Where a subject stands: all organizational units that contain it, at any height (a unit counts
+/// itself), and the groups it belongs to (a group counts itself).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Ids of organizational units, in no particular order, without repetition.
+    pub units: Vec<String>,
+    /// Ids of groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+}
+
+/// A change that is about to be appended.
+#[derive(Clone, Debug)]
+pub struct NewChange {
+    /// What happens.
+    pub kind: ChangeKind,
+    /// Whether the subject is a user, a unit or a group.
+    pub subject_kind: SubjectKind,
+    /// The subject's id.
+    pub subject_id: String,
+    /// The subject's full record as it goes on the wire (`bizData`): JSON text of an object.
+    pub record: String,
+    /// The fields that are different now, with the values they had: JSON text of an object.
+    pub previous: Option<String>,
+    /// Where the subject stood; `None` if it did not exist.
+    pub before: Option<Arc<Placement>>,
+    /// Where the subject stands; `None` if it exists no more.
+    pub after: Option<Arc<Placement>>,
+    /// A password to be synchronized, sealed under the master key.
+    pub secret: Option<Vec<u8>>,
+}
+
+/// A change in the log.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Its position.
+    pub seq: Seq,
+    /// The id that its event bears in every application, at every try.
+    pub event_id: String,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// Whether the subject is a user, a unit or a group.
+    pub subject_kind: SubjectKind,
+    /// The subject's id.
+    pub subject_id: String,
+    /// When; never less than the time of the change before.
+    pub time: Millis,
+    /// Who did it: `cli`, `api`, `import:FILE`, `system` …
+    pub actor: String,
+    /// The full record as it goes on the wire.
+    pub record: String,
+    /// The fields that changed, with their earlier values.
+    pub previous: Option<String>,
+    /// Where the subject stood; `None` if it did not exist.
+    pub before: Option<Arc<Placement>>,
+    /// Where the subject stands; `None` if it exists no more.
+    pub after: Option<Arc<Placement>>,
+    /// A sealed password, until it is erased.
+    pub secret: Option<Vec<u8>>,
+}
+
+/// The log's end: the last position and its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The last position; zero while the log is empty.
+    pub seq: Seq,
+    /// The time of the last change.
+    pub time: Millis,
+}
+
+/// Rows that one INSERT takes: 12 parameters each stay far below what either database allows.
+const ROWS_PER_INSERT: usize = 64;
+
+/// Stands in `placed_before` where the placement did not change.
+const UNCHANGED: &str = "=";
+
+/// Appends changes, in their order, and wakes whoever waits for the log once they are committed.
+///
+/// Returns the head after the last of them.
+///
+/// # Errors
+/// What the database reports.
+pub fn append(
+    tx: &mut Tx<'_>,
+    now: Millis,
+    actor: &str,
+    random: &dyn Random,
+    changes: &[NewChange],
+) -> Result<Head, DbError> {
+    if changes.is_empty() {
+        return head(tx);
+    }
+    let count = i64::try_from(changes.len()).unwrap_or(i64::MAX);
+    let row = tx.query_one(
+        "UPDATE change_head SET seq = seq + $1, time = CASE WHEN time < $2 THEN $2 ELSE time END
+         WHERE id = 1 RETURNING seq, time",
+        params![count, now],
+    )?;
+    let head = Head {
+        seq: row.get(0)?,
+        time: row.get(1)?,
+    };
+    let mut seq = head.seq - count;
+    for rows in changes.chunks(ROWS_PER_INSERT) {
+        insert(tx, &mut seq, head.time, actor, random, rows)?;
+    }
+    tx.announce();
+    Ok(head)
+}
+
+fn insert(
+    tx: &mut Tx<'_>,
+    seq: &mut Seq,
+    time: Millis,
+    actor: &str,
+    random: &dyn Random,
+    rows: &[NewChange],
+) -> Result<(), DbError> {
+    let prepared: Vec<_> = rows
+        .iter()
+        .map(|change| {
+            let after = change.after.as_deref().map(to_json);
+            let before = match (&change.before, &change.after) {
+                (Some(before), Some(after)) if before == after => Some(UNCHANGED.to_owned()),
+                (before, _) => before.as_deref().map(to_json),
+            };
+            (id::make("evnt", time, random), before, after)
+        })
+        .collect();
+    let mut values: Vec<Value<'_>> = Vec::with_capacity(rows.len() * 12);
+    for (change, (event_id, before, after)) in rows.iter().zip(&prepared) {
+        *seq += 1;
+        values.extend([
+            Value::from(*seq),
+            Value::from(event_id.as_str()),
+            Value::from(change.kind.as_str()),
+            Value::from(change.subject_kind.as_str()),
+            Value::from(change.subject_id.as_str()),
+            Value::from(time),
+            Value::from(actor),
+            Value::from(change.record.as_str()),
+            Value::from(change.previous.as_deref()),
+            Value::from(before.as_deref()),
+            Value::from(after.as_deref()),
+            Value::from(change.secret.as_deref()),
+        ]);
+    }
+    let sql = format!(
+        "INSERT INTO changes (seq, event_id, kind, subject_kind, subject_id, time, actor, record,
+                              previous, placed_before, placed_after, secret) VALUES {}",
+        placeholders(rows.len(), 12)
+    );
+    tx.execute(&sql, &values)?;
+    Ok(())
+}
+
+/// Spells the VALUES of a multi-row statement: `($1, $2), ($3, $4)` for two rows of two columns.
+pub fn placeholders(rows: usize, columns: usize) -> String {
+    let mut text = String::with_capacity(rows * columns * 5);
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..columns {
+            if column > 0 {
+                text.push(',');
+            }
+            text.push('$');
+            text.push_str(&(row * columns + column + 1).to_string());
+        }
+        text.push(')');
+    }
+    text
+}
+
+/// The log's end.
+///
+/// # Errors
+/// What the database reports.
+pub fn head(tx: &mut Tx<'_>) -> Result<Head, DbError> {
+    let row = tx.query_one("SELECT seq, time FROM change_head WHERE id = 1", params![])?;
+    Ok(Head {
+        seq: row.get(0)?,
+        time: row.get(1)?,
+    })
+}
+
+const COLUMNS: &str = "seq, event_id, kind, subject_kind, subject_id, time, actor, record, previous, \
+                       placed_before, placed_after, secret";
+
+/// Reads up to `limit` changes that stand after a position, in order.
+///
+/// # Errors
+/// What the database reports.
+pub fn read_after(tx: &mut Tx<'_>, after: Seq, limit: usize) -> Result<Vec<Change>, DbError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    tx.query(
+        &format!("SELECT {COLUMNS} FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2"),
+        params![after, limit],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
+/// Reads one change.
+///
+/// # Errors
+/// What the database reports.
+pub fn read(tx: &mut Tx<'_>, seq: Seq) -> Result<Option<Change>, DbError> {
+    tx.query_opt(
+        &format!("SELECT {COLUMNS} FROM changes WHERE seq = $1"),
+        params![seq],
+    )?
+    .as_ref()
+    .map(from_row)
+    .transpose()
+}
+
+/// Reads the changes of one subject, oldest first.
+///
+/// # Errors
+/// What the database reports.
+pub fn of_subject(tx: &mut Tx<'_>, subject_id: &str) -> Result<Vec<Change>, DbError> {
+    tx.query(
+        &format!("SELECT {COLUMNS} FROM changes WHERE subject_id = $1 ORDER BY seq"),
+        params![subject_id],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
+/// Erases the sealed passwords of all changes up to a position, and of those older than a time.
+///
+/// # Errors
+/// What the database reports.
+pub fn erase_secrets(tx: &mut Tx<'_>, up_to: Seq, older_than: Millis) -> Result<u64, DbError> {
+    tx.execute(
+        "UPDATE changes SET secret = NULL WHERE secret IS NOT NULL AND (seq <= $1 OR time < $2)",
+        params![up_to, older_than],
+    )
+}
+
+fn from_row(row: &Row) -> Result<Change, DbError> {
+    let kind: String = row.get(2)?;
+    let subject_kind: String = row.get(3)?;
+    let before: Option<String> = row.get(9)?;
+    let after = row
+        .get::<Option<String>>(10)?
+        .as_deref()
+        .map(from_json)
+        .transpose()?;
+    let before = match before.as_deref() {
+        Some(UNCHANGED) => after.clone(),
+        Some(text) => Some(from_json(text)?),
+        None => None,
+    };
+    Ok(Change {
+        seq: row.get(0)?,
+        event_id: row.get(1)?,
+        kind: ChangeKind::parse(&kind).ok_or_else(|| corrupt("kind", &kind))?,
+        subject_kind: SubjectKind::parse(&subject_kind)
+            .ok_or_else(|| corrupt("subject kind", &subject_kind))?,
+        subject_id: row.get(4)?,
+        time: row.get(5)?,
+        actor: row.get(6)?,
+        record: row.get(7)?,
+        previous: row.get(8)?,
+        before,
+        after,
+        secret: row.get(11)?,
+    })
+}
+
+fn to_json(placement: &Placement) -> String {
+    // Two lists of strings always serialize.
+    serde_json::to_string(placement).unwrap_or_default()
+}
+
+fn from_json(text: &str) -> Result<Arc<Placement>, DbError> {
+    serde_json::from_str(text)
+        .map(Arc::new)
+        .map_err(|_| corrupt("placement", text))
+}
+
+fn corrupt(what: &str, text: &str) -> DbError {
+    DbError::Other(format!("the change log holds an unreadable {what}: {text:?}"))
+}

@@ -1,0 +1,230 @@
+//! Attempts: one row for each request, with what came of it.
+//!
+//! An attempt names the range of the log that it covers. An event of the application's scope inside
+//! the range of a delivered attempt (of its lane), and not among the attempt's exceptions, was
+//! delivered: there is no row for each event.
+
+use rollcall_db::{DbError, Tx, params};
+use rollcall_protocol::{Answer, Reading};
+use serde::{Deserialize, Serialize};
+
+use super::batch::Source;
+use super::egress::Failure;
+use crate::change::Seq;
+use crate::clock::Millis;
+
+/// An event that did not simply succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exception {
+    /// The event.
+    pub event_id: String,
+    /// `skipped`, `failed` or `retried`.
+    pub result: String,
+    /// The application's code.
+    pub code: String,
+    /// What the application says about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// One request and what came of it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// `log`, `parked` or `job`.
+    pub source: String,
+    /// The first change of the range; only for events from the log.
+    pub from_seq: Option<Seq>,
+    /// The last change of the range.
+    pub to_seq: Option<Seq>,
+    /// Which lane.
+    pub lane: u32,
+    /// Of how many.
+    pub lanes: u32,
+    /// 1 for the first try of a request.
+    pub try_number: u32,
+    /// When the request was sent.
+    pub started_at: Millis,
+    /// From the start of the request to the end of the answer, in microseconds.
+    pub latency_us: i64,
+    /// `delivered`, or the code of the failure.
+    pub outcome: String,
+    /// The HTTP status.
+    pub http_status: Option<u16>,
+    /// How many events the request carried.
+    pub events: u32,
+    /// How many of them succeeded.
+    pub succeeded: u32,
+    /// How many the application skipped.
+    pub skipped: u32,
+    /// How many it refused for good.
+    pub failed: u32,
+    /// How many it wants again.
+    pub retried: u32,
+    /// The events that did not simply succeed.
+    pub exceptions: Vec<Exception>,
+    /// The failure, in words.
+    pub detail: Option<String>,
+}
+
+impl Attempt {
+    /// An attempt of which nothing is known but what was sent.
+    pub fn new(source: Source, range: Option<(Seq, Seq)>, lane: (u32, u32), events: usize) -> Self {
+        Self {
+            source: source.as_str().to_owned(),
+            from_seq: range.map(|(from, _)| from),
+            to_seq: range.map(|(_, to)| to),
+            lane: lane.0,
+            lanes: lane.1,
+            try_number: 1,
+            started_at: 0,
+            latency_us: 0,
+            outcome: String::new(),
+            http_status: None,
+            events: u32::try_from(events).unwrap_or(u32::MAX),
+            succeeded: 0,
+            skipped: 0,
+            failed: 0,
+            retried: 0,
+            exceptions: Vec::new(),
+            detail: None,
+        }
+    }
+
+    /// Notes that the request failed.
+    pub fn fail(&mut self, failure: &Failure) {
+        failure.code().clone_into(&mut self.outcome);
+        self.http_status = failure.status();
+        self.detail = Some(failure.to_string());
+    }
+
+    /// Notes the answer. Events that an answer does not mention count as received.
+    pub fn deliver(&mut self, reading: &Reading) {
+        "delivered".clone_into(&mut self.outcome);
+        self.http_status = Some(200);
+        self.succeeded = self.events;
+        let Reading::Understood(Answer {
+            skipped,
+            failed,
+            retried,
+            ..
+        }) = reading
+        else {
+            return;
+        };
+        for (result, items) in [("skipped", skipped), ("failed", failed), ("retried", retried)] {
+            let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
+            match result {
+                "skipped" => self.skipped = count,
+                "failed" => self.failed = count,
+                _ => self.retried = count,
+            }
+            self.succeeded = self.succeeded.saturating_sub(count);
+            self.exceptions
+                .extend(items.iter().take(500).map(|item| Exception {
+                    event_id: item.event_id.clone(),
+                    result: result.to_owned(),
+                    code: item.event_code.clone(),
+                    message: Some(shorten(&item.event_message)).filter(|text| !text.is_empty()),
+                }));
+        }
+    }
+}
+
+/// What an application says is kept short: it is shown, not worked with.
+pub fn shorten(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(300)
+        .collect()
+}
+
+/// Stores an attempt.
+///
+/// # Errors
+/// What the database reports.
+pub fn store(tx: &mut Tx<'_>, application_id: &str, attempt: &Attempt) -> Result<(), DbError> {
+    let exceptions = (!attempt.exceptions.is_empty())
+        .then(|| serde_json::to_string(&attempt.exceptions))
+        .transpose()
+        .unwrap_or_default();
+    tx.execute(
+        "INSERT INTO attempts (application_id, source, from_seq, to_seq, lane, lanes, try_number,
+                               started_at, latency_us, outcome, http_status, events, succeeded,
+                               skipped, failed, retried, exceptions, detail)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+        params![
+            application_id,
+            attempt.source.as_str(),
+            attempt.from_seq,
+            attempt.to_seq,
+            i64::from(attempt.lane),
+            i64::from(attempt.lanes),
+            i64::from(attempt.try_number),
+            attempt.started_at,
+            attempt.latency_us,
+            attempt.outcome.as_str(),
+            attempt.http_status.map(i64::from),
+            i64::from(attempt.events),
+            i64::from(attempt.succeeded),
+            i64::from(attempt.skipped),
+            i64::from(attempt.failed),
+            i64::from(attempt.retried),
+            exceptions.as_deref(),
+            attempt.detail.as_deref()
+        ],
+    )?;
+    Ok(())
+}
+
+/// The newest attempts of an application, newest first, each with its number; only those after
+/// `after`, if given.
+///
+/// # Errors
+/// What the database reports.
+pub fn newest(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<(i64, Attempt)>, DbError> {
+    tx.query(
+        "SELECT id, source, from_seq, to_seq, lane, lanes, try_number, started_at, latency_us, outcome,
+                http_status, events, succeeded, skipped, failed, retried, exceptions, detail
+         FROM attempts WHERE application_id = $1 AND id > $2 ORDER BY id DESC LIMIT $3",
+        params![application_id, after, i64::try_from(limit).unwrap_or(i64::MAX)],
+    )?
+    .iter()
+    .map(|row| {
+        let count = |index| Ok::<_, DbError>(u32::try_from(row.get::<i64>(index)?).unwrap_or(u32::MAX));
+        let exceptions = match row.get::<Option<String>>(16)? {
+            Some(text) => serde_json::from_str(&text)
+                .map_err(|error| DbError::Other(format!("the exceptions of an attempt: {error}")))?,
+            None => Vec::new(),
+        };
+        let attempt = Attempt {
+            source: row.get(1)?,
+            from_seq: row.get(2)?,
+            to_seq: row.get(3)?,
+            lane: count(4)?,
+            lanes: count(5)?,
+            try_number: count(6)?,
+            started_at: row.get(7)?,
+            latency_us: row.get(8)?,
+            outcome: row.get(9)?,
+            http_status: row
+                .get::<Option<i64>>(10)?
+                .and_then(|status| u16::try_from(status).ok()),
+            events: count(11)?,
+            succeeded: count(12)?,
+            skipped: count(13)?,
+            failed: count(14)?,
+            retried: count(15)?,
+            exceptions,
+            detail: row.get(17)?,
+        };
+        Ok((row.get(0)?, attempt))
+    })
+    .collect()
+}

@@ -1,0 +1,453 @@
+//! The way out: the only HTTP client of the hub.
+//!
+//! Administrators type in the addresses that the hub then calls from inside the network, so a
+//! receiving URL must not become a way to reach what only the hub can reach. Addresses in private,
+//! loopback, link-local and other special ranges are refused, unless the configuration allows the
+//! network. DNS answers are checked in the resolver, so that the address checked is the address
+//! connected to; hosts written as addresses never reach a resolver and are checked before the request.
+//! Redirects are not followed and no proxy is taken from the environment.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rollcall_protocol::{ErrorAnswer, Reading, read_answer};
+
+use super::attempt::shorten;
+use crate::clock::Clock;
+
+/// How long an application has to answer (wire contract, section 1).
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// An answer longer than this is cut off: it cannot be one of the protocol's.
+const ANSWER_LIMIT: usize = 1 << 20;
+
+/// A network in CIDR notation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl std::str::FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse = || format!("{text:?} is not a network; write 10.1.0.0/16, fd00::/8 or an address");
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+        let address: IpAddr = address.parse().map_err(|_| refuse())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Ok(longest), str::parse).map_err(|_| refuse())?;
+        if prefix > longest {
+            return Err(refuse());
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl Network {
+    /// Whether the network holds this address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let shift = 32 - u32::from(self.prefix);
+                u64::from(network.to_bits()) >> shift == u64::from(address.to_bits()) >> shift
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let shift = 128 - u32::from(self.prefix);
+                shift == 128 || network.to_bits() >> shift == address.to_bits() >> shift
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Which addresses may be called.
+#[derive(Clone, Debug, Default)]
+pub struct AddressPolicy {
+    /// Networks that are allowed although they are private.
+    pub allowed: Vec<Network>,
+}
+
+impl AddressPolicy {
+    /// Whether the hub may connect to this address.
+    pub fn permits(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.allowed.iter().any(|network| network.contains(address)) || is_public(address)
+    }
+}
+
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    !(address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_multicast()
+        || address.is_documentation()
+        || a == 0
+        || a >= 240
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 198 && (18..20).contains(&b))
+        || (a == 192 && b == 0 && c == 0))
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let segments = address.segments();
+    // Addresses that carry an IPv4 address inside (NAT64, 6to4) lead where that one leads.
+    let carried = |high: u16, low: u16| {
+        let [a, b] = high.to_be_bytes();
+        let [c, d] = low.to_be_bytes();
+        is_public_v4(Ipv4Addr::new(a, b, c, d))
+    };
+    if segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
+        return carried(segments[6], segments[7]);
+    }
+    if segments[0] == 0x2002 {
+        return carried(segments[1], segments[2]);
+    }
+    // Global unicast is 2000::/3; everything outside it is local, multicast or unassigned.
+    segments[0] & 0xe000 == 0x2000
+        && !(segments[0] == 0x2001 && (segments[1] == 0x0db8 || segments[1] < 0x0200))
+}
+
+/// Why a request did not bring an answer.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Failure {
+    /// The address is in a range that the hub does not call.
+    #[error("{0} is a private or special address, which egress.allow does not list")]
+    Forbidden(String),
+    /// The host's name has no address.
+    #[error("the host name cannot be resolved: {0}")]
+    Resolve(String),
+    /// Nobody listens there, or the way is blocked.
+    #[error("no connection: {0}")]
+    Connect(String),
+    /// The TLS handshake failed.
+    #[error("no TLS: {0}")]
+    Tls(String),
+    /// No answer in time.
+    #[error("no answer within {} s", ANSWER_WITHIN.as_secs())]
+    TimedOut,
+    /// The answer broke off.
+    #[error("the answer broke off: {0}")]
+    Broken(String),
+    /// An answer with another status than 200.
+    #[error("HTTP {status}{}", .description.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// `error` and `errorDescription` of the answer, if it has them.
+        description: Option<String>,
+        /// How long the application asks to wait, from `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Failure {
+    /// A short name for counting and for filters.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Forbidden(_) => "forbidden_address",
+            Self::Resolve(_) => "unresolved",
+            Self::Connect(_) => "unconnected",
+            Self::Tls(_) => "tls",
+            Self::TimedOut => "timed_out",
+            Self::Broken(_) => "broken",
+            Self::Status { .. } => "refused",
+        }
+    }
+
+    /// The HTTP status, if there was one.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
+/// How the client is built.
+#[derive(Clone, Debug, Default)]
+pub struct EgressOptions {
+    /// Which addresses may be called.
+    pub policy: AddressPolicy,
+    /// The address from which requests leave.
+    pub source_address: Option<IpAddr>,
+    /// Certificate authorities (PEM) trusted besides the system's.
+    pub extra_authorities: Vec<Vec<u8>>,
+}
+
+/// Why the client cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client cannot be built: {0}")]
+pub struct EgressError(String);
+
+/// The HTTP client.
+#[derive(Clone, Debug)]
+pub struct Egress {
+    client: reqwest::Client,
+    policy: Arc<AddressPolicy>,
+    clock: Clock,
+}
+
+/// What a request brought, and how long it took.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The answer, or why there is none.
+    pub result: Result<Reading, Failure>,
+    /// From the start of the request to the end of the answer.
+    pub latency: Duration,
+}
+
+impl Egress {
+    /// Builds the client.
+    ///
+    /// # Errors
+    /// [`EgressError`] if a certificate cannot be read or TLS cannot be set up.
+    pub fn new(options: &EgressOptions, clock: Clock) -> Result<Self, EgressError> {
+        let failed = |error: &dyn std::fmt::Display| EgressError(error.to_string());
+        // Another part of the process may have chosen the provider already; it is the same one.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let policy = Arc::new(options.policy.clone());
+        let mut builder = reqwest::Client::builder()
+            .dns_resolver(Arc::new(GuardedResolver(Arc::clone(&policy))))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .local_address(options.source_address)
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(ANSWER_WITHIN)
+            .tcp_nodelay(true)
+            .user_agent(concat!("rollcall/", env!("CARGO_PKG_VERSION")));
+        let mut authorities = Vec::new();
+        for pem in &options.extra_authorities {
+            authorities.extend(reqwest::Certificate::from_pem_bundle(pem).map_err(|e| failed(&e))?);
+        }
+        if !authorities.is_empty() {
+            builder = builder.tls_certs_merge(authorities);
+        }
+        Ok(Self {
+            client: builder.build().map_err(|e| failed(&e))?,
+            policy,
+            clock,
+        })
+    }
+
+    /// The rules for addresses.
+    pub fn policy(&self) -> &AddressPolicy {
+        &self.policy
+    }
+
+    /// Sends a sealed body to a receiving URL and reads the answer.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that sends")]
+    pub async fn post(&self, url: &Url, body: impl Into<reqwest::Body>) -> Exchange {
+        let watch = self.clock.stopwatch();
+        let request = self
+            .client
+            .post(url.clone())
+            .header(reqwest::header::CONTENT_TYPE, "application/json;charset=utf-8")
+            .body(body);
+        let result = match self.check_literal(url) {
+            Err(failure) => Err(failure),
+            Ok(()) => match request.send().await {
+                Ok(response) => read(response).await,
+                Err(error) => Err(classify(&error)),
+            },
+        };
+        Exchange {
+            result,
+            latency: watch.elapsed(),
+        }
+    }
+
+    fn check_literal(&self, url: &Url) -> Result<(), Failure> {
+        match literal_address(url) {
+            Some(address) if !self.policy.permits(address) => Err(Failure::Forbidden(address.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// The addresses that a URL's host leads to and that may be called.
+    ///
+    /// # Errors
+    /// [`Failure::Resolve`] or [`Failure::Forbidden`].
+    pub async fn resolve(&self, url: &Url) -> Result<Vec<SocketAddr>, Failure> {
+        let port = url.port_or_known_default().unwrap_or(443);
+        if let Some(address) = literal_address(url) {
+            self.check_literal(url)?;
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let host = url.host_str().unwrap_or_default().to_owned();
+        look_up(&self.policy, &host, port).await
+    }
+}
+
+fn literal_address(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str()?;
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+async fn look_up(policy: &AddressPolicy, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    let found: Vec<_> = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|error| Failure::Resolve(format!("{host}: {error}")))?
+        .collect();
+    let permitted: Vec<_> = found
+        .iter()
+        .copied()
+        .filter(|address| policy.permits(address.ip()))
+        .collect();
+    match (found.first(), permitted.is_empty()) {
+        (None, _) => Err(Failure::Resolve(format!("{host} has no address"))),
+        (Some(first), true) => Err(Failure::Forbidden(format!("{host} ({})", first.ip()))),
+        (Some(_), false) => Ok(permitted),
+    }
+}
+
+struct GuardedResolver(Arc<AddressPolicy>);
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = Arc::clone(&self.0);
+        Box::pin(async move {
+            // The client replaces port 0 by the URL's.
+            let addresses = look_up(&policy, name.as_str(), 0).await?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+async fn read(mut response: reqwest::Response) -> Result<Reading, Failure> {
+    let status = response.status().as_u16();
+    let retry_after = response
+        .headers()
+        .get(reqwest::header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.trim().parse().ok())
+        .map(Duration::from_secs);
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+        let room = ANSWER_LIMIT.saturating_sub(body.len());
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if room < chunk.len() {
+            break;
+        }
+    }
+    if status == 200 {
+        return Ok(read_answer(&body));
+    }
+    let description = ErrorAnswer::parse(&body)
+        .map(|answer| match answer.error_description {
+            Some(description) => format!("{}: {description}", answer.error),
+            None => answer.error,
+        })
+        .or_else(|| {
+            (300..400)
+                .contains(&status)
+                .then(|| "redirects are not followed".to_owned())
+        });
+    Err(Failure::Status {
+        status,
+        description: description.map(|text| shorten(&text)),
+        retry_after,
+    })
+}
+
+fn classify(error: &reqwest::Error) -> Failure {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut last = error.to_string();
+    while let Some(inner) = cause {
+        if let Some(failure) = inner.downcast_ref::<Failure>() {
+            return failure.clone();
+        }
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return Failure::Tls(tls.to_string());
+        }
+        // An I/O error hides what it wraps from `source`.
+        if let Some(tls) = inner
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>())
+        {
+            return Failure::Tls(tls.to_string());
+        }
+        last = inner.to_string();
+        cause = inner.source();
+    }
+    if error.is_timeout() {
+        Failure::TimedOut
+    } else if error.is_connect() {
+        Failure::Connect(last)
+    } else {
+        Failure::Broken(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_addresses_are_refused() {
+        let policy = AddressPolicy::default();
+        for address in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "100.64.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "198.18.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "2001:db8::1",
+            "2001::1",
+        ] {
+            assert!(!policy.permits(address.parse().unwrap()), "{address}");
+        }
+        for address in ["8.8.8.8", "203.0.114.1", "2606:4700::1111", "64:ff9b::808:808"] {
+            assert!(policy.permits(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn configuration_allows_networks() {
+        let policy = AddressPolicy {
+            allowed: vec!["10.1.0.0/16".parse().unwrap(), "::1".parse().unwrap()],
+        };
+        assert!(policy.permits("10.1.2.3".parse().unwrap()));
+        assert!(policy.permits("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!policy.permits("10.2.0.1".parse().unwrap()));
+        assert!(policy.permits("::1".parse().unwrap()));
+        assert!("10.0.0.0/33".parse::<Network>().is_err());
+        assert!(
+            "0.0.0.0/0"
+                .parse::<Network>()
+                .unwrap()
+                .contains("1.2.3.4".parse().unwrap())
+        );
+        assert!(
+            "::/0"
+                .parse::<Network>()
+                .unwrap()
+                .contains("2001::1".parse().unwrap())
+        );
+    }
+}

@@ -1,0 +1,351 @@
+//! The link to one application: everything that sealing and sending need, loaded at one moment.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+use rollcall_db::{DbError, Tx};
+use rollcall_protocol::{EncryptionKey, Event, EventBatch, Reading, SealParams, UserPayload, seal};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::Shared;
+use super::attempt::Attempt;
+use super::batch::{Draft, Outgoing, Source};
+use super::egress::{Egress, Failure};
+use super::job::{self, JobPosition};
+use super::park::{Parked, Waiting};
+use crate::application::keys::SigningKeys;
+use crate::application::{Application, Encryption, Entitlements, store};
+use crate::change::{Change, Seq};
+use crate::clock::Millis;
+use crate::hub::Hub;
+use crate::secret::MasterKey;
+use rollcall_protocol::EventType;
+
+/// A body this close to its expiry is sealed again rather than sent.
+const RESEAL_BEFORE: Millis = 60_000;
+
+/// An application with its keys.
+#[derive(Debug)]
+pub struct Link {
+    /// The application as it was when loaded.
+    pub application: Application,
+    /// What it is entitled to.
+    pub entitlements: Entitlements,
+    url: Url,
+    signing_keys: SigningKeys,
+    encryption_key: Option<Arc<EncryptionKey>>,
+    next_slot: Mutex<Option<Instant>>,
+}
+
+/// What a worker starts from.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The link.
+    pub link: Arc<Link>,
+    /// The parked events that wait.
+    pub waiting: Waiting,
+    /// The open job, if there is one.
+    pub job: Option<JobPosition>,
+}
+
+/// A request that is ready to be sent.
+#[derive(Debug)]
+pub struct Request {
+    /// What it carries.
+    pub draft: Draft,
+    /// Where its events come from.
+    pub source: Source,
+    /// The range of the log that it covers.
+    pub range: Option<(Seq, Seq)>,
+    body: Body,
+}
+
+#[derive(Clone, Debug)]
+struct Body {
+    text: Arc<str>,
+    expires_at: Millis,
+}
+
+/// Why a request cannot even be sealed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LinkError {
+    /// There is no key to sign with.
+    #[error("the application has no signing key; rotate its key to make one")]
+    NoSigningKey,
+    /// Encryption is required and there is no key.
+    #[error("the application requires encryption and has no encryption key; set one")]
+    NoEncryptionKey,
+    /// The envelope cannot be made.
+    #[error("the events cannot be sealed: {0}")]
+    Seal(String),
+}
+
+impl Link {
+    /// Loads an application with all that its delivery needs; `None` if it is gone or switched off.
+    ///
+    /// # Errors
+    /// What the database reports; also if a key does not open.
+    pub fn load(
+        tx: &mut Tx<'_>,
+        application_id: &str,
+        now: Millis,
+        master: &MasterKey,
+    ) -> Result<Option<Loaded>, DbError> {
+        let application = match store::load(tx, application_id) {
+            Ok(application) if application.synchronize => application,
+            Ok(_) | Err(store::ApplicationError::NotFound(_)) => return Ok(None),
+            Err(store::ApplicationError::Database(error)) => return Err(error),
+            Err(error) => return Err(DbError::Other(error.to_string())),
+        };
+        let link = Self::of(tx, application, now, master)?;
+        let waiting = Waiting::load(tx, application_id)?;
+        let job = job::open_job(tx, application_id)?;
+        Ok(Some(Loaded {
+            link: Arc::new(link),
+            waiting,
+            job,
+        }))
+    }
+
+    /// Loads what sealing and sending to an application need, whether or not it is switched on.
+    ///
+    /// # Errors
+    /// What the database reports; also if a key does not open.
+    pub fn of(
+        tx: &mut Tx<'_>,
+        application: Application,
+        now: Millis,
+        master: &MasterKey,
+    ) -> Result<Self, DbError> {
+        let url = application
+            .settings
+            .validate(application.has_encryption_key)
+            .map_err(|error| DbError::Other(format!("application {}: {error}", application.name)))?;
+        Ok(Self {
+            entitlements: Entitlements::load(tx, &application.id)?,
+            signing_keys: SigningKeys::load(tx, &application.id, now, master)?,
+            encryption_key: store::encryption_key(tx, &application.id, master)?.map(Arc::new),
+            application,
+            url,
+            next_slot: Mutex::new(None),
+        })
+    }
+
+    /// The receiving URL.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Makes the event that a change is to this application; `None` if it gets none.
+    pub fn outgoing(&self, hub: &Hub, change: &Change) -> Option<Outgoing> {
+        let event_type = self.entitlements.at(change.seq).event_for(change)?;
+        Some(self.make(hub, change, event_type))
+    }
+
+    /// Makes the event again that a parked one stands for.
+    pub fn again(&self, hub: &Hub, parked: &Parked, change: Option<&Change>) -> Option<Outgoing> {
+        let mut outgoing = match (change, &parked.record) {
+            (Some(change), _) => self.make(hub, change, parked.event_type),
+            (None, Some(record)) => Outgoing {
+                event: Event {
+                    event_id: parked.event_id.clone(),
+                    event_type: parked.event_type.urn().to_owned(),
+                    event_time: parked.event_time,
+                    biz_id: parked.subject_id.clone(),
+                    biz_data: record.clone(),
+                },
+                event_type: parked.event_type,
+                subject_id: parked.subject_id.clone(),
+                seq: None,
+                attempts: 0,
+            },
+            (None, None) => return None,
+        };
+        outgoing.attempts = parked.attempts;
+        Some(outgoing)
+    }
+
+    fn make(&self, hub: &Hub, change: &Change, event_type: EventType) -> Outgoing {
+        Outgoing {
+            event: Event {
+                event_id: change.event_id.clone(),
+                event_type: event_type.urn().to_owned(),
+                event_time: change.time,
+                biz_id: change.subject_id.clone(),
+                biz_data: self
+                    .with_password(hub, change, event_type)
+                    .unwrap_or_else(|| change.record.clone()),
+            },
+            event_type,
+            subject_id: change.subject_id.clone(),
+            seq: Some(change.seq),
+            attempts: 0,
+        }
+    }
+
+    /// The record with the password in it, if the change has one and the application is to get it.
+    fn with_password(&self, hub: &Hub, change: &Change, event_type: EventType) -> Option<String> {
+        let sealed = change.secret.as_deref()?;
+        let wanted = self.application.settings.password_synchronization
+            && matches!(event_type, EventType::UserCreate | EventType::UserUpdatePassword);
+        if !wanted {
+            return None;
+        }
+        let plain = hub
+            .master
+            .open(sealed, &format!("password/{}", change.subject_id))
+            .ok()?;
+        let mut user = UserPayload::from_json(&change.record).ok()?;
+        user.password = Some(String::from_utf8(plain.to_vec()).ok()?.into());
+        Some(user.to_json())
+    }
+
+    /// Seals a request on the signing threads.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn prepare(
+        self: &Arc<Self>,
+        shared: &Shared,
+        draft: Draft,
+        source: Source,
+        range: Option<(Seq, Seq)>,
+    ) -> Result<Request, LinkError> {
+        let events = draft
+            .events
+            .iter()
+            .map(|outgoing| outgoing.event.clone())
+            .collect();
+        let body = self.seal(shared, events).await?;
+        Ok(Request {
+            draft,
+            source,
+            range,
+            body,
+        })
+    }
+
+    async fn seal(self: &Arc<Self>, shared: &Shared, events: Vec<Event>) -> Result<Body, LinkError> {
+        let link = Arc::clone(self);
+        let hub = shared.hub.clone();
+        shared
+            .signing
+            .run(move || {
+                let now = hub.clock.now();
+                let key = link.signing_keys.at(now).ok_or(LinkError::NoSigningKey)?;
+                let encryption = match link.application.settings.callback().encryption {
+                    Encryption::Off => None,
+                    Encryption::Required => {
+                        Some(link.encryption_key.as_deref().ok_or(LinkError::NoEncryptionKey)?)
+                    }
+                };
+                let batch = EventBatch {
+                    instance_id: hub.instance.id.clone(),
+                    event_version: "V1.0".to_owned(),
+                    ali_uid: hub.instance.ali_uid.clone(),
+                    events,
+                };
+                let sealed = seal(
+                    &batch,
+                    &SealParams {
+                        key,
+                        instance_id: &hub.instance.id,
+                        application_id: &link.application.id,
+                        encryption,
+                        now_ms: now,
+                        random: &*hub.random,
+                    },
+                )
+                .map_err(|error| LinkError::Seal(error.to_string()))?;
+                Ok(Body {
+                    text: sealed.body.into(),
+                    expires_at: sealed.expires_at_ms,
+                })
+            })
+            .await
+            .unwrap_or_else(|| Err(LinkError::Seal("a signing thread failed".to_owned())))
+    }
+
+    /// Sends a request once. A body that is about to expire is sealed again; otherwise the same bytes go
+    /// out at every try.
+    pub async fn send(
+        self: &Arc<Self>,
+        shared: &Shared,
+        request: &mut Request,
+        try_number: u32,
+    ) -> (Attempt, Result<Reading, Failure>) {
+        let lanes = self.application.settings.limits.lanes;
+        let mut attempt = Attempt::new(
+            request.source,
+            request.range,
+            (request.draft.lane, lanes),
+            request.draft.events.len(),
+        );
+        attempt.try_number = try_number;
+        self.pace().await;
+        let now = shared.hub.clock.now();
+        if request.body.expires_at - RESEAL_BEFORE < now {
+            let events = request
+                .draft
+                .events
+                .iter()
+                .map(|outgoing| outgoing.event.clone())
+                .collect();
+            // If it cannot be sealed any more, the old body is refused as expired, which is visible.
+            if let Ok(body) = self.seal(shared, events).await {
+                request.body = body;
+            }
+        }
+        attempt.started_at = now;
+        let exchange = self.post(&shared.egress, &request.body).await;
+        attempt.latency_us = i64::try_from(exchange.latency.as_micros()).unwrap_or(i64::MAX);
+        match &exchange.result {
+            Ok(reading) => attempt.deliver(&confined(reading, &request.draft)),
+            Err(failure) => attempt.fail(failure),
+        }
+        (attempt, exchange.result)
+    }
+
+    async fn post(&self, egress: &Egress, body: &Body) -> super::egress::Exchange {
+        egress.post(&self.url, body.text.to_string()).await
+    }
+
+    /// Waits for the application's next turn, if its requests per second are limited.
+    async fn pace(&self) {
+        let Some(rate) = self.application.settings.limits.requests_per_second else {
+            return;
+        };
+        let slot = {
+            let mut next = self.next_slot.lock().await;
+            let slot = next.map_or_else(Instant::now, |slot| slot.max(Instant::now()));
+            *next = Some(slot + Duration::from_secs(1) / rate);
+            slot
+        };
+        tokio::time::sleep_until(slot).await;
+    }
+}
+
+/// The answer as far as it speaks of this request's events: what it says of others is ignored.
+fn confined(reading: &Reading, draft: &Draft) -> Reading {
+    let Reading::Understood(answer) = reading else {
+        return Reading::Received;
+    };
+    let sent: HashSet<&str> = draft
+        .events
+        .iter()
+        .map(|outgoing| outgoing.event.event_id.as_str())
+        .collect();
+    let mut answer = answer.clone();
+    for list in [
+        &mut answer.success,
+        &mut answer.skipped,
+        &mut answer.failed,
+        &mut answer.retried,
+    ] {
+        list.retain(|item| sent.contains(item.event_id.as_str()));
+    }
+    Reading::Understood(answer)
+}

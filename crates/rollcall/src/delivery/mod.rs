@@ -1,0 +1,265 @@
+//! Delivery: from the change log to the applications.
+//!
+//! One task follows the log ([`feed`]). Each application has a worker ([`worker`]) that reads the
+//! changes after the application's cursor, keeps what the application is entitled to, makes one batch
+//! of what is there ([`batch`]), seals it on the signing threads ([`link`], [`signing`]), POSTs it
+//! ([`courier`], [`egress`]), and settles the answer: the attempt ([`attempt`]), the events that the
+//! application wants again ([`park`]), and the cursor, in one transaction. Synchronization jobs
+//! ([`job`]) take the worker's place in the log while they run.
+//!
+//! What holds, whatever fails:
+//! - The cursor moves only over changes that were answered for, so nothing is lost while an endpoint,
+//!   the hub or the database is down.
+//! - A request is repeated with the same event ids until it is answered, so a receiver that remembers
+//!   ids applies each event once.
+//! - Rounds of an application follow one another, and within a round the events of a subject share a
+//!   request, so the events of a subject never overtake one another.
+//! - An endpoint that does not answer suspends its own application and no other.
+
+pub mod attempt;
+pub mod batch;
+pub mod connectivity;
+mod courier;
+pub mod egress;
+pub mod feed;
+pub mod job;
+pub mod link;
+pub mod park;
+pub mod signing;
+mod worker;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall_db::{DbError, params};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::application::{keys, store};
+use crate::change;
+use crate::clock::Millis;
+use crate::directory;
+use crate::hub::Hub;
+use egress::Egress;
+use feed::Feed;
+use signing::SigningThreads;
+
+/// How patient delivery is.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How often a request is sent before its application is suspended: once and five times again.
+    pub tries: u32,
+    /// How often an event that the application wants again is sent before it is set aside.
+    pub event_tries: u32,
+    /// The pause after the first failure; it doubles with each further one.
+    pub first_pause: Duration,
+    /// The longest pause between tries.
+    pub longest_pause: Duration,
+    /// The pause before a suspended application is first asked again; it doubles too.
+    pub first_probe: Duration,
+    /// The longest pause before a suspended application is asked again.
+    pub longest_probe: Duration,
+    /// How often the log is looked at for what other processes committed.
+    pub poll: Duration,
+    /// How often an idle worker stores its cursor.
+    pub idle: Duration,
+    /// The pause before trying again when the database fails.
+    pub database_pause: Duration,
+    /// How often what is due by itself is done: expiry of accounts, locks, keys and secrets.
+    pub housekeeping: Duration,
+    /// How long a sealed password waits for the applications that it is meant for.
+    pub password_retention: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tries: 6,
+            event_tries: 5,
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(60),
+            first_probe: Duration::from_secs(30),
+            longest_probe: Duration::from_secs(900),
+            poll: Duration::from_millis(200),
+            idle: Duration::from_secs(5),
+            database_pause: Duration::from_secs(1),
+            housekeeping: Duration::from_secs(5),
+            password_retention: Duration::from_secs(24 * 3_600),
+        }
+    }
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The hub.
+    pub hub: Hub,
+    /// The way out.
+    pub egress: Egress,
+    /// The threads that sign.
+    pub signing: SigningThreads,
+    /// The log in memory.
+    pub feed: Arc<Feed>,
+    /// How patient delivery is.
+    pub options: Options,
+}
+
+impl Shared {
+    /// A duration, a fifth longer or shorter at random, so that what failed together is not tried
+    /// again together.
+    fn jitter(&self, duration: Duration) -> Duration {
+        let mut byte = [0_u8; 2];
+        self.hub.random.fill(&mut byte);
+        duration.mul_f64(0.8 + 0.4 * f64::from(u16::from_be_bytes(byte)) / f64::from(u16::MAX))
+    }
+}
+
+/// A pause that doubles with every failure, up to a limit.
+fn grown(first: Duration, failures: u32, longest: Duration) -> Duration {
+    first.saturating_mul(1 << failures.min(20)).min(longest)
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX / 4)
+}
+
+/// The running delivery.
+#[derive(Debug)]
+pub struct Delivery {
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Delivery {
+    /// Starts to deliver to all applications that are switched on.
+    ///
+    /// # Errors
+    /// What the database or the system reports.
+    pub async fn start(hub: Hub, egress: Egress, options: Options) -> Result<Self, DbError> {
+        let feed = Feed::start(hub.db.clone(), options.poll).await?;
+        let signing = SigningThreads::start().map_err(|error| DbError::Other(error.to_string()))?;
+        let shared = Arc::new(Shared {
+            hub,
+            egress,
+            signing,
+            feed,
+            options,
+        });
+        let (stop, stopped) = watch::channel(false);
+        let tasks = vec![
+            tokio::spawn(Arc::clone(&shared.feed).follow(stopped.clone())),
+            tokio::spawn(supervise(Arc::clone(&shared), stopped.clone())),
+            tokio::spawn(keep_house(Arc::clone(&shared), stopped)),
+        ];
+        Ok(Self { shared, stop, tasks })
+    }
+
+    /// What the workers share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Finishes the requests in flight, stores what came of them, and ends.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a delivery task failed");
+            }
+        }
+    }
+}
+
+/// Keeps a worker for each application.
+async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = shared.feed.ticks();
+    let mut workers: HashMap<String, (watch::Sender<bool>, JoinHandle<()>)> = HashMap::new();
+    while !*stopped.borrow() {
+        let seen = *ticks.borrow_and_update();
+        match shared.hub.db.read(store::versions).await {
+            Ok(applications) => {
+                let ids: Vec<String> = applications.into_iter().map(|(id, _)| id).collect();
+                workers.retain(|id, (stop, _)| {
+                    let stays = ids.contains(id);
+                    if !stays {
+                        stop.send_replace(true);
+                    }
+                    stays
+                });
+                for id in ids {
+                    workers.entry(id).or_insert_with_key(|id| {
+                        let (stop, stopped) = watch::channel(false);
+                        (
+                            stop,
+                            tokio::spawn(worker::run(Arc::clone(&shared), id.clone(), stopped)),
+                        )
+                    });
+                }
+                tokio::select! {
+                    _ = stopped.wait_for(|stopped| *stopped) => {}
+                    _ = ticks.wait_for(|tick| tick.applications != seen.applications) => {}
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the applications cannot be read; trying again");
+                tokio::time::sleep(shared.options.database_pause).await;
+            }
+        }
+    }
+    for (stop, _) in workers.values() {
+        stop.send_replace(true);
+    }
+    for (id, (_, worker)) in workers {
+        if let Err(error) = worker.await {
+            tracing::error!(application = id, %error, "a delivery worker failed");
+        }
+    }
+}
+
+/// Does what is due by itself.
+async fn keep_house(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = tokio::time::sleep(shared.options.housekeeping) => {}
+        }
+        if let Err(error) = shared.hub.apply("system", directory::Command::ExpireDue).await {
+            tracing::warn!(%error, "accounts and locks that are due cannot be expired");
+        }
+        let now = shared.hub.clock.now();
+        let oldest = now - millis(shared.options.password_retention);
+        let done = shared
+            .hub
+            .db
+            .write(move |tx| {
+                keys::delete_retired(tx, now)?;
+                let acknowledged = passwords_acknowledged(tx)?;
+                change::erase_secrets(tx, acknowledged, oldest)
+            })
+            .await;
+        if let Err(error) = done {
+            tracing::warn!(%error, "retired keys and delivered passwords cannot be erased");
+        }
+    }
+}
+
+/// The position up to which every application that wants passwords has got them.
+fn passwords_acknowledged(tx: &mut rollcall_db::Tx<'_>) -> Result<change::Seq, DbError> {
+    let mut position = change::head(tx)?.seq;
+    for application in store::list(tx)? {
+        if !application.settings.password_synchronization {
+            continue;
+        }
+        position = position.min(application.cursor);
+        let parked: Option<i64> = tx
+            .query_one(
+                "SELECT MIN(seq) FROM parked_events WHERE application_id = $1 AND state <> 'failed'",
+                params![application.id.as_str()],
+            )?
+            .get(0)?;
+        position = position.min(parked.map_or(position, |seq| seq - 1));
+    }
+    Ok(position)
+}

@@ -1,0 +1,620 @@
+//! One application's worker: prepare a round, send it, settle it, and again.
+//!
+//! A round is one request, or several over as many lanes. While it is in flight the next one is
+//! prepared and sealed, on the assumption that nothing goes wrong; if something does, that one is
+//! thrown away and made again. Settling writes, in one transaction, the attempts, the parked events
+//! and the position after the round. The worker does not wait for that commit before it sends the next
+//! round: if the process dies in between, the round is sent again and the receiver recognises it by
+//! its event ids. It does stop as soon as a commit fails, and starts over from what is stored.
+//!
+//! The worker ends only with the process or the application. Everything that it knows it can load
+//! again, which is what it does whenever the application is changed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall_db::DbError;
+use rollcall_protocol::SubjectKind;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::attempt::{self, Attempt, Exception};
+use super::batch::{Lanes, Outgoing, Position, Round, Source};
+use super::courier::{Answered, Break, Courier, Sent};
+use super::feed::Tick;
+use super::job;
+use super::link::{Link, LinkError, Loaded, Request};
+use super::park::{self, Parked, ParkedState, Waiting};
+use super::{Shared, grown, millis};
+use crate::application::{Suspension, store};
+use crate::change::{self, Seq};
+
+/// How many changes are looked at in one go.
+const PAGE: usize = 512;
+/// How many settled rounds may wait for their commit.
+const UNCOMMITTED: usize = 32;
+/// After how many changes that do not concern the application its cursor is stored all the same.
+const CURSOR_EVERY: Seq = 10_000;
+
+/// A round whose requests are sealed.
+struct Prepared {
+    round: Round,
+    requests: Vec<Request>,
+}
+
+/// What a round brought.
+struct Delivered {
+    answered: Vec<Answered>,
+    suspension: Option<Suspension>,
+}
+
+struct Worker {
+    /// How to reach the application, and news of the log and of the settings. The changes up to the
+    /// head of the tick that it has seen may be judged by the settings loaded.
+    courier: Courier,
+    waiting: Waiting,
+    position: Position,
+    suspension: Option<Suspension>,
+    stored_cursor: Seq,
+    commits: VecDeque<JoinHandle<Result<(), DbError>>>,
+}
+
+/// Delivers to an application until the hub stops or the application is deleted.
+pub(super) async fn run(shared: Arc<Shared>, application_id: String, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = shared.feed.ticks();
+    loop {
+        let seen = *ticks.borrow_and_update();
+        match load(&shared, &application_id).await {
+            Ok(Some(loaded)) => {
+                let mut worker = Worker::new(&shared, &ticks, &stopped, seen, loaded);
+                let broken = worker.work().await;
+                worker.finish().await;
+                match broken {
+                    Break::Stopped => return,
+                    Break::Changed => continue,
+                    Break::Database(error) => {
+                        tracing::warn!(application = application_id, %error, "delivery waits for the database");
+                    }
+                    Break::Link(error) => {
+                        tracing::error!(application = application_id, %error, "delivery is held up");
+                    }
+                }
+            }
+            // Switched off: any change of the settings may switch it on again.
+            Ok(None) => {
+                tokio::select! {
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                    _ = ticks.wait_for(|tick| tick.applications != seen.applications) => continue,
+                }
+            }
+            Err(error) => {
+                tracing::warn!(application = application_id, %error, "delivery cannot start");
+            }
+        }
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = tokio::time::sleep(shared.options.database_pause) => {}
+        }
+    }
+}
+
+async fn load(shared: &Arc<Shared>, application_id: &str) -> Result<Option<Loaded>, DbError> {
+    let (hub, id) = (shared.hub.clone(), application_id.to_owned());
+    shared
+        .hub
+        .db
+        .read(move |tx| Link::load(tx, &id, hub.clock.now(), &hub.master))
+        .await
+}
+
+impl Worker {
+    fn new(
+        shared: &Arc<Shared>,
+        ticks: &watch::Receiver<Tick>,
+        stopped: &watch::Receiver<bool>,
+        seen: Tick,
+        loaded: Loaded,
+    ) -> Self {
+        let cursor = loaded.link.application.cursor;
+        Self {
+            waiting: loaded.waiting,
+            position: Position {
+                cursor,
+                job: loaded.job,
+            },
+            suspension: loaded.link.application.suspended.clone(),
+            stored_cursor: cursor,
+            commits: VecDeque::new(),
+            courier: Courier {
+                shared: Arc::clone(shared),
+                link: loaded.link,
+                ticks: ticks.clone(),
+                seen,
+                stopped: stopped.clone(),
+            },
+        }
+    }
+
+    fn id(&self) -> &str {
+        &self.link().application.id
+    }
+
+    fn link(&self) -> &Arc<Link> {
+        &self.courier.link
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.courier.shared
+    }
+
+    async fn work(&mut self) -> Break {
+        loop {
+            if let Err(broken) = self.rounds().await {
+                return broken;
+            }
+        }
+    }
+
+    /// Sends rounds as long as there is something to send, then waits for more.
+    async fn rounds(&mut self) -> Result<(), Break> {
+        let mut ready = None;
+        loop {
+            self.look_around().await?;
+            let prepared = match ready.take() {
+                Some(prepared) => Some(prepared),
+                None => self.next().await?,
+            };
+            let Some(Prepared { round, requests }) = prepared else {
+                break;
+            };
+            let ahead = async {
+                match round.source {
+                    // A parked event that is sent now would be found due again.
+                    Source::Parked => Ok(None),
+                    Source::Log | Source::Job => self.prepare(&round.after).await,
+                }
+            };
+            let (delivered, ahead) = tokio::join!(self.deliver(requests), ahead);
+            let clean = self.settle(round, delivered?).await?;
+            if clean {
+                ready = ahead?;
+            }
+        }
+        self.store_cursor(false).await?;
+        self.wait().await
+    }
+
+    /// Looks whether the hub stops or the application was changed.
+    async fn look_around(&mut self) -> Result<(), Break> {
+        if *self.courier.stopped.borrow() {
+            return Err(Break::Stopped);
+        }
+        let tick = *self.courier.ticks.borrow_and_update();
+        self.courier.check_version(tick).await
+    }
+
+    /// The next round from where the worker stands.
+    async fn next(&mut self) -> Result<Option<Prepared>, Break> {
+        if let Some(round) = self.parked_round().await? {
+            return self.seal(round).await.map(Some);
+        }
+        loop {
+            let (shared, link) = (Arc::clone(self.shared()), Arc::clone(self.link()));
+            if let Some(job) = &mut self.position.job
+                && job.is_pending()
+                && self.position.cursor >= job.position
+            {
+                job::start(&shared.hub, &link, job).await?;
+            }
+            if let Some(prepared) = self.prepare(&self.position).await? {
+                return Ok(Some(prepared));
+            }
+            // Everything up to the limit was looked at and concerned somebody else.
+            let pending = self
+                .position
+                .job
+                .as_ref()
+                .filter(|job| job.is_pending())
+                .map(|job| job.position);
+            self.position.cursor = self.position.cursor.max(self.limit(&self.position));
+            if pending.is_none_or(|position| self.position.cursor < position) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The last change that may be judged from a position.
+    fn limit(&self, position: &Position) -> Seq {
+        match &position.job {
+            Some(job) if job.is_pending() => job.position.min(self.courier.seen.head),
+            _ => self.courier.seen.head,
+        }
+    }
+
+    /// Makes and seals the round that follows a position; `None` if there is nothing to send there.
+    async fn prepare(&self, position: &Position) -> Result<Option<Prepared>, Break> {
+        let round = match &position.job {
+            Some(job) if !job.is_pending() => {
+                match job::next_round(&self.shared().hub, self.link(), &self.waiting, position, job).await? {
+                    Some(round) => Some(round),
+                    None => {
+                        self.log_round(&Position {
+                            cursor: position.cursor,
+                            job: None,
+                        })
+                        .await?
+                    }
+                }
+            }
+            _ => self.log_round(position).await?,
+        };
+        match round {
+            Some(round) => self.seal(round).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn log_round(&self, position: &Position) -> Result<Option<Round>, Break> {
+        let limit = self.limit(position);
+        let mut lanes = Lanes::new(self.link().application.settings.limits);
+        let mut held = Vec::new();
+        let mut cursor = position.cursor;
+        'reading: while cursor < limit {
+            let changes = self.shared().feed.after(cursor, PAGE).await?;
+            if changes.is_empty() {
+                break;
+            }
+            for change in changes {
+                if change.seq > limit {
+                    break 'reading;
+                }
+                if let Some(outgoing) = self.link().outgoing(&self.shared().hub, &change) {
+                    if self.waiting.blocks(&outgoing.subject_id) {
+                        held.push(outgoing);
+                    } else if !lanes.take(change.subject_kind, &outgoing) {
+                        break 'reading;
+                    }
+                }
+                cursor = change.seq;
+            }
+        }
+        if lanes.is_empty() && held.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Round {
+            source: Source::Log,
+            from: position.cursor,
+            drafts: lanes.into_drafts(),
+            held,
+            after: Position {
+                cursor,
+                job: position.job.clone(),
+            },
+        }))
+    }
+
+    async fn parked_round(&mut self) -> Result<Option<Round>, Break> {
+        let now = self.shared().hub.clock.now();
+        let limits = self.link().application.settings.limits;
+        let due = self.waiting.due(now, limits.max_events as usize);
+        if due.is_empty() {
+            return Ok(None);
+        }
+        let seqs: Vec<_> = due.iter().map(|parked| parked.seq).collect();
+        let changes = self
+            .shared()
+            .hub
+            .db
+            .read(move |tx| {
+                seqs.iter()
+                    .map(|seq| seq.map_or(Ok(None), |seq| change::read(tx, seq)))
+                    .collect::<Result<Vec<_>, DbError>>()
+            })
+            .await?;
+        let mut lanes = Lanes::new(limits);
+        for (parked, change) in due.iter().zip(&changes) {
+            let Some(outgoing) = self.link().again(&self.shared().hub, parked, change.as_ref()) else {
+                // The change is no longer in the log, so nobody can send it again.
+                self.give_up(parked, "no longer in the change log").await?;
+                continue;
+            };
+            let kind = parked.event_type.subject_kind().unwrap_or(SubjectKind::User);
+            if !lanes.take(kind, &outgoing) {
+                break;
+            }
+        }
+        if lanes.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Round {
+            source: Source::Parked,
+            from: self.position.cursor,
+            drafts: lanes.into_drafts(),
+            held: Vec::new(),
+            after: self.position.clone(),
+        }))
+    }
+
+    async fn give_up(&mut self, parked: &Parked, reason: &str) -> Result<(), Break> {
+        let failed = Parked {
+            state: ParkedState::Failed,
+            message: Some(reason.to_owned()),
+            ..parked.clone()
+        };
+        let next = self
+            .waiting
+            .release(&parked.subject_id, self.shared().hub.clock.now());
+        let id = self.id().to_owned();
+        self.commit(move |tx| {
+            park::store(tx, &id, &failed)?;
+            next.iter().try_for_each(|next| park::store(tx, &id, next))
+        })
+        .await
+    }
+
+    async fn seal(&self, round: Round) -> Result<Prepared, Break> {
+        let range = (round.source == Source::Log).then_some((round.from + 1, round.after.cursor));
+        let sealing = round.drafts.iter().map(|draft| {
+            let (shared, link) = (Arc::clone(self.shared()), Arc::clone(self.link()));
+            let (draft, source) = (draft.clone(), round.source);
+            tokio::spawn(async move { link.prepare(&shared, draft, source, range).await })
+        });
+        let sealing: Vec<_> = sealing.collect();
+        let mut requests = Vec::with_capacity(sealing.len());
+        for request in sealing {
+            let sealed = request
+                .await
+                .map_err(|error| LinkError::Seal(error.to_string()))?;
+            requests.push(sealed?);
+        }
+        Ok(Prepared { round, requests })
+    }
+
+    /// Sends all requests of a round until each is answered, however long that takes.
+    async fn deliver(&self, mut requests: Vec<Request>) -> Result<Delivered, Break> {
+        let mut delivered = Delivered {
+            answered: Vec::new(),
+            suspension: self.suspension.clone(),
+        };
+        while !requests.is_empty() {
+            if delivered.suspension.is_some() {
+                self.probe(&mut requests, &mut delivered).await?;
+                continue;
+            }
+            let sending: Vec<_> = requests
+                .drain(..)
+                .map(|request| tokio::spawn(self.courier.clone().persist(request)))
+                .collect();
+            for sent in sending {
+                match sent.await.map_err(|error| DbError::Other(error.to_string()))?? {
+                    Sent::Answered(answered) => delivered.answered.push(answered),
+                    Sent::GaveUp(request, attempt) => {
+                        requests.push(*request);
+                        self.suspend(&mut delivered, &attempt).await?;
+                    }
+                }
+            }
+        }
+        Ok(delivered)
+    }
+
+    /// Waits until the suspended application is to be asked again, and asks with one request.
+    async fn probe(&self, requests: &mut Vec<Request>, delivered: &mut Delivered) -> Result<(), Break> {
+        let (Some(suspension), Some(mut request)) = (delivered.suspension.clone(), requests.pop()) else {
+            return Ok(());
+        };
+        let mut courier = self.courier.clone();
+        courier.wait_until(suspension.next_probe).await?;
+        let (attempt, result) = self
+            .link()
+            .send(self.shared(), &mut request, suspension.tries + 1)
+            .await;
+        if result.is_err() {
+            requests.push(request);
+            courier.record(&attempt).await?;
+            return self.suspend(delivered, &attempt).await;
+        }
+        tracing::info!(application = self.id(), "the application answers again");
+        delivered.suspension = None;
+        let id = self.id().to_owned();
+        self.shared()
+            .hub
+            .db
+            .write(move |tx| store::set_suspension(tx, &id, None))
+            .await?;
+        delivered.answered.push(Answered {
+            events: request.draft.events,
+            attempt,
+        });
+        Ok(())
+    }
+
+    async fn suspend(&self, delivered: &mut Delivered, attempt: &Attempt) -> Result<(), Break> {
+        let options = &self.shared().options;
+        let now = self.shared().hub.clock.now();
+        let probes = delivered
+            .suspension
+            .as_ref()
+            .map_or(0, |s| s.tries.saturating_sub(options.tries) + 1);
+        let pause = grown(options.first_probe, probes, options.longest_probe);
+        let suspension = Suspension {
+            since: delivered
+                .suspension
+                .as_ref()
+                .map_or(attempt.started_at, |s| s.since),
+            tries: attempt.try_number,
+            next_probe: now + millis(self.shared().jitter(pause)),
+            reason: attempt.detail.clone().unwrap_or_default(),
+        };
+        if delivered.suspension.is_none() {
+            tracing::warn!(
+                application = self.id(),
+                reason = suspension.reason,
+                "the application is suspended"
+            );
+        }
+        delivered.suspension = Some(suspension.clone());
+        let id = self.id().to_owned();
+        self.shared()
+            .hub
+            .db
+            .write(move |tx| store::set_suspension(tx, &id, Some(&suspension)))
+            .await?;
+        Ok(())
+    }
+
+    /// Takes over what a round brought. Returns whether what was prepared ahead still holds.
+    async fn settle(&mut self, round: Round, delivered: Delivered) -> Result<bool, Break> {
+        self.suspension = delivered.suspension;
+        let now = self.shared().hub.clock.now();
+        let mut parks = Vec::new();
+        let mut unparks = Vec::new();
+        let mut clean = round.held.is_empty();
+        for answered in &delivered.answered {
+            for outgoing in &answered.events {
+                let exception = answered
+                    .attempt
+                    .exceptions
+                    .iter()
+                    .find(|e| e.event_id == outgoing.event.event_id);
+                let was_parked = round.source == Source::Parked;
+                match self.verdict(outgoing, exception, now) {
+                    None if was_parked => {
+                        unparks.push(outgoing.event.event_id.clone());
+                        parks.extend(self.waiting.release(&outgoing.subject_id, now));
+                    }
+                    None => {}
+                    Some(mut parked) => {
+                        clean = false;
+                        match (parked.state, was_parked) {
+                            (ParkedState::Failed, true) => {
+                                parks.extend(self.waiting.release(&outgoing.subject_id, now));
+                            }
+                            (ParkedState::Failed, false) => {}
+                            (_, true) => self.waiting.postpone(&parked),
+                            (_, false) => {
+                                // Two events of a subject in one request may both be wanted again.
+                                if self.waiting.blocks(&parked.subject_id) {
+                                    parked.state = ParkedState::Held;
+                                }
+                                self.waiting.push(parked.clone());
+                            }
+                        }
+                        parks.push(parked);
+                    }
+                }
+            }
+        }
+        for outgoing in &round.held {
+            let parked = outgoing.parked(ParkedState::Held, now);
+            self.waiting.push(parked.clone());
+            parks.push(parked);
+        }
+        let answered = delivered
+            .answered
+            .iter()
+            .map(|a| (a.events.as_slice(), &a.attempt));
+        let job = job::settle(self.position.job.as_ref(), &round, answered);
+        self.position = round.after;
+        if let Some(job) = &job {
+            self.position.job = Some(job.clone()).filter(|job| !job.is_finished());
+        }
+        let cursor = self.position.cursor;
+        self.stored_cursor = cursor;
+        let attempts: Vec<_> = delivered.answered.into_iter().map(|a| a.attempt).collect();
+        let id = self.id().to_owned();
+        self.commit(move |tx| {
+            for attempt in &attempts {
+                attempt::store(tx, &id, attempt)?;
+            }
+            for event_id in &unparks {
+                park::remove(tx, &id, event_id)?;
+            }
+            for parked in &parks {
+                park::store(tx, &id, parked)?;
+            }
+            if let Some(job) = &job {
+                job::store(tx, job, now)?;
+            }
+            store::move_cursor(tx, &id, cursor)
+        })
+        .await?;
+        Ok(clean)
+    }
+
+    /// What becomes of an event: `None` if it is done with, otherwise how it is parked.
+    fn verdict(&self, outgoing: &Outgoing, exception: Option<&Exception>, now: i64) -> Option<Parked> {
+        let exception = exception?;
+        let options = &self.shared().options;
+        let attempts = outgoing.attempts + 1;
+        let state = match exception.result.as_str() {
+            "failed" => ParkedState::Failed,
+            "retried" if attempts >= options.event_tries => ParkedState::Failed,
+            "retried" => ParkedState::Retrying,
+            _ => return None,
+        };
+        let pause = grown(options.first_pause, attempts - 1, options.longest_pause);
+        Some(Parked {
+            attempts,
+            code: Some(exception.code.clone()),
+            message: exception.message.clone(),
+            ..outgoing.parked(state, now + millis(self.shared().jitter(pause)))
+        })
+    }
+
+    /// Queues a transaction without waiting for it, but learns of those that failed before.
+    async fn commit(
+        &mut self,
+        work: impl FnMut(&mut rollcall_db::Tx<'_>) -> Result<(), DbError> + Send + 'static,
+    ) -> Result<(), Break> {
+        while self.commits.front().is_some_and(JoinHandle::is_finished) || self.commits.len() >= UNCOMMITTED {
+            let Some(oldest) = self.commits.pop_front() else {
+                break;
+            };
+            oldest
+                .await
+                .map_err(|error| DbError::Other(error.to_string()))??;
+        }
+        let queued = self.shared().hub.db.write(work);
+        self.commits.push_back(tokio::spawn(queued));
+        Ok(())
+    }
+
+    async fn store_cursor(&mut self, now: bool) -> Result<(), Break> {
+        let cursor = self.position.cursor;
+        if cursor > self.stored_cursor && (now || cursor - self.stored_cursor >= CURSOR_EVERY) {
+            let id = self.id().to_owned();
+            self.stored_cursor = cursor;
+            self.commit(move |tx| store::move_cursor(tx, &id, cursor)).await?;
+        }
+        Ok(())
+    }
+
+    /// Sleeps until there is something to do.
+    async fn wait(&mut self) -> Result<(), Break> {
+        let now = self.shared().hub.clock.now();
+        let next_due = self.waiting.next_due().map_or(self.shared().options.idle, |due| {
+            Duration::from_millis(u64::try_from(due - now).unwrap_or(0)).min(self.shared().options.idle)
+        });
+        let seen = self.courier.seen;
+        tokio::select! {
+            _ = self.courier.stopped.wait_for(|stopped| *stopped) => return Err(Break::Stopped),
+            _ = self.courier.ticks.wait_for(|tick| *tick != seen) => return Ok(()),
+            () = tokio::time::sleep(next_due) => {}
+        }
+        self.store_cursor(true).await
+    }
+
+    /// Stores the cursor and waits for everything that was settled to be durable.
+    async fn finish(&mut self) {
+        if let Err(error) = self.store_cursor(true).await {
+            tracing::debug!(%error, "the cursor is not stored; some changes are looked at again");
+        }
+        while let Some(commit) = self.commits.pop_front() {
+            if let Ok(Err(error)) = commit.await {
+                tracing::warn!(application = self.id(), %error, "a settled request is not stored and will be sent again");
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Limits of fields (wire contract, section 8), and what several records have in common.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::DirectoryError;
+
+/// Where a record comes from. External ids are unique within one source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Source {
+    /// `build_in` for what is made by hand, `import` …
+    pub source_type: String,
+    /// Which one.
+    pub source_id: String,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self {
+            source_type: "build_in".to_owned(),
+            source_id: "build_in".to_owned(),
+        }
+    }
+}
+
+/// Fields of an administrator's own, by name.
+pub type CustomFields = BTreeMap<String, String>;
+
+/// Tells a field that is absent (`None`) from one that is null (`Some(None)`).
+pub(super) fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// The form in which texts are compared without regard to case.
+pub fn fold(text: &str) -> String {
+    text.to_lowercase()
+}
+
+fn invalid(field: &'static str, reason: impl Into<String>) -> DirectoryError {
+    DirectoryError::InvalidField {
+        field,
+        reason: reason.into(),
+    }
+}
+
+/// A text of one to `most` characters without control characters.
+pub(super) fn text(field: &'static str, value: &str, most: usize) -> Result<(), DirectoryError> {
+    if value.trim().is_empty() {
+        return Err(invalid(field, "must not be empty"));
+    }
+    optional_text(field, Some(value), most)
+}
+
+/// A text of at most `most` characters without control characters, or none.
+pub(super) fn optional_text(
+    field: &'static str,
+    value: Option<&str>,
+    most: usize,
+) -> Result<(), DirectoryError> {
+    let Some(value) = value else { return Ok(()) };
+    let length = value.chars().count();
+    if length > most {
+        return Err(invalid(
+            field,
+            format!("has {length} characters; at most {most} are allowed"),
+        ));
+    }
+    if value.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+        return Err(invalid(field, "must not contain control characters"));
+    }
+    Ok(())
+}
+
+/// A username: 1 to 256 characters of `A-Za-z0-9_.@-`.
+pub(super) fn username(value: &str) -> Result<(), DirectoryError> {
+    text("username", value, 256)?;
+    match value
+        .chars()
+        .find(|c| !(c.is_ascii_alphanumeric() || "_.@-".contains(*c)))
+    {
+        Some(c) => Err(invalid(
+            "username",
+            format!("must not contain {c:?}; allowed are A-Z a-z 0-9 _ . @ -"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// An email address of at most 128 characters.
+pub(super) fn email(value: Option<&str>) -> Result<(), DirectoryError> {
+    optional_text("email", value, 128)?;
+    let Some(value) = value else { return Ok(()) };
+    let sound = value
+        .split_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
+    if !sound || value.chars().any(char::is_whitespace) {
+        return Err(invalid("email", format!("{value:?} is not an email address")));
+    }
+    Ok(())
+}
+
+/// A phone number of 6 to 15 digits with a region of digits; both or neither.
+pub(super) fn phone(region: Option<&str>, number: Option<&str>) -> Result<(), DirectoryError> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match (region, number) {
+        (None, None) => Ok(()),
+        (Some(region), Some(number)) => {
+            if !digits(number) || !(6..=15).contains(&number.len()) {
+                return Err(invalid(
+                    "phoneNumber",
+                    "must have 6 to 15 digits and nothing else",
+                ));
+            }
+            if !digits(region) || region.starts_with("00") || region.len() > 6 {
+                return Err(invalid(
+                    "phoneRegion",
+                    "must be the country's digits, without + or 00, such as 86",
+                ));
+            }
+            Ok(())
+        }
+        _ => Err(invalid(
+            "phoneNumber",
+            "phoneNumber and phoneRegion go together: give both or neither",
+        )),
+    }
+}
+
+/// Custom fields: at most 100, names of 1 to 64 characters, values of at most 1,024.
+pub(super) fn custom(fields: &CustomFields) -> Result<(), DirectoryError> {
+    if fields.len() > 100 {
+        return Err(invalid(
+            "customFields",
+            format!("has {} fields; at most 100 are allowed", fields.len()),
+        ));
+    }
+    for (name, value) in fields {
+        text("customFields", name, 64)?;
+        optional_text("customFields", Some(value), 1_024)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,406 @@
+//! Groups with members.
+
+use std::collections::HashSet;
+
+use rollcall_db::{DbError, Row, Tx, params};
+use rollcall_protocol::{EventType, GroupPayload, SubjectKind};
+use serde::{Deserialize, Serialize};
+
+use super::fields::{self, Source, fold, present};
+use super::placement::Tree;
+use super::{Context, DirectoryError, previous, query, user};
+use crate::change::{ChangeKind, NewChange, Placement};
+use crate::clock::Millis;
+use crate::id;
+
+/// A group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Group {
+    /// `group_…`.
+    pub id: String,
+    /// Unique without regard to case.
+    pub name: String,
+    /// For people.
+    pub description: Option<String>,
+    /// Where it comes from.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Its id there.
+    pub external_id: Option<String>,
+    /// When it was made.
+    pub create_time: Millis,
+    /// When it last changed.
+    pub update_time: Millis,
+}
+
+/// A new group.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewGroup {
+    /// Its name.
+    pub name: String,
+    /// For people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Its id in its source.
+    #[serde(default)]
+    pub external_id: Option<String>,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Source,
+}
+
+/// What changes of a group; what is absent stays, what is null is emptied.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct GroupChanges {
+    /// Another name.
+    pub name: Option<String>,
+    /// Another description.
+    #[serde(deserialize_with = "present")]
+    pub description: Option<Option<String>>,
+    /// Another external id.
+    #[serde(deserialize_with = "present")]
+    pub external_id: Option<Option<String>>,
+}
+
+const COLUMNS: &str = "id, name, description, source_type, source_id, external_id, create_time, update_time";
+
+fn from_row(row: &Row) -> Result<Group, DbError> {
+    Ok(Group {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        description: row.get(2)?,
+        source: Source {
+            source_type: row.get(3)?,
+            source_id: row.get(4)?,
+        },
+        external_id: row.get(5)?,
+        create_time: row.get(6)?,
+        update_time: row.get(7)?,
+    })
+}
+
+impl Group {
+    fn payload(&self) -> GroupPayload {
+        GroupPayload {
+            group_id: self.id.clone(),
+            name: Some(self.name.clone()),
+            external_id: self.external_id.clone(),
+            source_type: Some(self.source.source_type.clone()),
+            source_id: Some(self.source.source_id.clone()),
+            description: self.description.clone(),
+            create_time: Some(self.create_time),
+            update_time: Some(self.update_time),
+            user_ids: None,
+        }
+    }
+
+    /// The record as it goes on the wire.
+    pub fn record(&self) -> String {
+        self.payload().to_json()
+    }
+
+    /// Where the group stands: it counts itself.
+    pub fn placement(&self) -> std::sync::Arc<Placement> {
+        std::sync::Arc::new(Placement {
+            units: Vec::new(),
+            groups: vec![self.id.clone()],
+        })
+    }
+
+    fn change(&self, event: EventType) -> NewChange {
+        NewChange {
+            kind: ChangeKind::Event(event),
+            subject_kind: SubjectKind::Group,
+            subject_id: self.id.clone(),
+            record: self.record(),
+            previous: None,
+            before: Some(self.placement()),
+            after: Some(self.placement()),
+            secret: None,
+        }
+    }
+
+    fn members_change(&self, event: EventType, users: &[String]) -> NewChange {
+        let payload = GroupPayload {
+            user_ids: Some(users.to_vec()),
+            ..self.payload()
+        };
+        NewChange {
+            record: payload.to_json(),
+            ..self.change(event)
+        }
+    }
+}
+
+/// Reads a group.
+///
+/// # Errors
+/// What the database reports.
+pub(super) fn get(tx: &mut Tx<'_>, id: &str) -> Result<Option<Group>, DbError> {
+    tx.query_opt(
+        &format!("SELECT {COLUMNS} FROM groups WHERE id = $1"),
+        params![id],
+    )?
+    .map(|row| from_row(&row))
+    .transpose()
+}
+
+/// Groups after one, by id.
+pub(super) fn page(tx: &mut Tx<'_>, after: Option<&str>, limit: usize) -> Result<Vec<Group>, DbError> {
+    tx.query(
+        &format!("SELECT {COLUMNS} FROM groups WHERE id > $1 ORDER BY id LIMIT $2"),
+        params![after.unwrap_or(""), i64::try_from(limit).unwrap_or(i64::MAX)],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
+fn require(tx: &mut Tx<'_>, id: &str) -> Result<Group, DirectoryError> {
+    get(tx, id)?.ok_or_else(|| DirectoryError::NotFound {
+        kind: SubjectKind::Group,
+        id: id.to_owned(),
+    })
+}
+
+fn check(tx: &mut Tx<'_>, group: &Group) -> Result<(), DirectoryError> {
+    fields::text("groupName", &group.name, 128)?;
+    fields::optional_text("description", group.description.as_deref(), 256)?;
+    fields::optional_text("groupExternalId", group.external_id.as_deref(), 128)?;
+    if let Some(row) = tx.query_opt(
+        "SELECT id FROM groups WHERE name_folded = $1 AND id <> $2",
+        params![fold(&group.name), group.id.as_str()],
+    )? {
+        return Err(DirectoryError::Taken {
+            what: "name",
+            value: group.name.clone(),
+            holder: row.get(0)?,
+        });
+    }
+    if let Some(external_id) = &group.external_id
+        && let Some(row) = tx.query_opt(
+            "SELECT id FROM groups WHERE source_type = $1 AND source_id = $2 AND external_id = $3 AND id <> $4",
+            params![
+                group.source.source_type.as_str(),
+                group.source.source_id.as_str(),
+                external_id.as_str(),
+                group.id.as_str()
+            ],
+        )?
+    {
+        let value = external_id.clone();
+        return Err(DirectoryError::Taken { what: "external id", value, holder: row.get(0)? });
+    }
+    Ok(())
+}
+
+pub(super) fn create(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    new: &NewGroup,
+) -> Result<(String, usize), DirectoryError> {
+    let group = Group {
+        id: id::make("group", ctx.now, ctx.random),
+        name: new.name.clone(),
+        description: new.description.clone(),
+        source: new.source.clone(),
+        external_id: new.external_id.clone(),
+        create_time: ctx.now,
+        update_time: ctx.now,
+    };
+    check(tx, &group)?;
+    tx.execute(
+        "INSERT INTO groups (id, name, name_folded, description, source_type, source_id, external_id,
+                             create_time, update_time)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        params![
+            group.id.as_str(),
+            group.name.as_str(),
+            fold(&group.name),
+            group.description.as_deref(),
+            group.source.source_type.as_str(),
+            group.source.source_id.as_str(),
+            group.external_id.as_deref(),
+            group.create_time,
+            group.update_time
+        ],
+    )?;
+    ctx.append(
+        tx,
+        &[NewChange {
+            before: None,
+            ..group.change(EventType::GroupCreate)
+        }],
+    )?;
+    Ok((group.id, 1))
+}
+
+pub(super) fn update(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    changes: &GroupChanges,
+) -> Result<usize, DirectoryError> {
+    let before = require(tx, id)?;
+    let mut group = before.clone();
+    if let Some(name) = &changes.name {
+        group.name.clone_from(name);
+    }
+    if let Some(description) = &changes.description {
+        group.description.clone_from(description);
+    }
+    if let Some(external_id) = &changes.external_id {
+        group.external_id.clone_from(external_id);
+    }
+    if group == before {
+        return Ok(0);
+    }
+    check(tx, &group)?;
+    group.update_time = ctx.now;
+    tx.execute(
+        "UPDATE groups SET name = $2, name_folded = $3, description = $4, external_id = $5, update_time = $6
+         WHERE id = $1",
+        params![
+            id,
+            group.name.as_str(),
+            fold(&group.name),
+            group.description.as_deref(),
+            group.external_id.as_deref(),
+            group.update_time
+        ],
+    )?;
+    let changed = previous(&before.record(), &group.record());
+    ctx.append(
+        tx,
+        &[NewChange {
+            previous: changed,
+            ..group.change(EventType::GroupUpdate)
+        }],
+    )?;
+    Ok(1)
+}
+
+/// The placement changes of users that join or leave a group. `with_group` says on which side they
+/// have it.
+fn move_members(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    group_id: &str,
+    user_ids: &[String],
+    kind: ChangeKind,
+) -> Result<(), DirectoryError> {
+    let tree = Tree::load(tx)?;
+    for portion in user_ids.chunks(500) {
+        // The members are in the table already when they arrive, and still when they depart.
+        let changes: Vec<_> = user::load_many(tx, portion)?
+            .iter()
+            .map(|user| {
+                let others = user
+                    .groups
+                    .iter()
+                    .filter(|group| *group != group_id)
+                    .cloned()
+                    .collect();
+                let with = Some(tree.placement(&user.unit_ids(), user.groups.clone()));
+                let without = Some(tree.placement(&user.unit_ids(), others));
+                let (before, after) = if kind == ChangeKind::Arrival {
+                    (without, with)
+                } else {
+                    (with, without)
+                };
+                NewChange {
+                    before,
+                    after,
+                    ..user.change(kind)
+                }
+            })
+            .collect();
+        ctx.append(tx, &changes)?;
+    }
+    Ok(())
+}
+
+pub(super) fn add_members(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    user_ids: &[String],
+) -> Result<usize, DirectoryError> {
+    let group = require(tx, id)?;
+    let present: HashSet<String> = query::group_members(tx, id)?.into_iter().collect();
+    let mut joining: Vec<String> = Vec::new();
+    for user_id in user_ids {
+        if !present.contains(user_id) && !joining.contains(user_id) {
+            joining.push(user_id.clone());
+        }
+    }
+    if joining.is_empty() {
+        return Ok(0);
+    }
+    let known = user::load_many(tx, &joining)?;
+    if let Some(unknown) = joining
+        .iter()
+        .find(|id| !known.iter().any(|user| user.id == **id))
+    {
+        return Err(DirectoryError::NotFound {
+            kind: SubjectKind::User,
+            id: unknown.clone(),
+        });
+    }
+    for user_id in &joining {
+        tx.execute(
+            "INSERT INTO group_members (group_id, user_id) VALUES ($1, $2)",
+            params![id, user_id.as_str()],
+        )?;
+    }
+    move_members(tx, ctx, id, &joining, ChangeKind::Arrival)?;
+    ctx.append(tx, &[group.members_change(EventType::GroupAddUser, &joining)])?;
+    Ok(joining.len() + 1)
+}
+
+pub(super) fn remove_members(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    user_ids: &[String],
+) -> Result<usize, DirectoryError> {
+    let group = require(tx, id)?;
+    let present: HashSet<String> = query::group_members(tx, id)?.into_iter().collect();
+    let mut leaving: Vec<String> = user_ids
+        .iter()
+        .filter(|user| present.contains(*user))
+        .cloned()
+        .collect();
+    leaving.sort_unstable();
+    leaving.dedup();
+    if leaving.is_empty() {
+        return Ok(0);
+    }
+    ctx.append(tx, &[group.members_change(EventType::GroupRemoveUser, &leaving)])?;
+    move_members(tx, ctx, id, &leaving, ChangeKind::Departure)?;
+    for user_id in &leaving {
+        tx.execute(
+            "DELETE FROM group_members WHERE group_id = $1 AND user_id = $2",
+            params![id, user_id.as_str()],
+        )?;
+    }
+    Ok(leaving.len() + 1)
+}
+
+pub(super) fn delete(tx: &mut Tx<'_>, ctx: &Context<'_>, id: &str) -> Result<usize, DirectoryError> {
+    let group = require(tx, id)?;
+    let members = query::group_members(tx, id)?;
+    let changes = remove_members(tx, ctx, id, &members)?;
+    tx.execute("DELETE FROM groups WHERE id = $1", params![id])?;
+    ctx.append(
+        tx,
+        &[NewChange {
+            after: None,
+            ..group.change(EventType::GroupDelete)
+        }],
+    )?;
+    Ok(changes + 1)
+}

@@ -1,0 +1,220 @@
+//! The directory: organizational units, users and groups, and the one door through which they change.
+//!
+//! Whatever wants to change something says so as a [`Command`]. [`apply`] checks it, writes the rows,
+//! and appends to the change log what happened, in the caller's transaction: either all of it or
+//! nothing. A command that would change nothing appends nothing, so repeating one does no harm.
+//!
+//! Where a command changes where *other* subjects stand (moving a unit, adding members to a group),
+//! each of those gets its own change, in an order that is right for applications that lose them as
+//! well as for those that gain them; see [`crate::change`].
+
+mod error;
+pub mod fields;
+mod group;
+mod password;
+mod placement;
+pub mod query;
+mod unit;
+mod user;
+
+use rollcall_db::Tx;
+use rollcall_protocol::{Random, SubjectKind};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::change::{self, Head, NewChange};
+use crate::clock::Millis;
+use crate::secret::MasterKey;
+
+pub use error::DirectoryError;
+pub use fields::{CustomFields, Source};
+pub use group::{Group, GroupChanges, NewGroup};
+pub use password::{NewPassword, verify_password};
+pub use unit::{NewUnit, Unit, UnitChanges, children};
+pub use user::{NewUser, User, UserChanges, UserUnit};
+
+/// What a command needs besides itself.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Now.
+    pub now: Millis,
+    /// Who gives the command.
+    pub actor: &'a str,
+    /// For new ids.
+    pub random: &'a dyn Random,
+    /// The key that seals new passwords for applications that synchronize them; `None` if none does,
+    /// and then no password is kept.
+    pub passwords: Option<&'a MasterKey>,
+}
+
+impl Context<'_> {
+    fn append(&self, tx: &mut Tx<'_>, changes: &[NewChange]) -> Result<Head, rollcall_db::DbError> {
+        change::append(tx, self.now, self.actor, self.random, changes)
+    }
+
+    fn seal(&self, password: &NewPassword, user_id: &str) -> Option<Vec<u8>> {
+        let key = self.passwords?;
+        Some(key.seal(password.expose(), &format!("password/{user_id}"), self.random))
+    }
+}
+
+/// A change that somebody wants.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", rename_all_fields = "camelCase")]
+#[expect(missing_docs, reason = "the fields name what the variant says")]
+pub enum Command {
+    /// Makes an organizational unit.
+    CreateUnit(NewUnit),
+    /// Changes a unit's fields.
+    UpdateUnit { id: String, changes: UnitChanges },
+    /// Puts a unit with everything below it under another parent.
+    MoveUnit { id: String, parent_id: String },
+    /// Deletes a unit; with `cascade` also everything below it and the users whose primary unit goes.
+    DeleteUnit { id: String, cascade: bool },
+    /// Makes a user.
+    CreateUser(NewUser),
+    /// Changes a user's fields.
+    UpdateUser { id: String, changes: UserChanges },
+    /// Sets a user's password.
+    #[serde(skip)]
+    SetPassword { id: String, password: NewPassword },
+    /// Lets a user sign in.
+    EnableUser { id: String },
+    /// Keeps a user from signing in.
+    DisableUser { id: String },
+    /// Locks a user, until a time or until unlocked.
+    LockUser { id: String, until: Option<Millis> },
+    /// Unlocks a user.
+    UnlockUser { id: String },
+    /// Puts a user into units.
+    SetUnits {
+        id: String,
+        primary: String,
+        further: Vec<String>,
+    },
+    /// Deletes a user.
+    DeleteUser { id: String },
+    /// Makes a group.
+    CreateGroup(NewGroup),
+    /// Changes a group's fields.
+    UpdateGroup { id: String, changes: GroupChanges },
+    /// Deletes a group; its members stay.
+    DeleteGroup { id: String },
+    /// Adds users to a group.
+    AddMembers { group_id: String, user_ids: Vec<String> },
+    /// Removes users from a group.
+    RemoveMembers { group_id: String, user_ids: Vec<String> },
+    /// Ends accounts and locks whose time has come.
+    ExpireDue,
+}
+
+impl Command {
+    /// Whether the command carries a password that applications may want.
+    pub fn carries_password(&self) -> bool {
+        match self {
+            Self::SetPassword { .. } => true,
+            Self::CreateUser(new) => new.password.is_some(),
+            _ => false,
+        }
+    }
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    /// The subject's id.
+    pub id: String,
+    /// How many changes were appended; zero if everything was so already.
+    pub changes: usize,
+    /// The log's end afterwards.
+    #[serde(skip)]
+    pub head: Head,
+}
+
+/// Makes the root unit at the first start.
+///
+/// # Errors
+/// [`DirectoryError`].
+pub fn initialize(tx: &mut Tx<'_>, ctx: &Context<'_>, root_name: &str) -> Result<(), DirectoryError> {
+    unit::make_root(tx, ctx, root_name)
+}
+
+/// Applies a command.
+///
+/// # Errors
+/// [`DirectoryError`]; the caller's transaction must then be undone.
+pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Applied, DirectoryError> {
+    let (id, changes) = match command {
+        Command::CreateUnit(new) => unit::create(tx, ctx, new)?,
+        Command::CreateUser(new) => user::create(tx, ctx, new)?,
+        Command::CreateGroup(new) => group::create(tx, ctx, new)?,
+        Command::UpdateUnit { id, changes } => (id.clone(), unit::update(tx, ctx, id, changes)?),
+        Command::MoveUnit { id, parent_id } => (id.clone(), unit::move_below(tx, ctx, id, parent_id)?),
+        Command::DeleteUnit { id, cascade } => (id.clone(), unit::delete(tx, ctx, id, *cascade)?),
+        Command::UpdateUser { id, changes } => (id.clone(), user::update(tx, ctx, id, changes)?),
+        Command::SetPassword { id, password } => (id.clone(), user::set_password(tx, ctx, id, password)?),
+        Command::EnableUser { id } => (id.clone(), user::set_enabled(tx, ctx, id, true)?),
+        Command::DisableUser { id } => (id.clone(), user::set_enabled(tx, ctx, id, false)?),
+        Command::LockUser { id, until } => (
+            id.clone(),
+            user::set_lock(tx, ctx, id, Some(until.unwrap_or(-1)))?,
+        ),
+        Command::UnlockUser { id } => (id.clone(), user::set_lock(tx, ctx, id, None)?),
+        Command::SetUnits { id, primary, further } => {
+            (id.clone(), user::set_units(tx, ctx, id, primary, further)?)
+        }
+        Command::DeleteUser { id } => (id.clone(), user::delete(tx, ctx, id)?),
+        Command::UpdateGroup { id, changes } => (id.clone(), group::update(tx, ctx, id, changes)?),
+        Command::DeleteGroup { id } => (id.clone(), group::delete(tx, ctx, id)?),
+        Command::AddMembers { group_id, user_ids } => {
+            (group_id.clone(), group::add_members(tx, ctx, group_id, user_ids)?)
+        }
+        Command::RemoveMembers { group_id, user_ids } => (
+            group_id.clone(),
+            group::remove_members(tx, ctx, group_id, user_ids)?,
+        ),
+        Command::ExpireDue => (String::new(), user::expire_due(tx, ctx)?),
+    };
+    Ok(Applied {
+        id,
+        changes,
+        head: change::head(tx)?,
+    })
+}
+
+/// The error for something that was looked for by name and not found.
+pub fn not_found(kind: SubjectKind, id: &str) -> DirectoryError {
+    DirectoryError::NotFound {
+        kind,
+        id: id.to_owned(),
+    }
+}
+
+/// The fields of a record that are different now, with the values they had; `None` if none is.
+fn previous(before: &str, after: &str) -> Option<String> {
+    let parse = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
+    let (before, after) = (parse(before), parse(after));
+    let mut changed: Map<String, Value> = before
+        .iter()
+        .filter(|(key, value)| after.get(*key) != Some(value))
+        .map(clone_pair)
+        .collect();
+    for key in after.keys().filter(|key| !before.contains_key(*key)) {
+        changed.insert(key.clone(), Value::Null);
+    }
+    // Both generations of names say the same, and that the time of the change differs says nothing.
+    for twin in [
+        "updateTime",
+        "lastUpdatedTime",
+        "organizationalUnits",
+        "userExternalId",
+    ] {
+        changed.remove(twin);
+    }
+    (!changed.is_empty()).then(|| Value::Object(changed).to_string())
+}
+
+fn clone_pair((key, value): (&String, &Value)) -> (String, Value) {
+    (key.clone(), value.clone())
+}

@@ -1,0 +1,459 @@
+//! Organizational units: a tree under one root.
+
+use rollcall_db::{DbError, Row, Tx, params};
+use rollcall_protocol::{EventType, SubjectKind, UnitPayload};
+use serde::{Deserialize, Serialize};
+
+use super::fields::{self, Source, fold, present};
+use super::placement::{Tree, placement};
+use super::{Context, DirectoryError, previous, user};
+use crate::change::{ChangeKind, NewChange};
+use crate::clock::Millis;
+use crate::id::{self, ROOT_UNIT};
+
+/// An organizational unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unit {
+    /// `ou_…`.
+    pub id: String,
+    /// The unit above; `None` for the root.
+    pub parent_id: Option<String>,
+    /// Unique among its siblings without regard to case.
+    pub name: String,
+    /// For people.
+    pub description: Option<String>,
+    /// Where it comes from.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Its id there.
+    pub external_id: Option<String>,
+    /// When it was made.
+    pub create_time: Millis,
+    /// When it last changed.
+    pub update_time: Millis,
+}
+
+/// A new organizational unit.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewUnit {
+    /// Its name.
+    pub name: String,
+    /// The unit above.
+    pub parent_id: String,
+    /// For people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Its id in its source.
+    #[serde(default)]
+    pub external_id: Option<String>,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Source,
+}
+
+/// What changes of a unit; what is absent stays, what is null is emptied.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct UnitChanges {
+    /// Another name.
+    pub name: Option<String>,
+    /// Another description.
+    #[serde(deserialize_with = "present")]
+    pub description: Option<Option<String>>,
+    /// Another external id.
+    #[serde(deserialize_with = "present")]
+    pub external_id: Option<Option<String>>,
+}
+
+const COLUMNS: &str =
+    "id, parent_id, name, description, source_type, source_id, external_id, create_time, update_time";
+
+fn from_row(row: &Row) -> Result<Unit, DbError> {
+    Ok(Unit {
+        id: row.get(0)?,
+        parent_id: row.get(1)?,
+        name: row.get(2)?,
+        description: row.get(3)?,
+        source: Source {
+            source_type: row.get(4)?,
+            source_id: row.get(5)?,
+        },
+        external_id: row.get(6)?,
+        create_time: row.get(7)?,
+        update_time: row.get(8)?,
+    })
+}
+
+impl Unit {
+    /// The record as it goes on the wire.
+    pub fn record(&self) -> String {
+        UnitPayload {
+            unit_id: self.id.clone(),
+            name: Some(self.name.clone()),
+            parent_id: self.parent_id.clone(),
+            external_id: self.external_id.clone(),
+            source_type: Some(self.source.source_type.clone()),
+            source_id: Some(self.source.source_id.clone()),
+            description: self.description.clone(),
+            create_time: Some(self.create_time),
+            update_time: Some(self.update_time),
+        }
+        .to_json()
+    }
+
+    fn change(&self, kind: ChangeKind) -> NewChange {
+        NewChange {
+            kind,
+            subject_kind: SubjectKind::Unit,
+            subject_id: self.id.clone(),
+            record: self.record(),
+            previous: None,
+            before: None,
+            after: None,
+            secret: None,
+        }
+    }
+}
+
+/// Reads a unit.
+///
+/// # Errors
+/// What the database reports.
+pub(super) fn get(tx: &mut Tx<'_>, id: &str) -> Result<Option<Unit>, DbError> {
+    tx.query_opt(
+        &format!("SELECT {COLUMNS} FROM organizational_units WHERE id = $1"),
+        params![id],
+    )?
+    .map(|row| from_row(&row))
+    .transpose()
+}
+
+/// The units directly below one, by name.
+///
+/// # Errors
+/// What the database reports.
+pub fn children(tx: &mut Tx<'_>, parent_id: &str) -> Result<Vec<Unit>, DbError> {
+    tx.query(
+        &format!("SELECT {COLUMNS} FROM organizational_units WHERE parent_id = $1 ORDER BY name_folded"),
+        params![parent_id],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
+/// All units.
+pub(super) fn all(tx: &mut Tx<'_>) -> Result<Vec<Unit>, DbError> {
+    tx.query(&format!("SELECT {COLUMNS} FROM organizational_units"), params![])?
+        .iter()
+        .map(from_row)
+        .collect()
+}
+
+pub(super) fn require(tx: &mut Tx<'_>, id: &str) -> Result<Unit, DirectoryError> {
+    get(tx, id)?.ok_or_else(|| DirectoryError::NotFound {
+        kind: SubjectKind::Unit,
+        id: id.to_owned(),
+    })
+}
+
+fn check(tx: &mut Tx<'_>, unit: &Unit) -> Result<(), DirectoryError> {
+    fields::text("organizationalUnitName", &unit.name, 128)?;
+    fields::optional_text("description", unit.description.as_deref(), 256)?;
+    fields::optional_text("organizationalUnitExternalId", unit.external_id.as_deref(), 128)?;
+    let holder = tx.query_opt(
+        "SELECT id FROM organizational_units WHERE parent_id = $1 AND name_folded = $2 AND id <> $3",
+        params![unit.parent_id.as_deref(), fold(&unit.name), unit.id.as_str()],
+    )?;
+    if let Some(row) = holder {
+        return Err(DirectoryError::Taken {
+            what: "name",
+            value: unit.name.clone(),
+            holder: row.get(0)?,
+        });
+    }
+    if let Some(external_id) = &unit.external_id {
+        let holder = tx.query_opt(
+            "SELECT id FROM organizational_units
+             WHERE source_type = $1 AND source_id = $2 AND external_id = $3 AND id <> $4",
+            params![
+                unit.source.source_type.as_str(),
+                unit.source.source_id.as_str(),
+                external_id.as_str(),
+                unit.id.as_str()
+            ],
+        )?;
+        if let Some(row) = holder {
+            let value = external_id.clone();
+            return Err(DirectoryError::Taken {
+                what: "external id",
+                value,
+                holder: row.get(0)?,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn insert(tx: &mut Tx<'_>, unit: &Unit) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO organizational_units (id, parent_id, name, name_folded, description, source_type,
+                                           source_id, external_id, create_time, update_time)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        params![
+            unit.id.as_str(),
+            unit.parent_id.as_deref(),
+            unit.name.as_str(),
+            fold(&unit.name),
+            unit.description.as_deref(),
+            unit.source.source_type.as_str(),
+            unit.source.source_id.as_str(),
+            unit.external_id.as_deref(),
+            unit.create_time,
+            unit.update_time
+        ],
+    )?;
+    Ok(())
+}
+
+fn update_row(tx: &mut Tx<'_>, unit: &Unit) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE organizational_units
+         SET parent_id = $2, name = $3, name_folded = $4, description = $5, external_id = $6, update_time = $7
+         WHERE id = $1",
+        params![
+            unit.id.as_str(),
+            unit.parent_id.as_deref(),
+            unit.name.as_str(),
+            fold(&unit.name),
+            unit.description.as_deref(),
+            unit.external_id.as_deref(),
+            unit.update_time
+        ],
+    )?;
+    Ok(())
+}
+
+/// Makes the root, if there is none.
+pub(super) fn make_root(tx: &mut Tx<'_>, ctx: &Context<'_>, name: &str) -> Result<(), DirectoryError> {
+    if get(tx, ROOT_UNIT)?.is_some() {
+        return Ok(());
+    }
+    let root = Unit {
+        id: ROOT_UNIT.to_owned(),
+        parent_id: None,
+        name: name.to_owned(),
+        description: None,
+        source: Source::default(),
+        external_id: None,
+        create_time: ctx.now,
+        update_time: ctx.now,
+    };
+    check(tx, &root)?;
+    insert(tx, &root)?;
+    let after = Some(placement(tx, std::slice::from_ref(&root.id), Vec::new())?);
+    ctx.append(
+        tx,
+        &[NewChange {
+            after,
+            ..root.change(ChangeKind::Event(EventType::UnitCreate))
+        }],
+    )?;
+    Ok(())
+}
+
+pub(super) fn create(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    new: &NewUnit,
+) -> Result<(String, usize), DirectoryError> {
+    require(tx, &new.parent_id)?;
+    let unit = Unit {
+        id: id::make("ou", ctx.now, ctx.random),
+        parent_id: Some(new.parent_id.clone()),
+        name: new.name.clone(),
+        description: new.description.clone(),
+        source: new.source.clone(),
+        external_id: new.external_id.clone(),
+        create_time: ctx.now,
+        update_time: ctx.now,
+    };
+    check(tx, &unit)?;
+    insert(tx, &unit)?;
+    let after = Some(placement(tx, std::slice::from_ref(&unit.id), Vec::new())?);
+    ctx.append(
+        tx,
+        &[NewChange {
+            after,
+            ..unit.change(ChangeKind::Event(EventType::UnitCreate))
+        }],
+    )?;
+    Ok((unit.id, 1))
+}
+
+pub(super) fn update(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    changes: &UnitChanges,
+) -> Result<usize, DirectoryError> {
+    let before = require(tx, id)?;
+    let mut unit = before.clone();
+    if let Some(name) = &changes.name {
+        unit.name.clone_from(name);
+    }
+    if let Some(description) = &changes.description {
+        unit.description.clone_from(description);
+    }
+    if let Some(external_id) = &changes.external_id {
+        unit.external_id.clone_from(external_id);
+    }
+    if unit == before {
+        return Ok(0);
+    }
+    check(tx, &unit)?;
+    unit.update_time = ctx.now;
+    update_row(tx, &unit)?;
+    let stands = Some(placement(tx, std::slice::from_ref(&unit.id), Vec::new())?);
+    ctx.append(
+        tx,
+        &[NewChange {
+            previous: previous(&before.record(), &unit.record()),
+            before: stands.clone(),
+            after: stands,
+            ..unit.change(ChangeKind::Event(EventType::UnitUpdate))
+        }],
+    )?;
+    Ok(1)
+}
+
+/// Moves a unit with everything below it. See the change log's description for the order of what is
+/// appended.
+pub(super) fn move_below(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    parent_id: &str,
+) -> Result<usize, DirectoryError> {
+    if id == ROOT_UNIT {
+        return Err(DirectoryError::Root);
+    }
+    let before = require(tx, id)?;
+    require(tx, parent_id)?;
+    if before.parent_id.as_deref() == Some(parent_id) {
+        return Ok(0);
+    }
+    let old_tree = Tree::load(tx)?;
+    let subtree = old_tree.subtree(id);
+    if subtree.iter().any(|below| below == parent_id) {
+        return Err(DirectoryError::Cycle {
+            unit: id.to_owned(),
+            target: parent_id.to_owned(),
+        });
+    }
+    let mut unit = before.clone();
+    unit.parent_id = Some(parent_id.to_owned());
+    unit.update_time = ctx.now;
+    check(tx, &unit)?;
+    update_row(tx, &unit)?;
+    let mut new_tree = Tree::load(tx)?;
+    new_tree.move_unit(id, parent_id);
+
+    let users = user::in_units(tx, &subtree)?;
+    let moved_users = |tx: &mut Tx<'_>, kind: ChangeKind| -> Result<usize, DirectoryError> {
+        for portion in users.chunks(500) {
+            let loaded = user::load_many(tx, portion)?;
+            let changes: Vec<_> = loaded
+                .iter()
+                .map(|user| NewChange {
+                    before: Some(old_tree.placement(&user.unit_ids(), user.groups.clone())),
+                    after: Some(new_tree.placement(&user.unit_ids(), user.groups.clone())),
+                    ..user.change(kind)
+                })
+                .collect();
+            ctx.append(tx, &changes)?;
+        }
+        Ok(users.len())
+    };
+    let mut below = Vec::new();
+    for unit in &subtree[1..] {
+        below.push(require(tx, unit)?);
+    }
+    let stands = |unit: &Unit, kind| NewChange {
+        before: Some(old_tree.placement(std::slice::from_ref(&unit.id), Vec::new())),
+        after: Some(new_tree.placement(std::slice::from_ref(&unit.id), Vec::new())),
+        ..unit.change(kind)
+    };
+    moved_users(tx, ChangeKind::Departure)?;
+    let departures: Vec<_> = below
+        .iter()
+        .rev()
+        .map(|unit| stands(unit, ChangeKind::Departure))
+        .collect();
+    ctx.append(tx, &departures)?;
+    let own = NewChange {
+        previous: previous(&before.record(), &unit.record()),
+        ..stands(&unit, ChangeKind::Event(EventType::UnitUpdateParent))
+    };
+    ctx.append(tx, &[own])?;
+    let arrivals: Vec<_> = below
+        .iter()
+        .map(|unit| stands(unit, ChangeKind::Arrival))
+        .collect();
+    ctx.append(tx, &arrivals)?;
+    let users = moved_users(tx, ChangeKind::Arrival)?;
+    Ok(1 + 2 * (users + below.len()))
+}
+
+pub(super) fn delete(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    cascade: bool,
+) -> Result<usize, DirectoryError> {
+    if id == ROOT_UNIT {
+        return Err(DirectoryError::Root);
+    }
+    require(tx, id)?;
+    let subtree = Tree::load(tx)?.subtree(id);
+    let members = user::in_units(tx, &subtree)?;
+    if !cascade {
+        let units = children(tx, id)?.len();
+        let direct = user::in_units(tx, &[id.to_owned()])?.len();
+        if units + direct > 0 {
+            return Err(DirectoryError::UnitNotEmpty {
+                unit: id.to_owned(),
+                units: i64::try_from(units).unwrap_or(i64::MAX),
+                users: i64::try_from(direct).unwrap_or(i64::MAX),
+            });
+        }
+    }
+    let mut changes = 0;
+    for member in user::load_many(tx, &members)? {
+        let primary_goes = subtree.contains(&member.primary_unit_id());
+        changes += if primary_goes {
+            user::delete(tx, ctx, &member.id)?
+        } else {
+            let further: Vec<String> = member
+                .unit_ids()
+                .into_iter()
+                .filter(|unit| *unit != member.primary_unit_id() && !subtree.contains(unit))
+                .collect();
+            user::set_units(tx, ctx, &member.id, &member.primary_unit_id(), &further)?
+        };
+    }
+    for unit_id in subtree.iter().rev() {
+        let unit = require(tx, unit_id)?;
+        let before = Some(placement(tx, std::slice::from_ref(unit_id), Vec::new())?);
+        tx.execute(
+            "DELETE FROM organizational_units WHERE id = $1",
+            params![unit_id.as_str()],
+        )?;
+        let change = unit.change(ChangeKind::Event(EventType::UnitDelete));
+        ctx.append(tx, &[NewChange { before, ..change }])?;
+        changes += 1;
+    }
+    Ok(changes)
+}

@@ -1,0 +1,61 @@
+//! Identifiers in the form that the wire shows: a prefix and 26 lower-case base-32 digits
+//! (`user_…`, `ou_…`, `group_…`, `app_…`, `idaas_…`, `evnt_…`, `job_…`).
+//!
+//! The digits spell 48 bits of milliseconds followed by 82 random bits, in an alphabet that sorts
+//! like the bits do. Ids made later therefore sort later, which keeps indexes compact.
+
+use crate::clock::Millis;
+use rollcall_protocol::Random;
+
+/// The id of the organizational unit that every other unit hangs under (wire contract, section 4).
+pub const ROOT_UNIT: &str = "ou_root";
+
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+
+/// Makes an id such as `user_06c9…`.
+pub fn make(prefix: &str, now: Millis, random: &dyn Random) -> String {
+    let mut bytes = [0_u8; 16];
+    random.fill(&mut bytes);
+    let millis = u128::from(now.max(0).cast_unsigned()) & 0xffff_ffff_ffff;
+    let bits = (millis << 82) | (u128::from_be_bytes(bytes) & ((1 << 82) - 1));
+    spell(prefix, bits)
+}
+
+/// Derives an id from the hash of some text: the same text gives the same id.
+pub fn derive(prefix: &str, text: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let mut bytes = [0_u8; 16];
+    bytes.copy_from_slice(&digest.as_ref()[..16]);
+    spell(prefix, u128::from_be_bytes(bytes))
+}
+
+fn spell(prefix: &str, bits: u128) -> String {
+    let mut id = String::with_capacity(prefix.len() + 27);
+    id.push_str(prefix);
+    id.push('_');
+    for position in (0..26).rev() {
+        let digit = (bits >> (position * 5)) & 31;
+        id.push(char::from(ALPHABET[digit as usize]));
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rollcall_protocol::SystemRandom;
+
+    #[test]
+    fn later_ids_sort_later() {
+        let early = make("user", 1_700_000_000_000, &SystemRandom);
+        let late = make("user", 1_700_000_000_001, &SystemRandom);
+        assert!(early < late);
+        assert_eq!(early.len(), "user_".len() + 26);
+    }
+
+    #[test]
+    fn derived_ids_repeat() {
+        assert_eq!(derive("evnt", "a|b"), derive("evnt", "a|b"));
+        assert_ne!(derive("evnt", "a|b"), derive("evnt", "a|c"));
+    }
+}

@@ -1,0 +1,80 @@
+//! The hub's own identity on the wire: its instance id and its account number.
+
+use rollcall_db::{DbError, Tx, params};
+use rollcall_protocol::Random;
+
+use crate::clock::Millis;
+use crate::id;
+
+/// Who the hub says it is (wire contract, sections 2 and 4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// `idaas_…`; the `sub` of every envelope and a part of the JWKS address.
+    pub id: String,
+    /// A string of digits: the official SDK reads it as a 64-bit number.
+    pub ali_uid: String,
+}
+
+/// Reads the identity, which is made at the first start.
+///
+/// # Errors
+/// What the database reports.
+pub fn initialize(
+    tx: &mut Tx<'_>,
+    now: Millis,
+    random: &dyn Random,
+    ali_uid: u64,
+) -> Result<Instance, DbError> {
+    if let Some(instance) = load(tx)? {
+        return Ok(instance);
+    }
+    let instance = Instance {
+        id: id::make("idaas", now, random),
+        ali_uid: ali_uid.to_string(),
+    };
+    tx.execute(
+        "INSERT INTO instance (id, ali_uid, applications_version, created_at) VALUES ($1, $2, 0, $3)",
+        params![instance.id.as_str(), instance.ali_uid.as_str(), now],
+    )?;
+    Ok(instance)
+}
+
+/// Reads the identity; `None` before the first start.
+///
+/// # Errors
+/// What the database reports.
+pub fn load(tx: &mut Tx<'_>) -> Result<Option<Instance>, DbError> {
+    tx.query_opt("SELECT id, ali_uid FROM instance", params![])?
+        .map(|row| {
+            Ok(Instance {
+                id: row.get(0)?,
+                ali_uid: row.get(1)?,
+            })
+        })
+        .transpose()
+}
+
+/// Says that some application must be loaded again, and wakes the delivery.
+///
+/// # Errors
+/// What the database reports.
+pub fn touch_applications(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE instance SET applications_version = applications_version + 1",
+        params![],
+    )?;
+    tx.announce();
+    Ok(())
+}
+
+/// How often [`touch_applications`] was called.
+///
+/// # Errors
+/// What the database reports.
+pub fn applications_version(tx: &mut Tx<'_>) -> Result<i64, DbError> {
+    Ok(tx
+        .query_opt("SELECT applications_version FROM instance", params![])?
+        .map(|row| row.get(0))
+        .transpose()?
+        .unwrap_or(0))
+}

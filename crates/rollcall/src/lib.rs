@@ -1,0 +1,15 @@
+//! Rollcall: a provisioning hub that keeps every application's user directory in step with yours.
+//!
+//! ARCHITECTURE.md walks through one change from its command to the receiver's answer.
+
+pub mod application;
+pub mod change;
+pub mod clock;
+pub mod config;
+pub mod delivery;
+pub mod directory;
+pub mod hub;
+pub mod id;
+pub mod instance;
+pub mod schema;
+pub mod secret;

@@ -1,0 +1,155 @@
+//! What the tests need beside Rust: looking for it, and installing it where that is easy.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Something that is not there, and could not be installed.
+pub(crate) struct Missing {
+    what: What,
+    why: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Postgres,
+    OpenSsl,
+}
+
+impl Missing {
+    pub(crate) fn postgres(why: String) -> Self {
+        Self {
+            what: What::Postgres,
+            why,
+        }
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.what == What::Postgres
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, so) = match self.what {
+            What::Postgres => ("PostgreSQL (initdb, postgres)", "the tests run on SQLite only"),
+            What::OpenSsl => (
+                "OpenSSL's headers, or pkg-config (Debian: libssl-dev pkg-config)",
+                "josekit, which tests of this workspace compare with, will not build",
+            ),
+        };
+        write!(f, "missing: {what}; {so}. {}", self.why)
+    }
+}
+
+/// Looks for everything, installs what is not there, and returns what still is not.
+pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
+    let wanted = |what: &What| match what {
+        What::Postgres => postgres && postgres_directory().is_none(),
+        What::OpenSsl => !has_openssl(),
+    };
+    let mut missing = vec![What::Postgres, What::OpenSsl];
+    missing.retain(wanted);
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let packages = missing.iter().flat_map(|what| match what {
+        What::Postgres => ["postgresql"].as_slice(),
+        What::OpenSsl => &["libssl-dev", "pkg-config"],
+    });
+    let tried = install(&packages.copied().collect::<Vec<_>>());
+    missing.retain(wanted);
+    let why = tried
+        .err()
+        .unwrap_or_else(|| "It was installed, and is still not found.".into());
+    missing
+        .into_iter()
+        .map(|what| Missing {
+            what,
+            why: why.clone(),
+        })
+        .collect()
+}
+
+/// The directory that has `initdb` and `postgres`: one on the `PATH`, or the newest of Debian's.
+pub(crate) fn postgres_directory() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).find(|it| has_postgres(it));
+    on_path.or_else(|| {
+        let version = |it: &PathBuf| it.file_name()?.to_str()?.parse::<u32>().ok();
+        let versions = std::fs::read_dir("/usr/lib/postgresql")
+            .ok()?
+            .flatten()
+            .map(|it| it.path());
+        let mut versions: Vec<_> = versions.filter(|it| has_postgres(&it.join("bin"))).collect();
+        versions.sort_by_key(version);
+        Some(versions.pop()?.join("bin"))
+    })
+}
+
+fn has_postgres(directory: &Path) -> bool {
+    ["initdb", "postgres"]
+        .iter()
+        .all(|it| directory.join(it).is_file())
+}
+
+fn has_openssl() -> bool {
+    // The openssl-sys crate is content with this variable as well.
+    std::env::var_os("OPENSSL_DIR").is_some()
+        || succeeds(Command::new("pkg-config").args(["--exists", "openssl"]))
+}
+
+/// Installs Debian packages. The error is a sentence about why that was not tried, or failed.
+fn install(packages: &[&str]) -> Result<(), String> {
+    let names = packages.join(" ");
+    if !Path::new("/etc/debian_version").is_file() || !on_path("apt-get") {
+        return Err(format!(
+            "This is no Debian, so nothing was installed (Debian calls it: {names})."
+        ));
+    }
+    let sudo = !is_root();
+    if sudo && !succeeds(Command::new("sudo").args(["-n", "true"])) {
+        return Err(format!(
+            "Neither root nor sudo without a password. Run: sudo apt-get install {names}"
+        ));
+    }
+    println!("xtask: installing {names}");
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new(if sudo { "sudo" } else { "apt-get" });
+        if sudo {
+            command.args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        }
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-qq", "-o", "DPkg::Lock::Timeout=300"]);
+        let status = command.args(arguments).status();
+        status.is_ok_and(|it| it.success())
+    };
+    // Package lists that cannot be brought up to date may still be good enough.
+    apt(&["update"]);
+    let arguments = [&["install", "--yes", "--no-install-recommends"], packages].concat();
+    if apt(&arguments) {
+        Ok(())
+    } else {
+        Err(format!("apt-get install {names} failed."))
+    }
+}
+
+pub(crate) fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|it| it.stdout.trim_ascii() == b"0")
+}
+
+pub(crate) fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|it| it.join(program).is_file())
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|it| it.success())
+}

@@ -1,0 +1,153 @@
+//! Chores of this repository: `cargo xtask --help`.
+//!
+//! The one that matters is `cargo xtask test`: it gives the tests a PostgreSQL server of their own,
+//! and takes it away again whatever happens.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is a program for people at a terminal"
+)]
+
+mod install;
+mod server;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::{Command, ExitCode};
+
+use crate::install::Missing;
+use crate::server::Server;
+
+const HELP: &str = "\
+Chores of this repository.
+
+    cargo xtask test [--no-postgres] [ARGUMENTS OF cargo test …]
+        Runs the tests of the workspace, each on SQLite and on PostgreSQL. For that it starts a
+        PostgreSQL server of its own, in a temporary directory and on a free port of 127.0.0.1,
+        and removes it afterwards. Other servers on this machine are not touched.
+
+        With --no-postgres, or where PostgreSQL is neither found nor can be installed, the tests
+        run on SQLite only; this is said at the beginning and at the end.
+
+        The remaining arguments go to cargo test. Without -p, --package or --workspace, all
+        packages are meant.
+
+            cargo xtask test
+            cargo xtask test -p rollcall-db
+            cargo xtask test -p rollcall --test it -- delivery --nocapture
+
+    cargo xtask setup
+        Installs what the tests need beside Rust, if it is missing: PostgreSQL, and OpenSSL's
+        headers and pkg-config for josekit, which the tests compare with. On Debian and its
+        relatives, as root or with sudo that asks for no password. `test` does this by itself.
+
+    cargo xtask --help
+        Shows this.
+
+The tests find the server in these variables, which you can also set yourself, with a plain
+cargo test:
+
+    ROLLCALL_TEST_POSTGRES            URL of a superuser without a database, such as
+                                      postgres://postgres@127.0.0.1:5433
+    ROLLCALL_TEST_REQUIRE_POSTGRES    1: a test that cannot run on PostgreSQL fails
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let command = arguments.next();
+    let rest: Vec<_> = arguments.collect();
+    let done = match command.as_ref().and_then(|it| it.to_str()) {
+        Some("test") => test(rest),
+        Some("setup") if rest.is_empty() => {
+            let missing = install::missing_after_installing(true);
+            report(&missing);
+            if missing.is_empty() {
+                println!("xtask: PostgreSQL and OpenSSL's headers are there");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Some("help" | "--help" | "-h") => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            eprint!("{HELP}");
+            Ok(ExitCode::from(2))
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("xtask: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn test(mut arguments: Vec<OsString>) -> io::Result<ExitCode> {
+    if arguments.first().is_some_and(|it| it == "--help" || it == "-h") {
+        print!("{HELP}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let for_cargo = arguments
+        .iter()
+        .position(|it| it == "--")
+        .unwrap_or(arguments.len());
+    let without = arguments[..for_cargo].iter().position(|it| it == "--no-postgres");
+    if let Some(position) = without {
+        arguments.remove(position);
+    }
+    let postgres = without.is_none();
+
+    let mut missing = install::missing_after_installing(postgres);
+    let mut server = None;
+    if postgres && !missing.iter().any(Missing::is_postgres) {
+        match Server::start() {
+            Ok(started) => server = Some(started),
+            Err(error) => missing.push(Missing::postgres(format!("the server did not start: {error}"))),
+        }
+    }
+    report(&missing);
+
+    let status = cargo_test(&arguments, server.as_ref());
+    drop(server);
+    let status = status?;
+    report(&missing);
+    if !postgres {
+        println!("xtask: the tests did not run on PostgreSQL: --no-postgres");
+    }
+    // A child that a signal ended has no code.
+    let code = status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1);
+    Ok(ExitCode::from(code))
+}
+
+fn cargo_test(arguments: &[OsString], server: Option<&Server>) -> io::Result<std::process::ExitStatus> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .arg("test")
+        .env_remove("ROLLCALL_TEST_POSTGRES")
+        .env_remove("ROLLCALL_TEST_REQUIRE_POSTGRES");
+    let names_packages = arguments.iter().take_while(|it| *it != "--").any(|it| {
+        let it = it.to_string_lossy();
+        it.starts_with("-p") || it.starts_with("--package") || it == "--workspace" || it == "--manifest-path"
+    });
+    if !names_packages {
+        command.arg("--workspace");
+    }
+    command.arg("--all-features").args(arguments);
+    if let Some(server) = server {
+        command
+            .env("ROLLCALL_TEST_POSTGRES", server.url())
+            .env("ROLLCALL_TEST_REQUIRE_POSTGRES", "1");
+    }
+    command.status()
+}
+
+/// Says what is missing, and what that means.
+fn report(missing: &[Missing]) {
+    for missing in missing {
+        println!("xtask: {missing}");
+    }
+}
