@@ -1,0 +1,86 @@
+-- The receiver's tables. Ids and texts as they arrive; times are integers of milliseconds.
+
+-- Events that were taken, by their ids, so that none is applied twice.
+CREATE TABLE received_events (
+    event_id     TEXT PRIMARY KEY,
+    received_at  BIGINT NOT NULL
+);
+CREATE INDEX received_events_by_time ON received_events (received_at);
+
+-- The mirror. A subject that was deleted leaves its id and time, so that an older event that arrives
+-- late does not bring it back.
+CREATE TABLE mirror_users (
+    user_id              TEXT PRIMARY KEY,
+    event_time           BIGINT NOT NULL,
+    deleted              BOOLEAN NOT NULL,
+    username             TEXT,
+    display_name         TEXT,
+    email                TEXT,
+    phone_region         TEXT,
+    phone_number         TEXT,
+    status               TEXT,
+    external_id          TEXT,
+    description          TEXT,
+    account_expire_time  BIGINT,
+    lock_expire_time     BIGINT,
+    password_event_time  BIGINT
+);
+
+CREATE TABLE mirror_organizational_units (
+    unit_id      TEXT PRIMARY KEY,
+    event_time   BIGINT NOT NULL,
+    deleted      BOOLEAN NOT NULL,
+    parent_id    TEXT,
+    name         TEXT,
+    external_id  TEXT,
+    description  TEXT
+);
+
+CREATE TABLE mirror_memberships (
+    user_id     TEXT NOT NULL,
+    unit_id     TEXT NOT NULL,
+    is_primary  BOOLEAN NOT NULL,
+    PRIMARY KEY (user_id, unit_id)
+);
+CREATE INDEX mirror_memberships_by_unit ON mirror_memberships (unit_id);
+
+CREATE TABLE mirror_groups (
+    group_id     TEXT PRIMARY KEY,
+    event_time   BIGINT NOT NULL,
+    deleted      BOOLEAN NOT NULL,
+    name         TEXT,
+    external_id  TEXT,
+    description  TEXT
+);
+
+-- Each pair has a time of its own: events of membership tell of some pairs only.
+CREATE TABLE mirror_group_members (
+    group_id    TEXT NOT NULL,
+    user_id     TEXT NOT NULL,
+    event_time  BIGINT NOT NULL,
+    present     BOOLEAN NOT NULL,
+    PRIMARY KEY (group_id, user_id)
+);
+CREATE INDEX mirror_group_members_by_user ON mirror_group_members (user_id);
+
+-- The inbox: events that are acknowledged and wait for the handler.
+CREATE TABLE inbox_events (
+    id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    event_id    TEXT NOT NULL,
+    event_type  TEXT NOT NULL,
+    event_time  BIGINT NOT NULL,
+    biz_id      TEXT NOT NULL,
+    biz_data    TEXT NOT NULL,
+    state       TEXT NOT NULL,
+    attempts    BIGINT NOT NULL,
+    next_try    BIGINT NOT NULL,
+    message     TEXT
+);
+CREATE INDEX inbox_events_by_state ON inbox_events (state, next_try, id);
+CREATE INDEX inbox_events_by_subject ON inbox_events (biz_id, id);
+
+-- The time of the newest event that was handled, by subject.
+CREATE TABLE inbox_subjects (
+    biz_id      TEXT PRIMARY KEY,
+    event_time  BIGINT NOT NULL
+);

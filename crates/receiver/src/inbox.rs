@@ -1,0 +1,327 @@
+//! The durable inbox: store, acknowledge, process afterwards.
+//!
+//! An event is acknowledged once it is stored; from then on it is the inbox's. A worker hands events
+//! to the [`Handler`], in order for each subject. If the handler asks for another try, the event waits
+//! with growing pauses, and later events of its subject wait behind it; after ten tries it is set aside
+//! as failed, and they go on. An event that is older than the newest one handled for its subject is not
+//! handed on, except those of group membership, which tell of some members only.
+//!
+//! Storing is exactly once for each event id. If the process dies after the handler has done its work
+//! and before that is noted, the handler sees the event again: make its work idempotent, or keep the
+//! event's id with it. Records, which may hold passwords, are erased once an event is done with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall_db::{Db, DbError, Row, Tx, params};
+use rollcall_protocol::{Event, EventType};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::handler::{Handler, Outcome, dispatch};
+use crate::receiver::{Clock, Process, ProcessError, system_clock};
+use crate::schema;
+
+/// How long event ids are remembered, in milliseconds: a week.
+const REMEMBERED: i64 = 7 * 24 * 3_600_000;
+
+/// How patient the inbox is.
+#[derive(Clone)]
+pub struct InboxOptions {
+    /// How often an event is handed to the handler before it is set aside.
+    pub tries: u32,
+    /// The pause after the first failure; it doubles with each further one.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+impl Default for InboxOptions {
+    fn default() -> Self {
+        Self {
+            tries: 10,
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(300),
+            clock: system_clock(),
+        }
+    }
+}
+
+/// How many events are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct InboxCounts {
+    /// Waiting for the handler.
+    pub pending: u64,
+    /// Handled, skipped or stale.
+    pub done: u64,
+    /// Set aside.
+    pub failed: u64,
+}
+
+/// Stores events and processes them afterwards.
+pub struct Inbox {
+    db: Db,
+    wake: Arc<Notify>,
+    stop: watch::Sender<bool>,
+    worker: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
+
+struct Stored {
+    id: i64,
+    attempts: u32,
+    event: Event,
+}
+
+impl Inbox {
+    /// Opens the inbox's database (`sqlite:PATH` or `postgres://…`) and starts to process what is in
+    /// it. One process at a time may use it.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn open<H: Handler + 'static>(
+        url: &str,
+        handler: H,
+        options: InboxOptions,
+    ) -> Result<Self, DbError> {
+        let db = schema::open(url).await?;
+        let wake = Arc::new(Notify::new());
+        let (stop, stopped) = watch::channel(false);
+        let worker = tokio::spawn(work(db.clone(), handler, options, Arc::clone(&wake), stopped));
+        Ok(Self {
+            db,
+            wake,
+            stop,
+            worker,
+        })
+    }
+
+    /// How many events are in which state.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn counts(&self) -> Result<InboxCounts, DbError> {
+        self.db
+            .read(|tx| {
+                let mut counts = InboxCounts::default();
+                for row in tx.query(
+                    "SELECT state, COUNT(*) FROM inbox_events GROUP BY state",
+                    params![],
+                )? {
+                    let count = row.get::<i64>(1)?.cast_unsigned();
+                    match row.get::<String>(0)?.as_str() {
+                        "pending" => counts.pending = count,
+                        "failed" => counts.failed = count,
+                        _ => counts.done = count,
+                    }
+                }
+                Ok(counts)
+            })
+            .await
+    }
+
+    /// Hands the events that were set aside to the handler again.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn retry_failed(&self) -> Result<u64, DbError> {
+        let count = self
+            .db
+            .write(|tx| {
+                tx.execute(
+                    "UPDATE inbox_events SET state = 'pending', attempts = 0, next_try = 0 WHERE state = 'failed'",
+                    params![],
+                )
+            })
+            .await;
+        self.wake.notify_one();
+        count
+    }
+
+    /// Lets the handler finish the event that it has, and closes the database.
+    pub async fn close(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.worker.await {
+            tracing::error!(%error, "the inbox's worker failed");
+        }
+        self.db.close().await;
+    }
+}
+
+impl Process for Inbox {
+    async fn process(&self, events: Vec<Event>, now: i64) -> Result<Vec<Outcome>, ProcessError> {
+        let outcomes = self
+            .db
+            .write(move |tx| {
+                tx.execute(
+                    "DELETE FROM received_events WHERE received_at < $1",
+                    params![now - REMEMBERED],
+                )?;
+                events.iter().map(|event| store(tx, event, now)).collect()
+            })
+            .await
+            .map_err(|error: DbError| ProcessError(error.to_string()));
+        self.wake.notify_one();
+        outcomes
+    }
+}
+
+fn store(tx: &mut Tx<'_>, event: &Event, now: i64) -> Result<Outcome, DbError> {
+    if event.kind() == Some(EventType::Test) {
+        return Ok(Outcome::success());
+    }
+    let is_new = tx.execute(
+        "INSERT INTO received_events (event_id, received_at) VALUES ($1, $2) ON CONFLICT (event_id) DO NOTHING",
+        params![event.event_id.as_str(), now],
+    )? > 0;
+    if !is_new {
+        return Ok(Outcome::Success("stored before".to_owned()));
+    }
+    tx.execute(
+        "INSERT INTO inbox_events (event_id, event_type, event_time, biz_id, biz_data, state, attempts, next_try)
+         VALUES ($1, $2, $3, $4, $5, 'pending', 0, 0)",
+        params![
+            event.event_id.as_str(),
+            event.event_type.as_str(),
+            event.event_time,
+            event.biz_id.as_str(),
+            event.biz_data.as_str()
+        ],
+    )?;
+    Ok(Outcome::Success("stored".to_owned()))
+}
+
+/// The oldest event of each subject whose time has come.
+fn due(tx: &mut Tx<'_>, now: i64) -> Result<Vec<Stored>, DbError> {
+    tx.query(
+        "SELECT e.id, e.attempts, e.event_id, e.event_type, e.event_time, e.biz_id, e.biz_data
+         FROM inbox_events e
+         WHERE e.state = 'pending' AND e.next_try <= $1
+           AND NOT EXISTS (SELECT 1 FROM inbox_events o
+                           WHERE o.biz_id = e.biz_id AND o.id < e.id AND o.state = 'pending')
+         ORDER BY e.id LIMIT 100",
+        params![now],
+    )?
+    .iter()
+    .map(|row: &Row| {
+        Ok(Stored {
+            id: row.get(0)?,
+            attempts: u32::try_from(row.get::<i64>(1)?).unwrap_or(u32::MAX),
+            event: Event {
+                event_id: row.get(2)?,
+                event_type: row.get(3)?,
+                event_time: row.get(4)?,
+                biz_id: row.get(5)?,
+                biz_data: row.get(6)?,
+            },
+        })
+    })
+    .collect()
+}
+
+async fn work<H: Handler>(
+    db: Db,
+    handler: H,
+    options: InboxOptions,
+    wake: Arc<Notify>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let now = (options.clock)();
+        let events = db.read(move |tx| due(tx, now)).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the inbox cannot be read; trying again");
+            Vec::new()
+        });
+        let idle = events.is_empty();
+        for stored in events {
+            if *stopped.borrow() {
+                return;
+            }
+            if let Err(error) = handle(&db, &handler, &options, stored).await {
+                tracing::warn!(%error, "the inbox cannot be written; the event will be handled again");
+                break;
+            }
+        }
+        if idle {
+            tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+                () = wake.notified() => {}
+                () = tokio::time::sleep(options.first_pause.min(Duration::from_secs(1))) => {}
+            }
+        }
+    }
+}
+
+async fn handle<H: Handler>(
+    db: &Db,
+    handler: &H,
+    options: &InboxOptions,
+    stored: Stored,
+) -> Result<(), DbError> {
+    let event = &stored.event;
+    let partial = matches!(
+        event.kind(),
+        Some(EventType::GroupAddUser | EventType::GroupRemoveUser)
+    );
+    let newest = {
+        let biz_id = event.biz_id.clone();
+        db.read(move |tx| {
+            tx.query_opt(
+                "SELECT event_time FROM inbox_subjects WHERE biz_id = $1",
+                params![biz_id.as_str()],
+            )?
+            .map(|row| row.get::<i64>(0))
+            .transpose()
+        })
+        .await?
+    };
+    let stale = !partial && newest.is_some_and(|newest| event.event_time < newest);
+    let outcome = if stale {
+        Outcome::Success("older than what was handled".to_owned())
+    } else {
+        dispatch(handler, event).await
+    };
+    let attempts = stored.attempts + 1;
+    let (state, message) = match outcome {
+        Outcome::Success(message) | Outcome::Skipped(message) => ("done", message),
+        Outcome::Failed { code, message } => ("failed", format!("{code}: {message}")),
+        Outcome::Retry { code, message } if attempts >= options.tries => {
+            ("failed", format!("{code}: {message}"))
+        }
+        Outcome::Retry { code, message } => ("pending", format!("{code}: {message}")),
+    };
+    let pause = options
+        .first_pause
+        .saturating_mul(1 << (attempts - 1).min(20))
+        .min(options.longest_pause);
+    let next_try = (options.clock)() + i64::try_from(pause.as_millis()).unwrap_or(i64::MAX / 4);
+    if state == "failed" {
+        tracing::error!(event_id = event.event_id, message, "an event is set aside");
+    }
+    let (biz_id, time) = (event.biz_id.clone(), event.event_time);
+    db.write(move |tx| {
+        tx.execute(
+            "UPDATE inbox_events SET state = $2, attempts = $3, next_try = $4, message = $5,
+                                     biz_data = CASE WHEN $2 = 'done' THEN '' ELSE biz_data END
+             WHERE id = $1",
+            params![stored.id, state, i64::from(attempts), next_try, message.as_str()],
+        )?;
+        if state == "done" && !stale {
+            tx.execute(
+                "INSERT INTO inbox_subjects (biz_id, event_time) VALUES ($1, $2)
+                 ON CONFLICT (biz_id) DO UPDATE SET event_time = excluded.event_time
+                 WHERE inbox_subjects.event_time < excluded.event_time",
+                params![biz_id.as_str(), time],
+            )?;
+        }
+        Ok(())
+    })
+    .await
+}
