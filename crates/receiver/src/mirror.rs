@@ -69,6 +69,20 @@ impl Mirror {
         self.db.read(snapshot::read).await
     }
 
+    /// Whether an event of this id was taken within the last week.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn has_received(&self, event_id: &str) -> Result<bool, DbError> {
+        let event_id = event_id.to_owned();
+        self.db
+            .read(move |tx| {
+                let sql = "SELECT event_id FROM received_events WHERE event_id = $1";
+                Ok(tx.query_opt(sql, params![event_id.as_str()])?.is_some())
+            })
+            .await
+    }
+
     /// How much is in the mirror.
     ///
     /// # Errors

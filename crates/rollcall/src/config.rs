@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::str::FromStr as _;
 
 use anyhow::{Context as _, Result, bail};
 use confique::Config as _;
 
-use crate::delivery::egress::{AddressPolicy, EgressOptions, Network};
+use rollcall_receiver::parse_network;
+
+use crate::delivery::egress::{AddressPolicy, EgressOptions};
 
 /// The configuration as it is written.
 #[derive(Clone, Debug, confique::Config)]
@@ -122,7 +123,7 @@ impl Config {
             .egress
             .allow
             .iter()
-            .map(|text| Network::from_str(text).map_err(anyhow::Error::msg))
+            .map(|text| parse_network(text).map_err(anyhow::Error::msg))
             .collect::<Result<_>>()
             .context("egress.allow")?;
         let extra_authorities = match &self.egress.ca_file {

@@ -2,14 +2,18 @@
 //!
 //! ARCHITECTURE.md walks through one change from its command to the receiver's answer.
 
+pub mod api;
 pub mod application;
 pub mod change;
+pub mod cli;
 pub mod clock;
+pub mod compare;
 pub mod config;
 pub mod delivery;
 pub mod directory;
 pub mod hub;
 pub mod id;
+pub mod import;
 pub mod instance;
 pub mod schema;
 pub mod secret;

@@ -478,7 +478,10 @@ fn count(tx: &mut Tx<'_>, scope: &Scope) -> Result<Statistics, DbError> {
 }
 
 /// Looks at every subject of the directory: units top-down, users, groups.
-pub(super) fn scan<E: From<DbError>>(
+///
+/// # Errors
+/// What the database or the visitor reports.
+pub fn scan<E: From<DbError>>(
     tx: &mut Tx<'_>,
     mut visit: impl FnMut(SubjectKind, SyncRow) -> Result<(), E>,
 ) -> Result<(), E> {

@@ -106,6 +106,26 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What sealing and sending a single request need, without a running delivery.
+    ///
+    /// # Errors
+    /// What the database or the system reports.
+    pub async fn for_one(hub: Hub, egress: Egress) -> Result<Arc<Self>, DbError> {
+        Self::new(hub, egress, Options::default()).await
+    }
+
+    async fn new(hub: Hub, egress: Egress, options: Options) -> Result<Arc<Self>, DbError> {
+        let feed = Feed::start(hub.db.clone(), options.poll).await?;
+        let signing = SigningThreads::start().map_err(|error| DbError::Other(error.to_string()))?;
+        Ok(Arc::new(Self {
+            hub,
+            egress,
+            signing,
+            feed,
+            options,
+        }))
+    }
+
     /// A duration, a fifth longer or shorter at random, so that what failed together is not tried
     /// again together.
     fn jitter(&self, duration: Duration) -> Duration {

@@ -115,6 +115,16 @@ pub fn groups_page(tx: &mut Tx<'_>, after: Option<&str>, limit: usize) -> Result
         .collect())
 }
 
+/// All groups, by name.
+///
+/// # Errors
+/// What the database reports.
+pub fn list_groups(tx: &mut Tx<'_>) -> Result<Vec<Group>, DbError> {
+    let mut groups = group::page(tx, None, usize::MAX)?;
+    groups.sort_by_key(|group| fold(&group.name));
+    Ok(groups)
+}
+
 /// The ids of a group's members, by id.
 ///
 /// # Errors
@@ -219,6 +229,34 @@ pub fn find_unit(tx: &mut Tx<'_>, id_or_path: &str) -> Result<Option<Unit>, DbEr
         }
     }
     unit::get(tx, &id)
+}
+
+/// The id of the unit of this name directly below another one.
+///
+/// # Errors
+/// What the database reports.
+pub fn unit_below(tx: &mut Tx<'_>, parent_id: &str, name: &str) -> Result<Option<String>, DbError> {
+    tx.query_opt(
+        "SELECT id FROM organizational_units WHERE parent_id = $1 AND name_folded = $2",
+        params![parent_id, fold(name)],
+    )?
+    .map(|row| row.get(0))
+    .transpose()
+}
+
+/// Finds a user by username alone.
+///
+/// # Errors
+/// What the database reports.
+pub fn user_by_username(tx: &mut Tx<'_>, username: &str) -> Result<Option<User>, DbError> {
+    let row = tx.query_opt(
+        "SELECT id FROM users WHERE username_folded = $1",
+        params![fold(username)],
+    )?;
+    match row {
+        Some(row) => user::get(tx, &row.get::<String>(0)?),
+        None => Ok(None),
+    }
 }
 
 /// The path of a unit from below the root; empty for the root.

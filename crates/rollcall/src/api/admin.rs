@@ -1,0 +1,507 @@
+//! The administrator's API: users, organizational units, groups, applications, the change log.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Path, Query, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use rollcall_protocol::SubjectKind;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Api, ApiError, Shown};
+use crate::application::{Application, store};
+use crate::change::{self, Change, Seq};
+use crate::clock::Millis;
+use crate::delivery::{attempt, connectivity, job};
+use crate::directory::{
+    self, Applied, Command, Group, GroupChanges, NewGroup, NewPassword, NewUnit, NewUser, Unit, UnitChanges,
+    User, UserChanges, query,
+};
+use crate::id;
+use crate::secret::{ExposeSecret as _, SecretString};
+
+type Hub = State<Arc<Api>>;
+
+pub(super) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
+    Router::new()
+        .route("/users", post(create_user).get(list_users))
+        .route(
+            "/users/{id}",
+            get(show_user).patch(update_user).delete(delete_user),
+        )
+        .route("/users/{id}/enable", post(enable_user))
+        .route("/users/{id}/disable", post(disable_user))
+        .route("/users/{id}/lock", post(lock_user))
+        .route("/users/{id}/unlock", post(unlock_user))
+        .route("/users/{id}/password", post(set_password))
+        .route("/users/{id}/organizational-units", post(set_units))
+        .route("/organizational-units", post(create_unit).get(list_units))
+        .route(
+            "/organizational-units/{id}",
+            get(show_unit).patch(update_unit).delete(delete_unit),
+        )
+        .route("/organizational-units/{id}/move", post(move_unit))
+        .route("/groups", post(create_group))
+        .route(
+            "/groups/{id}",
+            get(show_group).patch(update_group).delete(delete_group),
+        )
+        .route("/groups/{id}/members", get(list_members).post(add_members))
+        .route("/groups/{id}/members/remove", post(remove_members))
+        .route("/applications", get(list_applications))
+        .route("/applications/{id}", get(show_application))
+        .route("/applications/{id}/test", post(test_application))
+        .route("/applications/{id}/attempts", get(list_attempts))
+        .route(
+            "/applications/{id}/synchronizations",
+            post(synchronize).get(list_jobs),
+        )
+        .route("/changes", get(list_changes))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(api), authorize))
+}
+
+async fn authorize(State(api): Hub, request: Request, next: Next) -> Result<Response, ApiError> {
+    let shown = request
+        .headers()
+        .get(axum::http::header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .unwrap_or_default();
+    let expected = api.token.expose_secret().as_bytes();
+    match aws_lc_rs::constant_time::verify_slices_are_equal(shown.as_bytes(), expected) {
+        Ok(()) => Ok(next.run(request).await),
+        Err(_) => Err(ApiError::unauthorized()),
+    }
+}
+
+/// A JSON body whose faults are told in the API's own form.
+struct Body<T>(T);
+
+impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let body: Result<Json<T>, JsonRejection> = Json::from_request(request, state).await;
+        body.map(|Json(body)| Self(body))
+            .map_err(|error| ApiError::bad_request(error.body_text()))
+    }
+}
+
+async fn apply(api: &Api, command: Command) -> Shown<Applied> {
+    Ok(Json(api.shared.hub.apply("api", command).await?))
+}
+
+// Users. `{id}` is an id, a username or an email address.
+
+async fn user(api: &Api, name: String) -> Result<User, ApiError> {
+    let found = {
+        let name = name.clone();
+        api.shared
+            .hub
+            .db
+            .read(move |tx| query::find_user(tx, &name))
+            .await?
+    };
+    Ok(found.ok_or_else(|| directory::not_found(SubjectKind::User, &name))?)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CreateUser {
+    password: Option<SecretString>,
+    #[serde(flatten)]
+    user: Value,
+}
+
+async fn prepare(api: &Api, password: SecretString) -> Result<NewPassword, ApiError> {
+    let random = Arc::clone(&api.shared.hub.random);
+    let prepared = tokio::task::spawn_blocking(move || NewPassword::prepare(password, &*random)).await;
+    Ok(prepared.map_err(|error| ApiError::bad_request(error.to_string()))??)
+}
+
+async fn create_user(State(api): Hub, Body(body): Body<CreateUser>) -> Shown<Applied> {
+    let mut new: NewUser =
+        serde_json::from_value(body.user).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    if let Some(password) = body.password {
+        new.password = Some(prepare(&api, password).await?);
+    }
+    apply(&api, Command::CreateUser(new)).await
+}
+
+async fn show_user(State(api): Hub, Path(id): Path<String>) -> Shown<User> {
+    Ok(Json(user(&api, id).await?))
+}
+
+async fn update_user(
+    State(api): Hub,
+    Path(id): Path<String>,
+    Body(changes): Body<UserChanges>,
+) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(&api, Command::UpdateUser { id, changes }).await
+}
+
+async fn delete_user(State(api): Hub, Path(id): Path<String>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(&api, Command::DeleteUser { id }).await
+}
+
+async fn enable_user(State(api): Hub, Path(id): Path<String>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(&api, Command::EnableUser { id }).await
+}
+
+async fn disable_user(State(api): Hub, Path(id): Path<String>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(&api, Command::DisableUser { id }).await
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Lock {
+    until: Option<Millis>,
+}
+
+async fn lock_user(State(api): Hub, Path(id): Path<String>, Body(lock): Body<Lock>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(
+        &api,
+        Command::LockUser {
+            id,
+            until: lock.until,
+        },
+    )
+    .await
+}
+
+async fn unlock_user(State(api): Hub, Path(id): Path<String>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(&api, Command::UnlockUser { id }).await
+}
+
+#[derive(Deserialize)]
+struct SetPassword {
+    password: SecretString,
+}
+
+async fn set_password(
+    State(api): Hub,
+    Path(id): Path<String>,
+    Body(body): Body<SetPassword>,
+) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    let password = prepare(&api, body.password).await?;
+    apply(&api, Command::SetPassword { id, password }).await
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SetUnits {
+    primary: String,
+    #[serde(default)]
+    further: Vec<String>,
+}
+
+async fn set_units(State(api): Hub, Path(id): Path<String>, Body(body): Body<SetUnits>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(
+        &api,
+        Command::SetUnits {
+            id,
+            primary: body.primary,
+            further: body.further,
+        },
+    )
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    organizational_unit_id: Option<String>,
+    after: Option<String>,
+    #[serde(default = "page_size")]
+    limit: usize,
+}
+
+fn page_size() -> usize {
+    100
+}
+
+async fn list_users(State(api): Hub, Query(page): Query<Page>) -> Shown<Vec<User>> {
+    let users = api.shared.hub.db.read(move |tx| {
+        let unit = page.organizational_unit_id.as_deref();
+        query::list_users(tx, unit, page.after.as_deref(), page.limit.clamp(1, 1_000))
+    });
+    Ok(Json(users.await?))
+}
+
+// Organizational units. `{id}` is an id, or a path with %2F between the names.
+
+async fn unit(api: &Api, name: String) -> Result<Unit, ApiError> {
+    let found = {
+        let name = name.clone();
+        api.shared
+            .hub
+            .db
+            .read(move |tx| query::find_unit(tx, &name))
+            .await?
+    };
+    Ok(found.ok_or_else(|| directory::not_found(SubjectKind::Unit, &name))?)
+}
+
+async fn create_unit(State(api): Hub, Body(new): Body<NewUnit>) -> Shown<Applied> {
+    apply(&api, Command::CreateUnit(new)).await
+}
+
+async fn show_unit(State(api): Hub, Path(id): Path<String>) -> Shown<Unit> {
+    Ok(Json(unit(&api, id).await?))
+}
+
+async fn update_unit(
+    State(api): Hub,
+    Path(id): Path<String>,
+    Body(changes): Body<UnitChanges>,
+) -> Shown<Applied> {
+    let id = unit(&api, id).await?.id;
+    apply(&api, Command::UpdateUnit { id, changes }).await
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MoveUnit {
+    parent_id: String,
+}
+
+async fn move_unit(State(api): Hub, Path(id): Path<String>, Body(body): Body<MoveUnit>) -> Shown<Applied> {
+    let id = unit(&api, id).await?.id;
+    let parent_id = unit(&api, body.parent_id).await?.id;
+    apply(&api, Command::MoveUnit { id, parent_id }).await
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Delete {
+    cascade: bool,
+}
+
+async fn delete_unit(State(api): Hub, Path(id): Path<String>, Query(how): Query<Delete>) -> Shown<Applied> {
+    let id = unit(&api, id).await?.id;
+    apply(
+        &api,
+        Command::DeleteUnit {
+            id,
+            cascade: how.cascade,
+        },
+    )
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Below {
+    #[serde(default = "root")]
+    parent_id: String,
+}
+
+fn root() -> String {
+    id::ROOT_UNIT.to_owned()
+}
+
+async fn list_units(State(api): Hub, Query(below): Query<Below>) -> Shown<Vec<Unit>> {
+    let parent_id = unit(&api, below.parent_id).await?.id;
+    Ok(Json(
+        api.shared
+            .hub
+            .db
+            .read(move |tx| directory::children(tx, &parent_id))
+            .await?,
+    ))
+}
+
+// Groups. `{id}` is an id or a name.
+
+async fn group(api: &Api, name: String) -> Result<Group, ApiError> {
+    let found = {
+        let name = name.clone();
+        api.shared
+            .hub
+            .db
+            .read(move |tx| query::find_group(tx, &name))
+            .await?
+    };
+    Ok(found.ok_or_else(|| directory::not_found(SubjectKind::Group, &name))?)
+}
+
+async fn create_group(State(api): Hub, Body(new): Body<NewGroup>) -> Shown<Applied> {
+    apply(&api, Command::CreateGroup(new)).await
+}
+
+async fn show_group(State(api): Hub, Path(id): Path<String>) -> Shown<Group> {
+    Ok(Json(group(&api, id).await?))
+}
+
+async fn update_group(
+    State(api): Hub,
+    Path(id): Path<String>,
+    Body(changes): Body<GroupChanges>,
+) -> Shown<Applied> {
+    let id = group(&api, id).await?.id;
+    apply(&api, Command::UpdateGroup { id, changes }).await
+}
+
+async fn delete_group(State(api): Hub, Path(id): Path<String>) -> Shown<Applied> {
+    let id = group(&api, id).await?.id;
+    apply(&api, Command::DeleteGroup { id }).await
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Members {
+    user_ids: Vec<String>,
+}
+
+async fn list_members(State(api): Hub, Path(id): Path<String>) -> Shown<Vec<String>> {
+    let id = group(&api, id).await?.id;
+    Ok(Json(
+        api.shared
+            .hub
+            .db
+            .read(move |tx| query::group_members(tx, &id))
+            .await?,
+    ))
+}
+
+async fn add_members(State(api): Hub, Path(id): Path<String>, Body(body): Body<Members>) -> Shown<Applied> {
+    let group_id = group(&api, id).await?.id;
+    apply(
+        &api,
+        Command::AddMembers {
+            group_id,
+            user_ids: body.user_ids,
+        },
+    )
+    .await
+}
+
+async fn remove_members(
+    State(api): Hub,
+    Path(id): Path<String>,
+    Body(body): Body<Members>,
+) -> Shown<Applied> {
+    let group_id = group(&api, id).await?.id;
+    apply(
+        &api,
+        Command::RemoveMembers {
+            group_id,
+            user_ids: body.user_ids,
+        },
+    )
+    .await
+}
+
+// Applications. `{id}` is an id or a name.
+
+async fn application(api: &Api, name: String) -> Result<Application, ApiError> {
+    Ok(api.shared.hub.db.read(move |tx| store::find(tx, &name)).await?)
+}
+
+async fn list_applications(State(api): Hub) -> Shown<Vec<Application>> {
+    Ok(Json(api.shared.hub.db.read(store::list).await?))
+}
+
+async fn show_application(State(api): Hub, Path(id): Path<String>) -> Shown<Application> {
+    Ok(Json(application(&api, id).await?))
+}
+
+async fn test_application(State(api): Hub, Path(id): Path<String>) -> Shown<connectivity::Report> {
+    let id = application(&api, id).await?.id;
+    Ok(Json(connectivity::test(&api.shared, &id).await?))
+}
+
+async fn list_attempts(State(api): Hub, Path(id): Path<String>) -> Shown<Vec<attempt::Attempt>> {
+    let id = application(&api, id).await?.id;
+    let attempts = api
+        .shared
+        .hub
+        .db
+        .read(move |tx| attempt::newest(tx, &id, 0, 100))
+        .await?;
+    Ok(Json(attempts.into_iter().map(|(_, attempt)| attempt).collect()))
+}
+
+async fn synchronize(State(api): Hub, Path(id): Path<String>) -> Shown<Value> {
+    let hub = &api.shared.hub;
+    let id = application(&api, id).await?.id;
+    let now = hub.clock.now();
+    let job_id = id::make("job", now, &*hub.random);
+    let answer = json!({ "id": job_id });
+    hub.db
+        .write(move |tx| job::request_full(tx, &id, &job_id, now))
+        .await?;
+    Ok(Json(answer))
+}
+
+async fn list_jobs(State(api): Hub, Path(id): Path<String>) -> Shown<Vec<job::JobPosition>> {
+    let id = application(&api, id).await?.id;
+    Ok(Json(
+        api.shared.hub.db.read(move |tx| job::newest(tx, &id, 20)).await?,
+    ))
+}
+
+// The change log.
+
+#[derive(Deserialize)]
+struct After {
+    #[serde(default)]
+    after: Seq,
+    #[serde(default = "page_size")]
+    limit: usize,
+}
+
+/// A change as it is shown.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ShownChange {
+    seq: Seq,
+    event_id: String,
+    kind: &'static str,
+    subject_kind: &'static str,
+    subject_id: String,
+    time: Millis,
+    actor: String,
+    record: Value,
+    previous: Option<Value>,
+}
+
+impl From<Change> for ShownChange {
+    fn from(change: Change) -> Self {
+        let parse = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
+        Self {
+            seq: change.seq,
+            kind: change.kind.as_str(),
+            subject_kind: change.subject_kind.as_str(),
+            record: parse(&change.record),
+            previous: change.previous.as_deref().map(parse),
+            event_id: change.event_id,
+            subject_id: change.subject_id,
+            time: change.time,
+            actor: change.actor,
+        }
+    }
+}
+
+async fn list_changes(State(api): Hub, Query(page): Query<After>) -> Shown<Vec<ShownChange>> {
+    let limit = page.limit.clamp(1, 1_000);
+    let changes = api
+        .shared
+        .hub
+        .db
+        .read(move |tx| change::read_after(tx, page.after, limit))
+        .await?;
+    Ok(Json(changes.into_iter().map(ShownChange::from).collect()))
+}

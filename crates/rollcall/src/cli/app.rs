@@ -1,0 +1,559 @@
+//! `rollcall app`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rollcall_protocol::{EncryptionKey, EventType, SubjectKind};
+use serde_json::json;
+
+use super::args::{App, PushArgs, ScopeArgs};
+use super::output::{Output, line, time};
+use super::{open, people};
+use crate::application::{
+    Application, Changes, Encryption, Entitlements, NewApplication, Scope, Settings, Subscription,
+    keys::{self, NewKey},
+    store,
+};
+use crate::change;
+use crate::config::Config;
+use crate::delivery::connectivity::{Report, StepResult};
+use crate::delivery::job::{self, JobPosition, JobStatus};
+use crate::delivery::park::{self, ParkedState};
+use crate::delivery::{Shared, connectivity};
+use crate::directory::{self, query};
+use crate::hub::Hub;
+use crate::id;
+
+pub(super) async fn run(hub: &Hub, out: &Output, config: Option<&Path>, verb: App) -> Result<ExitCode> {
+    let config = Config::read(config)?;
+    match verb {
+        App::Create {
+            name,
+            url,
+            scope,
+            push,
+        } => create(hub, out, &config, name, url, scope, push).await,
+        App::List => list(hub, out).await,
+        App::Show { app } => show(hub, out, &config, &app).await,
+        App::Set { app, name, url, push } => set(hub, out, &app, name, url, push).await,
+        App::Scope { app, scope, confirm } => change_scope(hub, out, &app, scope, confirm).await,
+        App::Test { app } => {
+            let id = find(hub, &app).await?.id;
+            let shared = Shared::for_one(hub.clone(), open::egress(&config)?).await?;
+            let report = connectivity::test(&shared, &id).await?;
+            out.show(&report, || lines_of(&report));
+            Ok(if report.passed() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(people::IN_PART)
+            })
+        }
+        App::Sync { app, detach } => sync(hub, out, &app, detach).await,
+        App::Cancel { app } => {
+            let (id, now) = (find(hub, &app).await?.id, hub.clock.now());
+            let job = hub.db.write(move |tx| job::cancel(tx, &id, now)).await?;
+            out.show(&json!({ "cancelled": job }), || {
+                format!("{job} is cancelled; what was sent stays sent")
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        App::Pause { app } => switch(hub, out, &app, false).await,
+        App::Resume { app } => switch(hub, out, &app, true).await,
+        App::RotateKey { app, after_hours } => rotate(hub, out, &app, after_hours).await,
+        App::Resend { app, event } => {
+            let (application, now) = (find(hub, &app).await?, hub.clock.now());
+            let resent = hub
+                .db
+                .write(move |tx| park::resend(tx, &application.id, event.as_deref(), application.cursor, now))
+                .await?;
+            out.show(&resent, || {
+                format!(
+                    "{} events are sent again; {} were superseded by later ones",
+                    resent.queued, resent.superseded
+                )
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        App::Delete { app, confirm } => {
+            let application = find(hub, &app).await?;
+            if !confirm {
+                bail!(
+                    "this deletes {} with its keys and its history; repeat with --confirm",
+                    application.name
+                );
+            }
+            let id = application.id.clone();
+            hub.db.write(move |tx| store::delete(tx, &id)).await?;
+            out.show(&json!({ "deleted": application.id }), || {
+                format!("{} is deleted", application.name)
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn find(hub: &Hub, name: &str) -> Result<Application> {
+    let name = name.to_owned();
+    Ok(hub.db.read(move |tx| store::find(tx, &name)).await?)
+}
+
+async fn entitlement(hub: &Hub, args: ScopeArgs) -> Result<(Scope, Subscription)> {
+    let subscription = if args.events.is_empty() {
+        Subscription::everything()
+    } else {
+        let events = args.events.iter().map(|name| {
+            EventType::parse(name).with_context(|| {
+                let known: Vec<_> = EventType::ALL.iter().map(|event| event.short()).collect();
+                format!("unknown event type {name:?}; there are {}", known.join(", "))
+            })
+        });
+        Subscription::of(events.collect::<Result<Vec<_>>>()?)
+    };
+    if args.units.is_empty() && args.groups.is_empty() {
+        return Ok((Scope::everything(), subscription));
+    }
+    let scope = hub
+        .db
+        .read(move |tx| {
+            let mut scope = Scope::default();
+            for name in &args.units {
+                let unit = query::find_unit(tx, name)?
+                    .ok_or_else(|| directory::not_found(SubjectKind::Unit, name))?;
+                scope.organizational_unit_ids.insert(unit.id);
+            }
+            for name in &args.groups {
+                let group = query::find_group(tx, name)?
+                    .ok_or_else(|| directory::not_found(SubjectKind::Group, name))?;
+                scope.group_ids.insert(group.id);
+            }
+            Ok::<_, directory::DirectoryError>(scope)
+        })
+        .await?;
+    Ok((scope, subscription))
+}
+
+/// Puts what was typed into the settings; returns a new encryption key, and whether it was made here.
+fn merge(hub: &Hub, settings: &mut Settings, push: &PushArgs) -> Result<(Option<EncryptionKey>, bool)> {
+    let limits = &mut settings.limits;
+    limits.max_events = push.max_events.unwrap_or(limits.max_events);
+    limits.max_bytes = push.max_bytes.unwrap_or(limits.max_bytes);
+    limits.lanes = push.lanes.unwrap_or(limits.lanes);
+    if let Some(rate) = push.requests_per_second {
+        limits.requests_per_second = Some(rate).filter(|rate| *rate > 0);
+    }
+    if let Some(wanted) = push.password_sync {
+        settings.password_synchronization = wanted;
+    }
+    if push.no_encryption {
+        settings.callback_mut().encryption = Encryption::Off;
+    }
+    let key = if push.encrypt {
+        Some(EncryptionKey::generate(&*hub.random))
+    } else if let Some(path) = &push.encryption_key_file {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("the key file {} cannot be read", path.display()))?;
+        Some(EncryptionKey::from_hex(&text)?)
+    } else {
+        None
+    };
+    if key.is_some() {
+        settings.callback_mut().encryption = Encryption::Required;
+    }
+    Ok((key, push.encrypt))
+}
+
+fn jwks_url(hub: &Hub, config: &Config, id: &str) -> String {
+    format!(
+        "{}/v2/{}/{id}/provisioning/jwks",
+        config.public_url(),
+        hub.instance.id
+    )
+}
+
+async fn create(
+    hub: &Hub,
+    out: &Output,
+    config: &Config,
+    name: String,
+    url: String,
+    scope: ScopeArgs,
+    push: PushArgs,
+) -> Result<ExitCode> {
+    let (scope, subscription) = entitlement(hub, scope).await?;
+    let mut settings = Settings::event_callback(url, Encryption::Off);
+    let (encryption_key, generated) = merge(hub, &mut settings, &push)?;
+    let shown = encryption_key
+        .as_ref()
+        .filter(|_| generated)
+        .map(EncryptionKey::to_hex);
+    let now = hub.clock.now();
+    let new = NewApplication {
+        name,
+        settings,
+        encryption_key,
+        scope,
+        subscription,
+        signing_key: NewKey::generate(now, &*hub.random, &hub.master)?,
+    };
+    let hub_too = hub.clone();
+    let application = hub
+        .db
+        .write(move |tx| store::create(tx, &new, now, &*hub_too.random, &hub_too.master))
+        .await?;
+    let jwks = jwks_url(hub, config, &application.id);
+    let key = shown.as_ref().map(|key| key.as_str());
+    out.show(
+        &json!({ "application": application, "jwksUrl": jwks, "encryptionKey": key }),
+        || {
+            let mut text = format!("application id  {}\npublic keys     {jwks}\n", application.id);
+            if let Some(key) = key {
+                text.push_str(&format!(
+                    "encryption key  {key}\n                (shown only now)\n"
+                ));
+            }
+            text.push_str(
+                "Configure the application with these, then run: rollcall app test and rollcall app sync\n",
+            );
+            text
+        },
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(hub: &Hub, out: &Output) -> Result<ExitCode> {
+    let (applications, head) = hub
+        .db
+        .read(|tx| Ok::<_, rollcall_db::DbError>((store::list(tx)?, change::head(tx)?.seq)))
+        .await?;
+    out.show(&applications, || {
+        applications
+            .iter()
+            .map(|application| {
+                let state = state_of(application);
+                let behind = head - application.cursor;
+                format!(
+                    "{}  {:<24} {state:<10} {behind} changes behind\n",
+                    application.id, application.name
+                )
+            })
+            .collect()
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn state_of(application: &Application) -> &'static str {
+    match (application.synchronize, &application.suspended) {
+        (false, _) => "paused",
+        (true, Some(_)) => "suspended",
+        (true, None) => "active",
+    }
+}
+
+async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<ExitCode> {
+    let application = find(hub, app).await?;
+    let id = application.id.clone();
+    let (head, entitlements, keys, parked, jobs) = hub
+        .db
+        .read(move |tx| {
+            Ok::<_, rollcall_db::DbError>((
+                change::head(tx)?.seq,
+                Entitlements::load(tx, &id)?,
+                keys::list(tx, &id)?,
+                park::list(tx, &id)?,
+                job::newest(tx, &id, 3)?,
+            ))
+        })
+        .await?;
+    let current = entitlements.current();
+    let jwks = jwks_url(hub, config, &application.id);
+    let outbound = &config.egress.outbound_addresses;
+    let shown = json!({
+        "application": application, "jwksUrl": jwks, "outboundAddresses": outbound, "keys": keys,
+        "scope": current.scope, "subscription": current.subscription, "head": head,
+        "parkedEvents": parked, "synchronizations": jobs,
+    });
+    out.show(&shown, || {
+        let limits = &application.settings.limits;
+        let encryption = match application.settings.callback().encryption {
+            Encryption::Off => "off",
+            Encryption::Required => "A256GCM",
+        };
+        let ids: Vec<&str> = current
+            .scope
+            .organizational_unit_ids
+            .iter()
+            .chain(&current.scope.group_ids)
+            .map(String::as_str)
+            .collect();
+        let outbound: Vec<String> = outbound.iter().map(ToString::to_string).collect();
+        let outbound = if outbound.is_empty() {
+            "not configured (egress.outbound_addresses)".to_owned()
+        } else {
+            outbound.join(", ")
+        };
+        let mut text = format!(
+            "{}  {}\nstate         {}\nreceiving URL {}\npublic keys   {jwks}\noutbound IPs  {outbound}\nencryption    {encryption}\n\
+             passwords     {}\nscope         {}\nlimits        {} events and {} bytes a request, {} in flight\n\
+             position      {} of {head}\n",
+            application.id,
+            application.name,
+            state_of(&application),
+            application.settings.callback().url,
+            if application.settings.password_synchronization { "synchronized" } else { "not sent" },
+            ids.join(", "),
+            limits.max_events,
+            limits.max_bytes,
+            limits.lanes,
+            application.cursor,
+        );
+        if let Some(suspension) = &application.suspended {
+            text.push_str(&format!(
+                "suspended     since {}, next probe {}: {}\n",
+                time(suspension.since),
+                time(suspension.next_probe),
+                suspension.reason
+            ));
+        }
+        for key in &keys {
+            text.push_str(&format!("signing key   {} from {}\n", key.kid, time(key.signs_from)));
+        }
+        for event in &parked {
+            let state = match event.state {
+                ParkedState::Retrying => "retrying",
+                ParkedState::Held => "held",
+                ParkedState::Failed => "FAILED",
+            };
+            text.push_str(&format!(
+                "{state:<13} {} {} {} {}\n",
+                event.event_id,
+                event.event_type.short(),
+                event.subject_id,
+                event.message.as_deref().unwrap_or_default()
+            ));
+        }
+        for job in &jobs {
+            text.push_str(&format!("job           {}\n", line_of(job)));
+        }
+        text
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line_of(job: &JobPosition) -> String {
+    let statistics = &job.statistics;
+    format!(
+        "{}  {}  {} of {} sent",
+        job.id,
+        job.status.as_str(),
+        statistics.done(),
+        statistics.total()
+    )
+}
+
+async fn set(
+    hub: &Hub,
+    out: &Output,
+    app: &str,
+    name: Option<String>,
+    url: Option<String>,
+    push: PushArgs,
+) -> Result<ExitCode> {
+    let application = find(hub, app).await?;
+    let mut settings = application.settings.clone();
+    if let Some(url) = url {
+        settings.callback_mut().url = url;
+    }
+    let (encryption_key, generated) = merge(hub, &mut settings, &push)?;
+    let shown = encryption_key
+        .as_ref()
+        .filter(|_| generated)
+        .map(EncryptionKey::to_hex);
+    let changes = Changes {
+        name,
+        synchronize: None,
+        settings: Some(settings),
+        encryption_key,
+    };
+    let application = update(hub, &application.id, changes).await?;
+    let key = shown.as_ref().map(|key| key.as_str());
+    out.show(
+        &json!({ "application": application, "encryptionKey": key }),
+        || match key {
+            Some(key) => format!("{} is changed\nencryption key  {key}\n", application.name),
+            None => format!("{} is changed", application.name),
+        },
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn update(hub: &Hub, id: &str, changes: Changes) -> Result<Application> {
+    let (hub_too, id, now) = (hub.clone(), id.to_owned(), hub.clock.now());
+    Ok(hub
+        .db
+        .write(move |tx| store::update(tx, &id, &changes, now, &*hub_too.random, &hub_too.master))
+        .await?)
+}
+
+async fn switch(hub: &Hub, out: &Output, app: &str, on: bool) -> Result<ExitCode> {
+    let id = find(hub, app).await?.id;
+    if on {
+        let id = id.clone();
+        hub.db.write(move |tx| store::resume(tx, &id)).await?;
+    }
+    let application = update(
+        hub,
+        &id,
+        Changes {
+            synchronize: Some(on),
+            ..Changes::default()
+        },
+    )
+    .await?;
+    out.show(&application, || {
+        if on {
+            format!("{} is pushed to again", application.name)
+        } else {
+            format!("{} is paused; changes wait until it is resumed", application.name)
+        }
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn rotate(hub: &Hub, out: &Output, app: &str, after_hours: f64) -> Result<ExitCode> {
+    let application = find(hub, app).await?;
+    let delay = Duration::try_from_secs_f64(after_hours * 3_600.0).context("--after-hours")?;
+    let now = hub.clock.now();
+    let key = NewKey::generate(now, &*hub.random, &hub.master)?;
+    let kid = key.kid().to_owned();
+    let signs_from = hub
+        .db
+        .write(move |tx| {
+            let signs_from = keys::publish(tx, &application.id, &key, now, delay)?;
+            store::touch(tx, &application.id)?;
+            Ok::<_, rollcall_db::DbError>(signs_from)
+        })
+        .await?;
+    out.show(&json!({ "kid": kid, "signsFrom": signs_from }), || {
+        format!("{kid} is published now and signs from {}", time(signs_from))
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn change_scope(
+    hub: &Hub,
+    out: &Output,
+    app: &str,
+    args: ScopeArgs,
+    confirm: bool,
+) -> Result<ExitCode> {
+    let application = find(hub, app).await?;
+    let (scope, subscription) = entitlement(hub, args).await?;
+    let now = hub.clock.now();
+    let job_id = id::make("job", now, &*hub.random);
+    let id = application.id.clone();
+    let plan = if confirm {
+        hub.db
+            .write(move |tx| job::change_scope(tx, &id, &scope, &subscription, &job_id, now))
+            .await?
+    } else {
+        hub.db.read(move |tx| job::plan(tx, &id, &scope)).await?
+    };
+    out.show(&plan, || {
+        let counts = |counts: &job::Counts| {
+            format!(
+                "{} units, {} users, {} groups",
+                counts.organizational_units, counts.users, counts.groups
+            )
+        };
+        let hint = if confirm {
+            "It is under way."
+        } else {
+            "Nothing is changed yet; repeat with --confirm."
+        };
+        format!(
+            "enter: {}\nleave: {}\n{hint}\n",
+            counts(&plan.enter),
+            counts(&plan.leave)
+        )
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn sync(hub: &Hub, out: &Output, app: &str, detach: bool) -> Result<ExitCode> {
+    let application = find(hub, app).await?;
+    let now = hub.clock.now();
+    let job_id = id::make("job", now, &*hub.random);
+    let (application_id, wanted) = (application.id.clone(), job_id.clone());
+    hub.db
+        .write(move |tx| job::request_full(tx, &application_id, &wanted, now))
+        .await?;
+    if detach {
+        out.show(&json!({ "id": job_id }), || {
+            format!("{job_id} is queued; a running hub does it")
+        });
+        return Ok(ExitCode::SUCCESS);
+    }
+    let job = follow(hub, &job_id, out.json, true).await?;
+    out.show(&job, || line_of(&job));
+    Ok(match job.status {
+        JobStatus::Success => ExitCode::SUCCESS,
+        JobStatus::PartialSuccess => ExitCode::from(people::IN_PART),
+        _ => ExitCode::FAILURE,
+    })
+}
+
+/// Shows the progress of a job until it ends.
+pub(super) async fn follow(hub: &Hub, job_id: &str, hidden: bool, elsewhere: bool) -> Result<JobPosition> {
+    let bar = if hidden {
+        indicatif::ProgressBar::hidden()
+    } else {
+        indicatif::ProgressBar::new(0)
+    };
+    if let Ok(style) = indicatif::ProgressStyle::with_template(
+        "  {bar:40} {human_pos} of {human_len}  {per_sec}  {eta} left",
+    ) {
+        bar.set_style(style);
+    }
+    let started = hub.clock.now();
+    let mut hinted = false;
+    loop {
+        let id = job_id.to_owned();
+        let job = hub
+            .db
+            .read(move |tx| job::load(tx, &id))
+            .await?
+            .context("the synchronization was deleted with its application")?;
+        bar.set_length(job.statistics.total());
+        bar.set_position(job.statistics.done());
+        if job.is_finished() {
+            bar.finish_and_clear();
+            return Ok(job);
+        }
+        if elsewhere && !hinted && job.is_pending() && hub.clock.now() - started > 3_000 {
+            hinted = true;
+            bar.suspend(|| line("still waiting: is a hub running (rollcall serve), and is the application answering (rollcall app show)?"));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The report of Test Connectivity for people.
+pub(super) fn lines_of(report: &Report) -> String {
+    let mut text = format!("{}\n", report.url);
+    for step in &report.steps {
+        let (mark, detail) = match &step.result {
+            StepResult::Passed { detail } => ("ok  ", detail.clone()),
+            StepResult::Skipped { detail } => ("–   ", detail.clone()),
+            StepResult::Failed { detail, advice } => {
+                ("FAIL", format!("{detail}\n                  → {advice}"))
+            }
+        };
+        text.push_str(&format!(
+            "  {mark} {:<8} {:>7.1} ms  {detail}\n",
+            step.name, step.millis
+        ));
+    }
+    text
+}

@@ -1,0 +1,459 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Keeps every application's user directory in step with yours.
+///
+/// `rollcall demo` shows the whole of it in half a minute. In earnest: `rollcall serve` runs the hub,
+/// `rollcall import` fills the directory, `rollcall app create` adds an application, `rollcall app test`
+/// proves its endpoint, and `rollcall app sync` pushes everything. From then on every change is pushed as
+/// it happens.
+#[derive(Debug, Parser)]
+#[command(name = "rollcall", version)]
+pub(super) struct Arguments {
+    /// The configuration file. Environment variables (ROLLCALL_…) take precedence over it.
+    #[arg(long, global = true, value_name = "FILE", env = "ROLLCALL_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run the hub: deliver changes, serve the public keys and the administrator's API.
+    Serve(Serve),
+    /// Show it: a hub and a receiving application in one process, with a company of 1,000 people.
+    Demo(Demo),
+    /// Import users, units and groups from a CSV file.
+    Import(Import),
+    /// Applications: who receives changes, which, and how.
+    App {
+        #[command(subcommand)]
+        verb: App,
+    },
+    /// Users.
+    User {
+        #[command(subcommand)]
+        verb: User,
+    },
+    /// Organizational units.
+    Unit {
+        #[command(subcommand)]
+        verb: Unit,
+    },
+    /// Groups.
+    Group {
+        #[command(subcommand)]
+        verb: Group,
+    },
+    /// Show the change log, or what was sent to an application.
+    Log(Log),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// The address on which to listen, instead of the configured one.
+    #[arg(long)]
+    pub(super) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Run through, compare both sides, and end: exit code 0 if they are equal.
+    #[arg(long)]
+    pub(super) once: bool,
+    /// Use this CSV file instead of the bundled company (columns: see `rollcall import --help`).
+    #[arg(long, value_name = "FILE")]
+    pub(super) import: Option<PathBuf>,
+    /// The hub's port; the application listens on the next one. 0 takes free ones.
+    #[arg(long, default_value_t = 8750)]
+    pub(super) port: u16,
+}
+
+/// Import users, units and groups from a CSV file.
+///
+/// The first line names the columns, in any order: username, display_name and path are required; email,
+/// phone_region, phone_number, external_id, description, further_paths, groups and status may be left
+/// out, and then stay as they are. `path` is the primary organizational unit from below the root, such
+/// as Engineering/Optics; units that are missing are made. `further_paths` and `groups` are lists
+/// separated by `;`. `status` is enabled or disabled. Importing the same file again changes nothing.
+/// Rows that are refused are listed with their lines, and the rest is imported (exit code 3).
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Import {
+    /// The file; `-` reads the standard input.
+    pub(super) file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum App {
+    /// Add an application.
+    Create {
+        /// Its name.
+        name: String,
+        /// The receiving URL.
+        #[arg(long)]
+        url: String,
+        #[command(flatten)]
+        scope: ScopeArgs,
+        #[command(flatten)]
+        push: PushArgs,
+    },
+    /// Show all applications.
+    List,
+    /// Show an application, its endpoint for public keys, and where its delivery stands.
+    Show {
+        /// Its id or name.
+        app: String,
+    },
+    /// Change the push parameters.
+    Set {
+        /// Its id or name.
+        app: String,
+        /// Another name.
+        #[arg(long)]
+        name: Option<String>,
+        /// Another receiving URL.
+        #[arg(long)]
+        url: Option<String>,
+        #[command(flatten)]
+        push: PushArgs,
+    },
+    /// Change the synchronization scope: show who enters and who leaves, and do it with --confirm.
+    Scope {
+        /// Its id or name.
+        app: String,
+        #[command(flatten)]
+        scope: ScopeArgs,
+        /// Do it.
+        #[arg(long)]
+        confirm: bool,
+    },
+    /// Test Connectivity: send a test event and report every step.
+    Test {
+        /// Its id or name.
+        app: String,
+    },
+    /// Synchronize: push everything in scope.
+    Sync {
+        /// Its id or name.
+        app: String,
+        /// Do not wait for the end.
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Cancel the synchronization that is under way.
+    Cancel {
+        /// Its id or name.
+        app: String,
+    },
+    /// Stop pushing. Changes wait until it is resumed.
+    Pause {
+        /// Its id or name.
+        app: String,
+    },
+    /// Push again; a suspended application is asked at once.
+    Resume {
+        /// Its id or name.
+        app: String,
+    },
+    /// Publish a new signing key at once, and sign with it after a delay.
+    RotateKey {
+        /// Its id or name.
+        app: String,
+        /// After how many hours the new key signs. Applications may cache keys for long.
+        #[arg(long, default_value_t = 24.0)]
+        after_hours: f64,
+    },
+    /// Send events again that were set aside as failed.
+    Resend {
+        /// Its id or name.
+        app: String,
+        /// Only this event.
+        #[arg(long)]
+        event: Option<String>,
+    },
+    /// Delete an application with its keys and its history.
+    Delete {
+        /// Its id or name.
+        app: String,
+        /// Do it.
+        #[arg(long)]
+        confirm: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScopeArgs {
+    /// An organizational unit in scope, with all below it: its id or path. `/` is everything. Repeat for
+    /// several. Without any unit or group: everything.
+    #[arg(long = "unit", value_name = "UNIT")]
+    pub(super) units: Vec<String>,
+    /// A group in scope, with its members: its id or name. Repeat for several.
+    #[arg(long = "group", value_name = "GROUP")]
+    pub(super) groups: Vec<String>,
+    /// An event to subscribe to, such as ud:user:create. Repeat for several. Without any: all.
+    #[arg(long = "event", value_name = "TYPE")]
+    pub(super) events: Vec<String>,
+}
+
+#[derive(Debug, Default, Args)]
+pub(super) struct PushArgs {
+    /// Encrypt events with a new key, which is shown once.
+    #[arg(long, conflicts_with_all = ["encryption_key_file", "no_encryption"])]
+    pub(super) encrypt: bool,
+    /// Encrypt events with the key in this file: 64 hexadecimal digits.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_encryption")]
+    pub(super) encryption_key_file: Option<PathBuf>,
+    /// Do not encrypt.
+    #[arg(long)]
+    pub(super) no_encryption: bool,
+    /// Send new passwords along: true or false. Needs encryption or https.
+    #[arg(long, value_name = "BOOL")]
+    pub(super) password_sync: Option<bool>,
+    /// Events in one request, 1 to 500.
+    #[arg(long)]
+    pub(super) max_events: Option<u32>,
+    /// Bytes of event data in one request.
+    #[arg(long)]
+    pub(super) max_bytes: Option<u32>,
+    /// Requests in flight at once, 1 to 32.
+    #[arg(long)]
+    pub(super) lanes: Option<u32>,
+    /// Requests per second, at most; 0 for no limit.
+    #[arg(long)]
+    pub(super) requests_per_second: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum User {
+    /// Add a user.
+    Create {
+        /// The username.
+        username: String,
+        /// The name for people.
+        #[arg(long)]
+        display_name: String,
+        /// The primary organizational unit: its id or path.
+        #[arg(long, default_value = "/")]
+        unit: String,
+        /// A further unit. Repeat for several.
+        #[arg(long)]
+        further: Vec<String>,
+        #[command(flatten)]
+        fields: UserFields,
+        /// Read a password from the standard input.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Show a user.
+    Show {
+        /// The id, username or email address.
+        user: String,
+    },
+    /// List users by username.
+    List {
+        /// Only those of this unit.
+        #[arg(long)]
+        unit: Option<String>,
+        /// Only those after this username.
+        #[arg(long)]
+        after: Option<String>,
+        /// At most this many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Change fields. An empty value empties the field.
+    Update {
+        /// The id, username or email address.
+        user: String,
+        /// Another username.
+        #[arg(long)]
+        username: Option<String>,
+        /// Another name for people.
+        #[arg(long)]
+        display_name: Option<String>,
+        #[command(flatten)]
+        fields: UserFields,
+    },
+    /// Set the password, read from the standard input.
+    Password {
+        /// The id, username or email address.
+        user: String,
+    },
+    /// Let a user sign in.
+    Enable {
+        /// The id, username or email address.
+        user: String,
+    },
+    /// Keep a user from signing in.
+    Disable {
+        /// The id, username or email address.
+        user: String,
+    },
+    /// Lock a user.
+    Lock {
+        /// The id, username or email address.
+        user: String,
+        /// For how many minutes; without it until unlocked.
+        #[arg(long)]
+        minutes: Option<i64>,
+    },
+    /// Unlock a user.
+    Unlock {
+        /// The id, username or email address.
+        user: String,
+    },
+    /// Put a user into units.
+    Move {
+        /// The id, username or email address.
+        user: String,
+        /// The primary organizational unit: its id or path.
+        #[arg(long)]
+        unit: String,
+        /// A further unit. Repeat for several; those not named are left.
+        #[arg(long)]
+        further: Vec<String>,
+    },
+    /// Delete a user.
+    Delete {
+        /// The id, username or email address.
+        user: String,
+    },
+}
+
+#[derive(Debug, Default, Args)]
+pub(super) struct UserFields {
+    /// The email address.
+    #[arg(long)]
+    pub(super) email: Option<String>,
+    /// The phone number's country digits, such as 86.
+    #[arg(long)]
+    pub(super) phone_region: Option<String>,
+    /// The phone number's digits.
+    #[arg(long)]
+    pub(super) phone_number: Option<String>,
+    /// For people.
+    #[arg(long)]
+    pub(super) description: Option<String>,
+    /// The id in the source that the user comes from.
+    #[arg(long)]
+    pub(super) external_id: Option<String>,
+    /// When the account ends by itself, such as 2027-01-31T00:00:00Z; `never` ends that.
+    #[arg(long)]
+    pub(super) expires: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Unit {
+    /// Add a unit.
+    Create {
+        /// Its name.
+        name: String,
+        /// The unit above: its id or path.
+        #[arg(long, default_value = "/")]
+        parent: String,
+    },
+    /// Show a unit.
+    Show {
+        /// Its id or path.
+        unit: String,
+    },
+    /// List the units directly below one.
+    List {
+        /// Its id or path.
+        #[arg(default_value = "/")]
+        unit: String,
+    },
+    /// Rename a unit.
+    Rename {
+        /// Its id or path.
+        unit: String,
+        /// The new name.
+        name: String,
+    },
+    /// Put a unit with everything below it under another one.
+    Move {
+        /// Its id or path.
+        unit: String,
+        /// The new parent: its id or path.
+        parent: String,
+    },
+    /// Delete a unit.
+    Delete {
+        /// Its id or path.
+        unit: String,
+        /// Also everything below it, and the users whose primary unit goes.
+        #[arg(long)]
+        cascade: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Group {
+    /// Add a group.
+    Create {
+        /// Its name.
+        name: String,
+        /// For people.
+        #[arg(long)]
+        description: Option<String>,
+    },
+    /// Show a group with its members.
+    Show {
+        /// Its id or name.
+        group: String,
+    },
+    /// List all groups.
+    List,
+    /// Rename a group.
+    Rename {
+        /// Its id or name.
+        group: String,
+        /// The new name.
+        name: String,
+    },
+    /// Add users.
+    Add {
+        /// Its id or name.
+        group: String,
+        /// Ids, usernames or email addresses.
+        #[arg(required = true)]
+        users: Vec<String>,
+    },
+    /// Remove users.
+    Remove {
+        /// Its id or name.
+        group: String,
+        /// Ids, usernames or email addresses.
+        #[arg(required = true)]
+        users: Vec<String>,
+    },
+    /// Delete a group; its members stay.
+    Delete {
+        /// Its id or name.
+        group: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Log {
+    /// Show the requests to this application instead of the changes.
+    #[arg(long)]
+    pub(super) app: Option<String>,
+    /// Only what concerns this subject: an id.
+    #[arg(long, conflicts_with = "app")]
+    pub(super) subject: Option<String>,
+    /// Go on as more comes; end with Ctrl-C.
+    #[arg(long, short)]
+    pub(super) follow: bool,
+    /// How many of the newest to show first.
+    #[arg(long, default_value_t = 20)]
+    pub(super) last: usize,
+}

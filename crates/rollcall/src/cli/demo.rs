@@ -1,0 +1,380 @@
+//! `rollcall demo`: the whole of it in one process.
+//!
+//! A hub and a receiving application, each with a database and a port of its own, as they would be on
+//! two machines. The application is the receiver kit's mirror, unchanged.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rollcall_protocol::{EncryptionKey, SystemRandom};
+use rollcall_receiver::{HttpJwks, KeySource, Mirror, Receiver, Snapshot};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::output::line;
+use super::{app, args, open, serve};
+use crate::api::{self, Api};
+use crate::application::keys::NewKey;
+use crate::application::{Application, Encryption, NewApplication, Scope, Settings, Subscription, store};
+use crate::change::{self, ChangeKind};
+use crate::clock::Clock;
+use crate::compare;
+use crate::delivery::egress::{AddressPolicy, Egress, EgressOptions};
+use crate::delivery::{Delivery, Options, connectivity, job};
+use crate::directory::{Command, NewUnit, NewUser, UserChanges, query};
+use crate::hub::{Hub, HubParts};
+use crate::id::{self, ROOT_UNIT};
+use crate::import::import_csv;
+use crate::secret::{ExposeSecret as _, MasterKey};
+
+/// The company that the demo shows.
+const COMPANY: &str = include_str!("../../assets/demo.csv");
+
+/// How long a change may take to arrive before the demo says that something is wrong.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) async fn run(arguments: args::Demo) -> Result<ExitCode> {
+    let folder = tempfile::tempdir().context("no folder for the demo's databases")?;
+    let code = tokio::select! {
+        code = tell(&arguments, folder.path()) => code,
+        () = serve::stop_signal() => Ok(ExitCode::SUCCESS),
+    };
+    // Said aloud, because a folder that cannot be removed would stay for ever.
+    folder.close().context("the demo's folder cannot be removed")?;
+    code
+}
+
+async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
+    let hub_port = if arguments.once { 0 } else { arguments.port };
+    let app_port = if hub_port == 0 { 0 } else { hub_port + 1 };
+    let hub_listener = listen(hub_port).await?;
+    let app_listener = listen(app_port).await?;
+    let hub_url = format!("http://{}", hub_listener.local_addr()?);
+    let app_url = format!("http://{}/events", app_listener.local_addr()?);
+
+    line("1  A hub, and a company in its directory");
+    let hub = start_hub(folder).await?;
+    import(&hub, arguments.import.as_deref()).await?;
+
+    line("\n2  An application that is to have a copy, encrypted");
+    let key = EncryptionKey::generate(&SystemRandom);
+    let application = create_application(&hub, &app_url, &key).await?;
+    let jwks = format!(
+        "{hub_url}/v2/{}/{}/provisioning/jwks",
+        hub.instance.id, application.id
+    );
+    line(&format!(
+        "   application {}\n   receives at {app_url}\n   public keys {jwks}",
+        application.id
+    ));
+    let policy = AddressPolicy {
+        allowed: vec!["127.0.0.0/8".parse()?],
+    };
+    let egress = Egress::new(
+        &EgressOptions {
+            policy,
+            ..EgressOptions::default()
+        },
+        Clock::system(),
+    )?;
+    let delivery = Delivery::start(hub.clone(), egress, Options::default()).await?;
+    let token = open::token(&folder.join("admin.token"))?;
+    let shown_token = token.expose_secret().to_owned();
+    let api = api::router(Arc::new(Api {
+        shared: Arc::clone(delivery.shared()),
+        token,
+    }));
+    let hub_server: JoinHandle<_> = tokio::spawn(async move { axum::serve(hub_listener, api).await });
+    let mirror = Mirror::open(&format!("sqlite:{}", folder.join("application.db").display())).await?;
+    let source = KeySource::Endpoint(Arc::new(HttpJwks::new(&jwks).map_err(anyhow::Error::msg)?));
+    let receiver = Receiver::builder(source, &application.id)
+        .encryption_key(key)
+        .build(mirror.clone())?;
+    let routes = rollcall_receiver::router(Arc::new(receiver), "/events")
+        .into_make_service_with_connect_info::<SocketAddr>();
+    let app_server: JoinHandle<_> = tokio::spawn(async move { axum::serve(app_listener, routes).await });
+
+    line("\n3  Test Connectivity");
+    let report = connectivity::test(delivery.shared(), &application.id).await?;
+    line(&indent(&app::lines_of(&report)));
+    if !report.passed() {
+        bail!("the connection test failed");
+    }
+
+    line("\n4  Synchronize: everything is pushed");
+    synchronize(&hub, &application).await?;
+
+    line("\n5  From now on, every change as it happens");
+    live_changes(&hub, &mirror).await?;
+
+    line("\n6  The application's copy against the hub's directory");
+    let equal = compare_both(&hub, &mirror).await?;
+    if !arguments.once {
+        line(&next_steps(&hub_url, &shown_token, folder, &application));
+        serve::stop_signal().await;
+        line("\nFinishing the requests in flight.");
+    }
+    delivery.stop().await;
+    hub_server.abort();
+    app_server.abort();
+    mirror.close().await;
+    hub.db.close().await;
+    Ok(if equal {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn listen(port: u16) -> Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", port))
+        .await
+        .with_context(|| format!("port {port} is taken; choose another with --port, or 0 for a free one"))
+}
+
+async fn start_hub(folder: &Path) -> Result<Hub> {
+    let parts = HubParts {
+        database: format!("sqlite:{}", folder.join("hub.db").display()),
+        clock: Clock::system(),
+        random: Arc::new(SystemRandom),
+        master: MasterKey::from_file(&folder.join("master.key"), &SystemRandom)?,
+        ali_uid: open::ALI_UID,
+        root_name: "Meridian Instruments".to_owned(),
+    };
+    Ok(Hub::open(parts).await?)
+}
+
+async fn import(hub: &Hub, file: Option<&Path>) -> Result<()> {
+    let watch = hub.clock.stopwatch();
+    let report = match file {
+        None => import_csv(hub, "import:demo", COMPANY.as_bytes(), |_| {}).await?,
+        Some(path) => {
+            let source = std::fs::File::open(path).with_context(|| format!("{}", path.display()))?;
+            import_csv(hub, &format!("import:{}", path.display()), source, |_| {}).await?
+        }
+    };
+    line(&format!(
+        "   {} users, {} organizational units and {} groups imported in {:.1} s",
+        report.created,
+        report.units_created,
+        report.groups_created,
+        watch.elapsed().as_secs_f64()
+    ));
+    for error in report.errors.iter().take(5) {
+        line(&format!("   line {}: {}", error.line, error.message));
+    }
+    if report.errors.len() > 5 {
+        line(&format!(
+            "   … and {} more rows were refused",
+            report.errors.len() - 5
+        ));
+    }
+    Ok(())
+}
+
+async fn create_application(hub: &Hub, url: &str, key: &EncryptionKey) -> Result<Application> {
+    let now = hub.clock.now();
+    let new = NewApplication {
+        name: "Demo application".to_owned(),
+        settings: Settings::event_callback(url, Encryption::Required),
+        encryption_key: Some(key.clone()),
+        scope: Scope::everything(),
+        subscription: Subscription::everything(),
+        signing_key: NewKey::generate(now, &*hub.random, &hub.master)?,
+    };
+    let hub_too = hub.clone();
+    Ok(hub
+        .db
+        .write(move |tx| store::create(tx, &new, now, &*hub_too.random, &hub_too.master))
+        .await?)
+}
+
+async fn synchronize(hub: &Hub, application: &Application) -> Result<()> {
+    let now = hub.clock.now();
+    let job_id = id::make("job", now, &*hub.random);
+    let (application_id, wanted) = (application.id.clone(), job_id.clone());
+    let watch = hub.clock.stopwatch();
+    hub.db
+        .write(move |tx| job::request_full(tx, &application_id, &wanted, now))
+        .await?;
+    let job = app::follow(hub, &job_id, false, false).await?;
+    let seconds = watch.elapsed().as_secs_f64();
+    let statistics = &job.statistics;
+    for (what, tally) in [
+        ("organizational units", &statistics.organizational_units),
+        ("users", &statistics.users),
+        ("group events", &statistics.groups),
+    ] {
+        line(&format!(
+            "   {:>6} of {} {what} accepted",
+            tally.success, tally.total
+        ));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = statistics.done() as f64 / seconds;
+    line(&format!(
+        "   {} in {seconds:.2} s, {rate:.0} events a second",
+        job.status.as_str()
+    ));
+    Ok(())
+}
+
+async fn live_changes(hub: &Hub, mirror: &Mirror) -> Result<()> {
+    let (user, unit, group) = hub
+        .db
+        .read(|tx| {
+            let user = query::list_users(tx, None, None, 1)?.into_iter().next();
+            let unit = crate::directory::children(tx, ROOT_UNIT)?.into_iter().next();
+            let group = query::list_groups(tx)?.into_iter().next();
+            Ok::<_, rollcall_db::DbError>((user, unit, group))
+        })
+        .await?;
+    let new = NewUnit {
+        name: "Space Telescopes".to_owned(),
+        parent_id: ROOT_UNIT.to_owned(),
+        ..NewUnit::default()
+    };
+    let team = step(
+        hub,
+        mirror,
+        "a unit is founded: Space Telescopes",
+        Command::CreateUnit(new),
+    )
+    .await?;
+    let new = NewUser {
+        username: "ada.lovelace".to_owned(),
+        display_name: "Ada Lovelace".to_owned(),
+        primary_organizational_unit_id: team.clone(),
+        email: Some("ada.lovelace@meridian.example".to_owned()),
+        ..NewUser::default()
+    };
+    let ada = step(hub, mirror, "Ada Lovelace joins it", Command::CreateUser(new)).await?;
+    let changes = UserChanges {
+        display_name: Some("Countess Lovelace".to_owned()),
+        ..UserChanges::default()
+    };
+    step(
+        hub,
+        mirror,
+        "she changes her name",
+        Command::UpdateUser {
+            id: ada.clone(),
+            changes,
+        },
+    )
+    .await?;
+    if let Some(group) = group {
+        let what = format!("she is added to the group {}", group.name);
+        let command = Command::AddMembers {
+            group_id: group.id,
+            user_ids: vec![ada],
+        };
+        step(hub, mirror, &what, command).await?;
+    }
+    if let Some(unit) = unit {
+        let what = format!("{} moves below it, with everybody in it", unit.name);
+        let command = Command::MoveUnit {
+            id: unit.id,
+            parent_id: team,
+        };
+        step(hub, mirror, &what, command).await?;
+    }
+    if let Some(user) = user {
+        let what = format!("{} is disabled", user.display_name);
+        step(hub, mirror, &what, Command::DisableUser { id: user.id.clone() }).await?;
+        let what = format!("{} leaves the company", user.display_name);
+        step(hub, mirror, &what, Command::DeleteUser { id: user.id }).await?;
+    }
+    Ok(())
+}
+
+/// Applies a command and shows how long it takes from its commit until the application has stored it.
+async fn step(hub: &Hub, mirror: &Mirror, what: &str, command: Command) -> Result<String> {
+    let before = hub.db.read(change::head).await?.seq;
+    let applied = hub.apply("demo", command).await?;
+    let watch = hub.clock.stopwatch();
+    let changes = hub.db.read(move |tx| change::read_after(tx, before, usize::MAX)).await?;
+    // Changes of placement alone are no news to an application that sees everything.
+    let told = changes.iter().rev().find(|change| matches!(change.kind, ChangeKind::Event(_)));
+    let event_id = told.map(|change| change.event_id.clone()).context("nothing was changed")?;
+    while !mirror.has_received(&event_id).await? {
+        if watch.elapsed() > PATIENCE {
+            bail!("after {} s the application does not know of this: {what}", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(Duration::from_micros(200)).await;
+    }
+    let millis = watch.elapsed().as_secs_f64() * 1_000.0;
+    line(&format!("   {millis:>7.1} ms  {what}"));
+    Ok(applied.id)
+}
+
+async fn should_be(hub: &Hub) -> Result<Snapshot> {
+    Ok(hub
+        .db
+        .read(|tx| compare::in_scope(tx, &Scope::everything()))
+        .await?)
+}
+
+async fn compare_both(hub: &Hub, mirror: &Mirror) -> Result<bool> {
+    let (should, has) = (should_be(hub).await?, mirror.snapshot().await?);
+    let (left, right) = (should.counts(), has.counts());
+    line("                            hub   application");
+    for (what, left, right) in [
+        (
+            "organizational units",
+            left.organizational_units,
+            right.organizational_units,
+        ),
+        ("users", left.users, right.users),
+        ("units of users", left.memberships, right.memberships),
+        ("groups", left.groups, right.groups),
+        ("members of groups", left.group_members, right.group_members),
+    ] {
+        line(&format!("   {what:<22} {left:>5} {right:>13}"));
+    }
+    let differences = should.differences(&has);
+    for difference in differences.iter().take(10) {
+        line(&format!("   {difference}"));
+    }
+    line(if differences.is_empty() {
+        "   equal, field by field"
+    } else {
+        "   NOT equal"
+    });
+    Ok(differences.is_empty())
+}
+
+fn indent(text: &str) -> String {
+    text.trim_end()
+        .lines()
+        .map(|line| format!("   {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn next_steps(hub_url: &str, token: &str, folder: &Path, application: &Application) -> String {
+    let data = folder.display();
+    format!(
+        "\n7  Your turn; both keep running until Ctrl-C
+
+   Change something, and look at the application's tables:
+
+     curl -s -X POST {hub_url}/api/v1/users -H 'Authorization: Bearer {token}' \\
+       -H 'Content-Type: application/json' \\
+       -d '{{\"username\":\"grace\",\"displayName\":\"Grace Hopper\",\"primaryOrganizationalUnitId\":\"ou_root\"}}'
+     curl -s -X PATCH {hub_url}/api/v1/users/grace -H 'Authorization: Bearer {token}' \\
+       -H 'Content-Type: application/json' -d '{{\"displayName\":\"Admiral Hopper\"}}'
+     sqlite3 {data}/application.db \"SELECT * FROM mirror_users WHERE username = 'grace'\"
+
+   What was changed, and what was sent:
+
+     curl -s '{hub_url}/api/v1/changes?after=0&limit=3' -H 'Authorization: Bearer {token}'
+     curl -s {hub_url}/api/v1/applications/{id}/attempts -H 'Authorization: Bearer {token}'
+     curl -s {hub_url}/api/v1/applications/{id} -H 'Authorization: Bearer {token}'",
+        id = application.id
+    )
+}

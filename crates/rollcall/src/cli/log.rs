@@ -1,0 +1,126 @@
+//! `rollcall log`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::args;
+use super::output::{Output, line, time};
+use crate::application::store;
+use crate::change::{self, Change};
+use crate::delivery::attempt::{self, Attempt};
+use crate::hub::Hub;
+
+/// How often a followed log is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+pub(super) async fn run(hub: &Hub, out: &Output, log: args::Log) -> Result<ExitCode> {
+    match (log.app.clone(), log.subject.clone()) {
+        (Some(app), _) => attempts(hub, out, &log, app).await?,
+        (None, Some(subject)) => {
+            let changes = hub.db.read(move |tx| change::of_subject(tx, &subject)).await?;
+            changes.iter().for_each(|change| show_change(out, change));
+        }
+        (None, None) => changes(hub, out, &log).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn changes(hub: &Hub, out: &Output, log: &args::Log) -> Result<()> {
+    let head = hub.db.read(change::head).await?.seq;
+    let mut position = (head - i64::try_from(log.last).unwrap_or(0)).max(0);
+    loop {
+        let changes = hub
+            .db
+            .read(move |tx| change::read_after(tx, position, 500))
+            .await?;
+        for change in &changes {
+            show_change(out, change);
+            position = change.seq;
+        }
+        if changes.is_empty() {
+            if !log.follow {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Result<()> {
+    let id = hub.db.read(move |tx| store::find(tx, &app)).await?.id;
+    let mut position = 0;
+    let mut limit = log.last;
+    loop {
+        let application_id = id.clone();
+        let mut attempts = hub
+            .db
+            .read(move |tx| attempt::newest(tx, &application_id, position, limit))
+            .await?;
+        attempts.reverse();
+        for (number, attempt) in &attempts {
+            show_attempt(out, attempt);
+            position = *number;
+        }
+        if !log.follow {
+            return Ok(());
+        }
+        limit = 500;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn show_change(out: &Output, change: &Change) {
+    if out.json {
+        let shown = crate::api::ShownChange::from(change.clone());
+        line(&serde_json::to_string(&shown).unwrap_or_default());
+        return;
+    }
+    let previous = change
+        .previous
+        .as_deref()
+        .map(|text| format!("  was {text}"))
+        .unwrap_or_default();
+    line(&format!(
+        "{:>8}  {}  {:<40} {}  by {}{previous}",
+        change.seq,
+        time(change.time),
+        change.kind.as_str(),
+        change.subject_id,
+        change.actor
+    ));
+}
+
+fn show_attempt(out: &Output, attempt: &Attempt) {
+    if out.json {
+        line(&serde_json::to_string(attempt).unwrap_or_default());
+        return;
+    }
+    let range = match (attempt.from_seq, attempt.to_seq) {
+        (Some(from), Some(to)) => format!("changes {from} to {to}"),
+        _ => attempt.source.clone(),
+    };
+    let latency = f64::from(u32::try_from(attempt.latency_us).unwrap_or(u32::MAX)) / 1_000.0;
+    line(&format!(
+        "{}  {:<12} {:>4} events in {latency:>8.1} ms  try {}  {range}{}",
+        time(attempt.started_at),
+        attempt.outcome,
+        attempt.events,
+        attempt.try_number,
+        attempt
+            .detail
+            .as_ref()
+            .map(|detail| format!("  {detail}"))
+            .unwrap_or_default()
+    ));
+    for exception in &attempt.exceptions {
+        line(&format!(
+            "          {} {}: {} {}",
+            exception.event_id,
+            exception.result,
+            exception.code,
+            exception.message.as_deref().unwrap_or_default()
+        ));
+    }
+}

@@ -1,0 +1,44 @@
+//! What the command line prints: lines for people, or JSON for scripts.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+
+/// Where results go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output {
+    /// Print JSON.
+    pub(super) json: bool,
+}
+
+impl Output {
+    /// Prints a result: its JSON form, or the lines for people.
+    pub(super) fn show<T: Serialize>(self, value: &T, lines: impl FnOnce() -> String) {
+        if self.json {
+            line(&serde_json::to_string_pretty(value).unwrap_or_default());
+        } else {
+            line(lines().trim_end());
+        }
+    }
+}
+
+/// Prints a line. Whoever reads may have gone; that is no reason to fail.
+pub(super) fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints an error with its causes.
+pub(super) fn complain(error: &anyhow::Error) {
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+}
+
+/// A time for people, in UTC.
+pub(super) fn time(millis: i64) -> String {
+    if millis < 0 {
+        return "never".to_owned();
+    }
+    jiff::Timestamp::from_millisecond(millis).map_or_else(
+        |_| millis.to_string(),
+        |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
+}

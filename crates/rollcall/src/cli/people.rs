@@ -1,0 +1,357 @@
+//! `rollcall import`, `user`, `unit` and `group`.
+
+use std::io::Read as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use rollcall_protocol::SubjectKind;
+
+use super::args;
+use super::output::{Output, time};
+use crate::directory::{
+    self, Applied, Command, Group, GroupChanges, NewGroup, NewPassword, NewUnit, NewUser, Unit, UnitChanges,
+    User, UserChanges, query,
+};
+use crate::hub::Hub;
+use crate::import::import_csv;
+use crate::secret::SecretString;
+
+/// The exit code for work that was done in part.
+pub(super) const IN_PART: u8 = 3;
+
+pub(super) async fn import(hub: &Hub, out: &Output, import: args::Import) -> Result<ExitCode> {
+    let name = import.file.display().to_string();
+    let source: Box<dyn std::io::Read> = if name == "-" {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(std::fs::File::open(&import.file).with_context(|| format!("{name} cannot be opened"))?)
+    };
+    let bar = if out.json {
+        indicatif::ProgressBar::hidden()
+    } else {
+        indicatif::ProgressBar::new_spinner()
+    };
+    let report = import_csv(hub, &format!("import:{name}"), source, |done| {
+        bar.set_message(format!("{done} rows"))
+    })
+    .await?;
+    bar.finish_and_clear();
+    out.show(&report, || {
+        let mut text = format!(
+            "{} users created, {} updated, {} unchanged; {} units and {} groups created\n",
+            report.created, report.updated, report.unchanged, report.units_created, report.groups_created
+        );
+        for error in &report.errors {
+            text.push_str(&format!("line {}: {}\n", error.line, error.message));
+        }
+        text
+    });
+    Ok(if report.errors.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(IN_PART)
+    })
+}
+
+async fn apply(hub: &Hub, out: &Output, command: Command) -> Result<ExitCode> {
+    let applied: Applied = hub.apply("cli", command).await?;
+    out.show(&applied, || match applied.changes {
+        0 => format!("{}: nothing to change", applied.id),
+        1 => applied.id.clone(),
+        more => format!("{} ({more} changes)", applied.id),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn find_user(hub: &Hub, name: &str) -> Result<User> {
+    let wanted = name.to_owned();
+    let found = hub.db.read(move |tx| query::find_user(tx, &wanted)).await?;
+    found.ok_or_else(|| directory::not_found(SubjectKind::User, name).into())
+}
+
+async fn find_unit(hub: &Hub, name: &str) -> Result<Unit> {
+    let wanted = name.to_owned();
+    let found = hub.db.read(move |tx| query::find_unit(tx, &wanted)).await?;
+    found.ok_or_else(|| directory::not_found(SubjectKind::Unit, name).into())
+}
+
+async fn find_group(hub: &Hub, name: &str) -> Result<Group> {
+    let wanted = name.to_owned();
+    let found = hub.db.read(move |tx| query::find_group(tx, &wanted)).await?;
+    found.ok_or_else(|| directory::not_found(SubjectKind::Group, name).into())
+}
+
+async fn unit_ids(hub: &Hub, names: &[String]) -> Result<Vec<String>> {
+    let mut ids = Vec::with_capacity(names.len());
+    for name in names {
+        ids.push(find_unit(hub, name).await?.id);
+    }
+    Ok(ids)
+}
+
+async fn password(hub: &Hub) -> Result<NewPassword> {
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .context("the password cannot be read")?;
+    let secret: SecretString = text.trim_end_matches(['\r', '\n']).to_owned().into();
+    Ok(NewPassword::prepare(secret, &*hub.random)?)
+}
+
+/// `never` and the empty text end an expiry.
+fn expiry(text: &str) -> Result<Option<i64>> {
+    if text.is_empty() || text == "never" {
+        return Ok(None);
+    }
+    let time: jiff::Timestamp = text
+        .parse()
+        .with_context(|| format!("{text:?} is not a time such as 2027-01-31T00:00:00Z"))?;
+    Ok(Some(time.as_millisecond()))
+}
+
+fn emptied(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<ExitCode> {
+    let command = match verb {
+        args::User::Create {
+            username,
+            display_name,
+            unit,
+            further,
+            fields,
+            password_stdin,
+        } => Command::CreateUser(NewUser {
+            username,
+            display_name,
+            primary_organizational_unit_id: find_unit(hub, &unit).await?.id,
+            organizational_unit_ids: unit_ids(hub, &further).await?,
+            email: fields.email,
+            phone_region: fields.phone_region,
+            phone_number: fields.phone_number,
+            description: fields.description,
+            external_id: fields.external_id,
+            account_expire_time: fields.expires.as_deref().map(expiry).transpose()?.flatten(),
+            password: if password_stdin {
+                Some(password(hub).await?)
+            } else {
+                None
+            },
+            ..NewUser::default()
+        }),
+        args::User::Update {
+            user,
+            username,
+            display_name,
+            fields,
+        } => Command::UpdateUser {
+            id: find_user(hub, &user).await?.id,
+            changes: UserChanges {
+                username,
+                display_name,
+                email: fields.email.map(emptied),
+                phone_region: fields.phone_region.map(emptied),
+                phone_number: fields.phone_number.map(emptied),
+                description: fields.description.map(emptied),
+                external_id: fields.external_id.map(emptied),
+                account_expire_time: fields.expires.as_deref().map(expiry).transpose()?,
+                ..UserChanges::default()
+            },
+        },
+        args::User::Show { user } => {
+            let user = find_user(hub, &user).await?;
+            show_user(out, &user);
+            return Ok(ExitCode::SUCCESS);
+        }
+        args::User::List { unit, after, limit } => {
+            let unit = match unit {
+                Some(unit) => Some(find_unit(hub, &unit).await?.id),
+                None => None,
+            };
+            let users = hub
+                .db
+                .read(move |tx| query::list_users(tx, unit.as_deref(), after.as_deref(), limit))
+                .await?;
+            out.show(&users, || {
+                users
+                    .iter()
+                    .map(|user| format!("{}  {:<28} {}\n", user.id, user.username, user.display_name))
+                    .collect()
+            });
+            return Ok(ExitCode::SUCCESS);
+        }
+        args::User::Password { user } => {
+            let id = find_user(hub, &user).await?.id;
+            Command::SetPassword {
+                id,
+                password: password(hub).await?,
+            }
+        }
+        args::User::Enable { user } => Command::EnableUser {
+            id: find_user(hub, &user).await?.id,
+        },
+        args::User::Disable { user } => Command::DisableUser {
+            id: find_user(hub, &user).await?.id,
+        },
+        args::User::Lock { user, minutes } => Command::LockUser {
+            id: find_user(hub, &user).await?.id,
+            until: minutes.map(|minutes| hub.clock.now() + minutes.saturating_mul(60_000)),
+        },
+        args::User::Unlock { user } => Command::UnlockUser {
+            id: find_user(hub, &user).await?.id,
+        },
+        args::User::Move { user, unit, further } => Command::SetUnits {
+            id: find_user(hub, &user).await?.id,
+            primary: find_unit(hub, &unit).await?.id,
+            further: unit_ids(hub, &further).await?,
+        },
+        args::User::Delete { user } => Command::DeleteUser {
+            id: find_user(hub, &user).await?.id,
+        },
+    };
+    apply(hub, out, command).await
+}
+
+fn show_user(out: &Output, user: &User) {
+    out.show(user, || {
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".to_owned());
+        let mut lines = format!(
+            "{}\nusername      {}\ndisplay name  {}\nemail         {}\nphone         {}\nstatus        {}\n",
+            user.id,
+            user.username,
+            user.display_name,
+            text(&user.email),
+            match (&user.phone_region, &user.phone_number) {
+                (Some(region), Some(number)) => format!("+{region} {number}"),
+                _ => "–".to_owned(),
+            },
+            if user.enabled { "enabled" } else { "disabled" }
+        );
+        if let Some(expires) = user.account_expire_time {
+            lines.push_str(&format!("expires       {}\n", time(expires)));
+        }
+        if let Some(until) = user.lock_expire_time {
+            let until = if until < 0 {
+                "unlocked".to_owned()
+            } else {
+                time(until)
+            };
+            lines.push_str(&format!("locked until  {until}\n"));
+        }
+        for unit in &user.units {
+            let primary = if unit.primary { " (primary)" } else { "" };
+            lines.push_str(&format!("unit          {}  {}{primary}\n", unit.id, unit.name));
+        }
+        for group in &user.groups {
+            lines.push_str(&format!("group         {group}\n"));
+        }
+        lines
+    });
+}
+
+pub(super) async fn unit(hub: &Hub, out: &Output, verb: args::Unit) -> Result<ExitCode> {
+    let command = match verb {
+        args::Unit::Create { name, parent } => {
+            let parent_id = find_unit(hub, &parent).await?.id;
+            Command::CreateUnit(NewUnit {
+                name,
+                parent_id,
+                ..NewUnit::default()
+            })
+        }
+        args::Unit::Show { unit } => {
+            let unit = find_unit(hub, &unit).await?;
+            let id = unit.id.clone();
+            let path = hub.db.read(move |tx| query::unit_path(tx, &id)).await?;
+            out.show(&unit, || {
+                format!("{}\nname  {}\npath  /{path}\n", unit.id, unit.name)
+            });
+            return Ok(ExitCode::SUCCESS);
+        }
+        args::Unit::List { unit } => {
+            let id = find_unit(hub, &unit).await?.id;
+            let units = hub.db.read(move |tx| directory::children(tx, &id)).await?;
+            out.show(&units, || {
+                units
+                    .iter()
+                    .map(|unit| format!("{}  {}\n", unit.id, unit.name))
+                    .collect()
+            });
+            return Ok(ExitCode::SUCCESS);
+        }
+        args::Unit::Rename { unit, name } => Command::UpdateUnit {
+            id: find_unit(hub, &unit).await?.id,
+            changes: UnitChanges {
+                name: Some(name),
+                ..UnitChanges::default()
+            },
+        },
+        args::Unit::Move { unit, parent } => Command::MoveUnit {
+            id: find_unit(hub, &unit).await?.id,
+            parent_id: find_unit(hub, &parent).await?.id,
+        },
+        args::Unit::Delete { unit, cascade } => Command::DeleteUnit {
+            id: find_unit(hub, &unit).await?.id,
+            cascade,
+        },
+    };
+    apply(hub, out, command).await
+}
+
+pub(super) async fn group(hub: &Hub, out: &Output, verb: args::Group) -> Result<ExitCode> {
+    let command = match verb {
+        args::Group::Create { name, description } => Command::CreateGroup(NewGroup {
+            name,
+            description,
+            ..NewGroup::default()
+        }),
+        args::Group::Show { group } => {
+            let group = find_group(hub, &group).await?;
+            let id = group.id.clone();
+            let members = hub.db.read(move |tx| query::group_members(tx, &id)).await?;
+            let shown = serde_json::json!({ "group": group, "members": members });
+            out.show(&shown, || {
+                format!("{}  {}\n{}\n", group.id, group.name, members.join("\n"))
+            });
+            return Ok(ExitCode::SUCCESS);
+        }
+        args::Group::List => {
+            let groups = hub.db.read(query::list_groups).await?;
+            out.show(&groups, || {
+                groups
+                    .iter()
+                    .map(|group| format!("{}  {}\n", group.id, group.name))
+                    .collect()
+            });
+            return Ok(ExitCode::SUCCESS);
+        }
+        args::Group::Rename { group, name } => Command::UpdateGroup {
+            id: find_group(hub, &group).await?.id,
+            changes: GroupChanges {
+                name: Some(name),
+                ..GroupChanges::default()
+            },
+        },
+        args::Group::Add { group, users } => Command::AddMembers {
+            group_id: find_group(hub, &group).await?.id,
+            user_ids: user_ids(hub, &users).await?,
+        },
+        args::Group::Remove { group, users } => Command::RemoveMembers {
+            group_id: find_group(hub, &group).await?.id,
+            user_ids: user_ids(hub, &users).await?,
+        },
+        args::Group::Delete { group } => Command::DeleteGroup {
+            id: find_group(hub, &group).await?.id,
+        },
+    };
+    apply(hub, out, command).await
+}
+
+async fn user_ids(hub: &Hub, names: &[String]) -> Result<Vec<String>> {
+    let mut ids = Vec::with_capacity(names.len());
+    for name in names {
+        ids.push(find_user(hub, name).await?.id);
+    }
+    Ok(ids)
+}
