@@ -33,6 +33,11 @@ impl Outcome {
         Self::Success(String::new())
     }
 
+    /// Acknowledged and not applied, because something newer is known of the subject.
+    pub fn stale() -> Self {
+        Self::Success("stale".to_owned())
+    }
+
     /// Something went wrong that may go well next time.
     pub fn exception(error: impl std::fmt::Display) -> Self {
         Self::Retry {
@@ -141,6 +146,26 @@ handler! {
     group_users_added(GroupPayload);
     /// Users were removed from a group: `user_ids`.
     group_users_removed(GroupPayload);
+}
+
+/// The id of what an event is about, after reading its record.
+#[cfg(feature = "inbox")]
+pub(crate) fn subject_of(event: &Event) -> Result<String, PayloadError> {
+    use rollcall_protocol::SubjectKind;
+    let from_record = match event.kind().and_then(EventType::subject_kind) {
+        Some(SubjectKind::User) => UserPayload::from_json(&event.biz_data)?.user_id,
+        Some(SubjectKind::Group) => GroupPayload::from_json(&event.biz_data)?.group_id,
+        Some(SubjectKind::Unit) => match event.kind() {
+            Some(EventType::UnitAddUser | EventType::UnitRemoveUser) => String::new(),
+            _ => UnitPayload::from_json(&event.biz_data)?.unit_id,
+        },
+        None => String::new(),
+    };
+    Ok(if event.biz_id.is_empty() {
+        from_record
+    } else {
+        event.biz_id.clone()
+    })
 }
 
 /// Calls the handler's method for an event.

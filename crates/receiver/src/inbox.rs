@@ -3,8 +3,12 @@
 //! An event is acknowledged once it is stored; from then on it is the inbox's. A worker hands events
 //! to the [`Handler`], in order for each subject. If the handler asks for another try, the event waits
 //! with growing pauses, and later events of its subject wait behind it; after ten tries it is set aside
-//! as failed, and they go on. An event that is older than the newest one handled for its subject is not
-//! handed on, except those of group membership, which tell of some members only.
+//! as failed, and they go on. It stays visible ([`Inbox::failed`]) until somebody has it tried again or
+//! dismisses it.
+//!
+//! A record that cannot be read is answered *failed* at once. An event that is older than the newest one
+//! handled for its subject is not handed on. Events of group membership tell of some members only: each
+//! of them has a time of its own, and the handler gets those for whom the event is news.
 //!
 //! Storing is exactly once for each event id. If the process dies after the handler has done its work
 //! and before that is noted, the handler sees the event again: make its work idempotent, or keep the
@@ -16,14 +20,16 @@ use std::time::Duration;
 use rollcall_db::{Db, DbError, Row, Tx, params};
 use rollcall_protocol::{Event, EventType};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
-use crate::handler::{Handler, Outcome, dispatch};
+use crate::handler::{Handler, Outcome, dispatch, subject_of};
 use crate::receiver::{Clock, Process, ProcessError, system_clock};
-use crate::schema;
+use crate::schema::{self, remember, remembered};
 
-/// How long event ids are remembered, in milliseconds: a week.
-const REMEMBERED: i64 = 7 * 24 * 3_600_000;
+mod news;
+
+/// The name under which events are remembered.
+const TAKEN_BY: &str = "inbox";
 
 /// How patient the inbox is.
 #[derive(Clone)]
@@ -34,6 +40,8 @@ pub struct InboxOptions {
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
+    /// How long the handler may take for one event.
+    pub handle_within: Duration,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -44,6 +52,7 @@ impl Default for InboxOptions {
             tries: 10,
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(300),
+            handle_within: Duration::from_secs(60),
             clock: system_clock(),
         }
     }
@@ -60,7 +69,23 @@ pub struct InboxCounts {
     pub failed: u64,
 }
 
-/// Stores events and processes them afterwards.
+/// An event that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FailedEvent {
+    /// The event.
+    pub event_id: String,
+    /// Its type, as it stands on the wire.
+    pub event_type: String,
+    /// What it is about.
+    pub biz_id: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// What the handler said last.
+    pub message: String,
+}
+
+/// Stores events and processes them afterwards. Dropping it stops the worker at once, as a crash would;
+/// better [`Inbox::close`] it.
 pub struct Inbox {
     db: Db,
     wake: Arc<Notify>,
@@ -71,6 +96,12 @@ pub struct Inbox {
 impl std::fmt::Debug for Inbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.worker.abort();
     }
 }
 
@@ -94,7 +125,13 @@ impl Inbox {
         let db = schema::open(url).await?;
         let wake = Arc::new(Notify::new());
         let (stop, stopped) = watch::channel(false);
-        let worker = tokio::spawn(work(db.clone(), handler, options, Arc::clone(&wake), stopped));
+        let worker = tokio::spawn(work(
+            db.clone(),
+            Arc::new(handler),
+            options,
+            Arc::clone(&wake),
+            stopped,
+        ));
         Ok(Self {
             db,
             wake,
@@ -127,6 +164,50 @@ impl Inbox {
             .await
     }
 
+    /// The events that are set aside, oldest first.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn failed(&self) -> Result<Vec<FailedEvent>, DbError> {
+        self.db
+            .read(|tx| {
+                tx.query(
+                    "SELECT event_id, event_type, biz_id, attempts, message FROM inbox_events
+                     WHERE state = 'failed' ORDER BY id",
+                    params![],
+                )?
+                .iter()
+                .map(|row| {
+                    Ok(FailedEvent {
+                        event_id: row.get(0)?,
+                        event_type: row.get(1)?,
+                        biz_id: row.get(2)?,
+                        attempts: u32::try_from(row.get::<i64>(3)?).unwrap_or(u32::MAX),
+                        message: row.get::<Option<String>>(4)?.unwrap_or_default(),
+                    })
+                })
+                .collect()
+            })
+            .await
+    }
+
+    /// Gives up an event that was set aside, and erases its record. Says whether there was one.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn dismiss(&self, event_id: &str) -> Result<bool, DbError> {
+        let event_id = event_id.to_owned();
+        self.db
+            .write(move |tx| {
+                let gone = tx.execute(
+                    "DELETE FROM inbox_events WHERE event_id = $1 AND state = 'failed'",
+                    params![event_id.as_str()],
+                )?;
+                Ok(gone > 0)
+            })
+            .await
+    }
+
     /// Hands the events that were set aside to the handler again.
     ///
     /// # Errors
@@ -146,12 +227,12 @@ impl Inbox {
     }
 
     /// Lets the handler finish the event that it has, and closes the database.
-    pub async fn close(self) {
+    pub async fn close(mut self) {
         self.stop.send_replace(true);
-        if let Err(error) = self.worker.await {
+        if let Err(error) = (&mut self.worker).await {
             tracing::error!(%error, "the inbox's worker failed");
         }
-        self.db.close().await;
+        self.db.clone().close().await;
     }
 }
 
@@ -160,10 +241,7 @@ impl Process for Inbox {
         let outcomes = self
             .db
             .write(move |tx| {
-                tx.execute(
-                    "DELETE FROM received_events WHERE received_at < $1",
-                    params![now - REMEMBERED],
-                )?;
+                schema::forget(tx, now)?;
                 events.iter().map(|event| store(tx, event, now)).collect()
             })
             .await
@@ -177,25 +255,33 @@ fn store(tx: &mut Tx<'_>, event: &Event, now: i64) -> Result<Outcome, DbError> {
     if event.kind() == Some(EventType::Test) {
         return Ok(Outcome::success());
     }
-    let is_new = tx.execute(
-        "INSERT INTO received_events (event_id, received_at) VALUES ($1, $2) ON CONFLICT (event_id) DO NOTHING",
-        params![event.event_id.as_str(), now],
-    )? > 0;
-    if !is_new {
-        return Ok(Outcome::Success("stored before".to_owned()));
+    if let Some(outcome) = remembered(tx, TAKEN_BY, &event.event_id)? {
+        return Ok(outcome);
     }
+    let subject = match subject_of(event) {
+        Ok(subject) => subject,
+        Err(error) => {
+            let outcome = Outcome::malformed(&error);
+            remember(tx, TAKEN_BY, &event.event_id, &outcome, now)?;
+            return Ok(outcome);
+        }
+    };
+    let outcome = Outcome::Success("stored".to_owned());
+    remember(tx, TAKEN_BY, &event.event_id, &outcome, now)?;
     tx.execute(
-        "INSERT INTO inbox_events (event_id, event_type, event_time, biz_id, biz_data, state, attempts, next_try)
-         VALUES ($1, $2, $3, $4, $5, 'pending', 0, 0)",
+        "INSERT INTO inbox_events (event_id, event_type, event_time, biz_id, biz_data, state, attempts, next_try,
+                                   received_at)
+         VALUES ($1, $2, $3, $4, $5, 'pending', 0, 0, $6)",
         params![
             event.event_id.as_str(),
             event.event_type.as_str(),
             event.event_time,
-            event.biz_id.as_str(),
-            event.biz_data.as_str()
+            subject.as_str(),
+            event.biz_data.as_str(),
+            now
         ],
     )?;
-    Ok(Outcome::Success("stored".to_owned()))
+    Ok(outcome)
 }
 
 /// The oldest event of each subject whose time has come.
@@ -226,9 +312,9 @@ fn due(tx: &mut Tx<'_>, now: i64) -> Result<Vec<Stored>, DbError> {
     .collect()
 }
 
-async fn work<H: Handler>(
+async fn work<H: Handler + 'static>(
     db: Db,
-    handler: H,
+    handler: Arc<H>,
     options: InboxOptions,
     wake: Arc<Notify>,
     mut stopped: watch::Receiver<bool>,
@@ -259,35 +345,21 @@ async fn work<H: Handler>(
     }
 }
 
-async fn handle<H: Handler>(
+async fn handle<H: Handler + 'static>(
     db: &Db,
-    handler: &H,
+    handler: &Arc<H>,
     options: &InboxOptions,
     stored: Stored,
 ) -> Result<(), DbError> {
+    let news = {
+        let event = stored.event.clone();
+        db.read(move |tx| news::look(tx, &event)).await?
+    };
+    let outcome = match news.event {
+        None => Outcome::stale(),
+        Some(event) => attempt(handler, event, options.handle_within).await,
+    };
     let event = &stored.event;
-    let partial = matches!(
-        event.kind(),
-        Some(EventType::GroupAddUser | EventType::GroupRemoveUser)
-    );
-    let newest = {
-        let biz_id = event.biz_id.clone();
-        db.read(move |tx| {
-            tx.query_opt(
-                "SELECT event_time FROM inbox_subjects WHERE biz_id = $1",
-                params![biz_id.as_str()],
-            )?
-            .map(|row| row.get::<i64>(0))
-            .transpose()
-        })
-        .await?
-    };
-    let stale = !partial && newest.is_some_and(|newest| event.event_time < newest);
-    let outcome = if stale {
-        Outcome::Success("older than what was handled".to_owned())
-    } else {
-        dispatch(handler, event).await
-    };
     let attempts = stored.attempts + 1;
     let (state, message) = match outcome {
         Outcome::Success(message) | Outcome::Skipped(message) => ("done", message),
@@ -305,23 +377,35 @@ async fn handle<H: Handler>(
     if state == "failed" {
         tracing::error!(event_id = event.event_id, message, "an event is set aside");
     }
-    let (biz_id, time) = (event.biz_id.clone(), event.event_time);
+    let time = event.event_time;
+    let subjects = news.subjects;
     db.write(move |tx| {
-        tx.execute(
-            "UPDATE inbox_events SET state = $2, attempts = $3, next_try = $4, message = $5,
-                                     biz_data = CASE WHEN $2 = 'done' THEN '' ELSE biz_data END
-             WHERE id = $1",
-            params![stored.id, state, i64::from(attempts), next_try, message.as_str()],
-        )?;
-        if state == "done" && !stale {
+        if state == "done" {
+            // The event's id is remembered elsewhere; the record may have held a password.
             tx.execute(
-                "INSERT INTO inbox_subjects (biz_id, event_time) VALUES ($1, $2)
-                 ON CONFLICT (biz_id) DO UPDATE SET event_time = excluded.event_time
-                 WHERE inbox_subjects.event_time < excluded.event_time",
-                params![biz_id.as_str(), time],
+                "UPDATE inbox_events SET state = $2, attempts = $3, message = $4, biz_data = '' WHERE id = $1",
+                params![stored.id, state, i64::from(attempts), message.as_str()],
             )?;
+            subjects.iter().try_for_each(|subject| news::note(tx, subject, time))
+        } else {
+            tx.execute(
+                "UPDATE inbox_events SET state = $2, attempts = $3, next_try = $4, message = $5 WHERE id = $1",
+                params![stored.id, state, i64::from(attempts), next_try, message.as_str()],
+            )
+            .map(drop)
         }
-        Ok(())
     })
     .await
+}
+
+/// Calls the handler on a task of its own, so that a panic asks for another try like an error does.
+async fn attempt<H: Handler + 'static>(handler: &Arc<H>, event: Event, within: Duration) -> Outcome {
+    let handler = Arc::clone(handler);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { tokio::time::timeout(within, dispatch(&*handler, &event)).await });
+    match tasks.join_next().await {
+        Some(Ok(Ok(outcome))) => outcome,
+        Some(Ok(Err(_))) => Outcome::exception(format!("it took longer than {} s", within.as_secs())),
+        Some(Err(_)) | None => Outcome::exception("it panicked"),
+    }
 }

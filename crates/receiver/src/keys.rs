@@ -6,13 +6,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use rollcall_protocol::{KeyError, KeySet};
 use tokio::sync::Mutex;
 
 /// The least time between two fetches, in milliseconds.
 const REFETCH_AFTER: i64 = 30_000;
+/// The least time between two fetches as long as there are no keys, in milliseconds.
+const FIRST_REFETCH_AFTER: i64 = 2_000;
+/// How long a fetch may take.
+const FETCH_WITHIN: Duration = Duration::from_secs(10);
 /// After this time the keys are fetched again even if none is missing, in milliseconds.
 const MAX_AGE: i64 = 3_600_000;
 
@@ -44,6 +50,8 @@ pub(crate) struct KeyCache {
     endpoint: Option<Arc<dyn FetchJwks>>,
     current: RwLock<Current>,
     fetching: Mutex<Option<i64>>,
+    /// Whether the last fetch brought nothing.
+    failing: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -72,6 +80,7 @@ impl KeyCache {
             endpoint,
             current: RwLock::new(current),
             fetching: Mutex::new(None),
+            failing: AtomicBool::new(false),
         })
     }
 
@@ -80,6 +89,11 @@ impl KeyCache {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Whether the last fetch brought nothing, so that a key may exist although it is not known.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     /// The keys known, fetched first if there are none yet or they are old.
@@ -102,18 +116,30 @@ impl KeyCache {
         let mut last = self.fetching.lock().await;
         let current = self.current();
         // Somebody else has fetched while this call waited, or it is too early to ask again.
-        let early = last.is_some_and(|last| now - last < REFETCH_AFTER);
+        let pause = if current.keys.is_empty() {
+            FIRST_REFETCH_AFTER
+        } else {
+            REFETCH_AFTER
+        };
+        // A clock that was set back does not forbid it for long.
+        let early = last.is_some_and(|last| (0..pause).contains(&(now - last)));
         if !Arc::ptr_eq(&current.keys, known) || early {
             return current.keys;
         }
         *last = Some(now);
-        let fetched = endpoint
-            .fetch()
+        self.failing.store(true, Ordering::Relaxed);
+        let fetched = tokio::time::timeout(FETCH_WITHIN, endpoint.fetch())
             .await
-            .and_then(|text| KeySet::from_json(&text).map_err(|error| error.to_string()));
+            .unwrap_or_else(|_| Err("no answer in time".to_owned()))
+            .and_then(|text| KeySet::from_json(&text).map_err(|error| error.to_string()))
+            .and_then(|keys| match keys.is_empty() {
+                true => Err("the document has no key for signatures".to_owned()),
+                false => Ok(keys),
+            });
         match fetched {
             Ok(keys) => {
                 let keys = Arc::new(keys);
+                self.failing.store(false, Ordering::Relaxed);
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current {
                     keys: Arc::clone(&keys),
                     fetched_at: Some(now),

@@ -34,7 +34,7 @@ mod serve;
 pub use direct::Direct;
 pub use handler::{Handler, Outcome, Received};
 #[cfg(feature = "inbox")]
-pub use inbox::{Inbox, InboxCounts, InboxOptions};
+pub use inbox::{FailedEvent, Inbox, InboxCounts, InboxOptions};
 pub use ipnet::IpNet;
 #[cfg(feature = "client")]
 pub use keys::HttpJwks;

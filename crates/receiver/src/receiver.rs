@@ -219,6 +219,14 @@ impl<P: Process> Receiver<P> {
         }
         let opened = match self.open(body).await {
             Ok(opened) => opened,
+            Err(error @ OpenError::UnknownKey { .. }) if self.keys.is_failing() => {
+                tracing::error!(%error, "a request cannot be verified without the hub's public keys");
+                return refusal(
+                    503,
+                    "internal_error",
+                    "the public keys cannot be fetched now; send the events again".to_owned(),
+                );
+            }
             Err(error) => {
                 tracing::warn!(code = error.code(), %error, "a request was refused");
                 let status = if matches!(error, OpenError::TooLarge { .. }) {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -11,6 +12,10 @@ use axum::response::Response;
 use axum::routing::post;
 
 use crate::receiver::{Process, Receiver, Reply, refusal};
+
+/// How long a hub may take to send a request; it does not wait longer for the answer either (wire
+/// contract, section 1).
+const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// A router that takes POST requests at `path`. With an allow-list, serve it with
 /// `into_make_service_with_connect_info::<SocketAddr>()`, so that the sender's address is known.
@@ -23,18 +28,31 @@ async fn take<P: Process + 'static>(State(receiver): State<Arc<Receiver<P>>>, re
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map(|info| info.0.ip());
+    let limit = receiver.limit_bytes();
     // One byte more than is accepted, so that what is too large is told from what breaks off.
-    match axum::body::to_bytes(request.into_body(), receiver.limit_bytes() + 1).await {
-        Ok(body) => respond(receiver.receive(remote, &body).await),
-        Err(error) => {
-            let limit = receiver.limit_bytes();
-            respond(refusal(
-                413,
-                "too_large",
-                format!("at most {limit} bytes are accepted ({error})"),
-            ))
+    let read = axum::body::to_bytes(request.into_body(), limit.saturating_add(1));
+    let body = match tokio::time::timeout(READ_WITHIN, read).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => {
+            let description = format!("at most {limit} bytes are accepted ({error})");
+            return respond(refusal(413, "too_large", description));
         }
-    }
+        Err(_) => {
+            let description = "the request was sent too slowly".to_owned();
+            return respond(refusal(408, "request_timeout", description));
+        }
+    };
+    // On a task of its own, because this one ends with the connection: a hub that hangs up must not stop
+    // a handler halfway.
+    let received = tokio::spawn(async move { receiver.receive(remote, &body).await }).await;
+    respond(received.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request could not be processed");
+        refusal(
+            500,
+            "internal_error",
+            "the request could not be processed".to_owned(),
+        )
+    }))
 }
 
 fn respond(reply: Reply) -> Response {

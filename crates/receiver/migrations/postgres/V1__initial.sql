@@ -1,18 +1,25 @@
 -- The receiver's tables. Ids and texts as they arrive; times are integers of milliseconds.
 
--- Events that were taken, by their ids, so that none is applied twice.
+-- Events that were taken, by their ids, so that none is applied twice, and what was answered. The inbox
+-- and the mirror may share a database; each takes every event (`taken_by`).
 CREATE TABLE received_events (
-    event_id     TEXT PRIMARY KEY,
-    received_at  BIGINT NOT NULL
+    taken_by     TEXT NOT NULL,
+    event_id     TEXT NOT NULL,
+    received_at  BIGINT NOT NULL,
+    verdict      TEXT NOT NULL,
+    code         TEXT NOT NULL,
+    message      TEXT NOT NULL,
+    PRIMARY KEY (taken_by, event_id)
 );
 CREATE INDEX received_events_by_time ON received_events (received_at);
 
 -- The mirror. A subject that was deleted leaves its id and time, so that an older event that arrives
--- late does not bring it back.
+-- late does not bring it back. `deleted_time` is its last deletion, also after it was created again.
 CREATE TABLE mirror_users (
     user_id              TEXT PRIMARY KEY,
     event_time           BIGINT NOT NULL,
     deleted              BOOLEAN NOT NULL,
+    deleted_time         BIGINT,
     username             TEXT,
     display_name         TEXT,
     email                TEXT,
@@ -30,6 +37,7 @@ CREATE TABLE mirror_organizational_units (
     unit_id      TEXT PRIMARY KEY,
     event_time   BIGINT NOT NULL,
     deleted      BOOLEAN NOT NULL,
+    deleted_time BIGINT,
     parent_id    TEXT,
     name         TEXT,
     external_id  TEXT,
@@ -48,6 +56,7 @@ CREATE TABLE mirror_groups (
     group_id     TEXT PRIMARY KEY,
     event_time   BIGINT NOT NULL,
     deleted      BOOLEAN NOT NULL,
+    deleted_time BIGINT,
     name         TEXT,
     external_id  TEXT,
     description  TEXT
@@ -74,13 +83,15 @@ CREATE TABLE inbox_events (
     state       TEXT NOT NULL,
     attempts    BIGINT NOT NULL,
     next_try    BIGINT NOT NULL,
+    received_at BIGINT NOT NULL,
     message     TEXT
 );
 CREATE INDEX inbox_events_by_state ON inbox_events (state, next_try, id);
+CREATE INDEX inbox_events_by_time ON inbox_events (received_at);
 CREATE INDEX inbox_events_by_subject ON inbox_events (biz_id, id);
 
--- The time of the newest event that was handled, by subject.
+-- The time of the newest event that was handled, by subject: a user, a unit, a group, a user in a group.
 CREATE TABLE inbox_subjects (
-    biz_id      TEXT PRIMARY KEY,
+    subject     TEXT PRIMARY KEY,
     event_time  BIGINT NOT NULL
 );

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use axum::extract::State;
+use axum::http::StatusCode;
 use clap::Parser;
 use confique::Config as _;
 use rollcall_receiver::protocol::EncryptionKey;
@@ -23,7 +25,12 @@ use rollcall_receiver::{HttpJwks, KeySource, Mirror, Receiver, parse_network, ro
 ///     database = "sqlite:mirror.db"
 ///     jwks_url = "https://HOST/v2/INSTANCE/APPLICATION/provisioning/jwks"
 ///     application_id = "app_…"
-///     encryption_key_file = "encryption.key"
+///     encryption_key_file = "encryption.key"   # or encryption_key = "64 hexadecimal digits"
+///     allow = ["192.0.2.0/24"]                 # who may send; left out: everybody
+///
+/// The receiving URL is then http://HOST:8760/events; put a reverse proxy with TLS before it. Once
+/// there is a key, events that are not encrypted are refused, unless require_encryption = false. GET
+/// /healthz answers "ok" while the database can be read. Passwords are never stored.
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
@@ -56,6 +63,14 @@ struct Config {
     instance_id: Option<String>,
     /// A file with the encryption key: 64 hexadecimal digits.
     encryption_key_file: Option<PathBuf>,
+    /// Or the key itself.
+    #[config(env = "MIRROR_ENCRYPTION_KEY")]
+    encryption_key: Option<String>,
+    /// Refuse events that are not encrypted. Left out: if there is a key.
+    require_encryption: Option<bool>,
+    /// The largest request, in bytes.
+    #[config(default = 8388608)]
+    limit_bytes: usize,
     /// Networks that may send; empty for all.
     #[config(default = [])]
     allow: Vec<String>,
@@ -78,8 +93,10 @@ async fn main() -> Result<()> {
         tracing::info!("the configuration and the database are in order");
         return Ok(());
     }
-    let app = router(receiver, &config.path)
-        .route("/healthz", axum::routing::get(|| async { "ok\n" }))
+    let app = axum::Router::new()
+        .route("/healthz", axum::routing::get(health))
+        .with_state(mirror.clone())
+        .merge(router(receiver, &config.path))
         .into_make_service_with_connect_info::<SocketAddr>();
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
@@ -119,17 +136,39 @@ fn build(config: &Config, mirror: Mirror) -> Result<Receiver<Mirror>> {
     if let Some(instance) = &config.instance_id {
         builder = builder.instance_id(instance);
     }
-    if let Some(path) = &config.encryption_key_file {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("encryption_key_file: {}", path.display()))?;
-        builder = builder.encryption_key(EncryptionKey::from_hex(&text).context("encryption_key_file")?);
+    let key = match (&config.encryption_key, &config.encryption_key_file) {
+        (Some(_), Some(_)) => bail!("set either encryption_key or encryption_key_file"),
+        (Some(key), None) => Some(key.clone()),
+        (None, Some(path)) => Some(
+            std::fs::read_to_string(path)
+                .with_context(|| format!("encryption_key_file: {}", path.display()))?,
+        ),
+        (None, None) => None,
+    };
+    if let Some(key) = key {
+        let key = EncryptionKey::from_hex(key.trim()).context("the encryption key")?;
+        builder = builder.encryption_key(key);
     }
+    if let Some(required) = config.require_encryption {
+        builder = builder.require_encryption(required);
+    }
+    builder = builder.limit_bytes(config.limit_bytes);
     for network in &config.allow {
         builder = builder.allow([parse_network(network)
             .map_err(anyhow::Error::msg)
             .context("allow")?]);
     }
     Ok(builder.build(mirror)?)
+}
+
+async fn health(State(mirror): State<Mirror>) -> (StatusCode, &'static str) {
+    match mirror.counts().await {
+        Ok(_) => (StatusCode::OK, "ok\n"),
+        Err(error) => {
+            tracing::warn!(%error, "the database cannot be read");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be read\n")
+        }
+    }
 }
 
 async fn stop() {

@@ -125,6 +125,16 @@ impl Snapshot {
         }
     }
 
+    /// The SHA-256 of the snapshot as JSON, in hexadecimal digits: equal directories have equal digests.
+    ///
+    /// # Errors
+    /// Those of `serde_json`; with these types there are none.
+    pub fn digest(&self) -> Result<String, serde_json::Error> {
+        let json = serde_json::to_vec(self)?;
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &json);
+        Ok(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The differences from another snapshot, a line each, for people.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -165,35 +175,7 @@ pub(super) fn read(tx: &mut Tx<'_>) -> Result<Snapshot, DbError> {
         };
         snapshot.units.insert(row.get(0)?, unit);
     }
-    for row in tx.query(
-        "SELECT user_id, username, display_name, email, phone_region, phone_number, status, external_id,
-                description, account_expire_time, lock_expire_time
-         FROM mirror_users WHERE deleted = $1",
-        params![false],
-    )? {
-        let user = UserRow {
-            username: row.get(1)?,
-            display_name: row.get(2)?,
-            email: row.get(3)?,
-            phone_region: row.get(4)?,
-            phone_number: row.get(5)?,
-            status: row.get(6)?,
-            external_id: row.get(7)?,
-            description: row.get(8)?,
-            account_expire_time: row.get(9)?,
-            lock_expire_time: row.get(10)?,
-            units: BTreeMap::new(),
-        };
-        snapshot.users.insert(row.get(0)?, user);
-    }
-    for row in tx.query(
-        "SELECT user_id, unit_id, is_primary FROM mirror_memberships",
-        params![],
-    )? {
-        if let Some(user) = snapshot.users.get_mut(&row.get::<String>(0)?) {
-            user.units.insert(row.get(1)?, row.get(2)?);
-        }
-    }
+    snapshot.users = users(tx, "", i64::MAX)?.into_iter().collect();
     for row in tx.query(
         "SELECT group_id, name FROM mirror_groups WHERE deleted = $1",
         params![false],
@@ -215,13 +197,57 @@ pub(super) fn read(tx: &mut Tx<'_>) -> Result<Snapshot, DbError> {
     Ok(snapshot)
 }
 
+/// Up to a number of users after an id, in the order of their ids.
+pub(super) fn users(tx: &mut Tx<'_>, after: &str, limit: i64) -> Result<Vec<(String, UserRow)>, DbError> {
+    let mut users = Vec::new();
+    for row in tx.query(
+        "SELECT user_id, username, display_name, email, phone_region, phone_number, status, external_id,
+                description, account_expire_time, lock_expire_time
+         FROM mirror_users WHERE deleted = $1 AND user_id > $2 ORDER BY user_id LIMIT $3",
+        params![false, after, limit],
+    )? {
+        let user = UserRow {
+            username: row.get(1)?,
+            display_name: row.get(2)?,
+            email: row.get(3)?,
+            phone_region: row.get(4)?,
+            phone_number: row.get(5)?,
+            status: row.get(6)?,
+            external_id: row.get(7)?,
+            description: row.get(8)?,
+            account_expire_time: row.get(9)?,
+            lock_expire_time: row.get(10)?,
+            units: BTreeMap::new(),
+        };
+        users.push((row.get(0)?, user));
+    }
+    let positions: BTreeMap<String, usize> = users
+        .iter()
+        .enumerate()
+        .map(|(position, (id, _)): (usize, &(String, UserRow))| (id.clone(), position))
+        .collect();
+    let (Some((first, _)), Some((last, _))) = (users.first(), users.last()) else {
+        return Ok(users);
+    };
+    for row in tx.query(
+        "SELECT user_id, unit_id, is_primary FROM mirror_memberships WHERE user_id BETWEEN $1 AND $2",
+        params![first.clone(), last.clone()],
+    )? {
+        if let Some(position) = positions.get(&row.get::<String>(0)?) {
+            users[*position].1.units.insert(row.get(1)?, row.get(2)?);
+        }
+    }
+    Ok(users)
+}
+
 pub(super) fn count(tx: &mut Tx<'_>) -> Result<Counts, DbError> {
     let row = tx.query_one(
         "SELECT (SELECT COUNT(*) FROM mirror_organizational_units WHERE deleted = $1),
                 (SELECT COUNT(*) FROM mirror_users WHERE deleted = $1),
                 (SELECT COUNT(*) FROM mirror_groups WHERE deleted = $1),
                 (SELECT COUNT(*) FROM mirror_memberships),
-                (SELECT COUNT(*) FROM mirror_group_members WHERE present = $2)",
+                (SELECT COUNT(*) FROM mirror_group_members m JOIN mirror_groups g ON g.group_id = m.group_id
+                 WHERE m.present = $2 AND g.deleted = $1)",
         params![false, true],
     )?;
     let count = |index| Ok::<_, DbError>(row.get::<i64>(index)?.cast_unsigned());
