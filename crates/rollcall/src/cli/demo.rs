@@ -297,13 +297,24 @@ async fn step(hub: &Hub, mirror: &Mirror, what: &str, command: Command) -> Resul
     let before = hub.db.read(change::head).await?.seq;
     let applied = hub.apply("demo", command).await?;
     let watch = hub.clock.stopwatch();
-    let changes = hub.db.read(move |tx| change::read_after(tx, before, usize::MAX)).await?;
+    let changes = hub
+        .db
+        .read(move |tx| change::read_after(tx, before, usize::MAX))
+        .await?;
     // Changes of placement alone are no news to an application that sees everything.
-    let told = changes.iter().rev().find(|change| matches!(change.kind, ChangeKind::Event(_)));
-    let event_id = told.map(|change| change.event_id.clone()).context("nothing was changed")?;
+    let told = changes
+        .iter()
+        .rev()
+        .find(|change| matches!(change.kind, ChangeKind::Event(_)));
+    let event_id = told
+        .map(|change| change.event_id.clone())
+        .context("nothing was changed")?;
     while !mirror.has_received(&event_id).await? {
         if watch.elapsed() > PATIENCE {
-            bail!("after {} s the application does not know of this: {what}", PATIENCE.as_secs());
+            bail!(
+                "after {} s the application does not know of this: {what}",
+                PATIENCE.as_secs()
+            );
         }
         tokio::time::sleep(Duration::from_micros(200)).await;
     }

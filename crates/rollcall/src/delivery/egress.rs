@@ -322,6 +322,22 @@ async fn read(mut response: reqwest::Response) -> Result<Reading, Failure> {
     })
 }
 
+/// The TLS error in an error, if there is one. I/O errors hide what they wrap from `source`, and the
+/// client's layers wrap them in one another.
+fn tls_error(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return Some(tls.to_string());
+    }
+    let io = error.downcast_ref::<std::io::Error>()?;
+    match io.get_ref() {
+        Some(wrapped) => tls_error(wrapped).or_else(|| {
+            let text = wrapped.to_string();
+            text.contains("tls handshake").then_some(text)
+        }),
+        None => None,
+    }
+}
+
 fn classify(error: &reqwest::Error) -> Failure {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut last = error.to_string();
@@ -329,16 +345,8 @@ fn classify(error: &reqwest::Error) -> Failure {
         if let Some(failure) = inner.downcast_ref::<Failure>() {
             return failure.clone();
         }
-        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
-            return Failure::Tls(tls.to_string());
-        }
-        // An I/O error hides what it wraps from `source`.
-        if let Some(tls) = inner
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>())
-        {
-            return Failure::Tls(tls.to_string());
+        if let Some(tls) = tls_error(inner) {
+            return Failure::Tls(tls);
         }
         last = inner.to_string();
         cause = inner.source();

@@ -1,0 +1,503 @@
+//! What an application gets, and in which order.
+
+use std::time::Duration;
+
+use rollcall::application::{Changes, Limits, Scope, Subscription, keys, store};
+use rollcall::delivery::job::{self, JobStatus};
+use rollcall::delivery::park::{self, ParkedState};
+use rollcall::delivery::{Shared, attempt, connectivity};
+use rollcall::directory::{Command, NewPassword, UserChanges};
+use rollcall::id::{self, ROOT_UNIT};
+use rollcall_protocol::{EventType, SystemRandom, UserPayload};
+
+use crate::world::{Fault, World, add_application, egress, on_both};
+
+fn only(unit: &str) -> Scope {
+    Scope {
+        organizational_unit_ids: [unit.to_owned()].into(),
+        ..Scope::default()
+    }
+}
+
+fn renamed(id: &str, name: &str) -> Command {
+    let changes = UserChanges {
+        display_name: Some(name.into()),
+        ..UserChanges::default()
+    };
+    Command::UpdateUser {
+        id: id.into(),
+        changes,
+    }
+}
+
+async fn rescope(world: &World, scope: Scope) -> job::Plan {
+    let (id, now) = (world.application.id.clone(), world.hub.clock.now());
+    let job_id = id::make("job", now, &SystemRandom);
+    let wanted = job_id.clone();
+    let plan = world
+        .hub
+        .db
+        .write(move |tx| job::change_scope(tx, &id, &scope, &Subscription::everything(), &wanted, now))
+        .await
+        .unwrap();
+    assert_eq!(world.job_done(&job_id).await.status, JobStatus::Success);
+    plan
+}
+
+#[test]
+fn every_change_arrives_in_order() {
+    on_both("every_change", |hub, mirror| async move {
+        let mut world = World::new(&hub, &mirror, Scope::everything()).await;
+        let unit = world.unit("Engineering", ROOT_UNIT).await;
+        let user = world.user("ada", &unit).await;
+        let group = world.group("Staff").await;
+        world
+            .apply(Command::AddMembers {
+                group_id: group.clone(),
+                user_ids: vec![user.clone()],
+            })
+            .await;
+        world.apply(renamed(&user, "Countess")).await;
+        world.apply(Command::DisableUser { id: user.clone() }).await;
+        world.apply(Command::EnableUser { id: user.clone() }).await;
+        world
+            .apply(Command::LockUser {
+                id: user.clone(),
+                until: None,
+            })
+            .await;
+        world.apply(Command::UnlockUser { id: user.clone() }).await;
+        world
+            .apply(Command::SetUnits {
+                id: user.clone(),
+                primary: ROOT_UNIT.into(),
+                further: vec![unit],
+            })
+            .await;
+        world.synchronize().await;
+        world.converged().await;
+        assert_eq!(
+            world.endpoint.story_of(&user),
+            [
+                "ud:user:create",
+                "ud:user:update_info",
+                "ud:user:disable",
+                "ud:user:enable",
+                "ud:user:lock",
+                "ud:user:unlock",
+                "ud:user:update_primary_ou",
+                "ud:user:push"
+            ]
+        );
+        world.apply(Command::DeleteUser { id: user.clone() }).await;
+        world.converged().await;
+        assert!(world.endpoint.mirror.snapshot().await.unwrap().users.is_empty());
+        world.stop().await;
+    });
+}
+
+#[test]
+fn subjects_enter_and_leave_the_scope() {
+    on_both("scope", |hub, mirror| async move {
+        let mut world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
+        let inside = world.unit("Inside", ROOT_UNIT).await;
+        let outside = world.unit("Outside", ROOT_UNIT).await;
+        let team = world.unit("Team", &outside).await;
+        let guild = world.group("Guild").await;
+        let ada = world.user("ada", &team).await;
+        let bob = world.user("bob", &outside).await;
+        world.start().await;
+        world.converged_after_sync().await;
+        // Narrowing the scope deletes who leaves, children first.
+        let scope = Scope {
+            organizational_unit_ids: [inside.clone()].into(),
+            group_ids: [guild.clone()].into(),
+        };
+        let plan = rescope(&world, scope).await;
+        assert_eq!(
+            (
+                plan.leave.users,
+                plan.leave.organizational_units,
+                plan.enter.users
+            ),
+            (2, 3, 0)
+        );
+        world.converged().await;
+        let arrived = world.endpoint.arrived();
+        let gone = |id: &str| {
+            let of_it = |event: &rollcall_protocol::Event| {
+                event.biz_id == id && event.kind().is_some_and(|kind| kind.short().ends_with(":delete"))
+            };
+            arrived.iter().position(of_it).unwrap()
+        };
+        assert!(gone(&ada) < gone(&team) && gone(&team) < gone(&outside));
+
+        // A unit that is moved in brings everything below it, parents first.
+        world
+            .apply(Command::MoveUnit {
+                id: team.clone(),
+                parent_id: inside.clone(),
+            })
+            .await;
+        world.converged().await;
+        assert_eq!(world.endpoint.story_of(&ada).last().unwrap(), "ud:user:create");
+        // A member of a group in scope is in scope; then the member comes before the membership.
+        world
+            .apply(Command::AddMembers {
+                group_id: guild.clone(),
+                user_ids: vec![bob.clone()],
+            })
+            .await;
+        world.converged().await;
+        let last: Vec<_> = world
+            .endpoint
+            .arrived()
+            .iter()
+            .rev()
+            .take(2)
+            .map(|event| event.kind().unwrap())
+            .collect();
+        assert_eq!(last, [EventType::GroupAddUser, EventType::UserCreate]);
+        // Both ways out again.
+        world
+            .apply(Command::RemoveMembers {
+                group_id: guild,
+                user_ids: vec![bob.clone()],
+            })
+            .await;
+        world
+            .apply(Command::MoveUnit {
+                id: team.clone(),
+                parent_id: outside,
+            })
+            .await;
+        world.apply(renamed(&ada, "Nobody's business")).await;
+        world.converged().await;
+        world.user("marker", &inside).await;
+        world.converged().await;
+        assert_eq!(world.endpoint.story_of(&ada).last().unwrap(), "ud:user:delete");
+        assert_eq!(world.endpoint.story_of(&bob).last().unwrap(), "ud:user:delete");
+        // Widening creates who enters.
+        let plan = rescope(&world, Scope::everything()).await;
+        assert_eq!(plan.enter.users, 2);
+        world.converged().await;
+        world.stop().await;
+    });
+}
+
+impl World {
+    async fn converged_after_sync(&self) {
+        assert_eq!(self.synchronize().await.status, JobStatus::Success);
+        self.converged().await;
+    }
+}
+
+#[test]
+fn a_full_synchronization_and_live_changes_do_not_disturb_each_other() {
+    on_both("full_sync", |hub, mirror| async move {
+        let mut world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
+        let mut users = Vec::new();
+        for n in 0..120 {
+            users.push(world.user(&format!("user{n}"), ROOT_UNIT).await);
+        }
+        let group = world.group("Everybody").await;
+        world
+            .apply(Command::AddMembers {
+                group_id: group.clone(),
+                user_ids: users.clone(),
+            })
+            .await;
+        // Lanes and small requests make many rounds, so that changes come in between.
+        let mut settings = world.application.settings.clone();
+        settings.limits = Limits {
+            max_events: 3,
+            lanes: 3,
+            ..Limits::default()
+        };
+        let (id, hub) = (world.application.id.clone(), world.hub.clone());
+        hub.db
+            .clone()
+            .write(move |tx| {
+                let changes = Changes {
+                    settings: Some(settings.clone()),
+                    ..Changes::default()
+                };
+                store::update(tx, &id, &changes, 0, &SystemRandom, &hub.master)
+            })
+            .await
+            .unwrap();
+        world.start().await;
+        let changing = async {
+            for (n, user) in users.iter().enumerate() {
+                match n % 4 {
+                    0 => world.apply(Command::DeleteUser { id: user.clone() }).await,
+                    1 => world.apply(renamed(user, &format!("Renamed {n}"))).await,
+                    2 => {
+                        let user_ids = vec![user.clone()];
+                        world
+                            .apply(Command::RemoveMembers {
+                                group_id: group.clone(),
+                                user_ids,
+                            })
+                            .await
+                    }
+                    _ => world.user(&format!("late{n}"), ROOT_UNIT).await,
+                };
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let (job, ()) = tokio::join!(world.synchronize(), changing);
+        assert_eq!(job.status, JobStatus::Success, "{job:?}");
+        world.converged().await;
+        world.stop().await;
+    });
+}
+
+#[test]
+fn events_wanted_again_hold_back_their_subject_only() {
+    on_both("retried", |hub, mirror| async move {
+        let mut world = World::new(&hub, &mirror, Scope::everything()).await;
+        world.converged_after_sync().await;
+        let ada = world.user("ada", ROOT_UNIT).await;
+        world.converged().await;
+        world.endpoint.fail_always(Some(Fault::Retry(ada.clone())));
+        world.apply(renamed(&ada, "First")).await;
+        let parked = |state| {
+            let (db, id) = (world.hub.db.clone(), world.application.id.clone());
+            async move {
+                let list = db.read(move |tx| park::list(tx, &id)).await.unwrap();
+                list.into_iter().filter(|parked| parked.state == state).count()
+            }
+        };
+        world
+            .until("ada's event is parked", || async {
+                parked(ParkedState::Retrying).await == 1
+            })
+            .await;
+        world.apply(renamed(&ada, "Second")).await;
+        let bob = world.user("bob", ROOT_UNIT).await;
+        world
+            .until("bob passes", || async {
+                world.endpoint.story_of(&bob).len() == 1
+            })
+            .await;
+        // After five tries each, both of ada's events are set aside.
+        world
+            .until("both are set aside", || async {
+                parked(ParkedState::Failed).await == 2
+            })
+            .await;
+        assert_eq!(world.endpoint.story_of(&ada), ["ud:user:create"]);
+        world.endpoint.fail_always(None);
+        let (id, cursor, now) = (
+            world.application.id.clone(),
+            world.stored().await.cursor,
+            world.hub.clock.now(),
+        );
+        let resent = world
+            .hub
+            .db
+            .write(move |tx| park::resend(tx, &id, None, cursor, now))
+            .await
+            .unwrap();
+        assert_eq!(resent.queued, 2);
+        world.converged().await;
+        assert_eq!(
+            world.endpoint.story_of(&ada),
+            ["ud:user:create", "ud:user:update_info", "ud:user:update_info"]
+        );
+        assert_eq!(parked(ParkedState::Failed).await, 0);
+        world.stop().await;
+    });
+}
+
+#[test]
+fn passwords_travel_only_where_they_may_and_are_erased_afterwards() {
+    on_both("passwords", |hub, mirror| async move {
+        let mut world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
+        let ada = world.user("ada", ROOT_UNIT).await;
+        let set = |text: &str| {
+            let password = NewPassword::prepare(text.to_owned().into(), &SystemRandom).unwrap();
+            Command::SetPassword {
+                id: ada.clone(),
+                password,
+            }
+        };
+        let db = world.hub.db.clone();
+        let secrets = || {
+            let db = db.clone();
+            async move {
+                let sql = "SELECT COUNT(*) FROM changes WHERE secret IS NOT NULL";
+                db.read(move |tx| tx.query_one(sql, &[])?.get::<i64>(0))
+                    .await
+                    .unwrap()
+            }
+        };
+        world.apply(set("nobody wants this")).await;
+        assert_eq!(
+            secrets().await,
+            0,
+            "a password that no application wants is not kept"
+        );
+        let mut settings = world.application.settings.clone();
+        settings.password_synchronization = true;
+        let (id, hub) = (world.application.id.clone(), world.hub.clone());
+        hub.db
+            .clone()
+            .write(move |tx| {
+                let changes = Changes {
+                    settings: Some(settings.clone()),
+                    ..Changes::default()
+                };
+                store::update(tx, &id, &changes, 0, &SystemRandom, &hub.master)
+            })
+            .await
+            .unwrap();
+        world.apply(set("correct horse")).await;
+        assert_eq!(secrets().await, 1);
+        let sql = "SELECT record, secret FROM changes WHERE secret IS NOT NULL";
+        let (record, sealed) = world
+            .hub
+            .db
+            .read(move |tx| {
+                let row = tx.query_one(sql, &[])?;
+                Ok::<_, rollcall_db::DbError>((row.get::<String>(0)?, row.get::<Vec<u8>>(1)?))
+            })
+            .await
+            .unwrap();
+        assert!(!record.contains("correct horse"));
+        assert!(!sealed.windows(7).any(|window| window == b"correct"));
+        world.start().await;
+        world
+            .until("the password arrives", || async {
+                world.endpoint.story_of(&ada).len() == 3
+            })
+            .await;
+        let sent: Vec<_> = world
+            .endpoint
+            .arrived()
+            .iter()
+            .filter(|event| event.kind() == Some(EventType::UserUpdatePassword))
+            .map(|event| UserPayload::from_json(&event.biz_data).unwrap().password)
+            .collect();
+        assert_eq!(sent[0], None);
+        assert_eq!(sent[1].as_ref().unwrap().expose(), "correct horse");
+        world
+            .until("the password is erased", || async { secrets().await == 0 })
+            .await;
+        world.stop().await;
+    });
+}
+
+#[test]
+fn a_rotated_key_is_published_before_it_signs() {
+    on_both("rotation", |hub, mirror| async move {
+        let world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
+        let now = world.hub.clock.now();
+        let hour = Duration::from_secs(3_600);
+        let key = keys::NewKey::generate(now, &SystemRandom, &world.hub.master).unwrap();
+        let (id, master, kid) = (
+            world.application.id.clone(),
+            world.hub.master.clone(),
+            key.kid().to_owned(),
+        );
+        world
+            .hub
+            .db
+            .write(move |tx| {
+                keys::publish(tx, &id, &key, now, hour)?;
+                assert_eq!(keys::jwks(tx, &id, now)?.keys.len(), 2);
+                let signing = keys::SigningKeys::load(tx, &id, now, &master)?;
+                assert_ne!(signing.at(now).unwrap().kid(), kid);
+                assert_ne!(signing.at(now + 3_599_999).unwrap().kid(), kid);
+                assert_eq!(signing.at(now + 3_600_000).unwrap().kid(), kid);
+                // The old key stays until its last signature has expired, skew included.
+                let last = now + 3_600_000 + 1_860_000;
+                assert_eq!(keys::jwks(tx, &id, last - 1)?.keys.len(), 2);
+                assert_eq!(keys::jwks(tx, &id, last)?.keys.len(), 1);
+                keys::delete_retired(tx, last)?;
+                assert_eq!(keys::list(tx, &id)?.len(), 1);
+                Ok::<_, rollcall_db::DbError>(())
+            })
+            .await
+            .unwrap();
+    });
+}
+
+#[test]
+fn test_connectivity_names_the_step_that_fails() {
+    on_both("connectivity", |hub, mirror| async move {
+        let world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
+        let shared = Shared::for_one(world.hub.clone(), egress()).await.unwrap();
+        let failed = async |id: &str| {
+            let report = connectivity::test(&shared, id).await.unwrap();
+            let last = report.steps.last().unwrap();
+            (!report.passed()).then_some(last.name)
+        };
+        assert_eq!(failed(&world.application.id).await, None);
+        for (fault, step) in [
+            (Fault::Status(500), "status"),
+            (Fault::Redirect, "status"),
+            (Fault::Refuse(world.application.id.clone()), "event"),
+        ] {
+            world.endpoint.fail_next([fault]);
+            assert_eq!(failed(&world.application.id).await, Some(step));
+        }
+        for (url, step) in [
+            ("http://127.0.0.1:1/", "connect"),
+            ("http://10.1.2.3/", "resolve"),
+            ("http://no-such-host.invalid/", "resolve"),
+            (&world.endpoint.url.replace("http:", "https:"), "tls"),
+        ] {
+            let app = add_application(&world.hub, url, url, None, Scope::everything()).await;
+            assert_eq!(failed(&app.id).await, Some(step), "{url}");
+        }
+    });
+}
+
+#[test]
+fn changes_outside_the_scope_cost_the_application_nothing() {
+    on_both("outside", |hub, mirror| async move {
+        let mut world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
+        let (inside, outside) = (
+            world.unit("In", ROOT_UNIT).await,
+            world.unit("Out", ROOT_UNIT).await,
+        );
+        let app = add_application(
+            &world.hub,
+            "Narrow",
+            &world.endpoint.url,
+            world.key.clone(),
+            only(&inside),
+        )
+        .await;
+        world.endpoint.serve(&world.hub, &app, world.key.clone()).await;
+        let id = world.application.id.clone();
+        world
+            .hub
+            .db
+            .write(move |tx| store::delete(tx, &id))
+            .await
+            .unwrap();
+        world.application = app;
+        world.start().await;
+        for n in 0..30 {
+            world.user(&format!("u{n}"), &outside).await;
+        }
+        let head = world.hub.db.read(rollcall::change::head).await.unwrap().seq;
+        world
+            .until("the cursor passes", || async {
+                world.stored().await.cursor == head
+            })
+            .await;
+        let id = world.application.id.clone();
+        let attempts = world
+            .hub
+            .db
+            .read(move |tx| attempt::newest(tx, &id, 0, 10))
+            .await
+            .unwrap();
+        assert!(attempts.is_empty(), "{attempts:?}");
+        world.stop().await;
+    });
+}

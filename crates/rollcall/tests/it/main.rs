@@ -1,0 +1,13 @@
+//! The hub against real databases, real HTTP and the real receiver.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and waits by the machine's clock"
+)]
+
+mod delivery;
+mod faults;
+mod killed;
+mod world;
