@@ -8,6 +8,7 @@
 )]
 
 mod delivery;
+mod directory;
 mod faults;
 mod killed;
 mod world;
