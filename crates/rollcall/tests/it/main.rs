@@ -11,4 +11,5 @@ mod delivery;
 mod directory;
 mod faults;
 mod killed;
+mod tidy;
 mod world;

@@ -1,0 +1,109 @@
+//! The structure that ARCHITECTURE.md describes, held against the files.
+
+use std::path::{Path, PathBuf};
+
+/// The modules from the ground up; a module uses only those on its own floor and below.
+const FLOORS: [&[&str]; 8] = [
+    &["clock", "id", "secret", "schema"],
+    &["change", "instance"],
+    &["directory", "application"],
+    &["hub"],
+    &["delivery"],
+    &["compare", "config", "import"],
+    &["api"],
+    &["cli"],
+];
+
+/// Where SQL may stand.
+const ROOMS: [&str; 5] = ["change", "instance", "directory", "application", "delivery"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn sources() -> Vec<(String, String)> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let name = path
+                    .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+                    .unwrap();
+                found.push((name.to_str().unwrap().to_owned(), text));
+            }
+        }
+    }
+    found
+}
+
+fn module_of(file: &str) -> &str {
+    file.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+fn floor_of(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| floor.contains(&module))
+}
+
+#[test]
+fn nobody_uses_what_stands_above() {
+    let mut seen = 0;
+    for (file, text) in sources() {
+        let Some(own) = floor_of(module_of(&file)) else {
+            assert!(
+                matches!(file.as_str(), "lib.rs" | "main.rs"),
+                "{file} has no floor"
+            );
+            continue;
+        };
+        for used in text.split("crate::").skip(1) {
+            let module = used
+                .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .next()
+                .unwrap();
+            if let Some(floor) = floor_of(module) {
+                seen += 1;
+                assert!(floor <= own, "{file} uses crate::{module}, which stands above it");
+            }
+        }
+    }
+    assert!(seen > 100, "only {seen} uses were looked at");
+}
+
+#[test]
+fn sql_stays_in_its_rooms() {
+    for (file, text) in sources() {
+        let has_sql = ["SELECT ", "INSERT INTO", "DELETE FROM", "UPDATE "]
+            .iter()
+            .any(|word| text.contains(word));
+        let allowed = ROOMS.contains(&module_of(&file)) || file == "cli/demo.rs";
+        assert!(!has_sql || allowed, "{file} has SQL");
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    for (file, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= 800, "{file} has {lines} lines");
+    }
+}
+
+#[test]
+fn the_paths_in_the_architecture_exist() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let paths: Vec<_> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.starts_with("crates/") || *word == "xtask")
+        .collect();
+    assert!(paths.len() >= 10);
+    for path in paths {
+        assert!(root().join(path).exists(), "ARCHITECTURE.md names {path}");
+    }
+}
