@@ -169,14 +169,20 @@ fn a_dead_endpoint_is_suspended_and_continues_where_it_stood() {
         for user in &users {
             assert_eq!(world.endpoint.story_of(user), ["ud:user:create"]);
         }
-        let id = dead.id.clone();
-        let dead = world
-            .hub
-            .db
-            .read(move |tx| rollcall::application::store::load(tx, &id))
-            .await
-            .unwrap();
-        assert!(dead.suspended.is_some() && dead.cursor < world.stored().await.cursor);
+        let load = || {
+            let (db, id) = (world.hub.db.clone(), dead.id.clone());
+            async move {
+                db.read(move |tx| rollcall::application::store::load(tx, &id))
+                    .await
+                    .unwrap()
+            }
+        };
+        world
+            .until("the dead one is suspended", || async {
+                load().await.suspended.is_some()
+            })
+            .await;
+        assert!(load().await.cursor < world.stored().await.cursor);
         world.stop().await;
     });
 }
