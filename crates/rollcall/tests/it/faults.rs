@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use rollcall::application::Scope;
+use rollcall::application::{Changes, Scope, store};
+use rollcall::delivery::job::{self, JobStatus};
 use rollcall::delivery::{Delivery, attempt};
 use rollcall::directory::{Command, UserChanges};
 use rollcall::id::ROOT_UNIT;
 use rollcall_db::testing;
+use rollcall_protocol::SystemRandom;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::world::{Fault, World, add_application, egress, hasty, on_both};
@@ -321,4 +323,69 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[test]
+fn a_full_synchronization_goes_on_after_a_restart_and_can_be_cancelled() {
+    on_both("resumed", |hub, mirror| async move {
+        let mut world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
+        for n in 0..60 {
+            world.user(&format!("u{n}"), ROOT_UNIT).await;
+        }
+        let mut settings = world.application.settings.clone();
+        settings.limits.max_events = 2;
+        let (id, now, hub) = (
+            world.application.id.clone(),
+            world.hub.clock.now(),
+            world.hub.clone(),
+        );
+        let job_id = rollcall::id::make("job", now, &SystemRandom);
+        let wanted = job_id.clone();
+        world
+            .hub
+            .db
+            .write(move |tx| {
+                let changes = Changes {
+                    settings: Some(settings.clone()),
+                    ..Changes::default()
+                };
+                store::update(tx, &id, &changes, now, &SystemRandom, &hub.master)?;
+                job::request_full(tx, &id, &wanted, now)
+            })
+            .await
+            .unwrap();
+        for _ in 0..5 {
+            world.start().await;
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            world.stop().await;
+        }
+        world.start().await;
+        let done = world.job_done(&job_id).await;
+        assert_eq!(
+            (done.status, done.statistics.users.success),
+            (JobStatus::Success, 60)
+        );
+        world.converged().await;
+
+        world.endpoint.fail_always(Some(Fault::Status(503)));
+        let (id, wanted) = (
+            world.application.id.clone(),
+            rollcall::id::make("job", now, &SystemRandom),
+        );
+        let cancelled = wanted.clone();
+        world
+            .hub
+            .db
+            .write(move |tx| {
+                job::request_full(tx, &id, &wanted, now)?;
+                job::cancel(tx, &id, now)
+            })
+            .await
+            .unwrap();
+        assert_eq!(world.job_done(&cancelled).await.status, JobStatus::Cancelled);
+        world.endpoint.fail_always(None);
+        world.user("afterwards", ROOT_UNIT).await;
+        world.converged().await;
+        world.stop().await;
+    });
 }

@@ -10,6 +10,7 @@
 mod delivery;
 mod directory;
 mod faults;
+mod import;
 mod killed;
 mod tidy;
 mod world;
