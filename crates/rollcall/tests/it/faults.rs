@@ -389,3 +389,27 @@ fn a_full_synchronization_goes_on_after_a_restart_and_can_be_cancelled() {
         world.stop().await;
     });
 }
+
+#[test]
+fn an_application_that_asks_for_patience_gets_it() {
+    on_both("patience", |hub, mirror| async move {
+        let mut world = World::new(&hub, &mirror, Scope::everything()).await;
+        world.synchronize().await;
+        world.endpoint.fail_next([Fault::Busy(1)]);
+        world.user("ada", ROOT_UNIT).await;
+        world.converged().await;
+        world.stop().await;
+        let id = world.application.id.clone();
+        let attempts = world
+            .hub
+            .db
+            .read(move |tx| attempt::newest(tx, &id, 0, 2))
+            .await
+            .unwrap();
+        let [(_, second), (_, first)] = attempts.as_slice() else {
+            panic!("{attempts:?}")
+        };
+        assert_eq!((first.http_status, second.http_status), (Some(503), Some(200)));
+        assert!(second.started_at - first.started_at >= 1_000, "{attempts:?}");
+    });
+}

@@ -32,6 +32,8 @@ use tokio::task::JoinHandle;
 pub(crate) enum Fault {
     /// With this status.
     Status(u16),
+    /// With a wish to be asked again after so many seconds.
+    Busy(u32),
     /// With a redirect.
     Redirect,
     /// With a 200 that is no answer; the events are applied.
@@ -154,6 +156,11 @@ impl Endpoint {
             Some(Fault::Status(status)) => {
                 (StatusCode::from_u16(status).unwrap(), "{\"error\":\"test\"}").into_response()
             }
+            Some(Fault::Busy(seconds)) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                [("retry-after", seconds.to_string())],
+            )
+                .into_response(),
             Some(Fault::Redirect) => {
                 (StatusCode::FOUND, [("location", "http://127.0.0.1:1/elsewhere")]).into_response()
             }
