@@ -115,17 +115,40 @@ impl Hub {
         actor: &str,
         command: &Command,
     ) -> Result<Applied, DirectoryError> {
-        let passwords = if command.carries_password() && application::store::any_wants_passwords(tx)? {
+        let context = self.context(tx, actor, command.carries_password())?;
+        directory::apply(tx, &context, command)
+    }
+
+    /// Makes many users inside a transaction of the caller's; see [`directory::create_users`].
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub fn create_users_in(
+        &self,
+        tx: &mut rollcall_db::Tx<'_>,
+        actor: &str,
+        new: &[directory::NewUser],
+    ) -> Result<Vec<Result<String, DirectoryError>>, DirectoryError> {
+        let context = self.context(tx, actor, new.iter().any(|new| new.password.is_some()))?;
+        directory::create_users(tx, &context, new)
+    }
+
+    fn context<'a>(
+        &'a self,
+        tx: &mut rollcall_db::Tx<'_>,
+        actor: &'a str,
+        with_password: bool,
+    ) -> Result<directory::Context<'a>, DbError> {
+        let passwords = if with_password && application::store::any_wants_passwords(tx)? {
             Some(&*self.master)
         } else {
             None
         };
-        let context = directory::Context {
+        Ok(directory::Context {
             now: self.clock.now(),
             actor,
             random: &*self.random,
             passwords,
-        };
-        directory::apply(tx, &context, command)
+        })
     }
 }

@@ -11,6 +11,7 @@ pub mod compare;
 pub mod config;
 pub mod delivery;
 pub mod directory;
+pub mod export;
 pub mod hub;
 pub mod id;
 pub mod import;

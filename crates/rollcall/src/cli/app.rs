@@ -9,8 +9,8 @@ use rollcall_protocol::{EncryptionKey, EventType, SubjectKind};
 use serde_json::json;
 
 use super::args::{App, PushArgs, ScopeArgs};
-use super::output::{Output, line, time};
-use super::{open, people};
+use super::open;
+use super::output::{IN_PART, Output, line, time};
 use crate::application::{
     Application, Changes, Encryption, Entitlements, NewApplication, Scope, Settings, Subscription,
     keys::{self, NewKey},
@@ -47,7 +47,7 @@ pub(super) async fn run(hub: &Hub, out: &Output, config: Option<&Path>, verb: Ap
             Ok(if report.passed() {
                 ExitCode::SUCCESS
             } else {
-                ExitCode::from(people::IN_PART)
+                ExitCode::from(IN_PART)
             })
         }
         App::Sync { app, detach } => sync(hub, out, &app, detach).await,
@@ -499,7 +499,7 @@ async fn sync(hub: &Hub, out: &Output, app: &str, detach: bool) -> Result<ExitCo
     out.show(&job, || line_of(&job));
     Ok(match job.status {
         JobStatus::Success => ExitCode::SUCCESS,
-        JobStatus::PartialSuccess => ExitCode::from(people::IN_PART),
+        JobStatus::PartialSuccess => ExitCode::from(IN_PART),
         _ => ExitCode::FAILURE,
     })
 }

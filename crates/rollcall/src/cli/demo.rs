@@ -28,7 +28,7 @@ use crate::delivery::{Delivery, Options, connectivity, job};
 use crate::directory::{Command, NewUnit, NewUser, UserChanges, query};
 use crate::hub::{Hub, HubParts};
 use crate::id::{self, ROOT_UNIT};
-use crate::import::import_csv;
+use crate::import::{self, Format, import};
 use crate::secret::{ExposeSecret as _, MasterKey};
 
 /// The company that the demo shows.
@@ -58,7 +58,7 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
 
     line("1  A hub, and a company in its directory");
     let hub = start_hub(folder).await?;
-    import(&hub, arguments.import.as_deref()).await?;
+    import_people(&hub, folder, arguments.import.as_deref()).await?;
 
     line("\n2  An application that is to have a copy, encrypted");
     let key = EncryptionKey::generate(&SystemRandom);
@@ -148,29 +148,33 @@ async fn start_hub(folder: &Path) -> Result<Hub> {
     Ok(Hub::open(parts).await?)
 }
 
-async fn import(hub: &Hub, file: Option<&Path>) -> Result<()> {
+async fn import_people(hub: &Hub, folder: &Path, file: Option<&Path>) -> Result<()> {
     let watch = hub.clock.stopwatch();
-    let report = match file {
-        None => import_csv(hub, "import:demo", COMPANY.as_bytes(), |_| {}).await?,
-        Some(path) => {
-            let source = std::fs::File::open(path).with_context(|| format!("{}", path.display()))?;
-            import_csv(hub, &format!("import:{}", path.display()), source, |_| {}).await?
+    let options = match file {
+        None => {
+            let file = folder.join("company.csv");
+            std::fs::write(&file, COMPANY)?;
+            import::Options::of(file, Format::Csv)
         }
+        Some(file) => import::Options::of(file, Format::of(file)?),
     };
+    let report = import(hub, &options, |_, _| {})
+        .await
+        .with_context(|| options.file.display().to_string())?;
     line(&format!(
         "   {} users, {} organizational units and {} groups imported in {:.1} s",
-        report.created,
-        report.units_created,
-        report.groups_created,
+        report.users.created,
+        report.organizational_units.created,
+        report.groups.created,
         watch.elapsed().as_secs_f64()
     ));
     for error in report.errors.iter().take(5) {
         line(&format!("   line {}: {}", error.line, error.message));
     }
-    if report.errors.len() > 5 {
+    if report.errors_total > 5 {
         line(&format!(
             "   … and {} more rows were refused",
-            report.errors.len() - 5
+            report.errors_total - 5
         ));
     }
     Ok(())

@@ -6,6 +6,7 @@
 mod app;
 mod args;
 mod demo;
+mod files;
 mod log;
 mod open;
 mod output;
@@ -59,7 +60,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         verb => {
             let hub = open::hub(&crate::config::Config::read(config)?).await?;
             let code = match verb {
-                Verb::Import(import) => people::import(&hub, &out, import).await,
+                Verb::Import(import) => files::run_import(&hub, &out, import).await,
+                Verb::Export(export) => files::run_export(&hub, &out, export).await,
                 Verb::App { verb } => app::run(&hub, &out, config, verb).await,
                 Verb::User { verb } => people::user(&hub, &out, verb).await,
                 Verb::Unit { verb } => people::unit(&hub, &out, verb).await,

@@ -4,6 +4,9 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
+/// The exit code for work that was done in part.
+pub(super) const IN_PART: u8 = 3;
+
 /// Where results go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Output {

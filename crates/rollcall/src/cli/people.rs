@@ -1,4 +1,4 @@
-//! `rollcall import`, `user`, `unit` and `group`.
+//! `rollcall user`, `unit` and `group`.
 
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -13,45 +13,7 @@ use crate::directory::{
     User, UserChanges, query,
 };
 use crate::hub::Hub;
-use crate::import::import_csv;
 use crate::secret::SecretString;
-
-/// The exit code for work that was done in part.
-pub(super) const IN_PART: u8 = 3;
-
-pub(super) async fn import(hub: &Hub, out: &Output, import: args::Import) -> Result<ExitCode> {
-    let name = import.file.display().to_string();
-    let source: Box<dyn std::io::Read> = if name == "-" {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(std::fs::File::open(&import.file).with_context(|| format!("{name} cannot be opened"))?)
-    };
-    let bar = if out.json {
-        indicatif::ProgressBar::hidden()
-    } else {
-        indicatif::ProgressBar::new_spinner()
-    };
-    let report = import_csv(hub, &format!("import:{name}"), source, |done| {
-        bar.set_message(format!("{done} rows"))
-    })
-    .await?;
-    bar.finish_and_clear();
-    out.show(&report, || {
-        let mut text = format!(
-            "{} users created, {} updated, {} unchanged; {} units and {} groups created\n",
-            report.created, report.updated, report.unchanged, report.units_created, report.groups_created
-        );
-        for error in &report.errors {
-            text.push_str(&format!("line {}: {}\n", error.line, error.message));
-        }
-        text
-    });
-    Ok(if report.errors.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(IN_PART)
-    })
-}
 
 async fn apply(hub: &Hub, out: &Output, command: Command) -> Result<ExitCode> {
     let applied: Applied = hub.apply("cli", command).await?;

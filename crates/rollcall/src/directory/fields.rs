@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::DirectoryError;
 
 /// Where a record comes from. External ids are unique within one source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Source {
     /// `build_in` for what is made by hand, `import` …
@@ -25,11 +25,36 @@ impl Default for Source {
     }
 }
 
+impl std::str::FromStr for Source {
+    type Err = String;
+
+    /// Reads `TYPE:ID`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some((kind, id)) if !kind.is_empty() && !id.is_empty() && text.chars().count() <= 128 => {
+                Ok(Self {
+                    source_type: kind.to_owned(),
+                    source_id: id.to_owned(),
+                })
+            }
+            _ => Err(format!(
+                "{text:?} is not of the form TYPE:ID, such as ldap:example"
+            )),
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.source_type, self.source_id)
+    }
+}
+
 /// Fields of an administrator's own, by name.
 pub type CustomFields = BTreeMap<String, String>;
 
 /// Tells a field that is absent (`None`) from one that is null (`Some(None)`).
-pub(super) fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+pub(crate) fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use rollcall_db::{DbError, Row, Tx, params};
+use rollcall_db::{DbError, Row, Tx, Value, params};
 use rollcall_protocol::{EventType, GroupPayload, SubjectKind};
 use serde::{Deserialize, Serialize};
 
 use super::fields::{self, Source, fold, present};
 use super::placement::Tree;
 use super::{Context, DirectoryError, previous, query, user};
-use crate::change::{ChangeKind, NewChange, Placement};
+use crate::change::{ChangeKind, NewChange, Placement, placeholders};
 use crate::clock::Millis;
 use crate::id;
 
@@ -63,6 +63,8 @@ pub struct GroupChanges {
     /// Another external id.
     #[serde(deserialize_with = "present")]
     pub external_id: Option<Option<String>>,
+    /// Another source: whoever imports it takes it over.
+    pub source: Option<Source>,
 }
 
 const COLUMNS: &str = "id, name, description, source_type, source_id, external_id, create_time, update_time";
@@ -255,13 +257,17 @@ pub(super) fn update(
     if let Some(external_id) = &changes.external_id {
         group.external_id.clone_from(external_id);
     }
+    if let Some(source) = &changes.source {
+        group.source.clone_from(source);
+    }
     if group == before {
         return Ok(0);
     }
     check(tx, &group)?;
     group.update_time = ctx.now;
     tx.execute(
-        "UPDATE groups SET name = $2, name_folded = $3, description = $4, external_id = $5, update_time = $6
+        "UPDATE groups SET name = $2, name_folded = $3, description = $4, external_id = $5, update_time = $6,
+                           source_type = $7, source_id = $8
          WHERE id = $1",
         params![
             id,
@@ -269,7 +275,9 @@ pub(super) fn update(
             fold(&group.name),
             group.description.as_deref(),
             group.external_id.as_deref(),
-            group.update_time
+            group.update_time,
+            group.source.source_type.as_str(),
+            group.source.source_id.as_str()
         ],
     )?;
     let changed = previous(&before.record(), &group.record());
@@ -323,6 +331,27 @@ fn move_members(
     Ok(())
 }
 
+/// How many users one statement names.
+const AT_ONCE: usize = 500;
+
+/// Which of these users are members.
+fn present_among(tx: &mut Tx<'_>, id: &str, user_ids: &[String]) -> Result<HashSet<String>, DbError> {
+    let mut present = HashSet::new();
+    for portion in user_ids.chunks(AT_ONCE) {
+        let mut values: Vec<Value<'_>> = portion.iter().map(|id| Value::from(id.as_str())).collect();
+        values.push(Value::from(id));
+        let sql = format!(
+            "SELECT user_id FROM group_members WHERE user_id IN {} AND group_id = ${}",
+            placeholders(1, portion.len()),
+            values.len()
+        );
+        for row in tx.query(&sql, &values)? {
+            present.insert(row.get(0)?);
+        }
+    }
+    Ok(present)
+}
+
 pub(super) fn add_members(
     tx: &mut Tx<'_>,
     ctx: &Context<'_>,
@@ -330,31 +359,35 @@ pub(super) fn add_members(
     user_ids: &[String],
 ) -> Result<usize, DirectoryError> {
     let group = require(tx, id)?;
-    let present: HashSet<String> = query::group_members(tx, id)?.into_iter().collect();
-    let mut joining: Vec<String> = Vec::new();
-    for user_id in user_ids {
-        if !present.contains(user_id) && !joining.contains(user_id) {
-            joining.push(user_id.clone());
-        }
-    }
+    let mut seen: HashSet<String> = present_among(tx, id, user_ids)?;
+    let joining: Vec<String> = user_ids
+        .iter()
+        .filter(|user_id| seen.insert((*user_id).clone()))
+        .cloned()
+        .collect();
     if joining.is_empty() {
         return Ok(0);
     }
-    let known = user::load_many(tx, &joining)?;
-    if let Some(unknown) = joining
-        .iter()
-        .find(|id| !known.iter().any(|user| user.id == **id))
-    {
+    let known: HashSet<String> = user::load_many(tx, &joining)?
+        .into_iter()
+        .map(|user| user.id)
+        .collect();
+    if let Some(unknown) = joining.iter().find(|id| !known.contains(*id)) {
         return Err(DirectoryError::NotFound {
             kind: SubjectKind::User,
             id: unknown.clone(),
         });
     }
-    for user_id in &joining {
-        tx.execute(
-            "INSERT INTO group_members (group_id, user_id) VALUES ($1, $2)",
-            params![id, user_id.as_str()],
-        )?;
+    for portion in joining.chunks(AT_ONCE) {
+        let values: Vec<Value<'_>> = portion
+            .iter()
+            .flat_map(|user_id| [Value::from(id), Value::from(user_id.as_str())])
+            .collect();
+        let sql = format!(
+            "INSERT INTO group_members (group_id, user_id) VALUES {}",
+            placeholders(portion.len(), 2)
+        );
+        tx.execute(&sql, &values)?;
     }
     move_members(tx, ctx, id, &joining, ChangeKind::Arrival)?;
     ctx.append(tx, &[group.members_change(EventType::GroupAddUser, &joining)])?;
@@ -368,7 +401,7 @@ pub(super) fn remove_members(
     user_ids: &[String],
 ) -> Result<usize, DirectoryError> {
     let group = require(tx, id)?;
-    let present: HashSet<String> = query::group_members(tx, id)?.into_iter().collect();
+    let present = present_among(tx, id, user_ids)?;
     let mut leaving: Vec<String> = user_ids
         .iter()
         .filter(|user| present.contains(*user))

@@ -12,6 +12,7 @@ mod error;
 pub mod fields;
 mod group;
 mod password;
+pub mod path;
 mod placement;
 pub mod query;
 mod unit;
@@ -181,6 +182,30 @@ pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Ap
         changes,
         head: change::head(tx)?,
     })
+}
+
+/// Makes many users with few statements, and says of each its id, or why it was refused; the others are
+/// made all the same. It is [`Command::CreateUser`] for imports.
+///
+/// # Errors
+/// What the database reports; the caller's transaction must then be undone.
+pub fn create_users(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    new: &[NewUser],
+) -> Result<Vec<Result<String, DirectoryError>>, DirectoryError> {
+    user::create_many(tx, ctx, new)
+}
+
+/// Says of each of these users why [`create_users`] would refuse it, apart from its units.
+///
+/// # Errors
+/// What the database reports.
+pub fn check_users(
+    tx: &mut Tx<'_>,
+    new: &[NewUser],
+) -> Result<Vec<Option<DirectoryError>>, rollcall_db::DbError> {
+    user::check_new(tx, new)
 }
 
 /// The error for something that was looked for by name and not found.

@@ -1,16 +1,20 @@
 //! Reading the directory: finding one subject, and streaming all of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use rollcall_db::{DbError, Tx, params};
+use rollcall_db::{DbError, Tx, Value, params};
 use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
 
-use super::fields::fold;
+use super::fields::{Source, fold};
 use super::placement::{Tree, placement};
-use super::{Group, Unit, User, group, unit, user};
-use crate::change::Placement;
+use super::{Group, Unit, User, group, path, unit, user};
+use crate::change::{Placement, placeholders};
 use crate::id::ROOT_UNIT;
+
+/// Values that one look-up asks for.
+const AT_ONCE: usize = 500;
 
 /// A subject as a synchronization needs it.
 #[derive(Clone, Debug)]
@@ -78,14 +82,7 @@ pub fn units_page(
 /// # Errors
 /// What the database reports.
 pub fn users_page(tx: &mut Tx<'_>, after: Option<&str>, limit: usize) -> Result<Vec<SyncRow>, DbError> {
-    let ids = tx
-        .query(
-            "SELECT id FROM users WHERE id > $1 ORDER BY id LIMIT $2",
-            params![after.unwrap_or(""), i64::try_from(limit).unwrap_or(i64::MAX)],
-        )?
-        .iter()
-        .map(|row| row.get(0))
-        .collect::<Result<Vec<String>, _>>()?;
+    let ids = user_ids_after(tx, after.unwrap_or(""), limit)?;
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -214,14 +211,10 @@ pub fn find_unit(tx: &mut Tx<'_>, id_or_path: &str) -> Result<Option<Unit>, DbEr
         return Ok(Some(unit));
     }
     let mut id = ROOT_UNIT.to_owned();
-    for name in id_or_path
-        .split('/')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-    {
+    for name in path::split(id_or_path) {
         let below = tx.query_opt(
             "SELECT id FROM organizational_units WHERE parent_id = $1 AND name_folded = $2",
-            params![id.as_str(), fold(name)],
+            params![id.as_str(), fold(&name)],
         )?;
         match below {
             Some(row) => id = row.get(0)?,
@@ -231,32 +224,143 @@ pub fn find_unit(tx: &mut Tx<'_>, id_or_path: &str) -> Result<Option<Unit>, DbEr
     unit::get(tx, &id)
 }
 
-/// The id of the unit of this name directly below another one.
+/// All units, parents before children.
 ///
 /// # Errors
 /// What the database reports.
-pub fn unit_below(tx: &mut Tx<'_>, parent_id: &str, name: &str) -> Result<Option<String>, DbError> {
-    tx.query_opt(
-        "SELECT id FROM organizational_units WHERE parent_id = $1 AND name_folded = $2",
-        params![parent_id, fold(name)],
-    )?
-    .map(|row| row.get(0))
-    .transpose()
+pub fn all_units(tx: &mut Tx<'_>) -> Result<Vec<Unit>, DbError> {
+    let tree = Tree::load(tx)?;
+    let mut units = unit::all(tx)?;
+    units.sort_by_cached_key(|unit| (tree.depth(&unit.id), unit.name_key()));
+    Ok(units)
 }
 
-/// Finds a user by username alone.
+/// Finds the users that a source's records stand for: by the external id within the source, if there is
+/// one, otherwise by username. The answers stand in the order of the questions.
 ///
 /// # Errors
 /// What the database reports.
-pub fn user_by_username(tx: &mut Tx<'_>, username: &str) -> Result<Option<User>, DbError> {
-    let row = tx.query_opt(
-        "SELECT id FROM users WHERE username_folded = $1",
-        params![fold(username)],
-    )?;
-    match row {
-        Some(row) => user::get(tx, &row.get::<String>(0)?),
-        None => Ok(None),
+pub fn match_users(
+    tx: &mut Tx<'_>,
+    source: &Source,
+    wanted: &[(String, Option<String>)],
+) -> Result<Vec<Option<Arc<User>>>, DbError> {
+    let external: Vec<Value<'_>> = wanted
+        .iter()
+        .filter_map(|(_, external_id)| external_id.as_deref().map(Value::from))
+        .collect();
+    let folded: Vec<String> = wanted.iter().map(|(username, _)| fold(username)).collect();
+    let mut ids = Vec::with_capacity(wanted.len());
+    for portion in external.chunks(AT_ONCE) {
+        let mut values = portion.to_vec();
+        let sql = format!(
+            "SELECT id FROM users WHERE external_id IN {} AND source_type = ${} AND source_id = ${}",
+            placeholders(1, portion.len()),
+            portion.len() + 1,
+            portion.len() + 2
+        );
+        values.push(Value::from(source.source_type.as_str()));
+        values.push(Value::from(source.source_id.as_str()));
+        for row in tx.query(&sql, &values)? {
+            ids.push(row.get(0)?);
+        }
     }
+    for portion in folded.chunks(AT_ONCE) {
+        let values: Vec<Value<'_>> = portion.iter().map(|text| Value::from(text.as_str())).collect();
+        let sql = format!(
+            "SELECT id FROM users WHERE username_folded IN {}",
+            placeholders(1, portion.len())
+        );
+        for row in tx.query(&sql, &values)? {
+            ids.push(row.get(0)?);
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    let mut by_external = HashMap::new();
+    let mut by_username = HashMap::new();
+    for user in user::load_many(tx, &ids)? {
+        let user = Arc::new(user);
+        if let (Some(external_id), true) = (&user.external_id, user.source == *source) {
+            by_external.insert(external_id.clone(), Arc::clone(&user));
+        }
+        by_username.insert(fold(&user.username), user);
+    }
+    Ok(wanted
+        .iter()
+        .zip(&folded)
+        .map(|((_, external_id), folded)| {
+            let found = external_id.as_ref().and_then(|id| by_external.get(id));
+            found.or_else(|| by_username.get(folded)).cloned()
+        })
+        .collect())
+}
+
+/// The ids of the users of these names, in no particular order; who is unknown is left out.
+///
+/// # Errors
+/// What the database reports.
+pub fn user_ids_by_username(tx: &mut Tx<'_>, usernames: &[String]) -> Result<Vec<String>, DbError> {
+    let mut ids = Vec::with_capacity(usernames.len());
+    for portion in usernames.chunks(AT_ONCE) {
+        let folded: Vec<String> = portion.iter().map(|name| fold(name)).collect();
+        let values: Vec<Value<'_>> = folded.iter().map(|name| Value::from(name.as_str())).collect();
+        let sql = format!(
+            "SELECT id FROM users WHERE username_folded IN {}",
+            placeholders(1, portion.len())
+        );
+        for row in tx.query(&sql, &values)? {
+            ids.push(row.get(0)?);
+        }
+    }
+    Ok(ids)
+}
+
+/// The users of one source after an id, by id: each with its username.
+///
+/// # Errors
+/// What the database reports.
+pub fn owned_users(
+    tx: &mut Tx<'_>,
+    source: &Source,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<(String, String)>, DbError> {
+    user::owned_after(tx, source, after, limit)
+}
+
+/// Users after an id, by id.
+///
+/// # Errors
+/// What the database reports.
+pub fn users_after(tx: &mut Tx<'_>, after: &str, limit: usize) -> Result<Vec<User>, DbError> {
+    let ids = user_ids_after(tx, after, limit)?;
+    user::load_many(tx, &ids)
+}
+
+fn user_ids_after(tx: &mut Tx<'_>, after: &str, limit: usize) -> Result<Vec<String>, DbError> {
+    tx.query(
+        "SELECT id FROM users WHERE id > $1 ORDER BY id LIMIT $2",
+        params![after, i64::try_from(limit).unwrap_or(i64::MAX)],
+    )?
+    .iter()
+    .map(|row| row.get(0))
+    .collect()
+}
+
+/// The usernames of a group's members.
+///
+/// # Errors
+/// What the database reports.
+pub fn member_usernames(tx: &mut Tx<'_>, group_id: &str) -> Result<Vec<(String, String)>, DbError> {
+    tx.query(
+        "SELECT u.id, u.username FROM group_members m JOIN users u ON u.id = m.user_id
+         WHERE m.group_id = $1 ORDER BY u.username_folded",
+        params![group_id],
+    )?
+    .iter()
+    .map(|row| Ok((row.get(0)?, row.get(1)?)))
+    .collect()
 }
 
 /// The path of a unit from below the root; empty for the root.
@@ -272,7 +376,7 @@ pub fn unit_path(tx: &mut Tx<'_>, id: &str) -> Result<String, DbError> {
         next = unit::get(tx, &parent)?;
     }
     names.reverse();
-    Ok(names.join("/"))
+    Ok(path::join(&names))
 }
 
 /// Users by username, after one; only those directly in a unit, if given.

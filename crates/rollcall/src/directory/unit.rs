@@ -65,6 +65,8 @@ pub struct UnitChanges {
     /// Another external id.
     #[serde(deserialize_with = "present")]
     pub external_id: Option<Option<String>>,
+    /// Another source: whoever imports it takes it over.
+    pub source: Option<Source>,
 }
 
 const COLUMNS: &str =
@@ -87,6 +89,11 @@ fn from_row(row: &Row) -> Result<Unit, DbError> {
 }
 
 impl Unit {
+    /// What its name is compared and sorted by.
+    pub(super) fn name_key(&self) -> String {
+        fold(&self.name)
+    }
+
     /// The record as it goes on the wire.
     pub fn record(&self) -> String {
         UnitPayload {
@@ -221,7 +228,8 @@ fn insert(tx: &mut Tx<'_>, unit: &Unit) -> Result<(), DbError> {
 fn update_row(tx: &mut Tx<'_>, unit: &Unit) -> Result<(), DbError> {
     tx.execute(
         "UPDATE organizational_units
-         SET parent_id = $2, name = $3, name_folded = $4, description = $5, external_id = $6, update_time = $7
+         SET parent_id = $2, name = $3, name_folded = $4, description = $5, external_id = $6, update_time = $7,
+             source_type = $8, source_id = $9
          WHERE id = $1",
         params![
             unit.id.as_str(),
@@ -230,7 +238,9 @@ fn update_row(tx: &mut Tx<'_>, unit: &Unit) -> Result<(), DbError> {
             fold(&unit.name),
             unit.description.as_deref(),
             unit.external_id.as_deref(),
-            unit.update_time
+            unit.update_time,
+            unit.source.source_type.as_str(),
+            unit.source.source_id.as_str()
         ],
     )?;
     Ok(())
@@ -309,6 +319,9 @@ pub(super) fn update(
     }
     if let Some(external_id) = &changes.external_id {
         unit.external_id.clone_from(external_id);
+    }
+    if let Some(source) = &changes.source {
+        unit.source.clone_from(source);
     }
     if unit == before {
         return Ok(0);

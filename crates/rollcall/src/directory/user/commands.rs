@@ -1,0 +1,217 @@
+//! What can be done with a user that exists.
+
+use rollcall_db::{DbError, Tx, params};
+use rollcall_protocol::EventType;
+
+use super::check::check;
+use super::rows::{self, require, unit_list};
+use super::{User, UserChanges};
+use crate::change::{ChangeKind, NewChange};
+use crate::clock::Millis;
+use crate::directory::placement::placement;
+use crate::directory::{Context, DirectoryError, NewPassword, previous};
+
+/// Writes what changed and appends the change; nothing if nothing did.
+fn store(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    before: &User,
+    mut user: User,
+    event: EventType,
+) -> Result<usize, DirectoryError> {
+    if user == *before {
+        return Ok(0);
+    }
+    if let Some(refused) = check(tx, std::slice::from_ref(&user))?.pop().flatten() {
+        return Err(refused);
+    }
+    user.update_time = ctx.now;
+    rows::update(tx, &user)?;
+    let was = placement(tx, &before.unit_ids(), before.groups.clone())?;
+    let is = if user.units == before.units {
+        was.clone()
+    } else {
+        rows::replace_units(tx, &user)?;
+        placement(tx, &user.unit_ids(), user.groups.clone())?
+    };
+    ctx.append(
+        tx,
+        &[NewChange {
+            previous: previous(&before.record(), &user.record()),
+            before: Some(was),
+            after: Some(is),
+            ..user.change(ChangeKind::Event(event))
+        }],
+    )?;
+    Ok(1)
+}
+
+pub(in crate::directory) fn update(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    changes: &UserChanges,
+) -> Result<usize, DirectoryError> {
+    let before = require(tx, id)?;
+    let mut user = before.clone();
+    fn take<T: Clone>(field: &mut T, change: &Option<T>) {
+        if let Some(value) = change {
+            field.clone_from(value);
+        }
+    }
+    take(&mut user.username, &changes.username);
+    take(&mut user.display_name, &changes.display_name);
+    take(&mut user.email, &changes.email);
+    take(&mut user.email_verified, &changes.email_verified);
+    take(&mut user.phone_region, &changes.phone_region);
+    take(&mut user.phone_number, &changes.phone_number);
+    take(&mut user.phone_verified, &changes.phone_verified);
+    take(&mut user.description, &changes.description);
+    take(&mut user.external_id, &changes.external_id);
+    take(&mut user.custom_fields, &changes.custom_fields);
+    take(&mut user.source, &changes.source);
+    if let Some(time) = changes.account_expire_time {
+        user.account_expire_time = time.filter(|time| *time >= 0);
+    }
+    store(tx, ctx, &before, user, EventType::UserUpdateInfo)
+}
+
+pub(in crate::directory) fn set_password(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    password: &NewPassword,
+) -> Result<usize, DirectoryError> {
+    let before = require(tx, id)?;
+    let mut user = before.clone();
+    user.password_set = true;
+    user.update_time = ctx.now;
+    tx.execute(
+        "UPDATE users SET password_hash = $2, update_time = $3 WHERE id = $1",
+        params![id, password.hash(), ctx.now],
+    )?;
+    let stands = Some(placement(tx, &user.unit_ids(), user.groups.clone())?);
+    ctx.append(
+        tx,
+        &[NewChange {
+            previous: previous(&before.record(), &user.record()),
+            before: stands.clone(),
+            after: stands,
+            secret: ctx.seal(password, id),
+            ..user.change(ChangeKind::Event(EventType::UserUpdatePassword))
+        }],
+    )?;
+    Ok(1)
+}
+
+pub(in crate::directory) fn set_enabled(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    enabled: bool,
+) -> Result<usize, DirectoryError> {
+    let before = require(tx, id)?;
+    let mut user = User {
+        enabled,
+        ..before.clone()
+    };
+    // An account that has expired and is enabled again would expire at once; enabling it ends that.
+    if enabled && user.account_expire_time.is_some_and(|time| time <= ctx.now) {
+        user.account_expire_time = None;
+    }
+    let event = if enabled {
+        EventType::UserEnable
+    } else {
+        EventType::UserDisable
+    };
+    store(tx, ctx, &before, user, event)
+}
+
+pub(in crate::directory) fn set_lock(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    lock_expire_time: Option<Millis>,
+) -> Result<usize, DirectoryError> {
+    let before = require(tx, id)?;
+    let event = if lock_expire_time.is_some() {
+        EventType::UserLock
+    } else {
+        EventType::UserUnlock
+    };
+    let user = User {
+        lock_expire_time,
+        ..before.clone()
+    };
+    store(tx, ctx, &before, user, event)
+}
+
+pub(in crate::directory) fn set_units(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    primary: &str,
+    further: &[String],
+) -> Result<usize, DirectoryError> {
+    let before = require(tx, id)?;
+    let user = User {
+        units: unit_list(tx, primary, further)?,
+        ..before.clone()
+    };
+    let event = if before.primary_unit_id() == primary {
+        EventType::UserUpdateInfo
+    } else {
+        EventType::UserUpdatePrimaryOu
+    };
+    store(tx, ctx, &before, user, event)
+}
+
+pub(in crate::directory) fn delete(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+) -> Result<usize, DirectoryError> {
+    let user = require(tx, id)?;
+    let before = Some(placement(tx, &user.unit_ids(), user.groups.clone())?);
+    for table in ["group_members", "unit_members"] {
+        tx.execute(&format!("DELETE FROM {table} WHERE user_id = $1"), params![id])?;
+    }
+    tx.execute("DELETE FROM users WHERE id = $1", params![id])?;
+    ctx.append(
+        tx,
+        &[NewChange {
+            before,
+            ..user.change(ChangeKind::Event(EventType::UserDelete))
+        }],
+    )?;
+    Ok(1)
+}
+
+/// How many accounts and locks one command ends.
+const DUE_AT_ONCE: i64 = 500;
+
+/// Ends accounts and locks whose time has come.
+pub(in crate::directory) fn expire_due(tx: &mut Tx<'_>, ctx: &Context<'_>) -> Result<usize, DirectoryError> {
+    let mut changes = 0;
+    let due = |tx: &mut Tx<'_>, sql: &str| -> Result<Vec<String>, DbError> {
+        tx.query(sql, params![ctx.now, DUE_AT_ONCE])?
+            .iter()
+            .map(|row| row.get(0))
+            .collect()
+    };
+    for id in due(
+        tx,
+        "SELECT id FROM users WHERE account_expire_time IS NOT NULL AND account_expire_time <= $1
+         AND status = 'enabled' ORDER BY account_expire_time LIMIT $2",
+    )? {
+        changes += set_enabled(tx, ctx, &id, false)?;
+    }
+    for id in due(
+        tx,
+        "SELECT id FROM users WHERE lock_expire_time IS NOT NULL AND lock_expire_time <= $1
+         AND lock_expire_time >= 0 ORDER BY lock_expire_time LIMIT $2",
+    )? {
+        changes += set_lock(tx, ctx, &id, None)?;
+    }
+    Ok(changes)
+}

@@ -1,0 +1,308 @@
+//! Users in the database.
+
+use std::collections::HashMap;
+
+use rollcall_db::{DbError, Row, Tx, Value, params};
+use rollcall_protocol::SubjectKind;
+
+use super::{User, UserUnit};
+use crate::change::placeholders;
+use crate::directory::fields::{CustomFields, Source, fold};
+use crate::directory::{DirectoryError, NewPassword, unit};
+
+const COLUMNS: &str = "id, username, display_name, email, email_verified, phone_region, phone_number, \
+     phone_verified, password_hash IS NOT NULL, status, account_expire_time, lock_expire_time, \
+     register_time, description, custom_fields, source_type, source_id, external_id, create_time, update_time";
+
+fn from_row(row: &Row) -> Result<User, DbError> {
+    let custom_fields = match row.get::<Option<String>>(14)? {
+        None => CustomFields::new(),
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|error| DbError::Other(format!("the custom fields of a user: {error}")))?,
+    };
+    Ok(User {
+        id: row.get(0)?,
+        username: row.get(1)?,
+        display_name: row.get(2)?,
+        email: row.get(3)?,
+        email_verified: row.get(4)?,
+        phone_region: row.get(5)?,
+        phone_number: row.get(6)?,
+        phone_verified: row.get(7)?,
+        password_set: row.get(8)?,
+        enabled: row.get::<String>(9)? == "enabled",
+        account_expire_time: row.get(10)?,
+        lock_expire_time: row.get(11)?,
+        register_time: row.get(12)?,
+        description: row.get(13)?,
+        custom_fields,
+        source: Source {
+            source_type: row.get(15)?,
+            source_id: row.get(16)?,
+        },
+        external_id: row.get(17)?,
+        create_time: row.get(18)?,
+        update_time: row.get(19)?,
+        units: Vec::new(),
+        groups: Vec::new(),
+    })
+}
+
+pub(super) fn texts(ids: &[String]) -> Vec<Value<'_>> {
+    ids.iter().map(|id| Value::from(id.as_str())).collect()
+}
+
+/// Reads users with their units and groups, in the order of the ids; those that do not exist are left
+/// out.
+pub(in crate::directory) fn load_many(tx: &mut Tx<'_>, ids: &[String]) -> Result<Vec<User>, DbError> {
+    let mut all = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(500) {
+        let list = placeholders(1, ids.len());
+        let mut users: HashMap<String, User> = HashMap::with_capacity(ids.len());
+        for row in tx.query(
+            &format!("SELECT {COLUMNS} FROM users WHERE id IN {list}"),
+            &texts(ids),
+        )? {
+            let user = from_row(&row)?;
+            users.insert(user.id.clone(), user);
+        }
+        for row in tx.query(
+            &format!(
+                "SELECT m.user_id, m.unit_id, u.name, m.is_primary
+                 FROM unit_members m JOIN organizational_units u ON u.id = m.unit_id
+                 WHERE m.user_id IN {list} ORDER BY m.is_primary DESC, m.unit_id"
+            ),
+            &texts(ids),
+        )? {
+            if let Some(user) = users.get_mut(&row.get::<String>(0)?) {
+                user.units.push(UserUnit {
+                    id: row.get(1)?,
+                    name: row.get(2)?,
+                    primary: row.get(3)?,
+                });
+            }
+        }
+        for row in tx.query(
+            &format!("SELECT user_id, group_id FROM group_members WHERE user_id IN {list} ORDER BY group_id"),
+            &texts(ids),
+        )? {
+            if let Some(user) = users.get_mut(&row.get::<String>(0)?) {
+                user.groups.push(row.get(1)?);
+            }
+        }
+        all.extend(ids.iter().filter_map(|id| users.remove(id)));
+    }
+    Ok(all)
+}
+
+/// Reads a user.
+///
+/// # Errors
+/// What the database reports.
+pub(in crate::directory) fn get(tx: &mut Tx<'_>, id: &str) -> Result<Option<User>, DbError> {
+    Ok(load_many(tx, &[id.to_owned()])?.pop())
+}
+
+pub(super) fn require(tx: &mut Tx<'_>, id: &str) -> Result<User, DirectoryError> {
+    get(tx, id)?.ok_or_else(|| DirectoryError::NotFound {
+        kind: SubjectKind::User,
+        id: id.to_owned(),
+    })
+}
+
+/// The ids of all users that stand in one of these units.
+pub(in crate::directory) fn in_units(tx: &mut Tx<'_>, units: &[String]) -> Result<Vec<String>, DbError> {
+    let mut ids = Vec::new();
+    for units in units.chunks(500) {
+        let sql = format!(
+            "SELECT DISTINCT user_id FROM unit_members WHERE unit_id IN {}",
+            placeholders(1, units.len())
+        );
+        for row in tx.query(&sql, &texts(units))? {
+            ids.push(row.get(0)?);
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// The primary unit first, each unit once.
+pub(super) fn unit_list(
+    tx: &mut Tx<'_>,
+    primary: &str,
+    further: &[String],
+) -> Result<Vec<UserUnit>, DirectoryError> {
+    let mut units = Vec::with_capacity(1 + further.len());
+    let mut sorted: Vec<&str> = further
+        .iter()
+        .map(String::as_str)
+        .filter(|unit| *unit != primary)
+        .collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    for (index, unit_id) in std::iter::once(primary).chain(sorted).enumerate() {
+        let unit = unit::require(tx, unit_id)?;
+        units.push(UserUnit {
+            id: unit.id,
+            name: unit.name,
+            primary: index == 0,
+        });
+    }
+    Ok(units)
+}
+
+/// Rows that one INSERT takes, as in the change log.
+const ROWS_PER_INSERT: usize = 64;
+
+/// Writes the rows of new users.
+pub(super) fn insert(tx: &mut Tx<'_>, users: &[(User, Option<&NewPassword>)]) -> Result<(), DbError> {
+    for users in users.chunks(ROWS_PER_INSERT) {
+        let folded: Vec<_> = users
+            .iter()
+            .map(|(user, _)| {
+                (
+                    fold(&user.username),
+                    user.email.as_deref().map(fold),
+                    custom_json(user),
+                )
+            })
+            .collect();
+        let mut values: Vec<Value<'_>> = Vec::with_capacity(users.len() * 21);
+        for ((user, password), (username_folded, email_folded, custom)) in users.iter().zip(&folded) {
+            values.extend([
+                Value::from(user.id.as_str()),
+                Value::from(user.username.as_str()),
+                Value::from(username_folded.as_str()),
+                Value::from(user.display_name.as_str()),
+                Value::from(user.email.as_deref()),
+                Value::from(email_folded.as_deref()),
+                Value::from(user.email_verified),
+                Value::from(user.phone_region.as_deref()),
+                Value::from(user.phone_number.as_deref()),
+                Value::from(user.phone_verified),
+                Value::from(password.map(NewPassword::hash)),
+                Value::from(status(user)),
+                Value::from(user.account_expire_time),
+                Value::from(user.register_time),
+                Value::from(user.description.as_deref()),
+                Value::from(custom.as_deref()),
+                Value::from(user.source.source_type.as_str()),
+                Value::from(user.source.source_id.as_str()),
+                Value::from(user.external_id.as_deref()),
+                Value::from(user.create_time),
+                Value::from(user.update_time),
+            ]);
+        }
+        let sql = format!(
+            "INSERT INTO users (id, username, username_folded, display_name, email, email_folded,
+                                email_verified, phone_region, phone_number, phone_verified, password_hash,
+                                status, account_expire_time, register_time, description, custom_fields,
+                                source_type, source_id, external_id, create_time, update_time) VALUES {}",
+            placeholders(users.len(), 21)
+        );
+        tx.execute(&sql, &values)?;
+    }
+    let users: Vec<&User> = users.iter().map(|(user, _)| user).collect();
+    insert_units(tx, &users)
+}
+
+/// Writes the fields of a user that exists.
+pub(super) fn update(tx: &mut Tx<'_>, user: &User) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE users SET username = $2, username_folded = $3, display_name = $4, email = $5, email_folded = $6,
+                          email_verified = $7, phone_region = $8, phone_number = $9, phone_verified = $10,
+                          status = $11, account_expire_time = $12, lock_expire_time = $13, description = $14,
+                          custom_fields = $15, external_id = $16, source_type = $17, source_id = $18,
+                          update_time = $19
+         WHERE id = $1",
+        params![
+            user.id.as_str(),
+            user.username.as_str(),
+            fold(&user.username),
+            user.display_name.as_str(),
+            user.email.as_deref(),
+            user.email.as_deref().map(fold),
+            user.email_verified,
+            user.phone_region.as_deref(),
+            user.phone_number.as_deref(),
+            user.phone_verified,
+            status(user),
+            user.account_expire_time,
+            user.lock_expire_time,
+            user.description.as_deref(),
+            custom_json(user),
+            user.external_id.as_deref(),
+            user.source.source_type.as_str(),
+            user.source.source_id.as_str(),
+            user.update_time
+        ],
+    )?;
+    Ok(())
+}
+
+/// Writes in which units a user stands now.
+pub(super) fn replace_units(tx: &mut Tx<'_>, user: &User) -> Result<(), DbError> {
+    tx.execute(
+        "DELETE FROM unit_members WHERE user_id = $1",
+        params![user.id.as_str()],
+    )?;
+    insert_units(tx, &[user])
+}
+
+fn insert_units(tx: &mut Tx<'_>, users: &[&User]) -> Result<(), DbError> {
+    let rows: Vec<_> = users
+        .iter()
+        .flat_map(|user| user.units.iter().map(|unit| (user.id.as_str(), unit)))
+        .collect();
+    for rows in rows.chunks(ROWS_PER_INSERT) {
+        let values: Vec<Value<'_>> = rows
+            .iter()
+            .flat_map(|(user_id, unit)| {
+                [
+                    Value::from(*user_id),
+                    Value::from(unit.id.as_str()),
+                    Value::from(unit.primary),
+                ]
+            })
+            .collect();
+        let sql = format!(
+            "INSERT INTO unit_members (user_id, unit_id, is_primary) VALUES {}",
+            placeholders(rows.len(), 3)
+        );
+        tx.execute(&sql, &values)?;
+    }
+    Ok(())
+}
+
+fn custom_json(user: &User) -> Option<String> {
+    (!user.custom_fields.is_empty())
+        .then(|| serde_json::to_string(&user.custom_fields).ok())
+        .flatten()
+}
+
+fn status(user: &User) -> &'static str {
+    if user.enabled { "enabled" } else { "disabled" }
+}
+
+/// The users of one source after an id, by id: each with its username.
+pub(in crate::directory) fn owned_after(
+    tx: &mut Tx<'_>,
+    source: &Source,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<(String, String)>, DbError> {
+    tx.query(
+        "SELECT id, username FROM users WHERE source_type = $1 AND source_id = $2 AND id > $3
+         ORDER BY id LIMIT $4",
+        params![
+            source.source_type.as_str(),
+            source.source_id.as_str(),
+            after,
+            i64::try_from(limit).unwrap_or(i64::MAX)
+        ],
+    )?
+    .iter()
+    .map(|row| Ok((row.get(0)?, row.get(1)?)))
+    .collect()
+}

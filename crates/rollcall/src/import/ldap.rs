@@ -1,0 +1,447 @@
+//! LDIF as entries: what the object classes and attributes of LDAP servers mean here.
+//!
+//! | here | there |
+//! |---|---|
+//! | organizational unit | `organizationalUnit`; its name is that of its RDN |
+//! | user | `person` and its kind (`inetOrgPerson`, `user`), `account`, `posixAccount`; computers are passed over |
+//! | group | `groupOfNames`, `groupOfUniqueNames`, `posixGroup`, `group` |
+//! | path | the RDNs above the entry, up to the base; `dc`, and `o` and `c` at the top, do not count |
+//! | username | `uid`, `sAMAccountName`; else what stands before the `@` of `userPrincipalName` or `mail` |
+//! | display name | `displayName`, `cn`, `givenName` with `sn`; else the username |
+//! | email | `mail`, or none |
+//! | phone | `mobile`, `telephoneNumber`, if it says its country |
+//! | further units | values of `ou` that name a unit of the file, by name if only one has it, or by path |
+//! | external id | `entryUUID`, `objectGUID`, `ipaUniqueID`, `nsUniqueId` |
+//! | disabled | `userAccountControl` (2), `nsAccountLock: TRUE`, `pwdAccountLockedTime: 000001010000Z` |
+//! | expires | `accountExpires`, `shadowExpire` |
+//! | members | `member`, `uniqueMember` by DN, `memberUid` by username; a member that is a group stands for its members |
+//!
+//! Where a file says of nobody that the account is disabled, it says nothing about that; where it says so of
+//! somebody, those of whom it does not are enabled.
+
+use std::collections::HashMap;
+use std::io::{BufReader, Read};
+
+use super::dn::Dn;
+use super::entry::{GroupEntry, Path, Reference, UnitEntry, UserEntry, fingerprint};
+use super::ldif::{Reader, Record};
+use super::mapping::Mapping;
+use super::{ImportError, Options, RowError, Trouble, fields};
+use crate::clock::Millis;
+use crate::directory::fields::fold;
+use crate::directory::path;
+
+type Source = BufReader<Box<dyn Read + Send>>;
+
+/// One pass over an LDIF file.
+pub(super) struct Ldap {
+    records: Reader<Source>,
+    rules: Rules,
+}
+
+/// What a first look at the whole file brings.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Survey {
+    /// The units.
+    pub(super) units: Vec<UnitEntry>,
+    /// Entries that are neither units nor users nor groups, and those outside the base.
+    pub(super) passed_over: u64,
+    /// The path of each unit by its path as text, and by its name; `None` if several have that.
+    named: HashMap<String, Option<Path>>,
+    /// Whether the file says of somebody that the account is disabled.
+    tells_status: bool,
+}
+
+/// How the attributes are read.
+#[derive(Clone, Debug)]
+struct Rules {
+    mapping: Mapping,
+    base: Option<Dn>,
+}
+
+enum Kind {
+    Unit,
+    User,
+    Group,
+    Other,
+}
+
+fn kind(record: &Record) -> Kind {
+    let any = |classes: &[&str]| classes.iter().any(|class| record.has_class(class));
+    if record.has_class("organizationalUnit") {
+        Kind::Unit
+    } else if any(&["groupOfNames", "groupOfUniqueNames", "posixGroup", "group"]) {
+        Kind::Group
+    } else if any(&[
+        "person",
+        "organizationalPerson",
+        "inetOrgPerson",
+        "user",
+        "account",
+        "posixAccount",
+    ]) && !any(&["computer", "contact"])
+    {
+        Kind::User
+    } else {
+        Kind::Other
+    }
+}
+
+impl Ldap {
+    pub(super) fn new(source: Source, options: &Options) -> Self {
+        Self {
+            records: Reader::new(source),
+            rules: Rules {
+                mapping: options.mapping.clone(),
+                base: options.base.clone(),
+            },
+        }
+    }
+
+    /// Looks through the file. What cannot be read is left to the users' pass to report.
+    pub(super) fn survey(self) -> Result<Survey, ImportError> {
+        let Self { records, rules } = self;
+        let mut survey = Survey::default();
+        let mut at_path = HashMap::new();
+        for record in records.filter_map(Result::ok) {
+            match (kind(&record), rules.path(&record.dn)) {
+                (Kind::Unit, Some(path)) => {
+                    let Some(name) = path.last() else { continue };
+                    if path.len() > 1 {
+                        survey
+                            .named
+                            .entry(fold(&path::escape(name)))
+                            .and_modify(|other| *other = None)
+                            .or_insert_with(|| Some(path.clone()));
+                    }
+                    // A path tells more than a name, so it comes first.
+                    at_path.insert(fold(&path::join(&path)), Some(path.clone()));
+                    survey.units.push(UnitEntry {
+                        line: record.line,
+                        description: Some(rules.text(&record, "description").map(str::to_owned)),
+                        external_id: rules.external_id(&record).map(Some),
+                        source: None,
+                        path,
+                    });
+                }
+                (Kind::User, Some(_)) => survey.tells_status |= disabled(&record).is_some(),
+                (Kind::Group, Some(_)) => {}
+                (Kind::Other, _) | (_, None) => survey.passed_over += 1,
+            }
+        }
+        survey.named.extend(at_path);
+        Ok(survey)
+    }
+
+    /// The users.
+    pub(super) fn users(self, survey: &Survey) -> impl Iterator<Item = Result<UserEntry, Trouble>> + use<> {
+        let Self { records, rules } = self;
+        let survey = Survey {
+            units: Vec::new(),
+            ..survey.clone()
+        };
+        records.flat_map(move |read| {
+            let record = match read {
+                Ok(record) => record,
+                Err(error) => return vec![Err(refused(error.line, error.message))],
+            };
+            match (kind(&record), rules.path(&record.dn)) {
+                (Kind::User, Some(_)) => rules.user(&record, &survey),
+                _ => Vec::new(),
+            }
+        })
+    }
+
+    /// The groups, each with the members of those that are its members.
+    pub(super) fn groups(
+        self,
+    ) -> Result<impl Iterator<Item = Result<GroupEntry, Trouble>> + use<>, ImportError> {
+        let Self { records, rules } = self;
+        let mut groups = Vec::new();
+        let mut by_reference: HashMap<Reference, usize> = HashMap::new();
+        for record in records.filter_map(Result::ok) {
+            if let (Kind::Group, Some(_)) = (kind(&record), rules.path(&record.dn)) {
+                by_reference.insert(reference(&record.dn), groups.len());
+                groups.push(rules.group(&record));
+            }
+        }
+        let direct: Vec<(Vec<Reference>, Vec<String>)> = groups
+            .iter()
+            .map(|group: &GroupEntry| (group.member_references.clone(), group.members.clone()))
+            .collect();
+        for (own, group) in groups.iter_mut().enumerate() {
+            flatten(own, group, &direct, &by_reference);
+        }
+        Ok(groups.into_iter().map(Ok))
+    }
+}
+
+/// Puts the members of groups that are members in their place, however deep, and also in a circle.
+fn flatten(
+    own: usize,
+    group: &mut GroupEntry,
+    direct: &[(Vec<Reference>, Vec<String>)],
+    groups: &HashMap<Reference, usize>,
+) {
+    if !group
+        .member_references
+        .iter()
+        .any(|member| groups.contains_key(member))
+    {
+        return;
+    }
+    let mut visited = vec![own];
+    let mut next = 0;
+    let mut references = Vec::new();
+    let mut members = Vec::new();
+    while let Some(index) = visited.get(next).copied() {
+        let (direct_references, direct_members) = &direct[index];
+        members.extend(direct_members.iter().cloned());
+        for member in direct_references {
+            match groups.get(member) {
+                Some(below) if visited.contains(below) => {}
+                Some(below) => visited.push(*below),
+                None => references.push(*member),
+            }
+        }
+        next += 1;
+    }
+    references.sort_unstable();
+    references.dedup();
+    members.sort_unstable();
+    members.dedup();
+    group.member_references = references;
+    group.members = members;
+}
+
+fn refused(line: u64, message: impl Into<String>) -> Trouble {
+    let message = message.into();
+    Trouble::Entry(RowError { line, message })
+}
+
+fn reference(dn: &Dn) -> Reference {
+    fingerprint(&dn.normalized())
+}
+
+impl Rules {
+    /// The path that a DN stands for; `None` if it is outside the base.
+    fn path(&self, dn: &Dn) -> Option<Path> {
+        let mut rdns = dn.rdns();
+        if let Some(base) = &self.base {
+            let own = dn.clone();
+            let mut above = Some(own);
+            let wanted = base.normalized();
+            let mut depth = 0;
+            while let Some(dn) = above.take() {
+                if dn.normalized() == wanted {
+                    rdns = &rdns[..depth];
+                    return Some(names(rdns));
+                }
+                depth += 1;
+                above = dn.parent();
+            }
+            return None;
+        }
+        while let Some((last, rest)) = rdns.split_last() {
+            let (kind, _) = last.first();
+            if !matches!(kind, "dc" | "o" | "c") {
+                break;
+            }
+            rdns = rest;
+        }
+        Some(names(rdns))
+    }
+
+    /// The first value of a field's attributes.
+    fn text<'r>(&self, record: &'r Record, field: &str) -> Option<&'r str> {
+        let known: &[&str] = match field {
+            "username" => &["uid", "samaccountname"],
+            "display_name" => &["displayname", "cn"],
+            "email" => &["mail"],
+            "phone" => &["mobile", "telephonenumber"],
+            "description" => &["description"],
+            _ => &[],
+        };
+        match self.mapping.given(field) {
+            Some(names) => names.iter().find_map(|name| record.text(&name.to_lowercase())),
+            None => known.iter().find_map(|name| record.text(name)),
+        }
+    }
+
+    fn external_id(&self, record: &Record) -> Option<String> {
+        if self.mapping.given("external_id").is_some() {
+            return self.text(record, "external_id").map(str::to_owned);
+        }
+        let text = ["entryuuid", "ipauniqueid", "nsuniqueid"]
+            .into_iter()
+            .find_map(|name| record.text(name));
+        text.map(str::to_lowercase)
+            .or_else(|| record.bytes("objectguid").and_then(guid))
+    }
+
+    fn user(&self, record: &Record, survey: &Survey) -> Vec<Result<UserEntry, Trouble>> {
+        let line = record.line;
+        let before_at = |text: &str| text.split('@').next().unwrap_or_default().to_owned();
+        let username = self.text(record, "username").map(str::to_owned).or_else(|| {
+            let others = ["userprincipalname", "mail"];
+            others
+                .into_iter()
+                .find_map(|name| record.text(name))
+                .map(before_at)
+        });
+        let Some(username) = username.filter(|name| !name.is_empty()) else {
+            let message = "has none of uid, sAMAccountName, userPrincipalName and mail, so there is no username; \
+                           say where to find one with --mapping username=ATTRIBUTE";
+            return vec![Err(refused(line, format!("{} {message}", record.dn)))];
+        };
+        let whole_name = || match (record.text("givenname"), record.text("sn")) {
+            (Some(given), Some(family)) => Some(format!("{given} {family}")),
+            (given, family) => given.or(family).map(str::to_owned),
+        };
+        let display_name = self
+            .text(record, "display_name")
+            .map(str::to_owned)
+            .or_else(whole_name)
+            .unwrap_or_else(|| username.clone());
+        let own_path = record
+            .dn
+            .parent()
+            .and_then(|parent| self.path(&parent))
+            .unwrap_or_default();
+        let mut read = Vec::new();
+        let mut note = |message: String| read.push(Err(Trouble::Note(RowError { line, message })));
+        let mut further = Vec::new();
+        for name in record.texts("ou") {
+            let by_name = || survey.named.get(&fold(&path::escape(name)));
+            match survey.named.get(&fold(name)).or_else(by_name).cloned() {
+                Some(Some(unit)) if unit == own_path || further.contains(&unit) => {}
+                Some(Some(unit)) => further.push(unit),
+                Some(None) => note(format!(
+                    "{username}: several units are named {name:?}; write its path"
+                )),
+                None => note(format!("{username}: ou {name:?} is no unit of this file")),
+            }
+        }
+        let phone = match self.text(record, "phone").map(fields::phone) {
+            Some(Ok(phone)) => Some(phone),
+            Some(Err(reason)) => {
+                note(format!("{username}: {reason}"));
+                None
+            }
+            None => None,
+        };
+        let enabled = match self.mapping.given("status") {
+            Some(_) => match fields::status(self.text(record, "status").unwrap_or_default()) {
+                Ok(enabled) => enabled,
+                Err(reason) => return vec![Err(refused(line, format!("{username}: {reason}")))],
+            },
+            None => disabled(record)
+                .map(|it| !it)
+                .or(survey.tells_status.then_some(true)),
+        };
+        let custom: HashMap<_, _> = self
+            .mapping
+            .custom()
+            .filter_map(|(field, names)| {
+                let value = names.iter().find_map(|name| record.text(&name.to_lowercase()))?;
+                Some((field.to_owned(), value.to_owned()))
+            })
+            .collect();
+        let has_custom = self.mapping.custom().next().is_some();
+        read.push(Ok(UserEntry {
+            line,
+            reference: Some(reference(&record.dn)),
+            display_name,
+            path: own_path,
+            further_paths: record.texts("ou").next().is_some().then_some(further),
+            email: Some(self.text(record, "email").map(str::to_owned)),
+            phone_region: Some(phone.as_ref().map(|(region, _)| region.clone())),
+            phone_number: Some(phone.map(|(_, number)| number)),
+            description: Some(self.text(record, "description").map(str::to_owned)),
+            external_id: self.external_id(record).map(Some),
+            enabled,
+            account_expire_time: expires(record),
+            custom_fields: has_custom.then(|| custom.into_iter().collect()),
+            username,
+            ..UserEntry::default()
+        }));
+        read
+    }
+
+    fn group(&self, record: &Record) -> GroupEntry {
+        let members = record.texts("member").chain(record.texts("uniquemember"));
+        let name = record.text("cn").map(str::to_owned);
+        GroupEntry {
+            line: record.line,
+            name: name
+                .or_else(|| record.dn.rdns().first().map(|rdn| rdn.first().1.to_owned()))
+                .unwrap_or_default(),
+            description: Some(self.text(record, "description").map(str::to_owned)),
+            external_id: self.external_id(record).map(Some),
+            source: None,
+            members: record.texts("memberuid").map(str::to_owned).collect(),
+            // Of names that cannot be read nobody can be found either; they count as unknown members.
+            member_references: members
+                .map(|text| Dn::parse(text).map_or_else(|_| fingerprint(text), |dn| reference(&dn)))
+                .collect(),
+        }
+    }
+}
+
+/// The names of RDNs, from the top.
+fn names(rdns: &[super::dn::Rdn]) -> Path {
+    let names = rdns.iter().rev().filter(|rdn| rdn.first().0 != "dc");
+    names.map(|rdn| rdn.first().1.to_owned()).collect()
+}
+
+/// Whether the account is disabled, if the record says.
+fn disabled(record: &Record) -> Option<bool> {
+    if let Some(flags) = record
+        .text("useraccountcontrol")
+        .and_then(|text| text.parse::<i64>().ok())
+    {
+        return Some(flags & 2 != 0);
+    }
+    if let Some(text) = record.text("nsaccountlock") {
+        return Some(text.eq_ignore_ascii_case("true"));
+    }
+    record
+        .text("pwdaccountlockedtime")
+        .map(|time| time.starts_with("000001010000"))
+}
+
+/// When the account expires, if the record says.
+fn expires(record: &Record) -> Option<Option<Millis>> {
+    /// From 1601, where Active Directory begins to count, to 1970.
+    const FILETIME_TO_UNIX: Millis = 11_644_473_600_000;
+    const MILLIS_PER_DAY: Millis = 86_400_000;
+    if let Some(ticks) = record
+        .text("accountexpires")
+        .and_then(|text| text.parse::<i64>().ok())
+    {
+        return Some(match ticks {
+            0 | i64::MAX => None,
+            ticks => Some(ticks / 10_000 - FILETIME_TO_UNIX),
+        });
+    }
+    let days = record.text("shadowexpire")?.parse::<i64>().ok()?;
+    Some((days >= 0).then(|| days.saturating_mul(MILLIS_PER_DAY)))
+}
+
+/// A GUID as Active Directory stores it: the first three groups little-endian.
+fn guid(bytes: &[u8]) -> Option<String> {
+    let bytes: [u8; 16] = bytes.try_into().ok()?;
+    let order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+    let hex: Vec<String> = order
+        .iter()
+        .map(|index| format!("{:02x}", bytes[*index]))
+        .collect();
+    Some(format!(
+        "{}-{}-{}-{}-{}",
+        hex[..4].concat(),
+        hex[4..6].concat(),
+        hex[6..8].concat(),
+        hex[8..10].concat(),
+        hex[10..].concat()
+    ))
+}
