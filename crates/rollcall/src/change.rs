@@ -266,6 +266,20 @@ pub fn read_after(tx: &mut Tx<'_>, after: Seq, limit: usize) -> Result<Vec<Chang
     .collect()
 }
 
+/// Reads the changes that stand after a position and not after another one, in order.
+///
+/// # Errors
+/// What the database reports.
+pub fn read_between(tx: &mut Tx<'_>, after: Seq, to: Seq) -> Result<Vec<Change>, DbError> {
+    tx.query(
+        &format!("SELECT {COLUMNS} FROM changes WHERE seq > $1 AND seq <= $2 ORDER BY seq"),
+        params![after, to],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
 /// Reads one change.
 ///
 /// # Errors

@@ -16,5 +16,6 @@ pub mod hub;
 pub mod id;
 pub mod import;
 pub mod instance;
+pub mod meter;
 pub mod schema;
 pub mod secret;

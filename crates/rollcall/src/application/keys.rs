@@ -32,7 +32,15 @@ impl NewKey {
     /// [`KeyError`] if the cryptographic library cannot make one.
     pub fn generate(now: Millis, random: &dyn Random, master: &MasterKey) -> Result<Self, KeyError> {
         let kid = id::make("KEY", now, random).replace('_', "");
-        let key = SigningKey::generate(&kid)?;
+        Self::of(&SigningKey::generate(&kid)?, random, master)
+    }
+
+    /// Seals the private half of a key pair.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the cryptographic library cannot write it.
+    pub fn of(key: &SigningKey, random: &dyn Random, master: &MasterKey) -> Result<Self, KeyError> {
+        let kid = key.kid().to_owned();
         let sealed = master.seal(&key.pkcs8_der()?, &belongs_to(&kid), random);
         let public_jwk = serde_json::to_string(&key.public_jwk()).unwrap_or_default();
         Ok(Self {

@@ -3,41 +3,92 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 
+use std::sync::Arc;
+
 use rollcall_protocol::{Event, EventType, SubjectKind};
 
 use super::job::JobPosition;
 use super::park::Parked;
 use crate::application::Limits;
-use crate::change::Seq;
+use crate::change::{Change, Seq};
 use crate::clock::Millis;
 
-/// An event on its way to one application.
+/// An event on its way to one application. It shares what it is made of with the other applications, so
+/// that many of them on their way need little memory; the event itself is made when it is sealed.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    /// The event as it goes on the wire.
-    pub event: Event,
-    /// Its type.
+    /// What it is made of.
+    pub origin: Origin,
+    /// What it is to this application.
     pub event_type: EventType,
-    /// Whom it concerns.
-    pub subject_id: String,
-    /// The change that it comes from; `None` if a job made it.
-    pub seq: Option<Seq>,
     /// How often it was sent and answered with a wish for another try.
     pub attempts: u32,
 }
 
+/// What an event is made of.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// A change of the log.
+    Change(Arc<Change>),
+    /// An event that is in no log: of a job, or a test.
+    Apart(Arc<Event>),
+}
+
 impl Outgoing {
+    /// The id that the event bears at every try.
+    pub fn event_id(&self) -> &str {
+        match &self.origin {
+            Origin::Change(change) => &change.event_id,
+            Origin::Apart(event) => &event.event_id,
+        }
+    }
+
+    /// Whom it concerns.
+    pub fn subject_id(&self) -> &str {
+        match &self.origin {
+            Origin::Change(change) => &change.subject_id,
+            Origin::Apart(event) => &event.biz_id,
+        }
+    }
+
+    /// When it happened.
+    pub fn time(&self) -> Millis {
+        match &self.origin {
+            Origin::Change(change) => change.time,
+            Origin::Apart(event) => event.event_time,
+        }
+    }
+
+    /// The position of the change that it comes from.
+    pub fn seq(&self) -> Option<Seq> {
+        match &self.origin {
+            Origin::Change(change) => Some(change.seq),
+            Origin::Apart(_) => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let record = match &self.origin {
+            Origin::Change(change) => change.record.len(),
+            Origin::Apart(event) => event.biz_data.len(),
+        };
+        record + ENVELOPE_BYTES
+    }
+
     /// What is parked if this event has to wait.
     pub fn parked(&self, state: super::park::ParkedState, next_try: Millis) -> Parked {
         Parked {
-            event_id: self.event.event_id.clone(),
+            event_id: self.event_id().to_owned(),
             event_type: self.event_type,
-            subject_id: self.subject_id.clone(),
-            seq: self.seq,
-            event_time: self.event.event_time,
+            subject_id: self.subject_id().to_owned(),
+            seq: self.seq(),
+            event_time: self.time(),
             // An event that comes from the log is made from the log again; only a job's is kept, and
             // that never carries a password.
-            record: self.seq.is_none().then(|| self.event.biz_data.clone()),
+            record: match &self.origin {
+                Origin::Change(_) => None,
+                Origin::Apart(event) => Some(event.biz_data.clone()),
+            },
             state,
             attempts: self.attempts,
             next_try,
@@ -138,9 +189,9 @@ impl Lanes {
         let lane = if barrier || !several {
             0
         } else {
-            lane_of(&outgoing.subject_id, self.lanes.len())
+            lane_of(outgoing.subject_id(), self.lanes.len())
         };
-        let bytes = outgoing.event.biz_data.len() + ENVELOPE_BYTES;
+        let bytes = outgoing.bytes();
         let full = self.lanes[lane].len() >= self.limits.max_events as usize
             || (!self.lanes[lane].is_empty() && self.bytes[lane] + bytes > self.limits.max_bytes as usize);
         if full {
@@ -180,16 +231,14 @@ mod tests {
 
     fn event(subject: &str, bytes: usize) -> Outgoing {
         Outgoing {
-            event: Event {
+            origin: Origin::Apart(Arc::new(Event {
                 event_id: format!("evnt_{subject}"),
                 event_type: EventType::UserCreate.urn().to_owned(),
                 event_time: 1,
                 biz_id: subject.to_owned(),
                 biz_data: "x".repeat(bytes),
-            },
+            })),
             event_type: EventType::UserCreate,
-            subject_id: subject.to_owned(),
-            seq: Some(1),
             attempts: 0,
         }
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::net::TcpStream;
 
 use super::Shared;
-use super::batch::{Draft, Outgoing, Source};
+use super::batch::{Draft, Origin, Outgoing, Source};
 use super::egress::Failure;
 use super::link::Link;
 use crate::application::{ApplicationError, Encryption, store};
@@ -161,16 +161,14 @@ async fn run(shared: &Arc<Shared>, link: &Arc<Link>, report: &mut Report) -> Res
     let now = clock.now();
     let event_id = id::make("evnt", now, &*shared.hub.random);
     let outgoing = Outgoing {
-        event: Event {
+        origin: Origin::Apart(Arc::new(Event {
             event_id: event_id.clone(),
             event_type: EventType::Test.urn().to_owned(),
             event_time: now,
             biz_id: link.application.id.clone(),
             biz_data: "{}".to_owned(),
-        },
+        })),
         event_type: EventType::Test,
-        subject_id: link.application.id.clone(),
-        seq: None,
         attempts: 0,
     };
     let watch = clock.stopwatch();
@@ -256,6 +254,7 @@ async fn run(shared: &Arc<Shared>, link: &Arc<Link>, report: &mut Report) -> Res
 
 fn advice(failure: &Failure) -> &'static str {
     match failure {
+        Failure::Unsealed(_) => "mend the application's keys and test again",
         Failure::Forbidden(_) => {
             "if this address is meant, add its network to the egress allow-list of the hub's configuration"
         }

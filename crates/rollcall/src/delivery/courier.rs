@@ -12,7 +12,6 @@ use super::egress::Failure;
 use super::feed::Tick;
 use super::link::{Link, LinkError, Request};
 use super::{Shared, grown};
-use crate::application::store;
 use crate::clock::Millis;
 
 /// The longest wait that an application can ask for with `Retry-After`.
@@ -129,15 +128,14 @@ impl Courier {
                     Err(_) => return Err(Break::Stopped),
                 },
             };
-            self.check_version(tick).await?;
+            self.check_version(tick)?;
         }
     }
 
     /// Looks whether the application was changed since it was loaded.
-    pub(super) async fn check_version(&mut self, tick: Tick) -> Result<(), Break> {
+    pub(super) fn check_version(&mut self, tick: Tick) -> Result<(), Break> {
         if tick.applications != self.seen.applications {
-            let id = self.link.application.id.clone();
-            let version = self.shared.hub.db.read(move |tx| store::version(tx, &id)).await?;
+            let version = self.shared.feed.version(&self.link.application.id);
             if version != Some(self.link.application.version) {
                 return Err(Break::Changed);
             }

@@ -83,6 +83,9 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 /// Why a request did not bring an answer.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Failure {
+    /// The request cannot be sealed.
+    #[error("{0}")]
+    Unsealed(String),
     /// The address is in a range that the hub does not call.
     #[error("{0} is a private or special address, which egress.allow does not list")]
     Forbidden(String),
@@ -117,6 +120,7 @@ impl Failure {
     /// A short name for counting and for filters.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Unsealed(_) => "unsealed",
             Self::Forbidden(_) => "forbidden_address",
             Self::Resolve(_) => "unresolved",
             Self::Connect(_) => "unconnected",

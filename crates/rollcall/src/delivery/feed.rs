@@ -1,20 +1,22 @@
 //! The log, read once for all applications.
 //!
 //! One task follows the log and keeps its newest changes in memory. Applications that are caught up
-//! take them from there; those that lag behind what is kept read the database themselves, each at its
-//! own pace.
+//! take them from there. Those that lag behind what is kept read the database, each at its own pace, in
+//! pages that begin at round positions; the last few pages are kept too, so that applications that lag
+//! together (as all do when the hub was down) read them once.
 //!
 //! A [`Tick`] says how far the log and the applications' settings had come in one snapshot. Whoever
 //! has looked at the settings of a tick may judge the changes up to the tick's head: a change that was
 //! committed after a change of settings never comes with a tick that hides it.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rollcall_db::{Db, DbError};
 use tokio::sync::watch;
 
+use crate::application::store;
 use crate::change::{self, Change, Seq};
 use crate::instance;
 
@@ -22,8 +24,15 @@ use crate::instance;
 const KEPT: usize = 4_096;
 /// How many bytes of records are kept in memory.
 const KEPT_BYTES: usize = 16 << 20;
-/// How many changes one read takes.
+/// How many changes one read of the log's end takes.
 const PAGE: usize = 512;
+/// How many positions a page of the log further back spans.
+const SPAN: Seq = 256;
+/// How many such pages are kept.
+const PAGES: usize = 16;
+
+/// Changes of a page, in order.
+type Page = Arc<[Arc<Change>]>;
 
 /// How far the log and the settings have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +49,8 @@ pub struct Feed {
     db: Db,
     poll: Duration,
     window: RwLock<Window>,
+    pages: Mutex<VecDeque<(Seq, Page)>>,
+    versions: RwLock<Arc<HashMap<String, i64>>>,
     tick: watch::Sender<Tick>,
 }
 
@@ -58,7 +69,9 @@ impl Feed {
     /// # Errors
     /// What the database reports.
     pub async fn start(db: Db, poll: Duration) -> Result<Arc<Self>, DbError> {
-        let tick = db.read(read_tick).await?;
+        let (tick, versions) = db
+            .read(|tx| Ok::<_, DbError>((read_tick(tx)?, store::versions(tx)?)))
+            .await?;
         let window = Window {
             after: tick.head,
             changes: VecDeque::new(),
@@ -68,6 +81,8 @@ impl Feed {
             db,
             poll,
             window: RwLock::new(window),
+            pages: Mutex::default(),
+            versions: RwLock::new(Arc::new(versions.into_iter().collect())),
             tick: watch::Sender::new(tick),
         }))
     }
@@ -100,21 +115,33 @@ impl Feed {
 
     async fn catch_up(&self) -> Result<(), DbError> {
         loop {
-            let known = self.now().head;
-            let (tick, changes) = self
+            let known = self.now();
+            let (tick, changes, versions) = self
                 .db
                 .read(move |tx| {
                     let tick = read_tick(tx)?;
-                    let changes = if tick.head > known {
-                        change::read_after(tx, known, PAGE)?
+                    let changes = if tick.head > known.head {
+                        change::read_after(tx, known.head, PAGE)?
                     } else {
                         Vec::new()
                     };
-                    Ok::<_, DbError>((tick, changes))
+                    let versions = if tick.applications == known.applications {
+                        None
+                    } else {
+                        Some(store::versions(tx)?)
+                    };
+                    Ok::<_, DbError>((tick, changes, versions))
                 })
                 .await?;
-            let read_to = changes.last().map_or(known, |change| change.seq);
+            let read_to = changes.last().map_or(known.head, |change| change.seq);
             let more = read_to < tick.head;
+            if let Some(versions) = versions {
+                *self.versions.write().unwrap_or_else(PoisonError::into_inner) =
+                    Arc::new(versions.into_iter().collect());
+                // Erasing somebody also counts as a change of the applications, so that nothing that was
+                // read before is used any more.
+                self.forget(known.head);
+            }
             self.keep(changes);
             // While there is more to read, the settings of this snapshot may be newer than the changes
             // read so far; that order is the safe one.
@@ -153,10 +180,62 @@ impl Feed {
         if let Some(changes) = self.kept_after(position, limit) {
             return Ok(changes);
         }
+        let page = self.page(position / SPAN * SPAN).await?;
+        let skip = page.partition_point(|change| change.seq <= position);
+        if skip < page.len() {
+            return Ok(page[skip..].iter().take(limit).cloned().collect());
+        }
+        // The rest of the page was trimmed from the log; what follows may stand anywhere.
         self.db
             .read(move |tx| change::read_after(tx, position, limit))
             .await
             .map(|changes| changes.into_iter().map(Arc::new).collect())
+    }
+
+    /// The changes of a span that lies wholly before the window.
+    async fn page(&self, start: Seq) -> Result<Page, DbError> {
+        let kept = |pages: &VecDeque<(Seq, Page)>| {
+            pages
+                .iter()
+                .find(|(at, _)| *at == start)
+                .map(|(_, page)| Arc::clone(page))
+        };
+        let lock = || self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(page) = kept(&lock()) {
+            return Ok(page);
+        }
+        let changes = self
+            .db
+            .read(move |tx| change::read_between(tx, start, start + SPAN))
+            .await?;
+        let page: Page = changes.into_iter().map(Arc::new).collect();
+        let mut pages = lock();
+        // A page at the log's end may still grow.
+        let complete = start + SPAN <= self.now().head;
+        if complete && kept(&pages).is_none() {
+            pages.push_back((start, Arc::clone(&page)));
+            if pages.len() > PAGES {
+                pages.pop_front();
+            }
+        }
+        Ok(page)
+    }
+
+    /// Forgets all changes up to a position, so that they are read again.
+    fn forget(&self, head: Seq) {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
+        *window = Window {
+            after: head,
+            changes: VecDeque::new(),
+            bytes: 0,
+        };
+    }
+
+    /// The version of an application; `None` if there is no such one.
+    pub fn version(&self, application_id: &str) -> Option<i64> {
+        let versions = Arc::clone(&self.versions.read().unwrap_or_else(PoisonError::into_inner));
+        versions.get(application_id).copied()
     }
 
     fn kept_after(&self, position: Seq, limit: usize) -> Option<Vec<Arc<Change>>> {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use reqwest::Url;
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::{EncryptionKey, Event, EventBatch, Reading, SealParams, UserPayload, seal};
@@ -12,8 +13,8 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::attempt::Attempt;
-use super::batch::{Draft, Outgoing, Source};
-use super::egress::{Egress, Failure};
+use super::batch::{Draft, Origin, Outgoing, Source};
+use super::egress::{Egress, Exchange, Failure};
 use super::job::{self, JobPosition};
 use super::park::{Parked, Waiting};
 use crate::application::keys::SigningKeys;
@@ -21,6 +22,7 @@ use crate::application::{Application, Encryption, Entitlements, store};
 use crate::change::{Change, Seq};
 use crate::clock::Millis;
 use crate::hub::Hub;
+use crate::meter::Sent;
 use crate::secret::MasterKey;
 use rollcall_protocol::EventType;
 
@@ -60,12 +62,21 @@ pub struct Request {
     pub source: Source,
     /// The range of the log that it covers.
     pub range: Option<(Seq, Seq)>,
-    body: Body,
+    /// None while the application is suspended: then it would only take memory.
+    body: Option<Body>,
+}
+
+impl Request {
+    /// Forgets the sealed body. It is sealed again when the request is sent.
+    pub fn shed(&mut self) {
+        self.body = None;
+    }
 }
 
 #[derive(Clone, Debug)]
 struct Body {
-    text: Arc<str>,
+    /// Shared by the tries.
+    bytes: Bytes,
     expires_at: Millis,
 }
 
@@ -140,49 +151,48 @@ impl Link {
     }
 
     /// Makes the event that a change is to this application; `None` if it gets none.
-    pub fn outgoing(&self, hub: &Hub, change: &Change) -> Option<Outgoing> {
+    pub fn outgoing(&self, change: &Arc<Change>) -> Option<Outgoing> {
         let event_type = self.entitlements.at(change.seq).event_for(change)?;
-        Some(self.make(hub, change, event_type))
+        Some(Outgoing {
+            origin: Origin::Change(Arc::clone(change)),
+            event_type,
+            attempts: 0,
+        })
     }
 
     /// Makes the event again that a parked one stands for.
-    pub fn again(&self, hub: &Hub, parked: &Parked, change: Option<&Change>) -> Option<Outgoing> {
-        let mut outgoing = match (change, &parked.record) {
-            (Some(change), _) => self.make(hub, change, parked.event_type),
-            (None, Some(record)) => Outgoing {
-                event: Event {
-                    event_id: parked.event_id.clone(),
-                    event_type: parked.event_type.urn().to_owned(),
-                    event_time: parked.event_time,
-                    biz_id: parked.subject_id.clone(),
-                    biz_data: record.clone(),
-                },
-                event_type: parked.event_type,
-                subject_id: parked.subject_id.clone(),
-                seq: None,
-                attempts: 0,
-            },
+    pub fn again(parked: &Parked, change: Option<Change>) -> Option<Outgoing> {
+        let origin = match (change, &parked.record) {
+            (Some(change), _) => Origin::Change(Arc::new(change)),
+            (None, Some(record)) => Origin::Apart(Arc::new(Event {
+                event_id: parked.event_id.clone(),
+                event_type: parked.event_type.urn().to_owned(),
+                event_time: parked.event_time,
+                biz_id: parked.subject_id.clone(),
+                biz_data: record.clone(),
+            })),
             (None, None) => return None,
         };
-        outgoing.attempts = parked.attempts;
-        Some(outgoing)
+        Some(Outgoing {
+            origin,
+            event_type: parked.event_type,
+            attempts: parked.attempts,
+        })
     }
 
-    fn make(&self, hub: &Hub, change: &Change, event_type: EventType) -> Outgoing {
-        Outgoing {
-            event: Event {
+    /// The event as it goes on the wire.
+    fn event(&self, hub: &Hub, outgoing: &Outgoing) -> Event {
+        match &outgoing.origin {
+            Origin::Apart(event) => Event::clone(event),
+            Origin::Change(change) => Event {
                 event_id: change.event_id.clone(),
-                event_type: event_type.urn().to_owned(),
+                event_type: outgoing.event_type.urn().to_owned(),
                 event_time: change.time,
                 biz_id: change.subject_id.clone(),
                 biz_data: self
-                    .with_password(hub, change, event_type)
+                    .with_password(hub, change, outgoing.event_type)
                     .unwrap_or_else(|| change.record.clone()),
             },
-            event_type,
-            subject_id: change.subject_id.clone(),
-            seq: Some(change.seq),
-            attempts: 0,
         }
     }
 
@@ -214,26 +224,23 @@ impl Link {
         source: Source,
         range: Option<(Seq, Seq)>,
     ) -> Result<Request, LinkError> {
-        let events = draft
-            .events
-            .iter()
-            .map(|outgoing| outgoing.event.clone())
-            .collect();
-        let body = self.seal(shared, events).await?;
+        let body = self.seal(shared, draft.events.clone()).await?;
         Ok(Request {
             draft,
             source,
             range,
-            body,
+            body: Some(body),
         })
     }
 
-    async fn seal(self: &Arc<Self>, shared: &Shared, events: Vec<Event>) -> Result<Body, LinkError> {
+    async fn seal(self: &Arc<Self>, shared: &Shared, events: Vec<Outgoing>) -> Result<Body, LinkError> {
         let link = Arc::clone(self);
         let hub = shared.hub.clone();
+        let meters = Arc::clone(&shared.meters);
         shared
             .signing
             .run(move || {
+                let watch = hub.clock.stopwatch();
                 let now = hub.clock.now();
                 let key = link.signing_keys.at(now).ok_or(LinkError::NoSigningKey)?;
                 let encryption = match link.application.settings.callback().encryption {
@@ -246,7 +253,7 @@ impl Link {
                     instance_id: hub.instance.id.clone(),
                     event_version: "V1.0".to_owned(),
                     ali_uid: hub.instance.ali_uid.clone(),
-                    events,
+                    events: events.iter().map(|outgoing| link.event(&hub, outgoing)).collect(),
                 };
                 let sealed = seal(
                     &batch,
@@ -260,8 +267,9 @@ impl Link {
                     },
                 )
                 .map_err(|error| LinkError::Seal(error.to_string()))?;
+                meters.sealing.observe(watch.elapsed().as_secs_f64());
                 Ok(Body {
-                    text: sealed.body.into(),
+                    bytes: sealed.body.into(),
                     expires_at: sealed.expires_at_ms,
                 })
             })
@@ -287,30 +295,44 @@ impl Link {
         attempt.try_number = try_number;
         self.pace().await;
         let now = shared.hub.clock.now();
-        if request.body.expires_at - RESEAL_BEFORE < now {
-            let events = request
-                .draft
-                .events
-                .iter()
-                .map(|outgoing| outgoing.event.clone())
-                .collect();
-            // If it cannot be sealed any more, the old body is refused as expired, which is visible.
-            if let Ok(body) = self.seal(shared, events).await {
-                request.body = body;
-            }
-        }
         attempt.started_at = now;
-        let exchange = self.post(&shared.egress, &request.body).await;
+        let fresh = |body: &Body| body.expires_at - RESEAL_BEFORE >= now;
+        let body = match request.body.take().filter(fresh) {
+            Some(body) => Ok(body),
+            None => self.seal(shared, request.draft.events.clone()).await,
+        };
+        let exchange = match &body {
+            Ok(body) => self.post(&shared.egress, body).await,
+            Err(error) => Exchange {
+                result: Err(Failure::Unsealed(error.to_string())),
+                latency: Duration::ZERO,
+            },
+        };
+        request.body = body.ok();
         attempt.latency_us = i64::try_from(exchange.latency.as_micros()).unwrap_or(i64::MAX);
         match &exchange.result {
             Ok(reading) => attempt.deliver(&confined(reading, &request.draft)),
             Err(failure) => attempt.fail(failure),
         }
+        let acknowledged = shared.hub.clock.now();
+        let ages: Vec<_> = request
+            .draft
+            .events
+            .iter()
+            .map(|outgoing| acknowledged - outgoing.time())
+            .collect();
+        shared.meters.attempt(&Sent {
+            application: &self.application.name,
+            outcome: &attempt.outcome,
+            seconds: exchange.latency.as_secs_f64(),
+            results: [attempt.succeeded, attempt.skipped, attempt.failed, attempt.retried],
+            ages: &ages,
+        });
         (attempt, exchange.result)
     }
 
-    async fn post(&self, egress: &Egress, body: &Body) -> super::egress::Exchange {
-        egress.post(&self.url, body.text.to_string()).await
+    async fn post(&self, egress: &Egress, body: &Body) -> Exchange {
+        egress.post(&self.url, body.bytes.clone()).await
     }
 
     /// Waits for the application's next turn, if its requests per second are limited.
@@ -336,7 +358,7 @@ fn confined(reading: &Reading, draft: &Draft) -> Reading {
     let sent: HashSet<&str> = draft
         .events
         .iter()
-        .map(|outgoing| outgoing.event.event_id.as_str())
+        .map(Outgoing::event_id)
         .collect();
     let mut answer = answer.clone();
     for list in [

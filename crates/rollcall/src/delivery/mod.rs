@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_db::{DbError, params};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::application::{keys, store};
@@ -41,6 +41,7 @@ use crate::change;
 use crate::clock::Millis;
 use crate::directory;
 use crate::hub::Hub;
+use crate::meter::Meters;
 use egress::Egress;
 use feed::Feed;
 use signing::SigningThreads;
@@ -103,7 +104,14 @@ pub struct Shared {
     pub feed: Arc<Feed>,
     /// How patient delivery is.
     pub options: Options,
+    /// What is counted and measured.
+    pub meters: Arc<Meters>,
+    /// One permit for each round that is being made.
+    preparing: Semaphore,
 }
+
+/// How many rounds are made at once for each signing thread.
+const PREPARING_PER_THREAD: usize = 8;
 
 impl Shared {
     /// What sealing and sending a single request need, without a running delivery.
@@ -117,12 +125,15 @@ impl Shared {
     async fn new(hub: Hub, egress: Egress, options: Options) -> Result<Arc<Self>, DbError> {
         let feed = Feed::start(hub.db.clone(), options.poll).await?;
         let signing = SigningThreads::start().map_err(|error| DbError::Other(error.to_string()))?;
+        let preparing = Semaphore::new(signing.threads() * PREPARING_PER_THREAD);
         Ok(Arc::new(Self {
             hub,
             egress,
             signing,
             feed,
             options,
+            meters: Arc::new(Meters::new()),
+            preparing,
         }))
     }
 
@@ -158,15 +169,7 @@ impl Delivery {
     /// # Errors
     /// What the database or the system reports.
     pub async fn start(hub: Hub, egress: Egress, options: Options) -> Result<Self, DbError> {
-        let feed = Feed::start(hub.db.clone(), options.poll).await?;
-        let signing = SigningThreads::start().map_err(|error| DbError::Other(error.to_string()))?;
-        let shared = Arc::new(Shared {
-            hub,
-            egress,
-            signing,
-            feed,
-            options,
-        });
+        let shared = Shared::new(hub, egress, options).await?;
         let (stop, stopped) = watch::channel(false);
         let tasks = vec![
             tokio::spawn(Arc::clone(&shared.feed).follow(stopped.clone())),

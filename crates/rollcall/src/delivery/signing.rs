@@ -10,7 +10,10 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// A fixed number of threads that compute.
 #[derive(Clone, Debug)]
-pub struct SigningThreads(Sender<Job>);
+pub struct SigningThreads {
+    jobs: Sender<Job>,
+    threads: usize,
+}
 
 impl SigningThreads {
     /// Starts one thread per core. They end when the last handle is dropped.
@@ -30,7 +33,10 @@ impl SigningThreads {
                     }
                 })?;
         }
-        Ok(Self(sender))
+        Ok(Self {
+            jobs: sender,
+            threads: cores,
+        })
     }
 
     /// Computes something on one of the threads; `None` if it panicked.
@@ -42,12 +48,17 @@ impl SigningThreads {
                 let _ = answer.send(value);
             }
         });
-        self.0.send(job).ok()?;
+        self.jobs.send(job).ok()?;
         result.await.ok()
+    }
+
+    /// How many threads there are.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Jobs that wait for a thread.
     pub fn queued(&self) -> usize {
-        self.0.len()
+        self.jobs.len()
     }
 }

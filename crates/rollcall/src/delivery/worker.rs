@@ -30,7 +30,8 @@ use super::{Shared, grown, millis};
 use crate::application::{Suspension, store};
 use crate::change::{self, Seq};
 
-/// How many changes are looked at in one go.
+/// How many changes are looked at in one go, at first and then.
+const FIRST_PAGE: usize = 32;
 const PAGE: usize = 512;
 /// How many settled rounds may wait for their commit.
 const UNCOMMITTED: usize = 32;
@@ -57,6 +58,7 @@ struct Worker {
     position: Position,
     suspension: Option<Suspension>,
     stored_cursor: Seq,
+    ahead: job::ReadAhead,
     commits: VecDeque<JoinHandle<Result<(), DbError>>>,
 }
 
@@ -125,6 +127,7 @@ impl Worker {
             },
             suspension: loaded.link.application.suspended.clone(),
             stored_cursor: cursor,
+            ahead: job::ReadAhead::default(),
             commits: VecDeque::new(),
             courier: Courier {
                 shared: Arc::clone(shared),
@@ -160,7 +163,7 @@ impl Worker {
     async fn rounds(&mut self) -> Result<(), Break> {
         let mut ready = None;
         loop {
-            self.look_around().await?;
+            self.look_around()?;
             let prepared = match ready.take() {
                 Some(prepared) => Some(prepared),
                 None => self.next().await?,
@@ -176,8 +179,15 @@ impl Worker {
                 }
             };
             let (delivered, ahead) = tokio::join!(self.deliver(requests), ahead);
-            let clean = self.settle(round, delivered?).await?;
-            if clean {
+            let (mut delivered, left) = delivered?;
+            let mut ahead = Some(ahead);
+            if !left.is_empty() {
+                // This may take days. What was made ahead would only take memory.
+                ahead = None;
+                self.outlast(left, &mut delivered).await?;
+            }
+            let clean = self.settle(round, delivered).await?;
+            if let (true, Some(ahead)) = (clean, ahead) {
                 ready = ahead?;
             }
         }
@@ -186,12 +196,12 @@ impl Worker {
     }
 
     /// Looks whether the hub stops or the application was changed.
-    async fn look_around(&mut self) -> Result<(), Break> {
+    fn look_around(&mut self) -> Result<(), Break> {
         if *self.courier.stopped.borrow() {
             return Err(Break::Stopped);
         }
         let tick = *self.courier.ticks.borrow_and_update();
-        self.courier.check_version(tick).await
+        self.courier.check_version(tick)
     }
 
     /// The next round from where the worker stands.
@@ -234,9 +244,12 @@ impl Worker {
 
     /// Makes and seals the round that follows a position; `None` if there is nothing to send there.
     async fn prepare(&self, position: &Position) -> Result<Option<Prepared>, Break> {
+        // Only so many rounds are made at once as the signing threads can use: those that wait would only
+        // take memory. Whoever asks first is served first.
+        let _permit = self.shared().preparing.acquire().await;
         let round = match &position.job {
             Some(job) if !job.is_pending() => {
-                match job::next_round(&self.shared().hub, self.link(), &self.waiting, position, job).await? {
+                match job::next_round(&self.shared().hub, self.link(), &self.waiting, position, job, &self.ahead).await? {
                     Some(round) => Some(round),
                     None => {
                         self.log_round(&Position {
@@ -260,8 +273,12 @@ impl Worker {
         let mut lanes = Lanes::new(self.link().application.settings.limits);
         let mut held = Vec::new();
         let mut cursor = position.cursor;
+        let limits = self.link().application.settings.limits;
+        // As much as the round can take; more only as far as it turns out to concern others.
+        let mut page = ((limits.max_events * limits.lanes) as usize).clamp(FIRST_PAGE, PAGE);
         'reading: while cursor < limit {
-            let changes = self.shared().feed.after(cursor, PAGE).await?;
+            let changes = self.shared().feed.after(cursor, page).await?;
+            page = PAGE;
             if changes.is_empty() {
                 break;
             }
@@ -269,8 +286,8 @@ impl Worker {
                 if change.seq > limit {
                     break 'reading;
                 }
-                if let Some(outgoing) = self.link().outgoing(&self.shared().hub, &change) {
-                    if self.waiting.blocks(&outgoing.subject_id) {
+                if let Some(outgoing) = self.link().outgoing(&change) {
+                    if self.waiting.blocks(outgoing.subject_id()) {
                         held.push(outgoing);
                     } else if !lanes.take(change.subject_kind, &outgoing) {
                         break 'reading;
@@ -313,8 +330,8 @@ impl Worker {
             })
             .await?;
         let mut lanes = Lanes::new(limits);
-        for (parked, change) in due.iter().zip(&changes) {
-            let Some(outgoing) = self.link().again(&self.shared().hub, parked, change.as_ref()) else {
+        for (parked, change) in due.iter().zip(changes) {
+            let Some(outgoing) = Link::again(parked, change) else {
                 // The change is no longer in the log, so nobody can send it again.
                 self.give_up(parked, "no longer in the change log").await?;
                 continue;
@@ -371,32 +388,54 @@ impl Worker {
         Ok(Prepared { round, requests })
     }
 
-    /// Sends all requests of a round until each is answered, however long that takes.
-    async fn deliver(&self, mut requests: Vec<Request>) -> Result<Delivered, Break> {
+    /// Sends all requests of a round, each as often as the options say. Returns those that were not
+    /// answered; the application is suspended then.
+    async fn deliver(&self, requests: Vec<Request>) -> Result<(Delivered, Vec<Request>), Break> {
+        if self.suspension.is_some() {
+            let suspension = self.suspension.clone();
+            let answered = Vec::new();
+            return Ok((Delivered { answered, suspension }, requests));
+        }
+        self.send_all(requests).await
+    }
+
+    async fn send_all(&self, requests: Vec<Request>) -> Result<(Delivered, Vec<Request>), Break> {
         let mut delivered = Delivered {
             answered: Vec::new(),
-            suspension: self.suspension.clone(),
+            suspension: None,
         };
-        while !requests.is_empty() {
-            if delivered.suspension.is_some() {
-                self.probe(&mut requests, &mut delivered).await?;
-                continue;
-            }
-            let sending: Vec<_> = requests
-                .drain(..)
-                .map(|request| tokio::spawn(self.courier.clone().persist(request)))
-                .collect();
-            for sent in sending {
-                match sent.await.map_err(|error| DbError::Other(error.to_string()))?? {
-                    Sent::Answered(answered) => delivered.answered.push(answered),
-                    Sent::GaveUp(request, attempt) => {
-                        requests.push(*request);
-                        self.suspend(&mut delivered, &attempt).await?;
-                    }
+        let mut left = Vec::new();
+        let sending: Vec<_> = requests
+            .into_iter()
+            .map(|request| tokio::spawn(self.courier.clone().persist(request)))
+            .collect();
+        for sent in sending {
+            match sent.await.map_err(|error| DbError::Other(error.to_string()))?? {
+                Sent::Answered(answered) => delivered.answered.push(answered),
+                Sent::GaveUp(request, attempt) => {
+                    left.push(*request);
+                    self.suspend(&mut delivered, &attempt).await?;
                 }
             }
         }
-        Ok(delivered)
+        Ok((delivered, left))
+    }
+
+    /// Asks a suspended application now and then until it has answered all requests, however long that
+    /// takes.
+    async fn outlast(&self, mut left: Vec<Request>, delivered: &mut Delivered) -> Result<(), Break> {
+        while !left.is_empty() {
+            if delivered.suspension.is_some() {
+                left.iter_mut().for_each(Request::shed);
+                self.probe(&mut left, delivered).await?;
+                continue;
+            }
+            let (more, again) = self.send_all(std::mem::take(&mut left)).await?;
+            delivered.answered.extend(more.answered);
+            delivered.suspension = more.suspension;
+            left = again;
+        }
+        Ok(())
     }
 
     /// Waits until the suspended application is to be asked again, and asks with one request.
@@ -477,19 +516,19 @@ impl Worker {
                     .attempt
                     .exceptions
                     .iter()
-                    .find(|e| e.event_id == outgoing.event.event_id);
+                    .find(|e| e.event_id == outgoing.event_id());
                 let was_parked = round.source == Source::Parked;
                 match self.verdict(outgoing, exception, now) {
                     None if was_parked => {
-                        unparks.push(outgoing.event.event_id.clone());
-                        parks.extend(self.waiting.release(&outgoing.subject_id, now));
+                        unparks.push(outgoing.event_id().to_owned());
+                        parks.extend(self.waiting.release(outgoing.subject_id(), now));
                     }
                     None => {}
                     Some(mut parked) => {
                         clean = false;
                         match (parked.state, was_parked) {
                             (ParkedState::Failed, true) => {
-                                parks.extend(self.waiting.release(&outgoing.subject_id, now));
+                                parks.extend(self.waiting.release(outgoing.subject_id(), now));
                             }
                             (ParkedState::Failed, false) => {}
                             (_, true) => self.waiting.postpone(&parked),

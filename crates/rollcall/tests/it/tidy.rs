@@ -7,7 +7,7 @@ const FLOORS: [&[&str]; 9] = [
     &["clock", "id", "secret", "schema"],
     &["change", "instance"],
     &["directory", "application"],
-    &["hub"],
+    &["hub", "meter"],
     &["delivery"],
     &["compare", "config", "import"],
     &["export"],

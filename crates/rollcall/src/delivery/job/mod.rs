@@ -29,7 +29,7 @@ use crate::directory::query::{self, SyncRow};
 use crate::hub::Hub;
 
 pub use scope::{Counts, Plan, change_scope, plan};
-pub(super) use steps::{next_round, settle};
+pub(super) use steps::{ReadAhead, next_round, settle};
 
 /// How many rows one read takes.
 const PAGE: usize = 500;

@@ -1,5 +1,8 @@
 //! The work of a job: from where it stands to the next round.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::{Event, EventType, GroupPayload, SubjectKind};
 
@@ -8,7 +11,7 @@ use crate::application::{Entitlement, entitlement};
 use crate::change;
 use crate::clock::Millis;
 use crate::delivery::attempt::Attempt;
-use crate::delivery::batch::{Lanes, Outgoing, Position, Round, Source};
+use crate::delivery::batch::{Lanes, Origin, Outgoing, Position, Round, Source};
 use crate::delivery::link::Link;
 use crate::delivery::park::Waiting;
 use crate::directory::query::{self, SyncRow};
@@ -16,11 +19,29 @@ use crate::hub::Hub;
 use crate::id;
 
 /// An event of a job with the phase that is reached once it is sent.
+#[derive(Debug)]
 struct Step {
     kind: SubjectKind,
     /// `None` where a subject is out of scope, gone, or not subscribed to.
     outgoing: Option<Outgoing>,
     then: Phase,
+}
+
+/// What was read of the directory and did not go into the round before, so that it need not be read again.
+#[derive(Debug, Default)]
+pub(in crate::delivery) struct ReadAhead(Mutex<Option<(Phase, VecDeque<Step>)>>);
+
+impl ReadAhead {
+    /// What follows a phase, if that is what was kept.
+    fn take(&self, phase: &Phase) -> Option<VecDeque<Step>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.take()
+            .and_then(|(from, steps)| (from == *phase && !steps.is_empty()).then_some(steps))
+    }
+
+    fn keep(&self, phase: &Phase, steps: VecDeque<Step>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((phase.clone(), steps));
+    }
 }
 
 /// The next round of a running job; `None` once everything was sent and settled.
@@ -30,6 +51,7 @@ pub(in crate::delivery) async fn next_round(
     waiting: &Waiting,
     position: &Position,
     job: &JobPosition,
+    ahead: &ReadAhead,
 ) -> Result<Option<Round>, DbError> {
     if job.phase == Phase::Done {
         return Ok(None);
@@ -38,11 +60,17 @@ pub(in crate::delivery) async fn next_round(
     let mut held = Vec::new();
     let mut phase = job.phase.clone();
     'reading: while phase != Phase::Done {
-        for step in read_steps(hub, link, job, &phase).await? {
-            if let Some(outgoing) = step.outgoing {
-                if waiting.blocks(&outgoing.subject_id) {
-                    held.push(outgoing);
-                } else if !lanes.take(step.kind, &outgoing) {
+        let mut steps = match ahead.take(&phase) {
+            Some(steps) => steps,
+            None => read_steps(hub, link, job, &phase).await?.into(),
+        };
+        while let Some(step) = steps.pop_front() {
+            if let Some(outgoing) = &step.outgoing {
+                if waiting.blocks(outgoing.subject_id()) {
+                    held.push(outgoing.clone());
+                } else if !lanes.take(step.kind, outgoing) {
+                    steps.push_front(step);
+                    ahead.keep(&phase, steps);
                     break 'reading;
                 }
             }
@@ -263,16 +291,14 @@ impl Steps<'_> {
         }
         let name = format!("{}|{}|{subject_id}|{part}", self.job_id, event_type.short());
         Some(Outgoing {
-            event: Event {
+            origin: Origin::Apart(Arc::new(Event {
                 event_id: id::derive("evnt", &name),
                 event_type: event_type.urn().to_owned(),
                 event_time: time,
                 biz_id: subject_id.to_owned(),
                 biz_data: record,
-            },
+            })),
             event_type,
-            subject_id: subject_id.to_owned(),
-            seq: None,
             attempts: 0,
         })
     }
@@ -309,7 +335,7 @@ pub(in crate::delivery) fn settle<'a>(
             match attempt
                 .exceptions
                 .iter()
-                .find(|e| e.event_id == outgoing.event.event_id)
+                .find(|e| e.event_id == outgoing.event_id())
             {
                 None => tally.success += 1,
                 Some(exception) if exception.result == "skipped" => tally.skipped += 1,

@@ -1,0 +1,177 @@
+//! `rollcall bench`: what this machine can do, each figure beside its floor.
+//!
+//! A floor is the same work without the hub: the bare signature, a bare request, a bare commit. Figures
+//! and floors are taken in the same run, one after the other, so their ratio means something also on a
+//! machine that is shared or slow; the figures alone do not.
+//!
+//! Each section runs in a process of its own, so that its peak of memory is its own; the application's
+//! endpoint is another process, which verifies, decrypts and answers each event as the receiver kit does,
+//! and stores nothing.
+
+mod commits;
+mod crypto;
+mod deliver;
+pub mod endpoint;
+mod scale;
+mod world;
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+/// The sections, in the order in which they run.
+pub const SECTIONS: [&str; 9] = [
+    "crypto", "commit", "idle", "deliver", "import", "sync", "sick", "storage", "backlog",
+];
+
+/// What to measure, and how much of it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which sections; all if empty.
+    pub sections: Vec<String>,
+    /// A PostgreSQL database that may be filled and emptied, for the commits.
+    pub postgres: Option<String>,
+    /// The sizes of the targets (100,000 users, a backlog of a million changes) instead of a tenth.
+    pub full: bool,
+}
+
+/// A figure beside its floor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figure {
+    /// The section.
+    pub section: String,
+    /// What was measured.
+    pub what: String,
+    /// How much it was.
+    pub value: f64,
+    /// In which unit.
+    pub unit: String,
+    /// What the floor is, and how much that was.
+    pub floor: Option<(String, f64)>,
+    /// The target for the ratio or the value, in words, and whether it is met.
+    pub target: Option<(String, bool)>,
+}
+
+impl Figure {
+    fn new(section: &str, what: impl Into<String>, value: f64, unit: &str) -> Self {
+        Self {
+            section: section.to_owned(),
+            what: what.into(),
+            value,
+            unit: unit.to_owned(),
+            floor: None,
+            target: None,
+        }
+    }
+
+    fn beside(mut self, floor: impl Into<String>, value: f64) -> Self {
+        self.floor = Some((floor.into(), value));
+        self
+    }
+
+    fn aims(mut self, target: impl Into<String>, met: bool) -> Self {
+        self.target = Some((target.into(), met));
+        self
+    }
+
+    /// The figure as a part of its floor.
+    pub fn ratio(&self) -> Option<f64> {
+        self.floor.as_ref().map(|(_, floor)| self.value / floor)
+    }
+}
+
+/// Runs one section in this process.
+///
+/// # Errors
+/// Whatever goes wrong.
+pub async fn section(name: &str, options: &Options) -> Result<Vec<Figure>> {
+    match name {
+        "crypto" => crypto::measure(),
+        "commit" => commits::measure(options).await,
+        "idle" => deliver::idle().await,
+        "deliver" => deliver::throughput().await,
+        "import" => scale::import(options).await,
+        "sync" => scale::sync(options).await,
+        "sick" => scale::sick(options).await,
+        "storage" => scale::storage().await,
+        "backlog" => scale::backlog(options).await,
+        other => bail!("there is no section {other:?}; there are {}", SECTIONS.join(", ")),
+    }
+}
+
+/// Runs the sections one after the other, each in a process of its own, and hands the figures of each to
+/// `each` as they come.
+///
+/// # Errors
+/// If a section fails; those before it were handed over.
+pub fn run(options: &Options, mut each: impl FnMut(&str, Vec<Figure>)) -> Result<()> {
+    let all: Vec<String> = SECTIONS.iter().map(|name| (*name).to_owned()).collect();
+    let sections = if options.sections.is_empty() { &all } else { &options.sections };
+    if let Some(unknown) = sections.iter().find(|name| !all.contains(name)) {
+        bail!("there is no section {unknown:?}; there are {}", SECTIONS.join(", "));
+    }
+    for name in sections {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bench", "--json", "--alone", name]);
+        if options.full {
+            command.arg("--full");
+        }
+        if let Some(url) = &options.postgres {
+            command.args(["--postgres", url]);
+        }
+        let output = command
+            .stderr(Stdio::inherit())
+            .output()
+            .context("a section cannot be started")?;
+        if !output.status.success() {
+            bail!("the section {name} failed");
+        }
+        each(name, serde_json::from_slice(&output.stdout)?);
+    }
+    Ok(())
+}
+
+/// The most memory that this process has had, in bytes; `None` where the system does not tell.
+pub fn peak_memory() -> Option<u64> {
+    memory("VmHWM:")
+}
+
+/// The memory that this process has now, in bytes; `None` where the system does not tell.
+pub fn present_memory() -> Option<u64> {
+    memory("VmRSS:")
+}
+
+fn memory(field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().ok()?;
+    Some(kib * 1_024)
+}
+
+/// Values in order, to take quantiles of.
+struct Sorted(Vec<f64>);
+
+impl Sorted {
+    fn new(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        Self(values)
+    }
+
+    /// The value below which a part of the others lies.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index into a list of measurements"
+    )]
+    fn quantile(&self, part: f64) -> f64 {
+        let index = (part * self.0.len() as f64) as usize;
+        self.0.get(index.min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
+fn float(count: usize) -> f64 {
+    count as f64
+}

@@ -1,0 +1,237 @@
+//! A hub with an invented directory and applications, and the endpoint's process.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command as Process, Stdio};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use rollcall_db::DbError;
+use rollcall_protocol::{EncryptionKey, SigningKey, SystemRandom};
+use tempfile::TempDir;
+
+use super::endpoint::Keys;
+use crate::application::keys::{self, NewKey};
+use crate::application::{
+    Application, Changes, Encryption, Limits, NewApplication, Scope, Settings, Subscription, store,
+};
+use crate::clock::Clock;
+use crate::delivery::egress::{AddressPolicy, Egress, EgressOptions};
+use crate::delivery::{Delivery, Options};
+use crate::directory::{Command, NewUser, UserChanges};
+use crate::hub::{Hub, HubParts};
+use crate::id::{self, ROOT_UNIT};
+use crate::secret::MasterKey;
+
+/// How many commands are on their way at once.
+const CALLERS: usize = 64;
+
+/// The process that plays the applications. It ends when this is dropped.
+pub(super) struct Endpoint {
+    child: Child,
+    pub(super) url: String,
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Endpoint {
+    fn start(folder: &Path) -> Result<Self> {
+        let mut child = Process::new(std::env::current_exe()?)
+            .args(["bench", "--endpoint"])
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("the endpoint cannot be started")?;
+        let mut port = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut port)?;
+        }
+        let url = format!("http://127.0.0.1:{}", port.trim());
+        Ok(Self { child, url })
+    }
+}
+
+/// Everything that a section works with.
+pub(super) struct World {
+    pub(super) hub: Hub,
+    pub(super) endpoint: Endpoint,
+    keys: PathBuf,
+    pub(super) folder: TempDir,
+}
+
+impl World {
+    /// A hub on SQLite in a folder of its own.
+    pub(super) async fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let keys = folder.path().join("keys");
+        std::fs::create_dir(&keys)?;
+        let parts = HubParts {
+            database: format!("sqlite:{}", folder.path().join("hub.db").display()),
+            clock: Clock::system(),
+            random: Arc::new(SystemRandom),
+            master: MasterKey::from_bytes(&[7; 32]),
+            ali_uid: 1,
+            root_name: "Benchmark".to_owned(),
+        };
+        Ok(Self {
+            hub: Hub::open(parts).await?,
+            endpoint: Endpoint::start(&keys)?,
+            keys,
+            folder,
+        })
+    }
+
+    /// Makes applications that want everything, encrypted. `manner` says of each how its endpoint behaves.
+    pub(super) async fn applications(
+        &self,
+        count: usize,
+        limits: Limits,
+        manner: impl Fn(usize) -> &'static str,
+    ) -> Result<Vec<Application>> {
+        // Making an RSA key takes a hundred times as long as using it, so the applications share one.
+        let der = SigningKey::generate("shared")?.pkcs8_der()?;
+        let mut applications = Vec::with_capacity(count);
+        for number in 0..count {
+            let encryption_key = EncryptionKey::generate(&SystemRandom);
+            let hex = encryption_key.to_hex().to_string();
+            let kid = id::make("KEY", self.hub.clock.now(), &SystemRandom).replace('_', "");
+            let key = SigningKey::from_pkcs8(&kid, &der)?;
+            let mut settings = Settings::event_callback("http://127.0.0.1/", Encryption::Required);
+            settings.limits = limits;
+            let new = NewApplication {
+                name: format!("application {number:04}"),
+                settings,
+                encryption_key: Some(encryption_key),
+                scope: Scope::everything(),
+                subscription: Subscription::everything(),
+                signing_key: NewKey::of(&key, &SystemRandom, &self.hub.master)?,
+            };
+            let (hub, now) = (self.hub.clone(), self.hub.clock.now());
+            let url = format!("{}/{}", self.endpoint.url, manner(number));
+            let (application, jwks) = self
+                .hub
+                .db
+                .write(move |tx| {
+                    let made = store::create(tx, &new, now, &*hub.random, &hub.master)?;
+                    let mut settings = new.settings.clone();
+                    settings.callback_mut().url = format!("{url}/{}", made.id);
+                    let changes = Changes {
+                        settings: Some(settings),
+                        ..Changes::default()
+                    };
+                    let application = store::update(tx, &made.id, &changes, now, &*hub.random, &hub.master)?;
+                    let jwks = keys::jwks(tx, &application.id, now)?;
+                    Ok::<_, store::ApplicationError>((application, jwks))
+                })
+                .await?;
+            let keys = Keys {
+                jwks: serde_json::to_string(&jwks)?,
+                encryption_key: Some(hex),
+            };
+            std::fs::write(self.keys.join(&application.id), serde_json::to_string(&keys)?)?;
+            applications.push(application);
+        }
+        Ok(applications)
+    }
+
+    /// The way to the endpoint.
+    pub(super) fn egress(&self) -> Result<Egress> {
+        let policy = AddressPolicy {
+            allowed: vec!["127.0.0.0/8".parse()?],
+        };
+        let options = EgressOptions {
+            policy,
+            ..EgressOptions::default()
+        };
+        Ok(Egress::new(&options, Clock::system())?)
+    }
+
+    /// Starts to deliver.
+    pub(super) async fn deliver(&self) -> Result<Delivery> {
+        Ok(Delivery::start(self.hub.clone(), self.egress()?, Options::default()).await?)
+    }
+
+    /// Makes users and returns their ids.
+    pub(super) async fn users(&self, count: usize) -> Result<Vec<String>> {
+        let mut ids = Vec::with_capacity(count);
+        for start in (0..count).step_by(500) {
+            let new: Vec<NewUser> = (start..count.min(start + 500)).map(new_user).collect();
+            let hub = self.hub.clone();
+            let made = self.hub.db.write(move |tx| hub.create_users_in(tx, "bench", &new)).await?;
+            for id in made {
+                ids.push(id?);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Makes that many changes of these users, from many callers at once.
+    pub(super) async fn changes(&self, users: &[String], count: usize) -> Result<()> {
+        let mut waiting = std::collections::VecDeque::with_capacity(CALLERS);
+        for number in 0..count {
+            if waiting.len() == CALLERS
+                && let Some(oldest) = waiting.pop_front()
+            {
+                done(oldest).await?;
+            }
+            waiting.push_back(tokio::spawn(self.change(users, number)));
+        }
+        for change in waiting {
+            done(change).await?;
+        }
+        Ok(())
+    }
+
+    /// One change of one of these users.
+    pub(super) fn change(
+        &self,
+        users: &[String],
+        number: usize,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        let command = Command::UpdateUser {
+            id: users[number % users.len()].clone(),
+            changes: UserChanges {
+                description: Some(Some(format!("change {number} of the benchmark"))),
+                ..UserChanges::default()
+            },
+        };
+        let hub = self.hub.clone();
+        async move {
+            hub.apply("bench", command).await?;
+            Ok(())
+        }
+    }
+
+    /// How large the database is, in bytes, with everything in its file.
+    pub(super) async fn database_bytes(&self) -> Result<u64> {
+        self.hub.db.read(|_| Ok::<_, DbError>(())).await?;
+        let file = self.folder.path().join("hub.db");
+        rusqlite::Connection::open(&file)?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(std::fs::metadata(file)?.len())
+    }
+}
+
+async fn done(change: tokio::task::JoinHandle<Result<()>>) -> Result<()> {
+    change.await?
+}
+
+/// An ordinary user: all fields of a directory that is kept well.
+pub(super) fn new_user(number: usize) -> NewUser {
+    NewUser {
+        username: format!("user{number:06}"),
+        display_name: format!("Given{} Family{}", number % 977, number % 1_999),
+        primary_organizational_unit_id: ROOT_UNIT.to_owned(),
+        email: Some(format!("user{number:06}@example.org")),
+        phone_region: Some("49".to_owned()),
+        phone_number: Some(format!("170{number:07}")),
+        external_id: Some(format!("employee-{number:06}")),
+        description: Some("somebody who works here".to_owned()),
+        ..NewUser::default()
+    }
+}
