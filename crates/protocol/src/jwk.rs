@@ -94,7 +94,7 @@ impl SigningKey {
     }
 
     /// Signs with RS256 (RFC 7518, section 3.3). `None` if the library refuses.
-    pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+    pub fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         let mut signature = vec![0; self.pair.public_modulus_len()];
         // The randomness is unused: PKCS #1 v1.5 signatures are deterministic.
         let random = aws_lc_rs::rand::SystemRandom::new();

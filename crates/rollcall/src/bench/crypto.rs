@@ -1,6 +1,6 @@
 //! Sealing and opening beside the bare signature and its verification.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rollcall_protocol::{
     EncryptionKey, Event, EventBatch, EventType, JwkSet, Opener, SealParams, SigningKey, SystemRandom, seal,
 };
@@ -8,7 +8,6 @@ use rollcall_protocol::{
 use super::world::new_user;
 use super::{Figure, Sorted};
 use crate::clock::{Clock, Millis};
-use crate::directory::sample_record;
 
 /// For how long each figure is taken.
 const SECONDS: f64 = 0.7;
@@ -25,7 +24,7 @@ pub(super) fn batch(events: usize, now: Millis) -> EventBatch {
                 event_type: EventType::UserUpdateInfo.urn().to_owned(),
                 event_time: now,
                 biz_id: format!("user_{number:026}"),
-                biz_data: sample_record(&new_user(number), now),
+                biz_data: new_user(number).preview(now),
             })
             .collect(),
     }
@@ -53,7 +52,7 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     let verifier = jwks.verifier();
     let message = [7_u8; 1_024];
     let sign = median(|| {
-        key.sign(&message)?;
+        key.sign(&message).context("no signature")?;
         Ok(())
     })?;
     let mut figures = vec![Figure::new("crypto", "sign (RS256)", sign, "µs")];
@@ -74,7 +73,7 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
         })?;
         let sealed = seal(&batch, &params)?;
         let opener = Opener {
-            encryption_key: Some(&encryption_key),
+            decryption: Some(&encryption_key),
             ..Opener::new(&verifier, "app_benchmark")
         };
         let opening = median(|| {

@@ -61,7 +61,7 @@ impl Endpoint {
 pub(super) struct World {
     pub(super) hub: Hub,
     pub(super) endpoint: Endpoint,
-    keys: PathBuf,
+    pub(super) keys: PathBuf,
     pub(super) folder: TempDir,
 }
 
@@ -159,9 +159,16 @@ impl World {
 
     /// Makes users and returns their ids.
     pub(super) async fn users(&self, count: usize) -> Result<Vec<String>> {
+        self.tagged_users("", count).await
+    }
+
+    /// Makes users of which there are none like them yet.
+    pub(super) async fn tagged_users(&self, tag: &str, count: usize) -> Result<Vec<String>> {
         let mut ids = Vec::with_capacity(count);
         for start in (0..count).step_by(500) {
-            let new: Vec<NewUser> = (start..count.min(start + 500)).map(new_user).collect();
+            let new: Vec<NewUser> = (start..count.min(start + 500))
+                .map(|number| tagged(tag, new_user(number)))
+                .collect();
             let hub = self.hub.clone();
             let made = self.hub.db.write(move |tx| hub.create_users_in(tx, "bench", &new)).await?;
             for id in made {
@@ -180,7 +187,7 @@ impl World {
             {
                 done(oldest).await?;
             }
-            waiting.push_back(tokio::spawn(self.change(users, number)));
+            waiting.push_back(tokio::spawn(change(&self.hub, users, number)));
         }
         for change in waiting {
             done(change).await?;
@@ -189,23 +196,8 @@ impl World {
     }
 
     /// One change of one of these users.
-    pub(super) fn change(
-        &self,
-        users: &[String],
-        number: usize,
-    ) -> impl Future<Output = Result<()>> + Send + use<> {
-        let command = Command::UpdateUser {
-            id: users[number % users.len()].clone(),
-            changes: UserChanges {
-                description: Some(Some(format!("change {number} of the benchmark"))),
-                ..UserChanges::default()
-            },
-        };
-        let hub = self.hub.clone();
-        async move {
-            hub.apply("bench", command).await?;
-            Ok(())
-        }
+    pub(super) async fn change(&self, users: &[String], number: usize) -> Result<()> {
+        change(&self.hub, users, number).await
     }
 
     /// How large the database is, in bytes, with everything in its file.
@@ -214,6 +206,41 @@ impl World {
         let file = self.folder.path().join("hub.db");
         rusqlite::Connection::open(&file)?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(std::fs::metadata(file)?.len())
+    }
+}
+
+/// One change of one of these users.
+pub(super) fn change(
+    hub: &Hub,
+    users: &[String],
+    number: usize,
+) -> impl Future<Output = Result<()>> + Send + use<> {
+    let command = Command::UpdateUser {
+        id: users[number % users.len()].clone(),
+        changes: UserChanges {
+            description: Some(Some(format!("change {number} of the benchmark"))),
+            ..UserChanges::default()
+        },
+    };
+    let hub = hub.clone();
+    async move {
+        hub.apply("bench", command).await?;
+        Ok(())
+    }
+}
+
+/// A user that is not in the way of others of its number.
+fn tagged(tag: &str, new: NewUser) -> NewUser {
+    if tag.is_empty() {
+        return new;
+    }
+    NewUser {
+        username: format!("{tag}{}", new.username),
+        email: new.email.map(|email| format!("{tag}{email}")),
+        phone_region: None,
+        phone_number: None,
+        external_id: new.external_id.map(|id| format!("{tag}{id}")),
+        ..new
     }
 }
 

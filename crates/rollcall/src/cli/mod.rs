@@ -5,6 +5,7 @@
 
 mod app;
 mod args;
+mod bench;
 mod demo;
 mod files;
 mod log;
@@ -51,12 +52,18 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Prints a line of a result.
+pub(crate) fn print(text: &str) {
+    output::line(text);
+}
+
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let out = output::Output { json: arguments.json };
     let config = arguments.config.as_deref();
     match arguments.verb {
         Verb::Serve(serve) => serve::run(config, serve).await,
         Verb::Demo(demo) => demo::run(demo).await,
+        Verb::Bench(bench) => bench::run(&out, bench).await,
         verb => {
             let hub = open::hub(&crate::config::Config::read(config)?).await?;
             let code = match verb {
@@ -67,7 +74,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 Verb::Unit { verb } => people::unit(&hub, &out, verb).await,
                 Verb::Group { verb } => people::group(&hub, &out, verb).await,
                 Verb::Log(log) => log::run(&hub, &out, log).await,
-                Verb::Serve(_) | Verb::Demo(_) => Ok(ExitCode::SUCCESS),
+                Verb::Serve(_) | Verb::Demo(_) | Verb::Bench(_) => Ok(ExitCode::SUCCESS),
             };
             hub.db.close().await;
             code

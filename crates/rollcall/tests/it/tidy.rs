@@ -10,13 +10,13 @@ const FLOORS: [&[&str]; 9] = [
     &["hub", "meter"],
     &["delivery"],
     &["compare", "config", "import"],
-    &["export"],
+    &["bench", "export"],
     &["api"],
     &["cli"],
 ];
 
 /// Where SQL may stand.
-const ROOMS: [&str; 5] = ["change", "instance", "directory", "application", "delivery"];
+const ROOMS: [&str; 6] = ["change", "instance", "directory", "application", "delivery", "bench"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

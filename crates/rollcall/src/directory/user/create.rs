@@ -16,6 +16,11 @@ use crate::directory::{Context, DirectoryError, NewPassword};
 use crate::id;
 
 impl NewUser {
+    /// The record of the user that this will be, as it goes on the wire, but for its id and units.
+    pub fn preview(&self, now: Millis) -> String {
+        self.to_user("user_00000000000000000000000000".to_owned(), now).record()
+    }
+
     /// The user that this will be, without its units.
     pub(super) fn to_user(&self, id: String, now: Millis) -> User {
         User {

@@ -1,0 +1,64 @@
+//! `rollcall bench`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::args;
+use super::output::{Output, line};
+use crate::bench::{self, Figure, Options};
+
+pub(super) async fn run(out: &Output, arguments: args::Bench) -> Result<ExitCode> {
+    if let Some(folder) = arguments.endpoint {
+        bench::endpoint::serve(&folder).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let options = Options {
+        sections: arguments.sections,
+        postgres: arguments.postgres,
+        full: arguments.full,
+    };
+    if let Some(section) = arguments.alone {
+        let figures = bench::section(&section, &options).await?;
+        line(&serde_json::to_string(&figures)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let json = out.json;
+    let mut all = Vec::new();
+    tokio::task::spawn_blocking(move || {
+        bench::run(&options, |_, figures| {
+            if !json {
+                figures.iter().for_each(|figure| line(&row(figure)));
+            }
+            all.extend(figures);
+        })?;
+        if json {
+            line(&serde_json::to_string_pretty(&all)?);
+        }
+        Ok::<_, anyhow::Error>(())
+    })
+    .await??;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(figure: &Figure) -> String {
+    let floor = match (&figure.floor, figure.ratio()) {
+        (Some((floor, value)), Some(ratio)) => format!("{ratio:>8.2} × {floor} ({})", number(*value)),
+        _ => String::new(),
+    };
+    let target = match &figure.target {
+        Some((target, true)) => format!("  ✓ {target}"),
+        Some((target, false)) => format!("  ✗ {target}"),
+        None => String::new(),
+    };
+    format!("{:<72} {:>9} {:<8}{floor}{target}", figure.what, number(figure.value), figure.unit)
+}
+
+/// Three digits that matter.
+fn number(value: f64) -> String {
+    match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
