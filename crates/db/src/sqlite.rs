@@ -18,6 +18,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Prepared statements per connection. Multi-row inserts come in many lengths.
 const STATEMENTS: usize = 256;
 
+/// The pages that a connection keeps in memory, in KiB. SQLite's own 2 MiB do not hold the inner pages of
+/// the indexes of a large directory.
+const CACHE_KIB: i64 = 8_192;
+
 /// How often migrating is tried: another process may migrate the same file just now, and the one that
 /// comes second fails, without an effect, on what the first has made.
 const MIGRATION_ATTEMPTS: u32 = 10;
@@ -111,6 +115,7 @@ fn connect(path: &Path) -> Result<rusqlite::Connection, DbError> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(connection)
     };
@@ -220,19 +225,22 @@ fn owned(value: ValueRef<'_>) -> Result<Value<'static>, DbError> {
 /// Writes `$1` as `?1`. SQLite takes `$1` for a name, and numbers names as they come.
 fn numbered(sql: &str) -> String {
     let mut quote = None;
-    let mut characters = sql.chars().peekable();
     let mut numbered = String::with_capacity(sql.len());
-    while let Some(character) = characters.next() {
-        match (quote, character) {
-            (None, '\'' | '"') => quote = Some(character),
-            (Some(open), _) if open == character => quote = None,
+    let bytes = sql.as_bytes();
+    let mut copied = 0;
+    for (index, byte) in bytes.iter().enumerate() {
+        match (quote, byte) {
+            (None, b'\'' | b'"') => quote = Some(byte),
+            (Some(open), _) if open == byte => quote = None,
+            (None, b'$') if bytes.get(index + 1).is_some_and(u8::is_ascii_digit) => {
+                numbered.push_str(&sql[copied..index]);
+                numbered.push('?');
+                copied = index + 1;
+            }
             _ => {}
         }
-        let parameter = quote.is_none()
-            && character == '$'
-            && characters.peek().is_some_and(|next| next.is_ascii_digit());
-        numbered.push(if parameter { '?' } else { character });
     }
+    numbered.push_str(&sql[copied..]);
     numbered
 }
 

@@ -185,12 +185,12 @@ impl World {
             if waiting.len() == CALLERS
                 && let Some(oldest) = waiting.pop_front()
             {
-                done(oldest).await?;
+                oldest.await?;
             }
-            waiting.push_back(tokio::spawn(change(&self.hub, users, number)));
+            waiting.push_back(change(&self.hub, users, number));
         }
         for change in waiting {
-            done(change).await?;
+            change.await?;
         }
         Ok(())
     }
@@ -222,9 +222,11 @@ pub(super) fn change(
             ..UserChanges::default()
         },
     };
-    let hub = hub.clone();
+    // It is queued by this call, not when it is waited for.
+    let too = hub.clone();
+    let queued = hub.db.write(move |tx| too.apply_in(tx, "bench", &command));
     async move {
-        hub.apply("bench", command).await?;
+        queued.await?;
         Ok(())
     }
 }
@@ -242,10 +244,6 @@ fn tagged(tag: &str, new: NewUser) -> NewUser {
         external_id: new.external_id.map(|id| format!("{tag}{id}")),
         ..new
     }
-}
-
-async fn done(change: tokio::task::JoinHandle<Result<()>>) -> Result<()> {
-    change.await?
 }
 
 /// An ordinary user: all fields of a directory that is kept well.

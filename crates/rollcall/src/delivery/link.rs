@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use reqwest::Url;
 use rollcall_db::{DbError, Tx};
-use rollcall_protocol::{EncryptionKey, Event, EventBatch, Reading, SealParams, UserPayload, seal};
+use rollcall_protocol::{Answer, EncryptionKey, Event, EventBatch, Reading, SealParams, UserPayload, seal};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -355,19 +355,23 @@ fn confined(reading: &Reading, draft: &Draft) -> Reading {
     let Reading::Understood(answer) = reading else {
         return Reading::Received;
     };
+    // Only the exceptions are looked at; whatever is not among them was accepted.
+    let mut confined = Answer {
+        skipped: answer.skipped.clone(),
+        failed: answer.failed.clone(),
+        retried: answer.retried.clone(),
+        ..Answer::default()
+    };
+    if confined == Answer::default() {
+        return Reading::Understood(confined);
+    }
     let sent: HashSet<&str> = draft
         .events
         .iter()
         .map(Outgoing::event_id)
         .collect();
-    let mut answer = answer.clone();
-    for list in [
-        &mut answer.success,
-        &mut answer.skipped,
-        &mut answer.failed,
-        &mut answer.retried,
-    ] {
+    for list in [&mut confined.skipped, &mut confined.failed, &mut confined.retried] {
         list.retain(|item| sent.contains(item.event_id.as_str()));
     }
-    Reading::Understood(answer)
+    Reading::Understood(confined)
 }

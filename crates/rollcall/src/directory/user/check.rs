@@ -16,11 +16,28 @@ const AT_ONCE: usize = 500;
 /// those that stand after them.
 pub(super) fn check(tx: &mut Tx<'_>, users: &[User]) -> Result<Vec<Option<DirectoryError>>, DbError> {
     let mut verdicts: Vec<Option<DirectoryError>> = users.iter().map(|user| limits(user).err()).collect();
-    for key in [username_key, email_key, phone_key, external_key] {
+    for key in KEYS {
         unique(tx, users, key, &mut verdicts)?;
     }
     Ok(verdicts)
 }
+
+/// Says why a user must not become what it is to be. What does not change was checked before.
+pub(super) fn check_change(tx: &mut Tx<'_>, before: &User, user: &User) -> Result<(), DirectoryError> {
+    limits(user)?;
+    let mut verdict = [None];
+    for key in KEYS {
+        let value = |user| key(user).map(|key| (key.value, key.within));
+        if value(before) != value(user) {
+            unique(tx, std::slice::from_ref(user), key, &mut verdict)?;
+        }
+    }
+    let [verdict] = verdict;
+    verdict.map_or(Ok(()), Err)
+}
+
+/// What nobody may share.
+const KEYS: [fn(&User) -> Option<Key>; 4] = [username_key, email_key, phone_key, external_key];
 
 /// Does what [`check`] does for users that are not made yet.
 pub(in crate::directory) fn check_new(

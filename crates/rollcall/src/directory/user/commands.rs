@@ -3,7 +3,7 @@
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::EventType;
 
-use super::check::check;
+use super::check::check_change;
 use super::rows::{self, require, unit_list};
 use super::{User, UserChanges};
 use crate::change::{ChangeKind, NewChange};
@@ -22,9 +22,7 @@ fn store(
     if user == *before {
         return Ok(0);
     }
-    if let Some(refused) = check(tx, std::slice::from_ref(&user))?.pop().flatten() {
-        return Err(refused);
-    }
+    check_change(tx, before, &user)?;
     user.update_time = ctx.now;
     rows::update(tx, &user)?;
     let was = placement(tx, &before.unit_ids(), before.groups.clone())?;
