@@ -112,7 +112,7 @@ pub struct Change {
     pub time: Millis,
     /// Who did it: `cli`, `api`, `import:FILE`, `system` …
     pub actor: String,
-    /// The full record as it goes on the wire.
+    /// The full record as it goes on the wire; empty once the subject was erased.
     pub record: String,
     /// The fields that changed, with their earlier values.
     pub previous: Option<String>,
@@ -122,6 +122,13 @@ pub struct Change {
     pub after: Option<Arc<Placement>>,
     /// A sealed password, until it is erased.
     pub secret: Option<Vec<u8>>,
+}
+
+impl Change {
+    /// Whether the subject was erased, and with it the record.
+    pub fn is_erased(&self) -> bool {
+        self.record.is_empty()
+    }
 }
 
 /// The log's end: the last position and its time.
@@ -308,6 +315,15 @@ pub fn of_subject(tx: &mut Tx<'_>, subject_id: &str) -> Result<Vec<Change>, DbEr
     .collect()
 }
 
+/// Whether some change holds a sealed password.
+///
+/// # Errors
+/// What the database reports.
+pub fn has_secrets(tx: &mut Tx<'_>) -> Result<bool, DbError> {
+    let some = tx.query_opt("SELECT 1 FROM changes WHERE secret IS NOT NULL LIMIT 1", params![])?;
+    Ok(some.is_some())
+}
+
 /// Erases the sealed passwords of all changes up to a position, and of those older than a time.
 ///
 /// # Errors
@@ -317,6 +333,25 @@ pub fn erase_secrets(tx: &mut Tx<'_>, up_to: Seq, older_than: Millis) -> Result<
         "UPDATE changes SET secret = NULL WHERE secret IS NOT NULL AND (seq <= $1 OR time < $2)",
         params![up_to, older_than],
     )
+}
+
+/// Takes the records out of all changes of a subject. Returns of how many.
+///
+/// # Errors
+/// What the database reports.
+pub fn erase_records(tx: &mut Tx<'_>, subject_id: &str) -> Result<u64, DbError> {
+    tx.execute(
+        "UPDATE changes SET record = '', previous = NULL, secret = NULL WHERE subject_id = $1",
+        params![subject_id],
+    )
+}
+
+/// The oldest position that the log still holds; `None` if it holds none.
+///
+/// # Errors
+/// What the database reports.
+pub fn oldest(tx: &mut Tx<'_>) -> Result<Option<Seq>, DbError> {
+    tx.query_one("SELECT MIN(seq) FROM changes", params![])?.get(0)
 }
 
 fn from_row(row: &Row) -> Result<Change, DbError> {

@@ -33,6 +33,11 @@ impl Scope {
     }
 
     /// Whether a subject of this kind that stands there is covered.
+    pub fn is_everything(&self) -> bool {
+        self.organizational_unit_ids.contains(ROOT_UNIT)
+    }
+
+    /// Whether the scope covers a subject that stands there.
     pub fn covers(&self, kind: SubjectKind, placement: &Placement) -> bool {
         (kind == SubjectKind::Group && self.organizational_unit_ids.contains(ROOT_UNIT))
             || placement

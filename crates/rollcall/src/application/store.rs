@@ -214,6 +214,15 @@ pub fn touch(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
     instance::touch_applications(tx)
 }
 
+/// Makes the delivery load all applications and all changes afresh.
+///
+/// # Errors
+/// What the database reports.
+pub fn touch_all(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    tx.execute("UPDATE applications SET version = version + 1", params![])?;
+    instance::touch_applications(tx)
+}
+
 /// Ends the suspension of an application, so that it is asked again at once.
 ///
 /// # Errors

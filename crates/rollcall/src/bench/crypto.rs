@@ -30,6 +30,22 @@ pub(super) fn batch(events: usize, now: Millis) -> EventBatch {
     }
 }
 
+/// A batch of records as they are.
+pub(super) fn batch_of(records: impl Iterator<Item = (String, String)>, now: Millis) -> EventBatch {
+    EventBatch {
+        events: records
+            .map(|(id, record)| Event {
+                event_id: format!("evnt_{id}"),
+                event_type: EventType::UserPush.urn().to_owned(),
+                event_time: now,
+                biz_id: id,
+                biz_data: record,
+            })
+            .collect(),
+        ..batch(0, now)
+    }
+}
+
 /// The median time of something, in microseconds.
 fn median(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     let clock = Clock::system();

@@ -150,6 +150,12 @@ pub(super) struct Bare {
 
 impl Bare {
     pub(super) async fn of(world: &World, applications: &[Application], events: usize) -> Result<Self> {
+        let batch = crypto::batch(events, world.hub.clock.now());
+        Self::with(world, applications, batch).await
+    }
+
+    /// The work for a certain batch.
+    pub(super) async fn with(world: &World, applications: &[Application], batch: EventBatch) -> Result<Self> {
         let mut known = Vec::new();
         for application in applications.iter().take(64) {
             let (id, hub, now) = (application.id.clone(), world.hub.clone(), world.hub.clock.now());
@@ -167,7 +173,7 @@ impl Bare {
         }
         Ok(Self {
             applications: known,
-            batch: Arc::new(crypto::batch(events, world.hub.clock.now())),
+            batch: Arc::new(batch),
             signing: SigningThreads::start()?,
             egress: world.egress()?,
         })

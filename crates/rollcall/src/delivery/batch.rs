@@ -153,6 +153,14 @@ pub struct Round {
     pub after: Position,
 }
 
+impl Round {
+    /// What its events weigh.
+    pub fn bytes(&self) -> usize {
+        let events = self.drafts.iter().flat_map(|draft| &draft.events);
+        events.map(Outgoing::bytes).sum()
+    }
+}
+
 /// Fills the lanes of a round.
 #[derive(Debug)]
 pub struct Lanes {

@@ -79,6 +79,7 @@ impl Courier {
                 }
                 Err(failure) => failure,
             };
+            request.shed();
             self.record(&attempt).await?;
             if try_number >= options.tries {
                 return Ok(Sent::GaveUp(Box::new(request), attempt));

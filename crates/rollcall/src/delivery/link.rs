@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::attempt::Attempt;
 use super::batch::{Draft, Origin, Outgoing, Source};
+use super::erase;
 use super::egress::{Egress, Exchange, Failure};
 use super::job::{self, JobPosition};
 use super::park::{Parked, Waiting};
@@ -153,6 +154,10 @@ impl Link {
     /// Makes the event that a change is to this application; `None` if it gets none.
     pub fn outgoing(&self, change: &Arc<Change>) -> Option<Outgoing> {
         let event_type = self.entitlements.at(change.seq).event_for(change)?;
+        // Of somebody who was erased, only the deletion is still told.
+        if change.is_erased() && event_type != EventType::UserDelete {
+            return None;
+        }
         Some(Outgoing {
             origin: Origin::Change(Arc::clone(change)),
             event_type,
@@ -189,9 +194,12 @@ impl Link {
                 event_type: outgoing.event_type.urn().to_owned(),
                 event_time: change.time,
                 biz_id: change.subject_id.clone(),
-                biz_data: self
-                    .with_password(hub, change, outgoing.event_type)
-                    .unwrap_or_else(|| change.record.clone()),
+                biz_data: if change.is_erased() {
+                    erase::record_of(&change.subject_id)
+                } else {
+                    self.with_password(hub, change, outgoing.event_type)
+                        .unwrap_or_else(|| change.record.clone())
+                },
             },
         }
     }

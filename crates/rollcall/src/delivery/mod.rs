@@ -21,10 +21,12 @@ pub mod batch;
 pub mod connectivity;
 mod courier;
 pub mod egress;
+pub mod erase;
 pub mod feed;
 pub mod job;
 pub mod link;
 pub mod park;
+pub mod retention;
 pub mod signing;
 mod worker;
 
@@ -33,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_db::{DbError, params};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::application::{keys, store};
@@ -42,8 +44,10 @@ use crate::clock::Millis;
 use crate::directory;
 use crate::hub::Hub;
 use crate::meter::Meters;
+use batch::Round;
 use egress::Egress;
 use feed::Feed;
+use retention::Retention;
 use signing::SigningThreads;
 
 /// How patient delivery is.
@@ -71,6 +75,10 @@ pub struct Options {
     pub housekeeping: Duration,
     /// How long a sealed password waits for the applications that it is meant for.
     pub password_retention: Duration,
+    /// How long changes and attempts are kept.
+    pub retention: Retention,
+    /// How often what is older is removed.
+    pub trim_every: Duration,
 }
 
 impl Default for Options {
@@ -87,6 +95,8 @@ impl Default for Options {
             database_pause: Duration::from_secs(1),
             housekeeping: Duration::from_secs(5),
             password_retention: Duration::from_secs(24 * 3_600),
+            retention: Retention::default(),
+            trim_every: Duration::from_secs(600),
         }
     }
 }
@@ -108,7 +118,12 @@ pub struct Shared {
     pub meters: Arc<Meters>,
     /// One permit for each round that is being made.
     preparing: Semaphore,
+    /// Room for sealed requests, in KiB.
+    room: Arc<Semaphore>,
 }
+
+/// Room for sealed requests, in KiB: enough to keep any number of cores and lines busy.
+const ROOM_KIB: u32 = 32 << 10;
 
 /// How many rounds are made at once for each signing thread.
 const PREPARING_PER_THREAD: usize = 8;
@@ -134,7 +149,16 @@ impl Shared {
             options,
             meters: Arc::new(Meters::new()),
             preparing,
+            room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
         }))
+    }
+
+    /// Waits until there is room for a round's requests.
+    async fn room_for(&self, round: &Round) -> Option<OwnedSemaphorePermit> {
+        // Encryption and twice base64 make it almost twice as long.
+        let kib = round.bytes().saturating_mul(2) / 1_024 + 1;
+        let kib = u32::try_from(kib).unwrap_or(ROOM_KIB).min(ROOM_KIB);
+        Arc::clone(&self.room).acquire_many_owned(kib).await.ok()
     }
 
     /// A duration, a fifth longer or shorter at random, so that what failed together is not tried
@@ -243,10 +267,17 @@ async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
 
 /// Does what is due by itself.
 async fn keep_house(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let mut next_trim = shared.hub.clock.now();
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => return,
             () = tokio::time::sleep(shared.options.housekeeping) => {}
+        }
+        if shared.hub.clock.now() >= next_trim {
+            next_trim = shared.hub.clock.now() + millis(shared.options.trim_every);
+            if let Err(error) = retention::trim(&shared.hub, shared.options.retention, &shared.meters).await {
+                tracing::warn!(%error, "what is old cannot be removed");
+            }
         }
         if let Err(error) = shared.hub.apply("system", directory::Command::ExpireDue).await {
             tracing::warn!(%error, "accounts and locks that are due cannot be expired");
@@ -270,6 +301,9 @@ async fn keep_house(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
 
 /// The position up to which every application that wants passwords has got them.
 fn passwords_acknowledged(tx: &mut rollcall_db::Tx<'_>) -> Result<change::Seq, DbError> {
+    if !change::has_secrets(tx)? {
+        return Ok(0);
+    }
     let mut position = change::head(tx)?.seq;
     for application in store::list(tx)? {
         if !application.settings.password_synchronization {

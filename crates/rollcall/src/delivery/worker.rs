@@ -7,6 +7,12 @@
 //! round: if the process dies in between, the round is sent again and the receiver recognises it by
 //! its event ids. It does stop as soon as a commit fails, and starts over from what is stored.
 //!
+//! Sealed requests are the largest things that a hub holds, and with a thousand applications it could hold
+//! thousands. A round therefore waits for room in a common budget before it is sealed, and gives the room
+//! back when it is answered, but after a second at the latest: applications that are slow or dead must not
+//! hold up the others. For the same reason, what was sealed ahead is dropped where the request in flight takes
+//! longer than that, and what was not answered is sealed again for the next try.
+//!
 //! The worker ends only with the process or the application. Everything that it knows it can load
 //! again, which is what it does whenever the application is changed.
 
@@ -16,7 +22,7 @@ use std::time::Duration;
 
 use rollcall_db::DbError;
 use rollcall_protocol::SubjectKind;
-use tokio::sync::watch;
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::task::JoinHandle;
 
 use super::attempt::{self, Attempt, Exception};
@@ -38,10 +44,23 @@ const UNCOMMITTED: usize = 32;
 /// After how many changes that do not concern the application its cursor is stored all the same.
 const CURSOR_EVERY: Seq = 10_000;
 
+/// For how long a sealed round may take room from the others.
+const ROOM_FOR: Duration = Duration::from_secs(1);
+
 /// A round whose requests are sealed.
 struct Prepared {
     round: Round,
     requests: Vec<Request>,
+    /// The room that the requests take; none once it was given back.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Prepared {
+    /// Gives the room back. The requests are sealed again when they are sent.
+    fn shed(&mut self) {
+        self.requests.iter_mut().for_each(Request::shed);
+        self.room = None;
+    }
 }
 
 /// What a round brought.
@@ -99,6 +118,20 @@ pub(super) async fn run(shared: Arc<Shared>, application_id: String, mut stopped
             () = tokio::time::sleep(shared.options.database_pause) => {}
         }
     }
+}
+
+/// Waits for some work, and gives room back while it goes on for long.
+async fn give_back_after<T>(
+    limit: Duration,
+    room: Option<OwnedSemaphorePermit>,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    if let Ok(done) = tokio::time::timeout(limit, work.as_mut()).await {
+        return done;
+    }
+    drop(room);
+    work.await
 }
 
 async fn load(shared: &Arc<Shared>, application_id: &str) -> Result<Option<Loaded>, DbError> {
@@ -168,17 +201,28 @@ impl Worker {
                 Some(prepared) => Some(prepared),
                 None => self.next().await?,
             };
-            let Some(Prepared { round, requests }) = prepared else {
+            let Some(Prepared { round, requests, room }) = prepared else {
                 break;
             };
-            let ahead = async {
-                match round.source {
-                    // A parked event that is sent now would be found due again.
-                    Source::Parked => Ok(None),
-                    Source::Log | Source::Job => self.prepare(&round.after).await,
-                }
+            let answered = Notify::new();
+            let delivering = async {
+                let delivered = give_back_after(ROOM_FOR, room, self.deliver(requests)).await;
+                answered.notify_one();
+                delivered
             };
-            let (delivered, ahead) = tokio::join!(self.deliver(requests), ahead);
+            let ahead = async {
+                let mut next = match round.source {
+                    // A parked event that is sent now would be found due again.
+                    Source::Parked => return Ok(None),
+                    Source::Log | Source::Job => self.prepare(&round.after).await?,
+                };
+                tokio::select! {
+                    () = answered.notified() => {}
+                    () = tokio::time::sleep(ROOM_FOR) => next.iter_mut().for_each(Prepared::shed),
+                }
+                Ok::<_, Break>(next)
+            };
+            let (delivered, ahead) = tokio::join!(delivering, ahead);
             let (mut delivered, left) = delivered?;
             let mut ahead = Some(ahead);
             if !left.is_empty() {
@@ -245,8 +289,12 @@ impl Worker {
     /// Makes and seals the round that follows a position; `None` if there is nothing to send there.
     async fn prepare(&self, position: &Position) -> Result<Option<Prepared>, Break> {
         // Only so many rounds are made at once as the signing threads can use: those that wait would only
-        // take memory. Whoever asks first is served first.
-        let _permit = self.shared().preparing.acquire().await;
+        // take memory. Whoever asks first is served first. What is caught up takes little and does not ask.
+        let near = self.limit(position) - position.cursor <= FIRST_PAGE as Seq && position.job.is_none();
+        let _permit = match near {
+            true => None,
+            false => self.shared().preparing.acquire().await.ok(),
+        };
         let round = match &position.job {
             Some(job) if !job.is_pending() => {
                 match job::next_round(&self.shared().hub, self.link(), &self.waiting, position, job, &self.ahead).await? {
@@ -371,6 +419,8 @@ impl Worker {
     }
 
     async fn seal(&self, round: Round) -> Result<Prepared, Break> {
+        // All of the round at once: if its requests waited for room one by one, they could wait for each other.
+        let room = self.shared().room_for(&round).await;
         let range = (round.source == Source::Log).then_some((round.from + 1, round.after.cursor));
         let sealing = round.drafts.iter().map(|draft| {
             let (shared, link) = (Arc::clone(self.shared()), Arc::clone(self.link()));
@@ -385,7 +435,7 @@ impl Worker {
                 .map_err(|error| LinkError::Seal(error.to_string()))?;
             requests.push(sealed?);
         }
-        Ok(Prepared { round, requests })
+        Ok(Prepared { round, requests, room })
     }
 
     /// Sends all requests of a round, each as often as the options say. Returns those that were not

@@ -77,21 +77,28 @@ pub fn units_page(
         .collect())
 }
 
-/// Users after an id, by id.
+/// Users after an id, by id. Where nobody asks for their placements, those stay empty: they need the whole
+/// tree of units.
 ///
 /// # Errors
 /// What the database reports.
-pub fn users_page(tx: &mut Tx<'_>, after: Option<&str>, limit: usize) -> Result<Vec<SyncRow>, DbError> {
-    let ids = user_ids_after(tx, after.unwrap_or(""), limit)?;
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let tree = Tree::load(tx)?;
-    Ok(user::load_many(tx, &ids)?
+pub fn users_page(
+    tx: &mut Tx<'_>,
+    after: Option<&str>,
+    limit: usize,
+    placed: bool,
+) -> Result<Vec<SyncRow>, DbError> {
+    let users = user::page(tx, after.unwrap_or(""), limit)?;
+    let tree = if placed && !users.is_empty() { Tree::load(tx)? } else { Tree::default() };
+    Ok(users
         .into_iter()
         .map(|user| SyncRow {
             record: user.record(),
-            placement: tree.placement(&user.unit_ids(), user.groups.clone()),
+            placement: if placed {
+                tree.placement(&user.unit_ids(), user.groups.clone())
+            } else {
+                Arc::default()
+            },
             id: user.id,
         })
         .collect())
@@ -334,18 +341,7 @@ pub fn owned_users(
 /// # Errors
 /// What the database reports.
 pub fn users_after(tx: &mut Tx<'_>, after: &str, limit: usize) -> Result<Vec<User>, DbError> {
-    let ids = user_ids_after(tx, after, limit)?;
-    user::load_many(tx, &ids)
-}
-
-fn user_ids_after(tx: &mut Tx<'_>, after: &str, limit: usize) -> Result<Vec<String>, DbError> {
-    tx.query(
-        "SELECT id FROM users WHERE id > $1 ORDER BY id LIMIT $2",
-        params![after, i64::try_from(limit).unwrap_or(i64::MAX)],
-    )?
-    .iter()
-    .map(|row| row.get(0))
-    .collect()
+    user::page(tx, after, limit)
 }
 
 /// The usernames of a group's members.

@@ -29,7 +29,7 @@ use crate::directory::query::{self, SyncRow};
 use crate::hub::Hub;
 
 pub use scope::{Counts, Plan, change_scope, plan};
-pub(super) use steps::{ReadAhead, next_round, settle};
+pub(super) use steps::{ReadAhead, event_name, next_round, settle};
 
 /// How many rows one read takes.
 const PAGE: usize = 500;
@@ -58,6 +58,25 @@ impl JobKind {
         [Self::Full, Self::ChangeOfScope]
             .into_iter()
             .find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Why a job was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// Somebody asked for it.
+    Manual,
+    /// The application fell behind the log's retention.
+    Retention,
+}
+
+impl Trigger {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Retention => "retention",
+        }
     }
 }
 
@@ -206,6 +225,8 @@ pub struct JobPosition {
     pub id: String,
     /// What it does.
     pub kind: JobKind,
+    /// Why it was made.
+    pub trigger: Trigger,
     /// Where it is in its life.
     pub status: JobStatus,
     /// The position of the log to which it is pinned.
@@ -288,6 +309,29 @@ pub fn request_full(
     )
 }
 
+/// Asks for a full synchronization of an application that retention has left behind. It begins once the
+/// application is switched on and answers.
+///
+/// # Errors
+/// What the database reports.
+pub(super) fn request_after_retention(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    job_id: &str,
+    now: Millis,
+) -> Result<(), DbError> {
+    let phase = Phase::Units { after: None };
+    insert(
+        tx,
+        application_id,
+        job_id,
+        (JobKind::Full, Trigger::Retention),
+        phase,
+        Statistics::default(),
+        now,
+    )
+}
+
 pub(super) fn create(
     tx: &mut Tx<'_>,
     application_id: &str,
@@ -304,6 +348,27 @@ pub(super) fn create(
     if let Some(open) = open_job(tx, application_id)? {
         return Err(JobError::Busy(open.id));
     }
+    insert(
+        tx,
+        application_id,
+        job_id,
+        (kind, Trigger::Manual),
+        phase,
+        statistics,
+        now,
+    )?;
+    Ok(())
+}
+
+fn insert(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    job_id: &str,
+    (kind, trigger): (JobKind, Trigger),
+    phase: Phase,
+    statistics: Statistics,
+    now: Millis,
+) -> Result<(), DbError> {
     let head = change::head(tx)?;
     let progress = Progress {
         position_time: head.time,
@@ -312,7 +377,7 @@ pub(super) fn create(
     tx.execute(
         "INSERT INTO jobs (id, application_id, kind, trigger, status, position_seq, progress, statistics,
                            created_at)
-         VALUES ($1, $2, $3, 'manual', 'pending', $4, $5, $6, $7)",
+         VALUES ($1, $2, $3, $8, 'pending', $4, $5, $6, $7)",
         params![
             job_id,
             application_id,
@@ -320,11 +385,11 @@ pub(super) fn create(
             head.seq,
             to_json(&progress)?,
             to_json(&statistics)?,
-            now
+            now,
+            trigger.as_str()
         ],
     )?;
-    applications::touch(tx, application_id)?;
-    Ok(())
+    applications::touch(tx, application_id)
 }
 
 /// Cancels the unfinished job of an application. What was sent stays sent.
@@ -340,7 +405,7 @@ pub fn cancel(tx: &mut Tx<'_>, application_id: &str, now: Millis) -> Result<Stri
 }
 
 const COLUMNS: &str = "id, kind, status, position_seq, progress, statistics, created_at, started_at, \
-                       ended_at, error";
+                       ended_at, error, trigger";
 
 /// The unfinished job of an application.
 ///
@@ -431,6 +496,10 @@ fn from_row(row: &Row) -> Result<JobPosition, DbError> {
         started_at: row.get(7)?,
         ended_at: row.get(8)?,
         error: row.get(9)?,
+        trigger: match row.get::<String>(10)?.as_str() {
+            "retention" => Trigger::Retention,
+            _ => Trigger::Manual,
+        },
     })
 }
 
@@ -452,12 +521,18 @@ pub(super) async fn start(hub: &Hub, link: &Link, job: &mut JobPosition) -> Resu
 
 fn count(tx: &mut Tx<'_>, scope: &Scope) -> Result<Statistics, DbError> {
     let mut statistics = Statistics::default();
-    scan(tx, |kind, row| {
-        if scope.covers(kind, &row.placement) {
-            statistics.of(kind).total += 1;
-        }
-        Ok(())
-    })?;
+    if scope.is_everything() {
+        let (users, units, _) = query::counts(tx)?;
+        statistics.users.total = u64::try_from(users).unwrap_or_default();
+        statistics.organizational_units.total = u64::try_from(units).unwrap_or_default();
+    } else {
+        scan(tx, |kind, row| {
+            if scope.covers(kind, &row.placement) {
+                statistics.of(kind).total += 1;
+            }
+            Ok(())
+        })?;
+    }
     // A group goes as its record and then its members, in portions.
     let mut events = 0;
     let mut after: Option<String> = None;
@@ -495,21 +570,22 @@ pub fn scan<E: From<DbError>>(
             visit(SubjectKind::Unit, row)?;
         }
     }
-    for (kind, page) in [
-        (
-            SubjectKind::User,
-            query::users_page as fn(&mut Tx<'_>, Option<&str>, usize) -> _,
-        ),
-        (SubjectKind::Group, query::groups_page),
-    ] {
-        let mut after: Option<String> = None;
-        loop {
-            let rows: Vec<SyncRow> = page(tx, after.as_deref(), PAGE)?;
-            let Some(last) = rows.last() else { break };
-            after = Some(last.id.clone());
-            for row in rows {
-                visit(kind, row)?;
-            }
+    let mut after: Option<String> = None;
+    loop {
+        let rows = query::users_page(tx, after.as_deref(), PAGE, true)?;
+        let Some(last) = rows.last() else { break };
+        after = Some(last.id.clone());
+        for row in rows {
+            visit(SubjectKind::User, row)?;
+        }
+    }
+    let mut after: Option<String> = None;
+    loop {
+        let rows = query::groups_page(tx, after.as_deref(), PAGE)?;
+        let Some(last) = rows.last() else { break };
+        after = Some(last.id.clone());
+        for row in rows {
+            visit(SubjectKind::Group, row)?;
         }
     }
     Ok(())

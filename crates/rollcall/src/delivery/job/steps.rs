@@ -1,10 +1,11 @@
 //! The work of a job: from where it stands to the next round.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::{Event, EventType, GroupPayload, SubjectKind};
+use tokio::task::JoinHandle;
 
 use super::{JobPosition, JobStatus, MEMBERS_PER_EVENT, PAGE, Phase};
 use crate::application::{Entitlement, entitlement};
@@ -27,20 +28,46 @@ struct Step {
     then: Phase,
 }
 
-/// What was read of the directory and did not go into the round before, so that it need not be read again.
+/// What was read of the directory beyond the present round: the rest of a page, and the page after it, which
+/// is read while the rounds of this one are sealed and sent.
 #[derive(Debug, Default)]
-pub(in crate::delivery) struct ReadAhead(Mutex<Option<(Phase, VecDeque<Step>)>>);
+pub(in crate::delivery) struct ReadAhead {
+    rest: Mutex<Option<(Phase, VecDeque<Step>)>>,
+    next: Mutex<Option<(Phase, JoinHandle<Result<Vec<Step>, DbError>>)>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl ReadAhead {
-    /// What follows a phase, if that is what was kept.
-    fn take(&self, phase: &Phase) -> Option<VecDeque<Step>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.take()
-            .and_then(|(from, steps)| (from == *phase && !steps.is_empty()).then_some(steps))
+    /// The steps that follow a phase.
+    async fn steps(
+        &self,
+        hub: &Hub,
+        link: &Link,
+        job: &JobPosition,
+        phase: &Phase,
+    ) -> Result<VecDeque<Step>, DbError> {
+        let rest = lock(&self.rest).take();
+        if let Some((_, steps)) = rest.filter(|(from, steps)| from == phase && !steps.is_empty()) {
+            return Ok(steps);
+        }
+        let next = lock(&self.next).take();
+        let steps = match next.filter(|(from, _)| from == phase) {
+            Some((_, reading)) => reading.await.map_err(|error| DbError::Other(error.to_string()))??,
+            None => read_steps(hub, link, job, phase).await?,
+        };
+        // Groups are few, and what follows a group depends on it.
+        if let (Phase::Users { .. }, Some(last)) = (phase, steps.last()) {
+            let reading = tokio::spawn(read_steps(hub, link, job, &last.then));
+            *lock(&self.next) = Some((last.then.clone(), reading));
+        }
+        Ok(steps.into())
     }
 
     fn keep(&self, phase: &Phase, steps: VecDeque<Step>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((phase.clone(), steps));
+        *lock(&self.rest) = Some((phase.clone(), steps));
     }
 }
 
@@ -60,10 +87,7 @@ pub(in crate::delivery) async fn next_round(
     let mut held = Vec::new();
     let mut phase = job.phase.clone();
     'reading: while phase != Phase::Done {
-        let mut steps = match ahead.take(&phase) {
-            Some(steps) => steps,
-            None => read_steps(hub, link, job, &phase).await?.into(),
-        };
+        let mut steps = ahead.steps(hub, link, job, &phase).await?;
         while let Some(step) = steps.pop_front() {
             if let Some(outgoing) = &step.outgoing {
                 if waiting.blocks(outgoing.subject_id()) {
@@ -90,11 +114,17 @@ pub(in crate::delivery) async fn next_round(
     }))
 }
 
-async fn read_steps(hub: &Hub, link: &Link, job: &JobPosition, phase: &Phase) -> Result<Vec<Step>, DbError> {
+fn read_steps(
+    hub: &Hub,
+    link: &Link,
+    job: &JobPosition,
+    phase: &Phase,
+) -> impl Future<Output = Result<Vec<Step>, DbError>> + Send + use<> {
     let entitlement = link.entitlements.current().clone();
-    let (job_id, position_time, phase) = (job.id.clone(), job.position_time, phase.clone());
-    hub.db
-        .read(move |tx| {
+    let (db, job_id, position_time, phase) =
+        (hub.db.clone(), job.id.clone(), job.position_time, phase.clone());
+    async move {
+        db.read(move |tx| {
             let source = Steps {
                 job_id: &job_id,
                 position_time,
@@ -103,6 +133,7 @@ async fn read_steps(hub: &Hub, link: &Link, job: &JobPosition, phase: &Phase) ->
             source.read(tx, &phase)
         })
         .await
+    }
 }
 
 struct Steps<'a> {
@@ -131,7 +162,8 @@ impl Steps<'_> {
                     .collect())
             }
             Phase::Users { after } => {
-                let rows = query::users_page(tx, after.as_deref(), PAGE)?;
+                let placed = !self.entitlement.scope.is_everything();
+                let rows = query::users_page(tx, after.as_deref(), PAGE, placed)?;
                 if rows.is_empty() {
                     return Ok(vec![skip(Phase::Groups { after: None })]);
                 }
@@ -271,9 +303,8 @@ impl Steps<'_> {
     }
 
     fn push(&self, kind: SubjectKind, event: EventType, row: &SyncRow, time: Millis) -> Option<Outgoing> {
-        self.entitlement
-            .scope
-            .covers(kind, &row.placement)
+        let scope = &self.entitlement.scope;
+        (scope.is_everything() || scope.covers(kind, &row.placement))
             .then(|| self.outgoing(event, &row.id, "", row.record.clone(), time))
             .flatten()
     }
@@ -289,7 +320,7 @@ impl Steps<'_> {
         if !self.entitlement.subscription.contains(event_type) {
             return None;
         }
-        let name = format!("{}|{}|{subject_id}|{part}", self.job_id, event_type.short());
+        let name = event_name(self.job_id, event_type, subject_id, part);
         Some(Outgoing {
             origin: Origin::Apart(Arc::new(Event {
                 event_id: id::derive("evnt", &name),
@@ -302,6 +333,11 @@ impl Steps<'_> {
             attempts: 0,
         })
     }
+}
+
+/// What the id of a job's event is derived from, so that it is the same at every try.
+pub(in crate::delivery) fn event_name(job_id: &str, event: EventType, subject_id: &str, part: &str) -> String {
+    format!("{job_id}|{}|{subject_id}|{part}", event.short())
 }
 
 fn skip(then: Phase) -> Step {

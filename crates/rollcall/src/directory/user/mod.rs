@@ -17,7 +17,7 @@ use crate::clock::Millis;
 pub(super) use check::check_new;
 pub(super) use commands::{delete, expire_due, set_enabled, set_lock, set_password, set_units, update};
 pub(super) use create::{create, create_many};
-pub(super) use rows::{get, in_units, load_many, owned_after};
+pub(super) use rows::{get, in_units, load_many, owned_after, page};
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

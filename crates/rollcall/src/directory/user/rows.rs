@@ -57,42 +57,90 @@ pub(super) fn texts(ids: &[String]) -> Vec<Value<'_>> {
 pub(in crate::directory) fn load_many(tx: &mut Tx<'_>, ids: &[String]) -> Result<Vec<User>, DbError> {
     let mut all = Vec::with_capacity(ids.len());
     for ids in ids.chunks(500) {
-        let list = placeholders(1, ids.len());
-        let mut users: HashMap<String, User> = HashMap::with_capacity(ids.len());
-        for row in tx.query(
-            &format!("SELECT {COLUMNS} FROM users WHERE id IN {list}"),
-            &texts(ids),
-        )? {
-            let user = from_row(&row)?;
-            users.insert(user.id.clone(), user);
-        }
-        for row in tx.query(
-            &format!(
-                "SELECT m.user_id, m.unit_id, u.name, m.is_primary
-                 FROM unit_members m JOIN organizational_units u ON u.id = m.unit_id
-                 WHERE m.user_id IN {list} ORDER BY m.is_primary DESC, m.unit_id"
-            ),
-            &texts(ids),
-        )? {
-            if let Some(user) = users.get_mut(&row.get::<String>(0)?) {
-                user.units.push(UserUnit {
-                    id: row.get(1)?,
-                    name: row.get(2)?,
-                    primary: row.get(3)?,
-                });
-            }
-        }
-        for row in tx.query(
-            &format!("SELECT user_id, group_id FROM group_members WHERE user_id IN {list} ORDER BY group_id"),
-            &texts(ids),
-        )? {
-            if let Some(user) = users.get_mut(&row.get::<String>(0)?) {
-                user.groups.push(row.get(1)?);
-            }
-        }
+        let list = format!("IN {}", placeholders(1, ids.len()));
+        let loaded = load_where(tx, &list, &texts(ids))?;
+        let mut users: HashMap<String, User> =
+            loaded.into_iter().map(|user| (user.id.clone(), user)).collect();
         all.extend(ids.iter().filter_map(|id| users.remove(id)));
     }
     Ok(all)
+}
+
+/// Reads users after an id, by id, with their units and groups.
+pub(in crate::directory) fn page(tx: &mut Tx<'_>, after: &str, limit: usize) -> Result<Vec<User>, DbError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let last: Option<String> = tx
+        .query_one(
+            "SELECT MAX(id) FROM (SELECT id FROM users WHERE id > $1 ORDER BY id LIMIT $2) AS page",
+            params![after, limit],
+        )?
+        .get(0)?;
+    match last {
+        // A range is read faster than a list of ids.
+        Some(last) => load_where(tx, "BETWEEN $1 AND $2 AND {id} > $1", params![after, last]),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Reads the users whose ids meet a condition, by id.
+fn load_where(tx: &mut Tx<'_>, condition: &str, values: &[Value<'_>]) -> Result<Vec<User>, DbError> {
+    let on = |id: &str| format!("{id} {}", condition.replace("{id}", id));
+    let mut users = tx
+        .query(
+            &format!("SELECT {COLUMNS} FROM users WHERE {} ORDER BY id", on("id")),
+            values,
+        )?
+        .iter()
+        .map(from_row)
+        .collect::<Result<Vec<User>, _>>()?;
+    let units = tx.query(
+        &format!(
+            "SELECT m.user_id, m.unit_id, u.name, m.is_primary
+             FROM unit_members m JOIN organizational_units u ON u.id = m.unit_id
+             WHERE {} ORDER BY m.user_id, m.is_primary DESC, m.unit_id",
+            on("m.user_id")
+        ),
+        values,
+    )?;
+    each_of(&mut users, &units, |user, row| {
+        user.units.push(UserUnit {
+            id: row.get(1)?,
+            name: row.get(2)?,
+            primary: row.get(3)?,
+        });
+        Ok(())
+    })?;
+    let groups = tx.query(
+        &format!(
+            "SELECT user_id, group_id FROM group_members WHERE {} ORDER BY user_id, group_id",
+            on("user_id")
+        ),
+        values,
+    )?;
+    each_of(&mut users, &groups, |user, row| {
+        user.groups.push(row.get(1)?);
+        Ok(())
+    })?;
+    Ok(users)
+}
+
+/// Hands each row to the user whose id it begins with. Both are sorted by it.
+fn each_of(
+    users: &mut [User],
+    rows: &[Row],
+    mut hand: impl FnMut(&mut User, &Row) -> Result<(), DbError>,
+) -> Result<(), DbError> {
+    let mut users = users.iter_mut().peekable();
+    for row in rows {
+        let id: String = row.get(0)?;
+        while users.next_if(|user| user.id < id).is_some() {}
+        if let Some(user) = users.peek_mut()
+            && user.id == id
+        {
+            hand(user, row)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads a user.

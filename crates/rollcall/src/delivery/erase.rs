@@ -1,0 +1,123 @@
+//! Erasing a user: not only from the directory, but also from everything that remembers.
+//!
+//! The user's changes stay in the log as positions, without their records. Whoever has not got them yet gets
+//! only what still has to be said: that the user is gone. Records of the user in parked events and in
+//! jobs go as well, and what applications said about the user's events.
+
+use std::collections::HashSet;
+
+use rollcall_db::{DbError, Tx, params};
+use rollcall_protocol::{EventType, SubjectKind, UserPayload};
+use serde::Serialize;
+
+use super::attempt::Exception;
+use crate::application::store;
+use crate::change;
+use crate::directory::{self, Command, DirectoryError, query};
+use crate::hub::Hub;
+use crate::id;
+
+/// What was erased.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Erased {
+    /// The user's id, which stays in the log.
+    pub id: String,
+    /// Whether the user was still in the directory.
+    pub deleted: bool,
+    /// Changes whose records are gone.
+    pub changes: u64,
+    /// Attempts from which something was taken.
+    pub attempts: u64,
+}
+
+/// The record of somebody of whom nothing is known any more.
+pub(super) fn record_of(user_id: &str) -> String {
+    UserPayload {
+        user_id: user_id.to_owned(),
+        ..UserPayload::default()
+    }
+    .to_json()
+}
+
+/// Erases a user, by the id also if the user is in the directory no more.
+///
+/// # Errors
+/// [`DirectoryError::NotFound`] if nothing knows the id; what the database reports.
+pub fn erase_user(hub: &Hub, tx: &mut Tx<'_>, actor: &str, user_id: &str) -> Result<Erased, DirectoryError> {
+    let mut erased = Erased {
+        id: user_id.to_owned(),
+        ..Erased::default()
+    };
+    if query::record_of(tx, SubjectKind::User, user_id)?.is_some() {
+        let id = user_id.to_owned();
+        hub.apply_in(tx, actor, &Command::DeleteUser { id })?;
+        erased.deleted = true;
+    }
+    let event_ids = event_ids(tx, user_id)?;
+    erased.changes = change::erase_records(tx, user_id)?;
+    if erased.changes == 0 && !erased.deleted {
+        return Err(directory::not_found(SubjectKind::User, user_id));
+    }
+    tx.execute(
+        "DELETE FROM parked_events WHERE subject_id = $1 AND event_type <> $2",
+        params![user_id, EventType::UserDelete.short()],
+    )?;
+    let record = record_of(user_id);
+    tx.execute(
+        "UPDATE parked_events SET record = CASE WHEN record IS NULL THEN NULL ELSE $2 END, message = NULL
+         WHERE subject_id = $1",
+        params![user_id, record.as_str()],
+    )?;
+    tx.execute(
+        "UPDATE job_items SET record = $2 WHERE subject_id = $1 AND record IS NOT NULL",
+        params![user_id, record.as_str()],
+    )?;
+    erased.attempts = forget_messages(tx, &event_ids)?;
+    // What is in memory is read again.
+    store::touch_all(tx)?;
+    Ok(erased)
+}
+
+/// The ids of all events that were made of the user.
+fn event_ids(tx: &mut Tx<'_>, user_id: &str) -> Result<HashSet<String>, DbError> {
+    let mut ids = HashSet::new();
+    for row in tx.query("SELECT event_id FROM changes WHERE subject_id = $1", params![user_id])? {
+        ids.insert(row.get(0)?);
+    }
+    for row in tx.query("SELECT id FROM jobs", params![])? {
+        let job: String = row.get(0)?;
+        for (event, part) in [
+            (EventType::UserPush, ""),
+            (EventType::UserCreate, "enter"),
+            (EventType::UserDelete, "leave"),
+        ] {
+            ids.insert(id::derive("evnt", &super::job::event_name(&job, event, user_id, part)));
+        }
+    }
+    Ok(ids)
+}
+
+/// Forgets what applications said about these events.
+fn forget_messages(tx: &mut Tx<'_>, event_ids: &HashSet<String>) -> Result<u64, DbError> {
+    let mut changed = 0;
+    for row in tx.query("SELECT id, exceptions FROM attempts WHERE exceptions IS NOT NULL", params![])? {
+        let id: i64 = row.get(0)?;
+        let text: String = row.get(1)?;
+        let mut exceptions: Vec<Exception> = serde_json::from_str(&text)
+            .map_err(|error| DbError::Other(format!("the exceptions of an attempt: {error}")))?;
+        let mut touched = false;
+        for exception in &mut exceptions {
+            if exception.message.is_some() && event_ids.contains(&exception.event_id) {
+                exception.message = None;
+                touched = true;
+            }
+        }
+        if touched {
+            let text = serde_json::to_string(&exceptions).map_err(|error| DbError::Other(error.to_string()))?;
+            tx.execute("UPDATE attempts SET exceptions = $2 WHERE id = $1", params![id, text])?;
+            changed += 1;
+        }
+    }
+    Ok(changed)
+}

@@ -1,0 +1,222 @@
+//! Retention: the log and the attempts do not grow for ever.
+//!
+//! A change goes once it is older than [`Retention::changes`] *and* behind the cursor of every application.
+//! An application that is switched off or does not answer would thereby keep the log for ever, so changes
+//! older than [`Retention::laggards`] go although some application has not got them. That application is
+//! then pushed everything again, by a synchronization job of its own, which says why it is there.
+//!
+//! A push tells what is there, but not what is no longer there. Therefore the changes by which somebody
+//! leaves a scope or the directory (deletions, moves, departures, members removed) are kept for those
+//! who lag, and are delivered from what is left of the log before the push begins. Without that, an
+//! application could keep somebody for ever who was deleted while it was away.
+//!
+//! Changes that parked events stand for are kept as long as those. Everything is done in portions, so that
+//! writers wait for no more than one.
+
+use std::time::Duration;
+
+use rollcall_db::{DbError, Tx, params};
+
+use super::job::{self, JobKind};
+use super::millis;
+use crate::application::store;
+use crate::change::{self, Seq};
+use crate::clock::Millis;
+use crate::hub::Hub;
+use crate::id;
+use crate::meter::Meters;
+
+/// How long things are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Changes that every application has got.
+    pub changes: Duration,
+    /// Changes that some application has not got.
+    pub laggards: Duration,
+    /// Attempts, and synchronization jobs that have ended.
+    pub attempts: Duration,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            changes: DAY * 14,
+            laggards: DAY * 90,
+            attempts: DAY * 30,
+        }
+    }
+}
+
+/// Rows that one transaction removes.
+const PORTION: i64 = 2_000;
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Changes.
+    pub changes: u64,
+    /// Attempts.
+    pub attempts: u64,
+    /// Applications that are pushed everything again.
+    pub fallen_behind: u64,
+}
+
+/// Removes what is old enough.
+///
+/// # Errors
+/// What the database reports; what was removed by then stays removed.
+pub async fn trim(hub: &Hub, retention: Retention, meters: &Meters) -> Result<Trimmed, DbError> {
+    let now = hub.clock.now();
+    let mut trimmed = Trimmed::default();
+    let oldest = now - millis(retention.changes);
+    loop {
+        let removed = hub.db.write(move |tx| trim_delivered(tx, oldest)).await?;
+        trimmed.changes += removed;
+        if removed == 0 {
+            break;
+        }
+    }
+    let oldest = now - millis(retention.laggards);
+    let too = hub.clone();
+    let cut = hub.db.write(move |tx| give_up_laggards(&too, tx, oldest, now)).await?;
+    if let Some(cut) = cut {
+        trimmed.fallen_behind = cut.fallen_behind;
+        loop {
+            let removed = hub.db.write(move |tx| trim_laggards(tx, cut.up_to)).await?;
+            trimmed.changes += removed;
+            if removed == 0 {
+                break;
+            }
+        }
+    }
+    let oldest = now - millis(retention.attempts);
+    loop {
+        let removed = hub.db.write(move |tx| trim_attempts(tx, oldest)).await?;
+        trimmed.attempts += removed;
+        if removed == 0 {
+            break;
+        }
+    }
+    meters.trimmed_changes.inc_by(trimmed.changes);
+    meters.trimmed_attempts.inc_by(trimmed.attempts);
+    if trimmed != Trimmed::default() {
+        tracing::info!(
+            changes = trimmed.changes,
+            attempts = trimmed.attempts,
+            fallen_behind = trimmed.fallen_behind,
+            "retention removed what is old"
+        );
+    }
+    Ok(trimmed)
+}
+
+/// The last change that is older than a time; times never run backwards along the log.
+fn last_before(tx: &mut Tx<'_>, time: Millis) -> Result<Seq, DbError> {
+    let first_kept: Option<Seq> = tx
+        .query_opt(
+            "SELECT seq FROM changes WHERE time >= $1 ORDER BY seq LIMIT 1",
+            params![time],
+        )?
+        .map(|row| row.get(0))
+        .transpose()?;
+    match first_kept {
+        Some(seq) => Ok(seq - 1),
+        None => Ok(change::head(tx)?.seq),
+    }
+}
+
+fn trim_delivered(tx: &mut Tx<'_>, oldest: Millis) -> Result<u64, DbError> {
+    let old = last_before(tx, oldest)?;
+    let slowest: Option<Seq> = tx
+        .query_one("SELECT MIN(cursor_seq) FROM applications", params![])?
+        .get(0)?;
+    let up_to = slowest.map_or(old, |slowest| slowest.min(old));
+    tx.execute(
+        "DELETE FROM changes WHERE seq IN
+             (SELECT seq FROM changes WHERE seq <= $1
+              AND seq NOT IN (SELECT seq FROM parked_events WHERE seq IS NOT NULL)
+              ORDER BY seq LIMIT $2)",
+        params![up_to, PORTION],
+    )
+}
+
+#[derive(Clone, Copy)]
+struct Cut {
+    up_to: Seq,
+    fallen_behind: u64,
+}
+
+/// Sees to it that everybody who has not got what is about to go is pushed everything; `None` if nothing
+/// goes, or not yet.
+fn give_up_laggards(hub: &Hub, tx: &mut Tx<'_>, oldest: Millis, now: Millis) -> Result<Option<Cut>, DbError> {
+    let up_to = last_before(tx, oldest)?;
+    let any = tx.query_opt(
+        &format!("SELECT seq FROM changes WHERE seq <= $1 AND {DISPENSABLE} LIMIT 1"),
+        params![up_to],
+    )?;
+    if any.is_none() {
+        return Ok(None);
+    }
+    let mut fallen_behind = 0;
+    for application in store::list(tx)? {
+        if application.cursor >= up_to {
+            continue;
+        }
+        match job::open_job(tx, &application.id)? {
+            Some(job) if job.kind == JobKind::Full && job.position >= up_to => {}
+            // One job at a time: the log waits until this one has ended.
+            Some(_) => return Ok(None),
+            None => {
+                let job_id = id::make("job", now, &*hub.random);
+                job::request_after_retention(tx, &application.id, &job_id, now)?;
+                fallen_behind += 1;
+                tracing::warn!(
+                    application = application.id,
+                    job = job_id,
+                    "the application has fallen behind the log's retention and is pushed everything"
+                );
+            }
+        }
+    }
+    Ok(Some(Cut { up_to, fallen_behind }))
+}
+
+/// Changes that a push makes up for: nobody leaves anything by them.
+const DISPENSABLE: &str = "placed_after IS NOT NULL AND (placed_before IS NULL OR placed_before = '=')
+     AND kind <> 'ud:group:remove_user'
+     AND seq NOT IN (SELECT seq FROM parked_events WHERE seq IS NOT NULL)";
+
+fn trim_laggards(tx: &mut Tx<'_>, up_to: Seq) -> Result<u64, DbError> {
+    tx.execute(
+        &format!(
+            "DELETE FROM changes WHERE seq IN
+                 (SELECT seq FROM changes WHERE seq <= $1 AND {DISPENSABLE} ORDER BY seq LIMIT $2)"
+        ),
+        params![up_to, PORTION],
+    )
+}
+
+fn trim_attempts(tx: &mut Tx<'_>, oldest: Millis) -> Result<u64, DbError> {
+    // Attempts are numbered in about the order of their times, so the old ones stand in front.
+    let rows = tx.query(
+        "SELECT id, started_at FROM attempts ORDER BY id LIMIT $1",
+        params![PORTION],
+    )?;
+    let mut last = None;
+    for row in &rows {
+        if row.get::<Millis>(1)? >= oldest {
+            break;
+        }
+        last = Some(row.get::<i64>(0)?);
+    }
+    let Some(last) = last else {
+        tx.execute(
+            "DELETE FROM jobs WHERE ended_at IS NOT NULL AND ended_at < $1",
+            params![oldest],
+        )?;
+        return Ok(0);
+    };
+    tx.execute("DELETE FROM attempts WHERE id <= $1", params![last])
+}
