@@ -46,7 +46,7 @@ use crate::sqlite::Sqlite;
 use crate::tx::Connection;
 pub use crate::tx::Tx;
 pub use crate::value::{FromColumn, Row, Value};
-use crate::writer::{Counters, GROUP, Job, Task, Writer};
+use crate::writer::{Counters, DURATIONS, GROUP, Job, Task, Writer};
 
 /// Which database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +91,11 @@ pub struct Stats {
     pub groups: u64,
     /// Closures in them.
     pub closures: u64,
+    /// The time that all of them took, in microseconds.
+    pub micros: u64,
+    /// How many groups took up to 100 µs, how many up to 200 µs, and so on, doubling; the last number is of
+    /// those that took longer.
+    pub durations: [u64; DURATIONS],
 }
 
 /// An open database. Clones share it. It is closed by [`Db::close`], or when the last clone is
@@ -311,6 +316,8 @@ impl Db {
         Stats {
             groups: counters.groups.load(Ordering::Relaxed),
             closures: counters.closures.load(Ordering::Relaxed),
+            micros: counters.micros.load(Ordering::Relaxed),
+            durations: std::array::from_fn(|class| counters.durations[class].load(Ordering::Relaxed)),
         }
     }
 

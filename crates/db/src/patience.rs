@@ -55,6 +55,6 @@ impl Patience {
     clippy::disallowed_methods,
     reason = "how long a real server is waited for is real time"
 )]
-fn monotonic() -> Instant {
+pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }

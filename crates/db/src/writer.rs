@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::patience::Patience;
+use crate::patience::{Patience, monotonic};
 use crate::tx::{Begun, Connection};
 use crate::{DbError, Tx};
 
@@ -132,6 +132,23 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 pub(crate) struct Counters {
     pub(crate) groups: AtomicU64,
     pub(crate) closures: AtomicU64,
+    pub(crate) micros: AtomicU64,
+    pub(crate) durations: [AtomicU64; DURATIONS],
+}
+
+/// How many classes of durations are counted: up to 100 µs, 200 µs, … 1.6 s, and longer.
+pub(crate) const DURATIONS: usize = 16;
+
+impl Counters {
+    fn count(&self, closures: usize, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let class = (micros.div_ceil(100).max(1)).next_power_of_two().trailing_zeros() as usize;
+        self.groups.fetch_add(1, Ordering::Relaxed);
+        self.closures
+            .fetch_add(closures.try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+        self.durations[class.min(DURATIONS - 1)].fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The only one who writes, on the one thread that does.
@@ -159,6 +176,7 @@ impl Writer {
 
     /// Runs the jobs, commits them and answers their callers.
     pub(crate) fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        let begun = monotonic();
         let fate = self.persevere(&mut jobs);
         match fate {
             Err(DbError::Unavailable(_)) | Ok(()) => {}
@@ -168,10 +186,7 @@ impl Writer {
             }
             Err(_) => {}
         }
-        self.counters.groups.fetch_add(1, Ordering::Relaxed);
-        self.counters
-            .closures
-            .fetch_add(jobs.len().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.counters.count(jobs.len(), monotonic().duration_since(begun));
         jobs.into_iter().for_each(|job| job.answer(fate.clone()));
     }
 

@@ -346,6 +346,19 @@ pub fn erase_records(tx: &mut Tx<'_>, subject_id: &str) -> Result<u64, DbError> 
     )
 }
 
+/// The time of the first change after a position.
+///
+/// # Errors
+/// What the database reports.
+pub fn time_after(tx: &mut Tx<'_>, position: Seq) -> Result<Option<Millis>, DbError> {
+    tx.query_opt(
+        "SELECT time FROM changes WHERE seq > $1 ORDER BY seq LIMIT 1",
+        params![position],
+    )?
+    .map(|row| row.get(0))
+    .transpose()
+}
+
 /// The oldest position that the log still holds; `None` if it holds none.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use rollcall_protocol::Random;
 use crate::clock::Clock;
 use crate::directory::{self, Applied, Command, DirectoryError};
 use crate::instance::{self, Instance};
+use crate::meter::Meters;
 use crate::secret::MasterKey;
 use crate::{application, schema};
 
@@ -25,6 +26,8 @@ pub struct Hub {
     pub master: Arc<MasterKey>,
     /// Who the hub is.
     pub instance: Instance,
+    /// What is counted and measured.
+    pub meters: Arc<Meters>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -93,6 +96,7 @@ impl Hub {
             random,
             master: Arc::new(master),
             instance,
+            meters: Arc::new(Meters::new()),
         })
     }
 

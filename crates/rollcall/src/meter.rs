@@ -194,3 +194,20 @@ pub struct Sent<'a> {
     /// The time since each event happened.
     pub ages: &'a [Millis],
 }
+
+/// The most memory that this process has had, in bytes; `None` where the system does not tell.
+pub fn peak_memory() -> Option<u64> {
+    memory("VmHWM:")
+}
+
+/// The memory that this process has now, in bytes; `None` where the system does not tell.
+pub fn present_memory() -> Option<u64> {
+    memory("VmRSS:")
+}
+
+fn memory(field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().ok()?;
+    Some(kib * 1_024)
+}

@@ -39,6 +39,24 @@ impl ApiError {
         }
     }
 
+    /// Something that the caller cannot help.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            code: "internal",
+            message: message.into(),
+        }
+    }
+
+    /// Not now.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "unavailable",
+            message: message.into(),
+        }
+    }
+
     /// A body or a parameter that cannot be used.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self {

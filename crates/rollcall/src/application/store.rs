@@ -39,6 +39,17 @@ pub struct Application {
     pub update_time: Millis,
 }
 
+impl Application {
+    /// `active`, `suspended` (it does not answer) or `paused` (somebody switched it off).
+    pub fn state(&self) -> &'static str {
+        match (self.synchronize, &self.suspended) {
+            (false, _) => "paused",
+            (true, Some(_)) => "suspended",
+            (true, None) => "active",
+        }
+    }
+}
+
 /// Since when an endpoint has not answered, and when it is asked again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

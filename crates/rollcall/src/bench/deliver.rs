@@ -30,7 +30,7 @@ pub(super) async fn idle() -> Result<Vec<Figure>> {
     }
     let signature = bare.signature()?;
     let delivery = world.deliver().await?;
-    let mut acknowledged = delivery.shared().meters.acknowledged();
+    let mut acknowledged = delivery.shared().hub.meters.acknowledged();
     let mut times = Vec::new();
     for number in 0..CHANGES {
         let before = *acknowledged.borrow_and_update();
@@ -74,7 +74,7 @@ pub(super) async fn throughput() -> Result<Vec<Figure>> {
         let bare = Arc::new(Bare::of(&world, &all, batch as usize).await?);
         let before = ceiling(&bare, applications).await?;
         let delivery = world.deliver().await?;
-        let mut acknowledged = delivery.shared().meters.acknowledged();
+        let mut acknowledged = delivery.shared().hub.meters.acknowledged();
         // The first change opens the connections.
         world.change(&users, changes).await?;
         wait(&mut acknowledged, applications).await?;

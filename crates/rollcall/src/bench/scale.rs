@@ -10,13 +10,14 @@ use rollcall_db::{DbError, params};
 use super::crypto;
 use super::deliver::{Bare, ceiling};
 use super::world::{World, new_user};
-use super::{Figure, Options, Sorted, float, peak_memory};
+use super::{Figure, Options, Sorted, float};
 use crate::application::{Application, Changes, Limits, store};
 use crate::change;
 use crate::delivery::job;
 use crate::directory::query;
 use crate::id;
 use crate::import::{self, Format};
+use crate::meter::peak_memory;
 
 /// A directory of this many users.
 fn users_of(options: &Options) -> usize {
@@ -271,7 +272,7 @@ pub(super) async fn backlog(options: &Options) -> Result<Vec<Figure>> {
     // The applications do not fit through two cores' worth of signatures in any time that a benchmark has;
     // what counts is that they all are at it.
     let delivery = world.deliver().await?;
-    let mut acknowledged = delivery.shared().meters.acknowledged();
+    let mut acknowledged = delivery.shared().hub.meters.acknowledged();
     let watch = world.hub.clock.stopwatch();
     tokio::time::sleep(Duration::from_secs(20)).await;
     let done = *acknowledged.borrow_and_update();

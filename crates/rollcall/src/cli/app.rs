@@ -231,7 +231,7 @@ async fn list(hub: &Hub, out: &Output) -> Result<ExitCode> {
         applications
             .iter()
             .map(|application| {
-                let state = state_of(application);
+                let state = application.state();
                 let behind = head - application.cursor;
                 format!(
                     "{}  {:<24} {state:<10} {behind} changes behind\n",
@@ -241,14 +241,6 @@ async fn list(hub: &Hub, out: &Output) -> Result<ExitCode> {
             .collect()
     });
     Ok(ExitCode::SUCCESS)
-}
-
-fn state_of(application: &Application) -> &'static str {
-    match (application.synchronize, &application.suspended) {
-        (false, _) => "paused",
-        (true, Some(_)) => "suspended",
-        (true, None) => "active",
-    }
 }
 
 async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<ExitCode> {
@@ -299,7 +291,7 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
              position      {} of {head}\n",
             application.id,
             application.name,
-            state_of(&application),
+            application.state(),
             application.settings.callback().url,
             if application.settings.password_synchronization { "synchronized" } else { "not sent" },
             ids.join(", "),

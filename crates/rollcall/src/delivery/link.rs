@@ -244,7 +244,7 @@ impl Link {
     async fn seal(self: &Arc<Self>, shared: &Shared, events: Vec<Outgoing>) -> Result<Body, LinkError> {
         let link = Arc::clone(self);
         let hub = shared.hub.clone();
-        let meters = Arc::clone(&shared.meters);
+        let meters = Arc::clone(&shared.hub.meters);
         shared
             .signing
             .run(move || {
@@ -329,7 +329,7 @@ impl Link {
             .iter()
             .map(|outgoing| acknowledged - outgoing.time())
             .collect();
-        shared.meters.attempt(&Sent {
+        shared.hub.meters.attempt(&Sent {
             application: &self.application.name,
             outcome: &attempt.outcome,
             seconds: exchange.latency.as_secs_f64(),

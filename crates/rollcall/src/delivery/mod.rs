@@ -28,6 +28,7 @@ pub mod link;
 pub mod park;
 pub mod retention;
 pub mod signing;
+pub mod status;
 mod worker;
 
 use std::collections::HashMap;
@@ -43,7 +44,6 @@ use crate::change;
 use crate::clock::Millis;
 use crate::directory;
 use crate::hub::Hub;
-use crate::meter::Meters;
 use batch::Round;
 use egress::Egress;
 use feed::Feed;
@@ -114,8 +114,6 @@ pub struct Shared {
     pub feed: Arc<Feed>,
     /// How patient delivery is.
     pub options: Options,
-    /// What is counted and measured.
-    pub meters: Arc<Meters>,
     /// One permit for each round that is being made.
     preparing: Semaphore,
     /// Room for sealed requests, in KiB.
@@ -147,7 +145,6 @@ impl Shared {
             signing,
             feed,
             options,
-            meters: Arc::new(Meters::new()),
             preparing,
             room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
         }))
@@ -275,7 +272,7 @@ async fn keep_house(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
         }
         if shared.hub.clock.now() >= next_trim {
             next_trim = shared.hub.clock.now() + millis(shared.options.trim_every);
-            if let Err(error) = retention::trim(&shared.hub, shared.options.retention, &shared.meters).await {
+            if let Err(error) = retention::trim(&shared.hub, shared.options.retention, &shared.hub.meters).await {
                 tracing::warn!(%error, "what is old cannot be removed");
             }
         }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 /// The modules from the ground up; a module uses only those on its own floor and below.
 const FLOORS: [&[&str]; 9] = [
     &["clock", "id", "secret", "schema"],
-    &["change", "instance"],
+    &["change", "instance", "meter"],
     &["directory", "application"],
-    &["hub", "meter"],
+    &["hub"],
     &["delivery"],
     &["compare", "config", "import"],
     &["bench", "export"],

@@ -1,0 +1,85 @@
+//! How delivery stands, read from the database at one moment.
+
+use rollcall_db::{DbError, Tx, params};
+
+use super::job::{self, JobPosition};
+use crate::application::store;
+use crate::change::{self, Seq};
+use crate::clock::Millis;
+use crate::directory::query;
+
+/// How an application stands.
+#[derive(Clone, Debug)]
+pub struct ApplicationStatus {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `active`, `suspended` or `paused`.
+    pub state: &'static str,
+    /// Changes after its cursor.
+    pub lag: Seq,
+    /// The time of the oldest of them.
+    pub oldest: Option<Millis>,
+    /// Parked events: retrying, held, failed.
+    pub parked: [u64; 3],
+    /// The synchronization that is under way.
+    pub job: Option<JobPosition>,
+}
+
+/// How everything stands.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The log's end.
+    pub head: Seq,
+    /// The oldest position that the log holds.
+    pub oldest: Option<Seq>,
+    /// The applications, by name.
+    pub applications: Vec<ApplicationStatus>,
+    /// Users, organizational units, groups.
+    pub subjects: (i64, i64, i64),
+}
+
+/// The states of parked events, as they are stored and shown.
+pub const PARKED_STATES: [&str; 3] = ["retrying", "held", "failed"];
+
+/// Reads it.
+///
+/// # Errors
+/// What the database reports.
+pub fn read(tx: &mut Tx<'_>) -> Result<Status, DbError> {
+    let head = change::head(tx)?.seq;
+    let mut parked = std::collections::HashMap::<String, [u64; 3]>::new();
+    for row in tx.query(
+        "SELECT application_id, state, COUNT(*) FROM parked_events GROUP BY application_id, state",
+        params![],
+    )? {
+        let state: String = row.get(1)?;
+        if let Some(index) = PARKED_STATES.iter().position(|known| *known == state) {
+            parked.entry(row.get(0)?).or_default()[index] = u64::try_from(row.get::<i64>(2)?).unwrap_or(0);
+        }
+    }
+    let mut applications = Vec::new();
+    for application in store::list(tx)? {
+        let oldest = if application.cursor < head {
+            change::time_after(tx, application.cursor)?
+        } else {
+            None
+        };
+        applications.push(ApplicationStatus {
+            state: application.state(),
+            lag: head - application.cursor,
+            oldest,
+            parked: parked.remove(&application.id).unwrap_or_default(),
+            job: job::open_job(tx, &application.id)?,
+            id: application.id,
+            name: application.name,
+        });
+    }
+    Ok(Status {
+        head,
+        oldest: change::oldest(tx)?,
+        applications,
+        subjects: query::counts(tx)?,
+    })
+}
