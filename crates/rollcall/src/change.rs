@@ -320,7 +320,10 @@ pub fn of_subject(tx: &mut Tx<'_>, subject_id: &str) -> Result<Vec<Change>, DbEr
 /// # Errors
 /// What the database reports.
 pub fn has_secrets(tx: &mut Tx<'_>) -> Result<bool, DbError> {
-    let some = tx.query_opt("SELECT 1 FROM changes WHERE secret IS NOT NULL LIMIT 1", params![])?;
+    let some = tx.query_opt(
+        "SELECT 1 FROM changes WHERE secret IS NOT NULL LIMIT 1",
+        params![],
+    )?;
     Ok(some.is_some())
 }
 

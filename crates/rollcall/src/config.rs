@@ -1,14 +1,19 @@
-//! The hub's configuration: a file, environment variables over it, and sensible values for the rest.
+//! The hub's configuration: flags over environment variables over a file, and sensible values for the rest.
+//!
+//! Every setting is checked when it is read, and an error names it. `contrib/rollcall.toml` shows all of them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use confique::Config as _;
 
 use rollcall_receiver::parse_network;
 
+use crate::delivery::Options;
 use crate::delivery::egress::{AddressPolicy, EgressOptions};
+use crate::delivery::retention::Retention;
 
 /// The configuration as it is written.
 #[derive(Clone, Debug, confique::Config)]
@@ -20,6 +25,10 @@ pub struct Config {
     /// `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`. Left out: SQLite in the data folder.
     #[config(env = "ROLLCALL_DATABASE")]
     pub database: Option<String>,
+
+    /// A file that holds the database's address instead, so that the password is in no process list.
+    #[config(env = "ROLLCALL_DATABASE_FILE")]
+    pub database_file: Option<PathBuf>,
 
     /// The address on which the hub listens.
     #[config(env = "ROLLCALL_LISTEN", default = "127.0.0.1:8750")]
@@ -35,6 +44,11 @@ pub struct Config {
     #[config(env = "ROLLCALL_MASTER_KEY_FILE")]
     pub master_key_file: Option<PathBuf>,
 
+    /// The file that holds the token of the administrator's API. Left out: `admin.token` in the data
+    /// folder, made at the first start.
+    #[config(env = "ROLLCALL_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
     /// The name of the root organizational unit, used at the first start.
     #[config(env = "ROLLCALL_ORGANIZATION", default = "Organization")]
     pub organization: String,
@@ -44,9 +58,44 @@ pub struct Config {
     #[config(env = "ROLLCALL_ALI_UID")]
     pub ali_uid: Option<u64>,
 
+    /// What the hub writes to its standard error.
+    #[config(nested)]
+    pub log: LogConfig,
+
     /// How requests leave the hub.
     #[config(nested)]
     pub egress: EgressConfig,
+
+    /// How patient the hub is with applications.
+    #[config(nested)]
+    pub delivery: DeliveryConfig,
+
+    /// How long things are kept, in days.
+    #[config(nested)]
+    pub retention: RetentionConfig,
+}
+
+/// What the hub writes to its standard error.
+#[derive(Clone, Debug, confique::Config)]
+pub struct LogConfig {
+    /// How much: error, warn, info, debug or trace, also by module, such as `info,rollcall::delivery=debug`.
+    /// No personal data is logged at info and above.
+    #[config(env = "ROLLCALL_LOG", default = "info")]
+    pub level: String,
+
+    /// `text` for people, `json` for machines.
+    #[config(env = "ROLLCALL_LOG_FORMAT", default = "text")]
+    pub format: LogFormat,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// How requests leave the hub.
@@ -69,29 +118,170 @@ pub struct EgressConfig {
     pub ca_file: Option<PathBuf>,
 }
 
+/// How patient the hub is with applications.
+#[derive(Clone, Debug, confique::Config)]
+pub struct DeliveryConfig {
+    /// How often a request is sent before its application is suspended, 1 to 20.
+    #[config(env = "ROLLCALL_DELIVERY_TRIES", default = 6)]
+    pub tries: u32,
+
+    /// How often an event that the application wants again is sent before it is set aside, 1 to 20.
+    #[config(env = "ROLLCALL_DELIVERY_EVENT_TRIES", default = 5)]
+    pub event_tries: u32,
+
+    /// Seconds before the second try; the pause doubles with each further one.
+    #[config(env = "ROLLCALL_DELIVERY_FIRST_PAUSE", default = 1)]
+    pub first_pause: u64,
+
+    /// The longest pause between tries, in seconds.
+    #[config(env = "ROLLCALL_DELIVERY_LONGEST_PAUSE", default = 60)]
+    pub longest_pause: u64,
+
+    /// Seconds before a suspended application is first asked again; the pause doubles too.
+    #[config(env = "ROLLCALL_DELIVERY_FIRST_PROBE", default = 30)]
+    pub first_probe: u64,
+
+    /// The longest pause before a suspended application is asked again, in seconds.
+    #[config(env = "ROLLCALL_DELIVERY_LONGEST_PROBE", default = 900)]
+    pub longest_probe: u64,
+
+    /// Hours for which a new password waits, sealed, for the applications that it is meant for.
+    #[config(env = "ROLLCALL_DELIVERY_PASSWORD_HOURS", default = 24)]
+    pub password_hours: u64,
+}
+
+/// How long things are kept, in days.
+#[derive(Clone, Debug, confique::Config)]
+pub struct RetentionConfig {
+    /// Changes that every application has got.
+    #[config(env = "ROLLCALL_RETENTION_CHANGES", default = 14)]
+    pub changes: u64,
+
+    /// Changes that some application has not got, because it is switched off or does not answer. It is
+    /// pushed everything again when it is back.
+    #[config(env = "ROLLCALL_RETENTION_LAGGARDS", default = 90)]
+    pub laggards: u64,
+
+    /// Attempts, and synchronization jobs that have ended.
+    #[config(env = "ROLLCALL_RETENTION_ATTEMPTS", default = 30)]
+    pub attempts: u64,
+}
+
+/// What the command line says over everything else.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "the fields are those of the configuration")]
+pub struct Overrides {
+    pub data_dir: Option<PathBuf>,
+    pub database: Option<String>,
+    pub listen: Option<SocketAddr>,
+    pub public_url: Option<String>,
+    pub log_level: Option<String>,
+    pub log_format: Option<LogFormat>,
+}
+
 impl Config {
-    /// Reads the configuration: environment over file over defaults.
+    /// Reads the configuration: the command line over the environment over the file over defaults.
     ///
     /// # Errors
-    /// If a file is missing or a setting cannot be read.
-    pub fn read(file: Option<&Path>) -> Result<Self> {
+    /// If a file is missing, or a setting cannot be used; the error names it.
+    pub fn read(file: Option<&Path>, overrides: Overrides) -> Result<Self> {
         let mut builder = Self::builder().env();
         if let Some(file) = file {
             if !file.is_file() {
                 bail!("the configuration file {} does not exist", file.display());
             }
+            refuse_unknown(file)?;
             builder = builder.file(file);
         }
-        let config = builder.load().context("the configuration cannot be used")?;
-        config.egress()?;
+        let mut config = builder.load().context("the configuration cannot be used")?;
+        let Overrides {
+            data_dir,
+            database,
+            listen,
+            public_url,
+            log_level,
+            log_format,
+        } = overrides;
+        config.data_dir = data_dir.unwrap_or(config.data_dir);
+        if let Some(database) = database {
+            config.database = Some(database);
+            config.database_file = None;
+        }
+        config.listen = listen.unwrap_or(config.listen);
+        config.public_url = public_url.or(config.public_url);
+        config.log.level = log_level.unwrap_or(config.log.level);
+        config.log.format = log_format.unwrap_or(config.log.format);
+        config.validate()?;
         Ok(config)
     }
 
+    fn validate(&self) -> Result<()> {
+        if self.database.is_some() && self.database_file.is_some() {
+            bail!("database and database_file: give one of them");
+        }
+        if let Some(url) = &self.public_url {
+            let parsed = reqwest::Url::parse(url).with_context(|| format!("public_url {url:?}"))?;
+            ensure!(
+                matches!(parsed.scheme(), "http" | "https") && parsed.has_host(),
+                "public_url {url:?} must begin with http:// or https://"
+            );
+        }
+        ensure!(
+            !self.organization.trim().is_empty(),
+            "organization must not be empty"
+        );
+        self.log
+            .level
+            .parse::<tracing_subscriber::EnvFilter>()
+            .with_context(|| format!("log.level {:?}", self.log.level))?;
+        let DeliveryConfig {
+            tries,
+            event_tries,
+            first_pause,
+            longest_pause,
+            first_probe,
+            longest_probe,
+            password_hours,
+        } = self.delivery;
+        let within = |name: &str, value: u64, least: u64, most: u64| {
+            ensure!(
+                (least..=most).contains(&value),
+                "{name} must be between {least} and {most}, not {value}"
+            );
+            Ok(())
+        };
+        within("delivery.tries", tries.into(), 1, 20)?;
+        within("delivery.event_tries", event_tries.into(), 1, 20)?;
+        within("delivery.first_pause", first_pause, 1, 3_600)?;
+        within("delivery.longest_pause", longest_pause, first_pause, 86_400)?;
+        within("delivery.first_probe", first_probe, 1, 86_400)?;
+        within("delivery.longest_probe", longest_probe, first_probe, 604_800)?;
+        within("delivery.password_hours", password_hours, 1, 720)?;
+        within("retention.changes", self.retention.changes, 1, 3_650)?;
+        within(
+            "retention.laggards",
+            self.retention.laggards,
+            self.retention.changes,
+            3_650,
+        )?;
+        within("retention.attempts", self.retention.attempts, 1, 3_650)?;
+        self.egress().map(drop)
+    }
+
     /// The database's address.
-    pub fn database_url(&self) -> String {
-        self.database
+    ///
+    /// # Errors
+    /// If the file that holds it cannot be read.
+    pub fn database_url(&self) -> Result<String> {
+        if let Some(file) = &self.database_file {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("database_file: {}", file.display()))?;
+            return Ok(text.trim().to_owned());
+        }
+        Ok(self
+            .database
             .clone()
-            .unwrap_or_else(|| format!("sqlite:{}", self.data_dir.join("rollcall.db").display()))
+            .unwrap_or_else(|| format!("sqlite:{}", self.data_dir.join("rollcall.db").display())))
     }
 
     /// The master key's file.
@@ -101,9 +291,40 @@ impl Config {
             .unwrap_or_else(|| self.data_dir.join("master.key"))
     }
 
+    /// How patient the delivery is, and how long it keeps things.
+    pub fn delivery_options(&self) -> Options {
+        let DeliveryConfig {
+            tries,
+            event_tries,
+            first_pause,
+            longest_pause,
+            first_probe,
+            longest_probe,
+            password_hours,
+        } = self.delivery;
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        Options {
+            tries,
+            event_tries,
+            first_pause: Duration::from_secs(first_pause),
+            longest_pause: Duration::from_secs(longest_pause),
+            first_probe: Duration::from_secs(first_probe),
+            longest_probe: Duration::from_secs(longest_probe),
+            password_retention: Duration::from_secs(password_hours * 3_600),
+            retention: Retention {
+                changes: days(self.retention.changes),
+                laggards: days(self.retention.laggards),
+                attempts: days(self.retention.attempts),
+            },
+            ..Options::default()
+        }
+    }
+
     /// The file of the administrator's token.
     pub fn token_path(&self) -> PathBuf {
-        self.data_dir.join("admin.token")
+        self.admin_token_file
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("admin.token"))
     }
 
     /// The address under which applications reach the hub.
@@ -138,4 +359,66 @@ impl Config {
             extra_authorities,
         })
     }
+}
+
+/// Refuses settings that there are not: a slip of the pen must not leave a setting at its default.
+fn refuse_unknown(file: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
+    let mut section = String::new();
+    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            section = format!("{}.", name.trim());
+        } else if let Some((name, _)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
+            let name = name.trim();
+            // Lines inside of lists hold no names.
+            let is_name = name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
+            let setting = format!("{section}{name}");
+            if is_name && !SETTINGS.contains(&setting.as_str()) {
+                bail!(
+                    "{}, line {number}: there is no setting {setting:?}; there are {}",
+                    file.display(),
+                    SETTINGS.join(", ")
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All settings.
+pub const SETTINGS: [&str; 25] = [
+    "data_dir",
+    "database",
+    "database_file",
+    "listen",
+    "public_url",
+    "master_key_file",
+    "admin_token_file",
+    "organization",
+    "ali_uid",
+    "log.level",
+    "log.format",
+    "egress.allow",
+    "egress.source_address",
+    "egress.outbound_addresses",
+    "egress.ca_file",
+    "delivery.tries",
+    "delivery.event_tries",
+    "delivery.first_pause",
+    "delivery.longest_pause",
+    "delivery.first_probe",
+    "delivery.longest_probe",
+    "delivery.password_hours",
+    "retention.changes",
+    "retention.laggards",
+    "retention.attempts",
+];
+
+/// The example of a configuration file: every setting with its description, default and variable.
+pub fn example() -> String {
+    let mut options = confique::toml::FormatOptions::default();
+    options.general.nested_field_gap = 1;
+    confique::toml::template::<Config>(options)
 }

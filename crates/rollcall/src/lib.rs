@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod application;
+pub mod backup;
 pub mod bench;
 pub mod change;
 pub mod cli;
@@ -20,3 +21,4 @@ pub mod instance;
 pub mod meter;
 pub mod schema;
 pub mod secret;
+pub mod why;

@@ -126,7 +126,10 @@ impl Meters {
         if !delivered {
             return;
         }
-        for (result, count) in ["succeeded", "skipped", "failed", "retried"].into_iter().zip(results) {
+        for (result, count) in ["succeeded", "skipped", "failed", "retried"]
+            .into_iter()
+            .zip(results)
+        {
             if *count > 0 {
                 let application = application.clone();
                 let labels = EventLabels { application, result };
@@ -145,8 +148,16 @@ impl Meters {
     /// Puts the meters under their names.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("rollcall");
-        registry.register("attempts", "Requests to applications by outcome", self.attempts.clone());
-        registry.register("events", "Events in answered requests by result", self.events.clone());
+        registry.register(
+            "attempts",
+            "Requests to applications by outcome",
+            self.attempts.clone(),
+        );
+        registry.register(
+            "events",
+            "Events in answered requests by result",
+            self.events.clone(),
+        );
         registry.register(
             "request_duration_seconds",
             "From the start of a request to the end of its answer",

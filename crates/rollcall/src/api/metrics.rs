@@ -29,7 +29,12 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Api
     let status = hub.db.read(status::read).await?;
     let mut registry = Registry::default();
     hub.meters.register(&mut registry);
-    gauges(&mut registry, &status, hub.clock.now(), api.shared.signing.queued());
+    gauges(
+        &mut registry,
+        &status,
+        hub.clock.now(),
+        api.shared.signing.queued(),
+    );
     registry.register_collector(Box::new(Commits(hub.db.stats())));
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_| ApiError::internal("the metrics cannot be written"))?;
@@ -37,13 +42,19 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Api
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "positions and counts are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "positions and counts are far below 2^52"
+)]
 fn gauges(registry: &mut Registry, status: &Status, now: i64, signing_queue: usize) {
     let mut gauge = |name: &str, help: &str| {
         let family = Gauges::default();
         registry.register(format!("rollcall_{name}"), help, family.clone());
         move |labels: &[(&'static str, &str)], value: f64| {
-            let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+            let labels = labels
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect();
             family.get_or_create(&labels).set(value);
         }
     };
@@ -54,12 +65,18 @@ fn gauges(registry: &mut Registry, status: &Status, now: i64, signing_queue: usi
         status.oldest.unwrap_or(status.head) as f64,
     );
     gauge("signing_queue", "Requests that wait for a signing thread")(&[], signing_queue as f64);
-    let lag = gauge("cursor_lag_events", "Changes that are not settled for the application");
+    let lag = gauge(
+        "cursor_lag_events",
+        "Changes that are not settled for the application",
+    );
     let lag_seconds = gauge("cursor_lag_seconds", "The age of the oldest of them");
     let parked = gauge("parked_events", "Events that wait outside the cursor");
     let suspended = gauge("suspended", "Whether the application does not answer");
     let paused = gauge("paused", "Whether the application is switched off");
-    let progress = gauge("synchronization_progress", "The part of a running synchronization that is done");
+    let progress = gauge(
+        "synchronization_progress",
+        "The part of a running synchronization that is done",
+    );
     let states = gauge("applications", "Applications by state");
     for state in ["active", "suspended", "paused"] {
         let count = status.applications.iter().filter(|it| it.state == state).count();
@@ -101,7 +118,11 @@ impl Collector for Commits {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         for (name, help, value) in [
             ("rollcall_database_groups", "Commits", self.0.groups),
-            ("rollcall_database_closures", "Transactions that shared them", self.0.closures),
+            (
+                "rollcall_database_closures",
+                "Transactions that shared them",
+                self.0.closures,
+            ),
         ] {
             let counter = ConstCounter::new(value);
             let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
@@ -114,7 +135,11 @@ impl Collector for Commits {
             .enumerate()
             .map(|(class, count)| {
                 let last = class + 1 == self.0.durations.len();
-                let bound = if last { f64::MAX } else { f64::from(1_u32 << class) / 10_000.0 };
+                let bound = if last {
+                    f64::MAX
+                } else {
+                    f64::from(1_u32 << class) / 10_000.0
+                };
                 (bound, *count)
             })
             .collect();

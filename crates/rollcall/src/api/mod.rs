@@ -61,7 +61,9 @@ async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, ApiError> {
     let reading = api.shared.hub.db.read(crate::change::head);
     match tokio::time::timeout(READY_WITHIN, reading).await {
         Ok(Ok(_)) => Ok("ready\n"),
-        Ok(Err(error)) => Err(ApiError::unavailable(format!("the database does not answer: {error}"))),
+        Ok(Err(error)) => Err(ApiError::unavailable(format!(
+            "the database does not answer: {error}"
+        ))),
         Err(_) => Err(ApiError::unavailable("the database does not answer within 2 s")),
     }
 }

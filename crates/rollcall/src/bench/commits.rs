@@ -73,13 +73,27 @@ async fn on(world: &World, users: &[String], database: &str, bare: f64) -> Resul
     }
     let together = float(count) / watch.elapsed().as_secs_f64();
     let after = world.hub.db.stats();
-    #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of a benchmark are far below 2^52"
+    )]
     let group = (after.closures - before.closures) as f64 / (after.groups - before.groups).max(1) as f64;
     let floor = format!("bare commit of a row, {database}");
     Ok(vec![
         Figure::new("commit", format!("change, one caller, {database}"), alone, "/s").beside(&*floor, bare),
-        Figure::new("commit", format!("changes, 64 callers, {database}"), together, "/s").beside(&*floor, bare),
-        Figure::new("commit", format!("changes in a commit, 64 callers, {database}"), group, ""),
+        Figure::new(
+            "commit",
+            format!("changes, 64 callers, {database}"),
+            together,
+            "/s",
+        )
+        .beside(&*floor, bare),
+        Figure::new(
+            "commit",
+            format!("changes in a commit, 64 callers, {database}"),
+            group,
+            "",
+        ),
     ])
 }
 
@@ -90,7 +104,10 @@ fn rate(mut commit: impl FnMut(i64) -> Result<()>) -> Result<f64> {
         commit(count)?;
         count += 1;
     }
-    #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of a benchmark are far below 2^52"
+    )]
     Ok(count as f64 / watch.elapsed().as_secs_f64())
 }
 

@@ -97,8 +97,12 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
             Ok(())
         })?;
         let name = format!("{events} event{}", if events == 1 { "" } else { "s" });
-        figures.push(Figure::new("crypto", format!("seal {name}, encrypted"), sealing, "µs").beside("sign", sign));
-        figures.push(Figure::new("crypto", format!("open {name}, encrypted"), opening, "µs").beside("sign", sign));
+        figures.push(
+            Figure::new("crypto", format!("seal {name}, encrypted"), sealing, "µs").beside("sign", sign),
+        );
+        figures.push(
+            Figure::new("crypto", format!("open {name}, encrypted"), opening, "µs").beside("sign", sign),
+        );
     }
     Ok(figures)
 }

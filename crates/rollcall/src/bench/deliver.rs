@@ -169,7 +169,12 @@ impl Bare {
                 .await?;
             let key = Arc::clone(key.at(now).context("no signing key")?);
             let url = Url::parse(&application.settings.callback().url)?;
-            known.push((application.id.clone(), url, key, encryption_key.context("no encryption key")?));
+            known.push((
+                application.id.clone(),
+                url,
+                key,
+                encryption_key.context("no encryption key")?,
+            ));
         }
         Ok(Self {
             applications: known,
@@ -185,7 +190,10 @@ impl Bare {
         let mut times = Vec::new();
         for _ in 0..100 {
             let watch = clock.stopwatch();
-            self.applications[0].2.sign(b"a message").context("no signature")?;
+            self.applications[0]
+                .2
+                .sign(b"a message")
+                .context("no signature")?;
             times.push(watch.elapsed().as_secs_f64() * 1e3);
         }
         Ok(Sorted::new(times).quantile(0.5))
@@ -212,7 +220,10 @@ impl Bare {
     }
 
     async fn post(&self, application: usize, sealed: Sealed) -> Result<()> {
-        let exchange = self.egress.post(&self.applications[application].1, sealed.body).await;
+        let exchange = self
+            .egress
+            .post(&self.applications[application].1, sealed.body)
+            .await;
         exchange.result?;
         Ok(())
     }

@@ -107,9 +107,16 @@ pub async fn section(name: &str, options: &Options) -> Result<Vec<Figure>> {
 /// If a section fails; those before it were handed over.
 pub fn run(options: &Options, mut each: impl FnMut(&str, Vec<Figure>)) -> Result<()> {
     let all: Vec<String> = SECTIONS.iter().map(|name| (*name).to_owned()).collect();
-    let sections = if options.sections.is_empty() { &all } else { &options.sections };
+    let sections = if options.sections.is_empty() {
+        &all
+    } else {
+        &options.sections
+    };
     if let Some(unknown) = sections.iter().find(|name| !all.contains(name)) {
-        bail!("there is no section {unknown:?}; there are {}", SECTIONS.join(", "));
+        bail!(
+            "there is no section {unknown:?}; there are {}",
+            SECTIONS.join(", ")
+        );
     }
     for name in sections {
         let mut command = Command::new(std::env::current_exe()?);
@@ -150,11 +157,17 @@ impl Sorted {
     )]
     fn quantile(&self, part: f64) -> f64 {
         let index = (part * self.0.len() as f64) as usize;
-        self.0.get(index.min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
+        self.0
+            .get(index.min(self.0.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of a benchmark are far below 2^52"
+)]
 fn float(count: usize) -> f64 {
     count as f64
 }

@@ -24,20 +24,31 @@ fn users_of(options: &Options) -> usize {
     if options.full { 100_000 } else { 10_000 }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "bytes of a benchmark are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "bytes of a benchmark are far below 2^52"
+)]
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
 fn memory(section: &str, what: &str) -> Option<Figure> {
-    Some(Figure::new(section, format!("{what}: peak of memory"), megabytes(peak_memory()?), "MB"))
+    Some(Figure::new(
+        section,
+        format!("{what}: peak of memory"),
+        megabytes(peak_memory()?),
+        "MB",
+    ))
 }
 
 /// A file of invented people in a tree of a thousand units.
 fn people(world: &World, count: usize) -> Result<std::path::PathBuf> {
     let file = world.folder.path().join("people.csv");
     let mut sink = std::io::BufWriter::new(std::fs::File::create(&file)?);
-    writeln!(sink, "username,display_name,path,email,phone_region,phone_number,external_id,description")?;
+    writeln!(
+        sink,
+        "username,display_name,path,email,phone_region,phone_number,external_id,description"
+    )?;
     for number in 0..count {
         let user = new_user(number);
         writeln!(
@@ -84,7 +95,11 @@ pub(super) async fn sync(options: &Options) -> Result<Vec<Figure>> {
     import::import(&world.hub, &import::Options::of(&file, Format::Csv), |_, _| {}).await?;
     let applications = world.applications(1, Limits::default(), |_| "ok").await?;
     // The floor carries the same records.
-    let sample = world.hub.db.read(|tx| query::users_page(tx, None, 100, false)).await?;
+    let sample = world
+        .hub
+        .db
+        .read(|tx| query::users_page(tx, None, 100, false))
+        .await?;
     let records = sample.into_iter().map(|row| (row.id, row.record));
     let batch = crypto::batch_of(records, world.hub.clock.now());
     let bare = Arc::new(Bare::with(&world, &applications, batch).await?);
@@ -108,22 +123,40 @@ pub(super) async fn sync(options: &Options) -> Result<Vec<Figure>> {
         }
     };
     let seconds = watch.elapsed().as_secs_f64();
-    anyhow::ensure!(job.status == job::JobStatus::Success, "the synchronization ended as {:?}", job.status);
+    anyhow::ensure!(
+        job.status == job::JobStatus::Success,
+        "the synchronization ended as {:?}",
+        job.status
+    );
     delivery.stop().await;
     let after = ceiling(&bare, 1).await?;
     let requests: i64 = world
         .hub
         .db
         .read(move |tx| {
-            tx.query_one("SELECT COUNT(*) FROM attempts WHERE application_id = $1", params![id.as_str()])?
-                .get(0)
+            tx.query_one(
+                "SELECT COUNT(*) FROM attempts WHERE application_id = $1",
+                params![id.as_str()],
+            )?
+            .get(0)
         })
         .await?;
     let mut figures = vec![
-        Figure::new("sync", format!("full synchronization of {count} users"), float(count) / seconds, "users/s")
-            .beside("seal + POST + verify of the same", before.midpoint(after))
-            .aims("limited by sealing and the endpoint: at least 70 % of the floor", float(count) / seconds >= 0.7 * before.midpoint(after)),
-        #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
+        Figure::new(
+            "sync",
+            format!("full synchronization of {count} users"),
+            float(count) / seconds,
+            "users/s",
+        )
+        .beside("seal + POST + verify of the same", before.midpoint(after))
+        .aims(
+            "limited by sealing and the endpoint: at least 70 % of the floor",
+            float(count) / seconds >= 0.7 * before.midpoint(after),
+        ),
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "counts of a benchmark are far below 2^52"
+        )]
         Figure::new("sync", "requests", requests as f64, ""),
     ];
     figures.extend(memory("sync", &format!("full synchronization of {count} users")));
@@ -194,7 +227,10 @@ async fn wait_for(world: &World, applications: &[Application], head: change::Seq
                 break;
             }
             tries += 1;
-            anyhow::ensure!(tries < 6_000, "an application did not catch up within five minutes");
+            anyhow::ensure!(
+                tries < 6_000,
+                "an application did not catch up within five minutes"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -206,7 +242,10 @@ pub(super) async fn sick(options: &Options) -> Result<Vec<Figure>> {
     let well = lags(all, sick, Health::Well).await?;
     let among_sick = lags(all, sick, Health::Sick).await?;
     let (floor, p99) = (well.quantile(0.99), among_sick.quantile(0.99));
-    let what = format!("p99 lag of {} healthy applications, {sick} dead and {sick} slow ones beside them", all - 2 * sick);
+    let what = format!(
+        "p99 lag of {} healthy applications, {sick} dead and {sick} slow ones beside them",
+        all - 2 * sick
+    );
     Ok(vec![
         Figure::new("sick", what, p99, "ms")
             .beside("the same when none is sick", floor)
@@ -221,7 +260,9 @@ pub(super) async fn storage() -> Result<Vec<Figure>> {
     for applications in [1, 100] {
         let world = World::new().await?;
         let users = world.users(100).await?;
-        world.applications(applications, Limits::default(), |_| "ok").await?;
+        world
+            .applications(applications, Limits::default(), |_| "ok")
+            .await?;
         let before = world.database_bytes().await?;
         world.changes(&users, CHANGES).await?;
         per_change.push(float(usize::try_from(world.database_bytes().await? - before)?) / float(CHANGES));
@@ -245,28 +286,40 @@ pub(super) async fn storage() -> Result<Vec<Figure>> {
         per_request.push(float(usize::try_from(world.database_bytes().await? - before)?) / float(requests));
     }
     Ok(vec![
-        Figure::new("storage", "bytes a change, 100 applications", per_change[1], "bytes")
-            .beside("1 application", per_change[0])
-            .aims("the same", (per_change[1] / per_change[0] - 1.0).abs() < 0.05),
-        Figure::new("storage", "bytes a request of 100 events", per_request[1], "bytes")
-            .beside("a request of 1 event", per_request[0])
-            .aims("the same", (per_request[1] / per_request[0] - 1.0).abs() < 0.2),
+        Figure::new(
+            "storage",
+            "bytes a change, 100 applications",
+            per_change[1],
+            "bytes",
+        )
+        .beside("1 application", per_change[0])
+        .aims("the same", (per_change[1] / per_change[0] - 1.0).abs() < 0.05),
+        Figure::new(
+            "storage",
+            "bytes a request of 100 events",
+            per_request[1],
+            "bytes",
+        )
+        .beside("a request of 1 event", per_request[0])
+        .aims("the same", (per_request[1] / per_request[0] - 1.0).abs() < 0.2),
     ])
 }
 
 /// Many users, many applications, and a hub that was away for long.
 pub(super) async fn backlog(options: &Options) -> Result<Vec<Figure>> {
     let users = users_of(options);
-    let (applications, changes) = if options.full { (1_000, 1_000_000) } else { (1_000, 100_000) };
+    let (applications, changes) = if options.full {
+        (1_000, 1_000_000)
+    } else {
+        (1_000, 100_000)
+    };
     let world = World::new().await?;
     let file = people(&world, users)?;
     import::import(&world.hub, &import::Options::of(&file, Format::Csv), |_, _| {}).await?;
-    let all = world.applications(applications, Limits::default(), |_| "ok").await?;
-    let ids = world
-        .hub
-        .db
-        .read(|tx| query::users_after(tx, "", 2_000))
+    let all = world
+        .applications(applications, Limits::default(), |_| "ok")
         .await?;
+    let ids = world.hub.db.read(|tx| query::users_after(tx, "", 2_000)).await?;
     let ids: Vec<String> = ids.into_iter().map(|user| user.id).collect();
     world.changes(&ids, changes).await?;
     // The applications do not fit through two cores' worth of signatures in any time that a benchmark has;
@@ -293,7 +346,12 @@ pub(super) async fn backlog(options: &Options) -> Result<Vec<Figure>> {
     }
     delivery.stop().await;
     let what = format!("{users} users, {applications} applications, a backlog of {changes} changes");
-    let mut figure = Figure::new("backlog", format!("{what}: peak of memory"), megabytes(peak), "MB");
+    let mut figure = Figure::new(
+        "backlog",
+        format!("{what}: peak of memory"),
+        megabytes(peak),
+        "MB",
+    );
     if options.full {
         figure = figure.aims("under 200 MB", megabytes(peak) < 200.0);
     }

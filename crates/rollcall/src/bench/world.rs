@@ -170,7 +170,11 @@ impl World {
                 .map(|number| tagged(tag, new_user(number)))
                 .collect();
             let hub = self.hub.clone();
-            let made = self.hub.db.write(move |tx| hub.create_users_in(tx, "bench", &new)).await?;
+            let made = self
+                .hub
+                .db
+                .write(move |tx| hub.create_users_in(tx, "bench", &new))
+                .await?;
             for id in made {
                 ids.push(id?);
             }

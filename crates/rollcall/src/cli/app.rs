@@ -1,6 +1,5 @@
 //! `rollcall app`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,22 +25,21 @@ use crate::directory::{self, query};
 use crate::hub::Hub;
 use crate::id;
 
-pub(super) async fn run(hub: &Hub, out: &Output, config: Option<&Path>, verb: App) -> Result<ExitCode> {
-    let config = Config::read(config)?;
+pub(super) async fn run(hub: &Hub, out: &Output, config: &Config, verb: App) -> Result<ExitCode> {
     match verb {
         App::Create {
             name,
             url,
             scope,
             push,
-        } => create(hub, out, &config, name, url, scope, push).await,
+        } => create(hub, out, config, name, url, scope, push).await,
         App::List => list(hub, out).await,
-        App::Show { app } => show(hub, out, &config, &app).await,
+        App::Show { app } => show(hub, out, config, &app).await,
         App::Set { app, name, url, push } => set(hub, out, &app, name, url, push).await,
         App::Scope { app, scope, confirm } => change_scope(hub, out, &app, scope, confirm).await,
         App::Test { app } => {
             let id = find(hub, &app).await?.id;
-            let shared = Shared::for_one(hub.clone(), open::egress(&config)?).await?;
+            let shared = Shared::for_one(hub.clone(), open::egress(config)?).await?;
             let report = connectivity::test(&shared, &id).await?;
             out.show(&report, || lines_of(&report));
             Ok(if report.passed() {
@@ -336,11 +334,15 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
 fn line_of(job: &JobPosition) -> String {
     let statistics = &job.statistics;
     format!(
-        "{}  {}  {} of {} sent",
+        "{}  {}  {} of {} sent{}",
         job.id,
         job.status.as_str(),
         statistics.done(),
-        statistics.total()
+        statistics.total(),
+        match job.trigger {
+            job::Trigger::Manual => "",
+            job::Trigger::Retention => "  (it fell behind the log's retention)",
+        }
     )
 }
 

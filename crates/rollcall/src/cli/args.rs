@@ -12,11 +12,22 @@ use clap::{Args, Parser, Subcommand};
 /// proves its endpoint, and `rollcall app sync` pushes everything. From then on every change is pushed as
 /// it happens.
 #[derive(Debug, Parser)]
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong use, 3 done in part (entries of an import were refused, a step of a
+/// test failed, a synchronization was refused in part).
 #[command(name = "rollcall", version)]
 pub(super) struct Arguments {
-    /// The configuration file. Environment variables (ROLLCALL_…) take precedence over it.
+    /// The configuration file. Environment variables (ROLLCALL_…) take precedence over it, and flags over
+    /// those.
     #[arg(long, global = true, value_name = "FILE", env = "ROLLCALL_CONFIG")]
     pub(super) config: Option<PathBuf>,
+    /// The folder for the database, the master key and the administrator's token.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(super) data_dir: Option<PathBuf>,
+    /// The database: sqlite:PATH or postgres://USER@HOST/DATABASE. Write passwords into a file
+    /// (database_file) rather than here.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) database: Option<String>,
     /// Print JSON.
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -54,14 +65,55 @@ pub(super) enum Verb {
     },
     /// Show the change log, or what was sent to an application.
     Log(Log),
+    Why(Why),
+    Open(Open),
+    /// Write the whole database to a file, while the hub runs.
+    ///
+    /// The file fits SQLite and PostgreSQL alike. Keep the master key apart from it: without that key, what is
+    /// sealed in the file cannot be used, with it, it can.
+    Backup {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Restore a backup into a new, empty database.
+    ///
+    /// Put the master key of that time into its place first. Afterwards synchronize the applications: they
+    /// may have got changes that the backup does not know of.
+    Restore {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Check configuration, files, database, clock, endpoints and the running hub, and say what to do.
+    Doctor,
+    /// Print an example of a configuration file: every setting with its description and default.
+    Example,
+    /// Print a script that completes commands in a shell: rollcall completions bash > FILE.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder.
+    Man {
+        /// The folder.
+        folder: PathBuf,
+    },
     Bench(Bench),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// The address on which to listen, instead of the configured one.
+    /// The address on which to listen.
     #[arg(long)]
     pub(super) listen: Option<SocketAddr>,
+    /// The address under which applications reach the hub.
+    #[arg(long, value_name = "URL")]
+    pub(super) public_url: Option<String>,
+    /// How much to log: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL")]
+    pub(super) log_level: Option<String>,
+    /// The form of the log.
+    #[arg(long, value_enum)]
+    pub(super) log_format: Option<crate::config::LogFormat>,
 }
 
 #[derive(Debug, Args)]
@@ -405,6 +457,14 @@ pub(super) enum User {
         /// The id, username or email address.
         user: String,
     },
+    /// Delete a user and erase the records of it from the log and from everything that remembers.
+    Erase {
+        /// The id, username or email address; the id for somebody who was deleted.
+        user: String,
+        /// Do it. It cannot be undone.
+        #[arg(long)]
+        confirm: bool,
+    },
 }
 
 #[derive(Debug, Default, Args)]
@@ -545,14 +605,61 @@ pub(super) struct Bench {
     pub(super) endpoint: Option<PathBuf>,
 }
 
+/// Say why a user did or did not arrive at an application.
+///
+/// One page: whether the user is in scope and through what, every change and what became of it, what the
+/// application answered, and what to do.
+#[derive(Debug, Args)]
+pub(super) struct Why {
+    /// The user: the id, username or email address; the id for somebody who was deleted.
+    pub(super) user: String,
+    /// The application: its id or name.
+    pub(super) app: String,
+}
+
+/// Open a captured event as the receiver would.
+///
+/// Reads the body of a request ({"event":"…"}) or the JWT alone from the standard input, and prints the
+/// header, the claims and every layer inside as JSON, or the exact reason why it is refused.
+///
+/// rollcall open --jwks https://hub.example/v2/…/jwks --app-id app_… --key-file key.hex < event.json
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Open {
+    /// The public keys: a file or an address.
+    #[arg(long, value_name = "FILE|URL")]
+    pub(super) jwks: String,
+    /// The application's id, for which the event must be meant.
+    #[arg(long)]
+    pub(super) app_id: String,
+    /// The encryption key: 64 hexadecimal digits. Other users of this machine may see it; --key-file is safer.
+    #[arg(long, value_name = "HEX", conflicts_with = "key_file")]
+    pub(super) key: Option<String>,
+    /// The file that holds the encryption key.
+    #[arg(long, value_name = "FILE")]
+    pub(super) key_file: Option<PathBuf>,
+    /// Judge the times as of this moment, such as 2027-01-31T12:00:00Z; left out: now.
+    #[arg(long, value_name = "TIME")]
+    pub(super) at: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Log {
     /// Show the requests to this application instead of the changes.
     #[arg(long)]
     pub(super) app: Option<String>,
-    /// Only what concerns this subject: an id.
+    /// Only what concerns this user (id, username or email address) or another subject (id).
     #[arg(long, conflicts_with = "app")]
     pub(super) subject: Option<String>,
+    /// Only changes of these kinds, such as ud:user:create; a part of the name suffices. Repeat for several.
+    #[arg(long, conflicts_with = "app")]
+    pub(super) kind: Vec<String>,
+    /// Only changes by this actor, such as cli or import:people.csv; a part of the name suffices.
+    #[arg(long, conflicts_with = "app")]
+    pub(super) actor: Option<String>,
+    /// With --app: only requests that did not simply succeed.
+    #[arg(long, requires = "app")]
+    pub(super) failed: bool,
     /// Go on as more comes; end with Ctrl-C.
     #[arg(long, short)]
     pub(super) follow: bool,

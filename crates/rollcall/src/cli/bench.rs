@@ -8,18 +8,18 @@ use super::args;
 use super::output::{Output, line};
 use crate::bench::{self, Figure, Options};
 
-pub(super) async fn run(out: &Output, arguments: args::Bench) -> Result<ExitCode> {
-    if let Some(folder) = arguments.endpoint {
-        bench::endpoint::serve(&folder).await?;
+pub(super) async fn run(out: &Output, arguments: &args::Bench) -> Result<ExitCode> {
+    if let Some(folder) = &arguments.endpoint {
+        bench::endpoint::serve(folder).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let options = Options {
-        sections: arguments.sections,
-        postgres: arguments.postgres,
+        sections: arguments.sections.clone(),
+        postgres: arguments.postgres.clone(),
         full: arguments.full,
     };
-    if let Some(section) = arguments.alone {
-        let figures = bench::section(&section, &options).await?;
+    if let Some(section) = &arguments.alone {
+        let figures = bench::section(section, &options).await?;
         line(&serde_json::to_string(&figures)?);
         return Ok(ExitCode::SUCCESS);
     }
@@ -51,7 +51,12 @@ fn row(figure: &Figure) -> String {
         Some((target, false)) => format!("  ✗ {target}"),
         None => String::new(),
     };
-    format!("{:<72} {:>9} {:<8}{floor}{target}", figure.what, number(figure.value), figure.unit)
+    format!(
+        "{:<72} {:>9} {:<8}{floor}{target}",
+        figure.what,
+        number(figure.value),
+        figure.unit
+    )
 }
 
 /// Three digits that matter.

@@ -37,10 +37,10 @@ const COMPANY: &str = include_str!("../../assets/demo.csv");
 /// How long a change may take to arrive before the demo says that something is wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) async fn run(arguments: args::Demo) -> Result<ExitCode> {
+pub(super) async fn run(arguments: &args::Demo) -> Result<ExitCode> {
     let folder = tempfile::tempdir().context("no folder for the demo's databases")?;
     let code = tokio::select! {
-        code = tell(&arguments, folder.path()) => code,
+        code = tell(arguments, folder.path()) => code,
         () = serve::stop_signal() => Ok(ExitCode::SUCCESS),
     };
     // Said aloud, because a folder that cannot be removed would stay for ever.

@@ -10,6 +10,7 @@ use super::output::{Output, line, time};
 use crate::application::store;
 use crate::change::{self, Change};
 use crate::delivery::attempt::{self, Attempt};
+use crate::directory::query;
 use crate::hub::Hub;
 
 /// How often a followed log is looked at.
@@ -18,16 +19,57 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 pub(super) async fn run(hub: &Hub, out: &Output, log: args::Log) -> Result<ExitCode> {
     match (log.app.clone(), log.subject.clone()) {
         (Some(app), _) => attempts(hub, out, &log, app).await?,
-        (None, Some(subject)) => {
-            let changes = hub.db.read(move |tx| change::of_subject(tx, &subject)).await?;
-            changes.iter().for_each(|change| show_change(out, change));
+        (None, Some(subject)) if !log.follow => {
+            let changes = hub
+                .db
+                .read(move |tx| {
+                    let user = query::find_user(tx, &subject)?;
+                    change::of_subject(tx, &user.map_or(subject.clone(), |user| user.id))
+                })
+                .await?;
+            let filter = Filter::of(&log, None);
+            let shown = changes.iter().filter(|change| filter.passes(change));
+            shown.for_each(|change| show_change(out, change));
         }
-        (None, None) => changes(hub, out, &log).await?,
+        (None, Some(subject)) => {
+            let name = subject.clone();
+            let user = hub.db.read(move |tx| query::find_user(tx, &name)).await?;
+            let subject = user.map_or(subject, |user| user.id);
+            changes(hub, out, &log, &Filter::of(&log, Some(subject))).await?;
+        }
+        (None, None) => changes(hub, out, &log, &Filter::of(&log, None)).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn changes(hub: &Hub, out: &Output, log: &args::Log) -> Result<()> {
+/// Which changes are shown.
+struct Filter {
+    subject: Option<String>,
+    kinds: Vec<String>,
+    actor: Option<String>,
+}
+
+impl Filter {
+    fn of(log: &args::Log, subject: Option<String>) -> Self {
+        Self {
+            subject,
+            kinds: log.kind.clone(),
+            actor: log.actor.clone(),
+        }
+    }
+
+    fn passes(&self, change: &Change) -> bool {
+        let kind = change.kind.as_str();
+        self.subject.as_ref().is_none_or(|id| *id == change.subject_id)
+            && (self.kinds.is_empty() || self.kinds.iter().any(|part| kind.contains(part.as_str())))
+            && self
+                .actor
+                .as_ref()
+                .is_none_or(|part| change.actor.contains(part.as_str()))
+    }
+}
+
+async fn changes(hub: &Hub, out: &Output, log: &args::Log, filter: &Filter) -> Result<()> {
     let head = hub.db.read(change::head).await?.seq;
     let mut position = (head - i64::try_from(log.last).unwrap_or(0)).max(0);
     loop {
@@ -36,7 +78,9 @@ async fn changes(hub: &Hub, out: &Output, log: &args::Log) -> Result<()> {
             .read(move |tx| change::read_after(tx, position, 500))
             .await?;
         for change in &changes {
-            show_change(out, change);
+            if filter.passes(change) {
+                show_change(out, change);
+            }
             position = change.seq;
         }
         if changes.is_empty() {
@@ -60,7 +104,10 @@ async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Resu
             .await?;
         attempts.reverse();
         for (number, attempt) in &attempts {
-            show_attempt(out, attempt);
+            let simple = attempt.outcome == "delivered" && attempt.exceptions.is_empty();
+            if !(log.failed && simple) {
+                show_attempt(out, attempt);
+            }
             position = *number;
         }
         if !log.follow {

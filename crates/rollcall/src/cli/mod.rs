@@ -6,36 +6,35 @@
 mod app;
 mod args;
 mod bench;
+mod copy;
 mod demo;
+mod doctor;
+mod envelope;
 mod files;
 mod log;
 mod open;
 mod output;
 mod people;
 mod serve;
+mod shell;
+mod why;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
 
+use crate::config::{Config, LogFormat, Overrides};
 use args::{Arguments, Verb};
+use output::Output;
 
-/// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong use, 3 done in part (rows of an import were
-/// refused, a connectivity test failed, a synchronization was refused in part).
+/// What is logged by commands that are not the hub: only what went wrong.
+const QUIET: &str = "rollcall=warn,rollcall_receiver=error";
+
+/// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong use, 3 done in part (entries of an import were
+/// refused, a step of a test failed, a synchronization was refused in part).
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let quiet = !matches!(arguments.verb, Verb::Serve(_));
-    let default = if quiet {
-        "rollcall=warn,rollcall_receiver=error"
-    } else {
-        "info"
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("ROLLCALL_LOG").unwrap_or_else(|_| default.into()),
-        )
-        .with_writer(std::io::stderr)
-        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -57,27 +56,91 @@ pub(crate) fn print(text: &str) {
     output::line(text);
 }
 
+fn start_log(filter: EnvFilter, format: LogFormat) {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+fn overrides(arguments: &Arguments) -> Overrides {
+    let mut overrides = Overrides {
+        data_dir: arguments.data_dir.clone(),
+        database: arguments.database.clone(),
+        ..Overrides::default()
+    };
+    if let Verb::Serve(serve) = &arguments.verb {
+        overrides.listen = serve.listen;
+        overrides.public_url.clone_from(&serve.public_url);
+        overrides.log_level.clone_from(&serve.log_level);
+        overrides.log_format = serve.log_format;
+    }
+    overrides
+}
+
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let out = output::Output { json: arguments.json };
-    let config = arguments.config.as_deref();
+    let out = Output { json: arguments.json };
+    let file = arguments.config.clone();
+    let read = || Config::read(file.as_deref(), overrides(&arguments));
+    if let Verb::Serve(_) = arguments.verb {
+        let config = read()?;
+        start_log(EnvFilter::try_new(&config.log.level)?, config.log.format);
+        return serve::run(&config).await;
+    }
+    let filter = EnvFilter::try_from_env("ROLLCALL_LOG").unwrap_or_else(|_| QUIET.into());
+    start_log(filter, LogFormat::Text);
+    let config = || read();
     match arguments.verb {
-        Verb::Serve(serve) => serve::run(config, serve).await,
-        Verb::Demo(demo) => demo::run(demo).await,
-        Verb::Bench(bench) => bench::run(&out, bench).await,
-        verb => {
-            let hub = open::hub(&crate::config::Config::read(config)?).await?;
-            let code = match verb {
-                Verb::Import(import) => files::run_import(&hub, &out, import).await,
-                Verb::Export(export) => files::run_export(&hub, &out, export).await,
-                Verb::App { verb } => app::run(&hub, &out, config, verb).await,
-                Verb::User { verb } => people::user(&hub, &out, verb).await,
-                Verb::Unit { verb } => people::unit(&hub, &out, verb).await,
-                Verb::Group { verb } => people::group(&hub, &out, verb).await,
-                Verb::Log(log) => log::run(&hub, &out, log).await,
-                Verb::Serve(_) | Verb::Demo(_) | Verb::Bench(_) => Ok(ExitCode::SUCCESS),
-            };
+        Verb::Serve(_) => Ok(ExitCode::SUCCESS),
+        Verb::Demo(ref demo) => demo::run(demo).await,
+        Verb::Bench(ref bench) => bench::run(&out, bench).await,
+        Verb::Open(ref open) => envelope::run(&out, open).await,
+        Verb::Doctor => doctor::run(&out, config()).await,
+        Verb::Restore { ref file } => copy::restore(&out, &config()?, file).await,
+        Verb::Example => {
+            output::line(crate::config::example().trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Completions { shell } => Ok(shell::completions(shell)),
+        Verb::Man { ref folder } => shell::manual(folder),
+        _ => {
+            let config = config()?;
+            let hub = open::hub(&config).await?;
+            let code = on_hub(&hub, &out, &config, arguments.verb).await;
             hub.db.close().await;
             code
         }
+    }
+}
+
+/// The commands that work on an open hub.
+async fn on_hub(
+    hub: &crate::hub::Hub,
+    out: &Output,
+    config: &Config,
+    verb: Verb,
+) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Import(import) => files::run_import(hub, out, import).await,
+        Verb::Export(export) => files::run_export(hub, out, export).await,
+        Verb::App { verb } => app::run(hub, out, config, verb).await,
+        Verb::User { verb } => people::user(hub, out, verb).await,
+        Verb::Unit { verb } => people::unit(hub, out, verb).await,
+        Verb::Group { verb } => people::group(hub, out, verb).await,
+        Verb::Log(log) => log::run(hub, out, log).await,
+        Verb::Why(question) => why::run(hub, out, question).await,
+        Verb::Backup { file } => copy::backup(hub, out, &file).await,
+        Verb::Serve(_)
+        | Verb::Demo(_)
+        | Verb::Bench(_)
+        | Verb::Open(_)
+        | Verb::Doctor
+        | Verb::Restore { .. }
+        | Verb::Example
+        | Verb::Completions { .. }
+        | Verb::Man { .. } => Ok(ExitCode::SUCCESS),
     }
 }

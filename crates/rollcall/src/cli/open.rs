@@ -20,7 +20,7 @@ pub(super) async fn hub(config: &Config) -> Result<Hub> {
     make_private(&config.data_dir)?;
     let master = MasterKey::from_file(&config.master_key_path(), &SystemRandom)?;
     let parts = HubParts {
-        database: config.database_url(),
+        database: config.database_url()?,
         clock: Clock::system(),
         random: Arc::new(SystemRandom),
         master,
@@ -35,7 +35,7 @@ pub(super) fn egress(config: &Config) -> Result<Egress> {
     Ok(Egress::new(&config.egress()?, Clock::system())?)
 }
 
-fn make_private(folder: &Path) -> Result<()> {
+pub(super) fn make_private(folder: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new()
         .recursive(true)

@@ -3,11 +3,12 @@
 use std::io::Read as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rollcall_protocol::SubjectKind;
 
 use super::args;
 use super::output::{Output, time};
+use crate::delivery::erase::erase_user;
 use crate::directory::{
     self, Applied, Command, Group, GroupChanges, NewGroup, NewPassword, NewUnit, NewUser, Unit, UnitChanges,
     User, UserChanges, query,
@@ -171,8 +172,29 @@ pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<Ex
         args::User::Delete { user } => Command::DeleteUser {
             id: find_user(hub, &user).await?.id,
         },
+        args::User::Erase { user, confirm } => return erase(hub, out, &user, confirm).await,
     };
     apply(hub, out, command).await
+}
+
+async fn erase(hub: &Hub, out: &Output, name: &str, confirm: bool) -> Result<ExitCode> {
+    let wanted = name.to_owned();
+    let found = hub.db.read(move |tx| query::find_user(tx, &wanted)).await?;
+    let id = found.map_or_else(|| name.to_owned(), |user| user.id);
+    if !confirm {
+        bail!("this deletes {name} and every record of it, which cannot be undone; repeat with --confirm");
+    }
+    let too = hub.clone();
+    let erased = hub.db.write(move |tx| erase_user(&too, tx, "cli", &id)).await?;
+    out.show(&erased, || {
+        format!(
+            "{} is erased: {} records in the change log, {} attempts\n\
+             Backups and the applications' own copies are not reached from here; the applications are told \
+             that the user is gone.",
+            erased.id, erased.changes, erased.attempts
+        )
+    });
+    Ok(ExitCode::SUCCESS)
 }
 
 fn show_user(out: &Output, user: &User) {

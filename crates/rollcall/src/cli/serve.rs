@@ -1,25 +1,22 @@
 //! `rollcall serve`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use super::{args, open};
+use super::open;
 use crate::api::{self, Api};
 use crate::config::Config;
-use crate::delivery::{Delivery, Options};
+use crate::delivery::Delivery;
 
-pub(super) async fn run(config: Option<&Path>, arguments: args::Serve) -> Result<ExitCode> {
-    let config = Config::read(config)?;
-    let hub = open::hub(&config).await?;
+pub(super) async fn run(config: &Config) -> Result<ExitCode> {
+    let hub = open::hub(config).await?;
     let token = open::token(&config.token_path())?;
-    let delivery = Delivery::start(hub.clone(), open::egress(&config)?, Options::default()).await?;
-    let address = arguments.listen.unwrap_or(config.listen);
-    let listener = tokio::net::TcpListener::bind(address)
+    let delivery = Delivery::start(hub.clone(), open::egress(config)?, config.delivery_options()).await?;
+    let listener = tokio::net::TcpListener::bind(config.listen)
         .await
-        .with_context(|| format!("cannot listen on {address}; set another address with --listen"))?;
+        .with_context(|| format!("listen: cannot listen on {}", config.listen))?;
     tracing::info!(
         address = %listener.local_addr()?,
         instance = hub.instance.id,

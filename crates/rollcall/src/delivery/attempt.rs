@@ -4,7 +4,7 @@
 //! the range of a delivered attempt (of its lane), and not among the attempt's exceptions, was
 //! delivered: there is no row for each event.
 
-use rollcall_db::{DbError, Tx, params};
+use rollcall_db::{DbError, Row, Tx, params};
 use rollcall_protocol::{Answer, Reading};
 use serde::{Deserialize, Serialize};
 
@@ -178,6 +178,26 @@ pub fn store(tx: &mut Tx<'_>, application_id: &str, attempt: &Attempt) -> Result
     Ok(())
 }
 
+/// The attempts of an application that cover a position of the log, oldest first.
+///
+/// # Errors
+/// What the database reports.
+pub fn covering(tx: &mut Tx<'_>, application_id: &str, seq: Seq) -> Result<Vec<Attempt>, DbError> {
+    tx.query(
+        &format!(
+            "SELECT {COLUMNS} FROM attempts
+             WHERE application_id = $1 AND to_seq >= $2 AND from_seq <= $2 ORDER BY to_seq, id LIMIT 100"
+        ),
+        params![application_id, seq],
+    )?
+    .iter()
+    .map(|row| Ok(from_row(row)?.1))
+    .collect()
+}
+
+const COLUMNS: &str = "id, source, from_seq, to_seq, lane, lanes, try_number, started_at, latency_us, \
+     outcome, http_status, events, succeeded, skipped, failed, retried, exceptions, detail";
+
 /// The newest attempts of an application, newest first, each with its number; only those after
 /// `after`, if given.
 ///
@@ -190,41 +210,43 @@ pub fn newest(
     limit: usize,
 ) -> Result<Vec<(i64, Attempt)>, DbError> {
     tx.query(
-        "SELECT id, source, from_seq, to_seq, lane, lanes, try_number, started_at, latency_us, outcome,
-                http_status, events, succeeded, skipped, failed, retried, exceptions, detail
-         FROM attempts WHERE application_id = $1 AND id > $2 ORDER BY id DESC LIMIT $3",
+        &format!(
+            "SELECT {COLUMNS} FROM attempts WHERE application_id = $1 AND id > $2 ORDER BY id DESC LIMIT $3"
+        ),
         params![application_id, after, i64::try_from(limit).unwrap_or(i64::MAX)],
     )?
     .iter()
-    .map(|row| {
-        let count = |index| Ok::<_, DbError>(u32::try_from(row.get::<i64>(index)?).unwrap_or(u32::MAX));
-        let exceptions = match row.get::<Option<String>>(16)? {
-            Some(text) => serde_json::from_str(&text)
-                .map_err(|error| DbError::Other(format!("the exceptions of an attempt: {error}")))?,
-            None => Vec::new(),
-        };
-        let attempt = Attempt {
-            source: row.get(1)?,
-            from_seq: row.get(2)?,
-            to_seq: row.get(3)?,
-            lane: count(4)?,
-            lanes: count(5)?,
-            try_number: count(6)?,
-            started_at: row.get(7)?,
-            latency_us: row.get(8)?,
-            outcome: row.get(9)?,
-            http_status: row
-                .get::<Option<i64>>(10)?
-                .and_then(|status| u16::try_from(status).ok()),
-            events: count(11)?,
-            succeeded: count(12)?,
-            skipped: count(13)?,
-            failed: count(14)?,
-            retried: count(15)?,
-            exceptions,
-            detail: row.get(17)?,
-        };
-        Ok((row.get(0)?, attempt))
-    })
+    .map(from_row)
     .collect()
+}
+
+fn from_row(row: &Row) -> Result<(i64, Attempt), DbError> {
+    let count = |index| Ok::<_, DbError>(u32::try_from(row.get::<i64>(index)?).unwrap_or(u32::MAX));
+    let exceptions = match row.get::<Option<String>>(16)? {
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|error| DbError::Other(format!("the exceptions of an attempt: {error}")))?,
+        None => Vec::new(),
+    };
+    let attempt = Attempt {
+        source: row.get(1)?,
+        from_seq: row.get(2)?,
+        to_seq: row.get(3)?,
+        lane: count(4)?,
+        lanes: count(5)?,
+        try_number: count(6)?,
+        started_at: row.get(7)?,
+        latency_us: row.get(8)?,
+        outcome: row.get(9)?,
+        http_status: row
+            .get::<Option<i64>>(10)?
+            .and_then(|status| u16::try_from(status).ok()),
+        events: count(11)?,
+        succeeded: count(12)?,
+        skipped: count(13)?,
+        failed: count(14)?,
+        retried: count(15)?,
+        exceptions,
+        detail: row.get(17)?,
+    };
+    Ok((row.get(0)?, attempt))
 }

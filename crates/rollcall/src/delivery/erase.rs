@@ -82,7 +82,10 @@ pub fn erase_user(hub: &Hub, tx: &mut Tx<'_>, actor: &str, user_id: &str) -> Res
 /// The ids of all events that were made of the user.
 fn event_ids(tx: &mut Tx<'_>, user_id: &str) -> Result<HashSet<String>, DbError> {
     let mut ids = HashSet::new();
-    for row in tx.query("SELECT event_id FROM changes WHERE subject_id = $1", params![user_id])? {
+    for row in tx.query(
+        "SELECT event_id FROM changes WHERE subject_id = $1",
+        params![user_id],
+    )? {
         ids.insert(row.get(0)?);
     }
     for row in tx.query("SELECT id FROM jobs", params![])? {
@@ -92,7 +95,10 @@ fn event_ids(tx: &mut Tx<'_>, user_id: &str) -> Result<HashSet<String>, DbError>
             (EventType::UserCreate, "enter"),
             (EventType::UserDelete, "leave"),
         ] {
-            ids.insert(id::derive("evnt", &super::job::event_name(&job, event, user_id, part)));
+            ids.insert(id::derive(
+                "evnt",
+                &super::job::event_name(&job, event, user_id, part),
+            ));
         }
     }
     Ok(ids)
@@ -101,7 +107,10 @@ fn event_ids(tx: &mut Tx<'_>, user_id: &str) -> Result<HashSet<String>, DbError>
 /// Forgets what applications said about these events.
 fn forget_messages(tx: &mut Tx<'_>, event_ids: &HashSet<String>) -> Result<u64, DbError> {
     let mut changed = 0;
-    for row in tx.query("SELECT id, exceptions FROM attempts WHERE exceptions IS NOT NULL", params![])? {
+    for row in tx.query(
+        "SELECT id, exceptions FROM attempts WHERE exceptions IS NOT NULL",
+        params![],
+    )? {
         let id: i64 = row.get(0)?;
         let text: String = row.get(1)?;
         let mut exceptions: Vec<Exception> = serde_json::from_str(&text)
@@ -114,8 +123,12 @@ fn forget_messages(tx: &mut Tx<'_>, event_ids: &HashSet<String>) -> Result<u64, 
             }
         }
         if touched {
-            let text = serde_json::to_string(&exceptions).map_err(|error| DbError::Other(error.to_string()))?;
-            tx.execute("UPDATE attempts SET exceptions = $2 WHERE id = $1", params![id, text])?;
+            let text =
+                serde_json::to_string(&exceptions).map_err(|error| DbError::Other(error.to_string()))?;
+            tx.execute(
+                "UPDATE attempts SET exceptions = $2 WHERE id = $1",
+                params![id, text],
+            )?;
             changed += 1;
         }
     }

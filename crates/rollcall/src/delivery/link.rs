@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::Shared;
 use super::attempt::Attempt;
 use super::batch::{Draft, Origin, Outgoing, Source};
-use super::erase;
 use super::egress::{Egress, Exchange, Failure};
+use super::erase;
 use super::job::{self, JobPosition};
 use super::park::{Parked, Waiting};
 use crate::application::keys::SigningKeys;
@@ -333,7 +333,12 @@ impl Link {
             application: &self.application.name,
             outcome: &attempt.outcome,
             seconds: exchange.latency.as_secs_f64(),
-            results: [attempt.succeeded, attempt.skipped, attempt.failed, attempt.retried],
+            results: [
+                attempt.succeeded,
+                attempt.skipped,
+                attempt.failed,
+                attempt.retried,
+            ],
             ages: &ages,
         });
         (attempt, exchange.result)
@@ -373,11 +378,7 @@ fn confined(reading: &Reading, draft: &Draft) -> Reading {
     if confined == Answer::default() {
         return Reading::Understood(confined);
     }
-    let sent: HashSet<&str> = draft
-        .events
-        .iter()
-        .map(Outgoing::event_id)
-        .collect();
+    let sent: HashSet<&str> = draft.events.iter().map(Outgoing::event_id).collect();
     for list in [&mut confined.skipped, &mut confined.failed, &mut confined.retried] {
         list.retain(|item| sent.contains(item.event_id.as_str()));
     }

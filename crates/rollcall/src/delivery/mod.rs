@@ -272,7 +272,9 @@ async fn keep_house(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
         }
         if shared.hub.clock.now() >= next_trim {
             next_trim = shared.hub.clock.now() + millis(shared.options.trim_every);
-            if let Err(error) = retention::trim(&shared.hub, shared.options.retention, &shared.hub.meters).await {
+            if let Err(error) =
+                retention::trim(&shared.hub, shared.options.retention, &shared.hub.meters).await
+            {
                 tracing::warn!(%error, "what is old cannot be removed");
             }
         }

@@ -80,7 +80,10 @@ pub async fn trim(hub: &Hub, retention: Retention, meters: &Meters) -> Result<Tr
     }
     let oldest = now - millis(retention.laggards);
     let too = hub.clone();
-    let cut = hub.db.write(move |tx| give_up_laggards(&too, tx, oldest, now)).await?;
+    let cut = hub
+        .db
+        .write(move |tx| give_up_laggards(&too, tx, oldest, now))
+        .await?;
     if let Some(cut) = cut {
         trimmed.fallen_behind = cut.fallen_behind;
         loop {

@@ -201,7 +201,12 @@ impl Worker {
                 Some(prepared) => Some(prepared),
                 None => self.next().await?,
             };
-            let Some(Prepared { round, requests, room }) = prepared else {
+            let Some(Prepared {
+                round,
+                requests,
+                room,
+            }) = prepared
+            else {
                 break;
             };
             let answered = Notify::new();
@@ -297,7 +302,16 @@ impl Worker {
         };
         let round = match &position.job {
             Some(job) if !job.is_pending() => {
-                match job::next_round(&self.shared().hub, self.link(), &self.waiting, position, job, &self.ahead).await? {
+                match job::next_round(
+                    &self.shared().hub,
+                    self.link(),
+                    &self.waiting,
+                    position,
+                    job,
+                    &self.ahead,
+                )
+                .await?
+                {
                     Some(round) => Some(round),
                     None => {
                         self.log_round(&Position {
@@ -435,7 +449,11 @@ impl Worker {
                 .map_err(|error| LinkError::Seal(error.to_string()))?;
             requests.push(sealed?);
         }
-        Ok(Prepared { round, requests, room })
+        Ok(Prepared {
+            round,
+            requests,
+            room,
+        })
     }
 
     /// Sends all requests of a round, each as often as the options say. Returns those that were not

@@ -89,7 +89,11 @@ pub fn users_page(
     placed: bool,
 ) -> Result<Vec<SyncRow>, DbError> {
     let users = user::page(tx, after.unwrap_or(""), limit)?;
-    let tree = if placed && !users.is_empty() { Tree::load(tx)? } else { Tree::default() };
+    let tree = if placed && !users.is_empty() {
+        Tree::load(tx)?
+    } else {
+        Tree::default()
+    };
     Ok(users
         .into_iter()
         .map(|user| SyncRow {

@@ -9,14 +9,22 @@ const FLOORS: [&[&str]; 9] = [
     &["directory", "application"],
     &["hub"],
     &["delivery"],
-    &["compare", "config", "import"],
+    &["backup", "compare", "config", "import", "why"],
     &["bench", "export"],
     &["api"],
     &["cli"],
 ];
 
 /// Where SQL may stand.
-const ROOMS: [&str; 6] = ["change", "instance", "directory", "application", "delivery", "bench"];
+const ROOMS: [&str; 7] = [
+    "change",
+    "instance",
+    "directory",
+    "application",
+    "delivery",
+    "backup",
+    "bench",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

@@ -55,7 +55,9 @@ impl ReadAhead {
         }
         let next = lock(&self.next).take();
         let steps = match next.filter(|(from, _)| from == phase) {
-            Some((_, reading)) => reading.await.map_err(|error| DbError::Other(error.to_string()))??,
+            Some((_, reading)) => reading
+                .await
+                .map_err(|error| DbError::Other(error.to_string()))??,
             None => read_steps(hub, link, job, phase).await?,
         };
         // Groups are few, and what follows a group depends on it.
@@ -336,7 +338,12 @@ impl Steps<'_> {
 }
 
 /// What the id of a job's event is derived from, so that it is the same at every try.
-pub(in crate::delivery) fn event_name(job_id: &str, event: EventType, subject_id: &str, part: &str) -> String {
+pub(in crate::delivery) fn event_name(
+    job_id: &str,
+    event: EventType,
+    subject_id: &str,
+    part: &str,
+) -> String {
     format!("{job_id}|{}|{subject_id}|{part}", event.short())
 }
 

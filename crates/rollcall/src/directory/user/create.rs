@@ -18,7 +18,8 @@ use crate::id;
 impl NewUser {
     /// The record of the user that this will be, as it goes on the wire, but for its id and units.
     pub fn preview(&self, now: Millis) -> String {
-        self.to_user("user_00000000000000000000000000".to_owned(), now).record()
+        self.to_user("user_00000000000000000000000000".to_owned(), now)
+            .record()
     }
 
     /// The user that this will be, without its units.

@@ -1,0 +1,44 @@
+//! `rollcall backup` and `restore`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use rollcall_db::Db;
+use serde_json::json;
+
+use super::open;
+use super::output::Output;
+use crate::config::Config;
+use crate::hub::Hub;
+use crate::{backup, schema};
+
+pub(super) async fn backup(hub: &Hub, out: &Output, file: &Path) -> Result<ExitCode> {
+    let rows = backup::write(&hub.db, file, hub.clock.now()).await?;
+    out.show(&json!({ "file": file, "rows": rows }), || {
+        format!(
+            "{rows} rows are in {}. Keep the master key too, but elsewhere.",
+            file.display()
+        )
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn restore(out: &Output, config: &Config, file: &Path) -> Result<ExitCode> {
+    open::make_private(&config.data_dir)?;
+    let url = config.database_url()?;
+    let db = tokio::task::spawn_blocking(move || {
+        Db::open(&url, schema::migrations(), rollcall_db::Options::default())
+    })
+    .await?
+    .context("the database cannot be opened")?;
+    let rows = backup::restore(&db, file).await?;
+    db.close().await;
+    out.show(&json!({ "rows": rows }), || {
+        format!(
+            "{rows} rows are restored. Run rollcall doctor, start the hub, and synchronize the applications: they \
+             may have got changes that this backup does not know of."
+        )
+    });
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,312 @@
+//! `rollcall doctor`: looks at everything that operation depends on, and says what to do.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use rollcall_db::DbError;
+use serde::Serialize;
+
+use super::open;
+use super::output::Output;
+use crate::application::{Application, store};
+use crate::change;
+use crate::config::Config;
+use crate::delivery::link::Link;
+use crate::delivery::park::{self, ParkedState};
+use crate::hub::Hub;
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Health {
+    Good,
+    Doubtful,
+    Bad,
+}
+
+/// A check.
+#[derive(Debug, Serialize)]
+struct Check {
+    what: String,
+    health: Health,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+}
+
+#[derive(Default)]
+struct Report(Vec<Check>);
+
+impl Report {
+    fn good(&mut self, what: &str, detail: impl Into<String>) {
+        self.add(what, Health::Good, detail.into(), None);
+    }
+
+    fn doubtful(&mut self, what: &str, detail: impl Into<String>, advice: impl Into<String>) {
+        self.add(what, Health::Doubtful, detail.into(), Some(advice.into()));
+    }
+
+    fn bad(&mut self, what: &str, detail: impl Into<String>, advice: impl Into<String>) {
+        self.add(what, Health::Bad, detail.into(), Some(advice.into()));
+    }
+
+    fn add(&mut self, what: &str, health: Health, detail: String, advice: Option<String>) {
+        self.0.push(Check {
+            what: what.to_owned(),
+            health,
+            detail,
+            advice,
+        });
+    }
+}
+
+pub(super) async fn run(out: &Output, config: Result<Config>) -> Result<ExitCode> {
+    let mut report = Report::default();
+    match config {
+        Ok(config) => {
+            report.good("configuration", "every setting can be used");
+            look_at_files(&mut report, &config);
+            match open::hub(&config).await {
+                Ok(hub) => look_at_hub(&mut report, &config, &hub).await?,
+                Err(error) => report.bad(
+                    "database",
+                    format!("{error:#}"),
+                    "see that the database runs, and that its address and password are right",
+                ),
+            }
+        }
+        Err(error) => report.bad("configuration", format!("{error:#}"), "mend that setting first"),
+    }
+    let worst = |health| report.0.iter().any(|check| check.health == health);
+    let code = match (worst(Health::Bad), worst(Health::Doubtful)) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(super::output::IN_PART),
+        (false, false) => ExitCode::SUCCESS,
+    };
+    out.show(&report.0, || lines_of(&report));
+    Ok(code)
+}
+
+fn lines_of(report: &Report) -> String {
+    let mut text = String::new();
+    for check in &report.0 {
+        let mark = match check.health {
+            Health::Good => "ok  ",
+            Health::Doubtful => "??  ",
+            Health::Bad => "FAIL",
+        };
+        text.push_str(&format!("{mark}  {:<26} {}\n", check.what, check.detail));
+        if let Some(advice) = &check.advice {
+            text.push_str(&format!("                                 → {advice}\n"));
+        }
+    }
+    text
+}
+
+fn look_at_files(report: &mut Report, config: &Config) {
+    let folder = &config.data_dir;
+    match std::fs::metadata(folder) {
+        Err(_) => report.good(
+            "data folder",
+            format!("{} is made at the first start", folder.display()),
+        ),
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => report.doubtful(
+            "data folder",
+            format!("{} can be looked into by other users", folder.display()),
+            format!("chmod 700 {}", folder.display()),
+        ),
+        Ok(_) => report.good("data folder", folder.display().to_string()),
+    }
+    for (what, file) in [
+        ("master key", config.master_key_path()),
+        ("administrator's token", config.token_path()),
+    ] {
+        look_at_secret(report, what, &file);
+    }
+}
+
+fn look_at_secret(report: &mut Report, what: &str, file: &Path) {
+    match std::fs::metadata(file) {
+        Err(_) => report.good(what, format!("{} is made at the first start", file.display())),
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => report.bad(
+            what,
+            format!("{} can be read by other users", file.display()),
+            format!("chmod 600 {}", file.display()),
+        ),
+        Ok(_) => report.good(what, file.display().to_string()),
+    }
+}
+
+async fn look_at_hub(report: &mut Report, config: &Config, hub: &Hub) -> Result<()> {
+    let watch = hub.clock.stopwatch();
+    let touched = hub
+        .db
+        .write(|tx| change::head(tx).map(|head| (head.seq, head.time)))
+        .await;
+    let (head, time) = match touched {
+        Ok(found) => found,
+        Err(error) => {
+            report.bad("database", error.to_string(), "see whether it can be written");
+            return Ok(());
+        }
+    };
+    let took = watch.elapsed().as_secs_f64() * 1e3;
+    let detail = format!(
+        "{:?}, a transaction takes {took:.1} ms, the log stands at {head}",
+        hub.db.dialect()
+    );
+    if took > 500.0 {
+        report.doubtful(
+            "database",
+            detail,
+            "that is slow; look at the disk or at the way to the server",
+        );
+    } else {
+        report.good("database", detail);
+    }
+    look_at_clock(report, hub, time);
+    look_at_service(report, config).await;
+    let applications = hub.db.read(store::list).await?;
+    if applications.is_empty() {
+        report.good("applications", "none yet; rollcall app create adds one");
+    }
+    let egress = open::egress(config)?;
+    for application in applications {
+        look_at_application(report, hub, &egress, application, head).await?;
+    }
+    hub.db.clone().close().await;
+    Ok(())
+}
+
+/// Receivers allow a minute; a clock that is further off makes them refuse every event.
+fn look_at_clock(report: &mut Report, hub: &Hub, last_change: i64) {
+    let ahead = last_change - hub.clock.now();
+    let synchronized = Path::new("/run/systemd/timesync/synchronized").exists();
+    if ahead > 5_000 {
+        report.bad(
+            "clock",
+            format!("it stands {} s before the last change of the log", ahead / 1_000),
+            "it was set back; applications refuse events that are more than a minute off. Synchronize it (NTP)",
+        );
+    } else if synchronized {
+        report.good("clock", "synchronized, and after the last change of the log");
+    } else {
+        report.good(
+            "clock",
+            "after the last change of the log; whether it is synchronized cannot be told here",
+        );
+    }
+}
+
+async fn look_at_service(report: &mut Report, config: &Config) {
+    let connect = tokio::net::TcpStream::connect(config.listen);
+    match tokio::time::timeout(Duration::from_secs(2), connect).await {
+        Ok(Ok(_)) => report.good("hub", format!("something answers on {}", config.listen)),
+        _ => report.doubtful(
+            "hub",
+            format!("nobody answers on {}", config.listen),
+            "changes wait until the hub runs: rollcall serve",
+        ),
+    }
+    if config.public_url.is_none() && config.listen.ip().is_loopback() {
+        report.doubtful(
+            "public_url",
+            "applications on other machines cannot fetch the public keys",
+            "set public_url to the address under which they reach the hub",
+        );
+    }
+}
+
+async fn look_at_application(
+    report: &mut Report,
+    hub: &Hub,
+    egress: &crate::delivery::egress::Egress,
+    application: Application,
+    head: change::Seq,
+) -> Result<()> {
+    let what = format!("application {}", application.name);
+    let (id, too, now) = (application.id.clone(), hub.clone(), hub.clock.now());
+    let own = application.clone();
+    let loaded = hub
+        .db
+        .read(move |tx| {
+            let parked = park::list(tx, &id)?;
+            let failed = parked.iter().filter(|it| it.state == ParkedState::Failed).count();
+            Ok::<_, DbError>((failed, Link::of(tx, own.clone(), now, &too.master)))
+        })
+        .await?;
+    let (failed, link) = loaded;
+    let link = match link {
+        Ok(link) => link,
+        Err(error) => {
+            report.bad(
+                &what,
+                error.to_string(),
+                "is this the master key that its keys were sealed under?",
+            );
+            return Ok(());
+        }
+    };
+    if let Some(suspension) = &application.suspended {
+        report.bad(
+            &what,
+            format!("does not answer: {}", suspension.reason),
+            format!("rollcall app test {:?}", application.name),
+        );
+        return Ok(());
+    }
+    if failed > 0 {
+        report.doubtful(
+            &what,
+            format!("{failed} events were refused and set aside"),
+            format!(
+                "rollcall app show {0:?}, mend the cause, then rollcall app resend {0:?}",
+                application.name
+            ),
+        );
+        return Ok(());
+    }
+    if !application.synchronize {
+        report.doubtful(
+            &what,
+            "is switched off; its changes wait",
+            format!("rollcall app resume {:?}", application.name),
+        );
+        return Ok(());
+    }
+    match reach(egress, &link).await {
+        Ok(address) => report.good(
+            &what,
+            format!(
+                "{address} is reached; {} changes behind",
+                head - application.cursor
+            ),
+        ),
+        Err(error) => report.bad(
+            &what,
+            error,
+            format!("rollcall app test {:?} says more", application.name),
+        ),
+    }
+    Ok(())
+}
+
+async fn reach(egress: &crate::delivery::egress::Egress, link: &Link) -> Result<String, String> {
+    let addresses = egress
+        .resolve(link.url())
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut last = "the host has no address".to_owned();
+    for address in addresses {
+        let connect = tokio::net::TcpStream::connect(address);
+        match tokio::time::timeout(Duration::from_secs(3), connect).await {
+            Ok(Ok(_)) => return Ok(address.to_string()),
+            Ok(Err(error)) => last = format!("{address}: {error}"),
+            Err(_) => last = format!("{address}: no connection within 3 s"),
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,92 @@
+//! `rollcall why`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::args;
+use super::output::{Output, time};
+use crate::delivery::park::ParkedState;
+use crate::hub::Hub;
+use crate::why::{Fate, Why, why};
+
+pub(super) async fn run(hub: &Hub, out: &Output, question: args::Why) -> Result<ExitCode> {
+    let page = hub
+        .db
+        .read(move |tx| why(tx, &question.user, &question.app))
+        .await?;
+    out.show(&page, || lines_of(&page));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn lines_of(page: &Why) -> String {
+    let list = |names: &[String]| match names {
+        [] => "nothing".to_owned(),
+        names => names.join(", "),
+    };
+    let mut text = format!(
+        "{}.\n\nuser         {} ({})\nstands in    {}\napplication  {} ({}), {}\nscope        {}\nin scope by  {}\n",
+        page.conclusion,
+        page.username.as_deref().unwrap_or("deleted"),
+        page.user_id,
+        list(&page.stands_in),
+        page.application,
+        page.application_id,
+        page.state,
+        list(&page.scope),
+        list(&page.in_scope_through),
+    );
+    if !page.changes.is_empty() {
+        text.push_str("\nchanges of the user, newest first\n");
+    }
+    for change in &page.changes {
+        text.push_str(&format!(
+            "{:>8}  {}  {:<28} by {}\n          {}\n",
+            change.seq,
+            time(change.time),
+            change.event.unwrap_or(&change.kind),
+            change.actor,
+            words(&change.fate)
+        ));
+    }
+    if !page.synchronizations.is_empty() {
+        text.push_str("\nsynchronizations, newest first\n");
+    }
+    for job in &page.synchronizations {
+        text.push_str(&format!(
+            "{}  {}  {}  {}\n",
+            job.job_id,
+            time(job.created_at),
+            job.status,
+            if job.included {
+                "the user is part of it"
+            } else {
+                "without the user"
+            }
+        ));
+    }
+    text
+}
+
+fn words(fate: &Fate) -> String {
+    match fate {
+        Fate::NotForIt { reason } => format!("not for this application: {reason}"),
+        Fate::Waiting => "waits for its turn".to_owned(),
+        Fate::Delivered { at, try_number: 1 } => format!("accepted at {}", time(*at)),
+        Fate::Delivered { at, try_number } => format!("accepted at {}, at try {try_number}", time(*at)),
+        Fate::Skipped { at, answer } => format!("passed over at {}: {answer}", time(*at)),
+        Fate::Parked {
+            state,
+            attempts,
+            answer,
+        } => {
+            let state = match state {
+                ParkedState::Retrying => "is sent again",
+                ParkedState::Held => "waits behind an event that is sent again",
+                ParkedState::Failed => "SET ASIDE",
+            };
+            format!("{state}, sent {attempts} times: {answer}")
+        }
+        Fate::Settled => "settled; the request is not kept any more, or it was sent again since".to_owned(),
+    }
+}

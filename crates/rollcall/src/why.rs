@@ -1,0 +1,409 @@
+//! "Why did this user (not) arrive?": everything that is known of a user and an application, on one page.
+//!
+//! Nothing is ticked off for each event; what became of one follows from the entitlement that was valid at
+//! its position, the cursor, the parked events and the attempts that cover it.
+
+use rollcall_db::{DbError, Tx};
+use rollcall_protocol::SubjectKind;
+use serde::Serialize;
+
+use crate::application::{Application, ApplicationError, Entitlements, store};
+use crate::change::{self, Change, Placement, Seq};
+use crate::clock::Millis;
+use crate::delivery::attempt::{self, Attempt};
+use crate::delivery::batch::lane_of;
+use crate::delivery::job::{self, JobKind, JobPosition};
+use crate::delivery::park::{self, Parked};
+use crate::directory::{User, query};
+
+/// How many changes, newest first, are looked into.
+const CHANGES: usize = 50;
+
+/// The page.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Why {
+    /// The user's id.
+    pub user_id: String,
+    /// The username, while the user is in the directory.
+    pub username: Option<String>,
+    /// The application's id.
+    pub application_id: String,
+    /// The application's name.
+    pub application: String,
+    /// `active`, `suspended` or `paused`.
+    pub state: &'static str,
+    /// The answer in a sentence or two, and what to do.
+    pub conclusion: String,
+    /// Through what the user is in scope now; empty if through nothing.
+    pub in_scope_through: Vec<String>,
+    /// Where the user stands.
+    pub stands_in: Vec<String>,
+    /// What the scope names.
+    pub scope: Vec<String>,
+    /// The changes of the user, newest first, and what became of each.
+    pub changes: Vec<ChangeFate>,
+    /// Synchronizations that pushed the user or are to.
+    pub synchronizations: Vec<Pushed>,
+}
+
+/// A change and what became of it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeFate {
+    /// Its position.
+    pub seq: Seq,
+    /// Its id on the wire.
+    pub event_id: String,
+    /// When.
+    pub time: Millis,
+    /// What happened.
+    pub kind: String,
+    /// Who did it.
+    pub actor: String,
+    /// The event that the application gets; `None` if it gets none.
+    pub event: Option<&'static str>,
+    /// What became of it.
+    #[serde(flatten)]
+    pub fate: Fate,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "fate", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Fate {
+    /// It does not concern the application.
+    NotForIt {
+        /// Why not.
+        reason: &'static str,
+    },
+    /// It waits for its turn.
+    Waiting,
+    /// The application accepted it.
+    Delivered {
+        /// When.
+        at: Millis,
+        /// At which try of its request.
+        try_number: u32,
+    },
+    /// The application passed it over.
+    Skipped {
+        /// When.
+        at: Millis,
+        /// What the application said.
+        answer: String,
+    },
+    /// It is parked: sent again, held behind another one, or set aside.
+    Parked {
+        /// How.
+        state: park::ParkedState,
+        /// How often it was sent.
+        attempts: u32,
+        /// What the application said.
+        answer: String,
+    },
+    /// It is settled, but the attempts of that time are not kept any more.
+    Settled,
+}
+
+/// A synchronization and the user.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pushed {
+    /// The job.
+    pub job_id: String,
+    /// Its status.
+    pub status: &'static str,
+    /// Why it was made.
+    pub trigger: job::Trigger,
+    /// When it was asked for.
+    pub created_at: Millis,
+    /// Whether the user belonged to what it pushes.
+    pub included: bool,
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum WhyError {
+    /// Nobody knows the user.
+    #[error(
+        "neither the directory nor the change log knows {0:?}; somebody who was deleted is found by id (rollcall log)"
+    )]
+    UnknownUser(String),
+    /// The application.
+    #[error(transparent)]
+    Application(#[from] ApplicationError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// Looks everything up.
+///
+/// # Errors
+/// [`WhyError`].
+pub fn why(tx: &mut Tx<'_>, user: &str, application: &str) -> Result<Why, WhyError> {
+    let application = store::find(tx, application)?;
+    let found = query::find_user(tx, user)?;
+    let user_id = found
+        .as_ref()
+        .map_or_else(|| user.to_owned(), |user| user.id.clone());
+    let mut changes = change::of_subject(tx, &user_id)?;
+    if found.is_none() && changes.is_empty() {
+        return Err(WhyError::UnknownUser(user.to_owned()));
+    }
+    changes.reverse();
+    let entitlements = Entitlements::load(tx, &application.id)?;
+    let parked = park::list(tx, &application.id)?;
+    let jobs = job::newest(tx, &application.id, 10)?;
+    let placement = query::record_of(tx, SubjectKind::User, &user_id)?.map(|(_, placement)| placement);
+    let mut fates = Vec::new();
+    for change in changes.iter().take(CHANGES) {
+        fates.push(fate(tx, &application, &entitlements, &parked, change)?);
+    }
+    let scope = &entitlements.current().scope;
+    let mut page = Why {
+        username: found.as_ref().map(|user| user.username.clone()),
+        application_id: application.id.clone(),
+        application: application.name.clone(),
+        state: application.state(),
+        conclusion: String::new(),
+        in_scope_through: match &placement {
+            Some(placement) => through(tx, scope, placement)?,
+            None => Vec::new(),
+        },
+        stands_in: match &found {
+            Some(user) => stands_in(tx, user)?,
+            None => Vec::new(),
+        },
+        scope: names(tx, scope.organizational_unit_ids.iter(), scope.group_ids.iter())?,
+        synchronizations: jobs
+            .iter()
+            .filter(|job| job.kind == JobKind::Full)
+            .map(|job| Pushed {
+                job_id: job.id.clone(),
+                status: job.status.as_str(),
+                trigger: job.trigger,
+                created_at: job.created_at,
+                included: included(job, &changes, placement.as_deref(), &entitlements),
+            })
+            .collect(),
+        changes: fates,
+        user_id,
+    };
+    page.conclusion = conclude(&page, &application, found.is_some());
+    Ok(page)
+}
+
+fn included(
+    job: &JobPosition,
+    changes: &[Change],
+    present: Option<&Placement>,
+    entitlements: &Entitlements,
+) -> bool {
+    let last = changes.iter().find(|change| change.seq <= job.position);
+    let stood = match last {
+        Some(change) => change.after.as_deref(),
+        None if changes.is_empty() => present,
+        None => None,
+    };
+    let scope = &entitlements.at(job.position).scope;
+    stood.is_some_and(|placement| scope.covers(SubjectKind::User, placement))
+}
+
+fn fate(
+    tx: &mut Tx<'_>,
+    application: &Application,
+    entitlements: &Entitlements,
+    parked: &[Parked],
+    change: &Change,
+) -> Result<ChangeFate, DbError> {
+    let entitlement = entitlements.at(change.seq);
+    let event = entitlement.event_for(change);
+    let fate = match event {
+        None => Fate::NotForIt {
+            reason: not_for_it(entitlement, change),
+        },
+        Some(_) => fate_of_event(tx, application, parked, change)?,
+    };
+    Ok(ChangeFate {
+        seq: change.seq,
+        event_id: change.event_id.clone(),
+        time: change.time,
+        kind: change.kind.as_str().to_owned(),
+        actor: change.actor.clone(),
+        event: event.map(rollcall_protocol::EventType::short),
+        fate,
+    })
+}
+
+fn not_for_it(entitlement: &crate::application::Entitlement, change: &Change) -> &'static str {
+    let covers = |placement: &Option<std::sync::Arc<Placement>>| {
+        placement
+            .as_ref()
+            .is_some_and(|placement| entitlement.scope.covers(change.subject_kind, placement))
+    };
+    match (covers(&change.before), covers(&change.after), change.kind) {
+        (true, true, change::ChangeKind::Departure | change::ChangeKind::Arrival) => {
+            "the user was in scope before and after; what moved is told by another change"
+        }
+        (false, false, _) => "the user was not in scope",
+        (_, _, change::ChangeKind::Departure | change::ChangeKind::Arrival) => {
+            "the other half of the move tells it"
+        }
+        _ => "the application has not subscribed to this event",
+    }
+}
+
+fn fate_of_event(
+    tx: &mut Tx<'_>,
+    application: &Application,
+    parked: &[Parked],
+    change: &Change,
+) -> Result<Fate, DbError> {
+    if let Some(parked) = parked.iter().find(|parked| parked.event_id == change.event_id) {
+        let said = |text: &Option<String>| text.clone().unwrap_or_default();
+        return Ok(Fate::Parked {
+            state: parked.state,
+            attempts: parked.attempts,
+            answer: format!("{} {}", said(&parked.code), said(&parked.message))
+                .trim()
+                .to_owned(),
+        });
+    }
+    if change.seq > application.cursor {
+        return Ok(Fate::Waiting);
+    }
+    let covers = |attempt: &Attempt| {
+        let lanes = attempt.lanes as usize;
+        let by_lane = lane_of(&change.subject_id, lanes) == attempt.lane as usize;
+        attempt.outcome == "delivered" && (lanes <= 1 || by_lane)
+    };
+    let attempts = attempt::covering(tx, &application.id, change.seq)?;
+    let Some(attempt) = attempts.iter().find(|attempt| covers(attempt)) else {
+        return Ok(Fate::Settled);
+    };
+    let at = attempt.started_at + attempt.latency_us / 1_000;
+    let exception = attempt
+        .exceptions
+        .iter()
+        .find(|it| it.event_id == change.event_id);
+    Ok(match exception {
+        Some(exception) if exception.result == "skipped" => Fate::Skipped {
+            at,
+            answer: format!(
+                "{} {}",
+                exception.code,
+                exception.message.as_deref().unwrap_or_default()
+            )
+            .trim()
+            .to_owned(),
+        },
+        // It was parked then and has been dealt with since.
+        Some(_) => Fate::Settled,
+        None => Fate::Delivered {
+            at,
+            try_number: attempt.try_number,
+        },
+    })
+}
+
+fn through(
+    tx: &mut Tx<'_>,
+    scope: &crate::application::Scope,
+    placement: &Placement,
+) -> Result<Vec<String>, DbError> {
+    let units = placement
+        .units
+        .iter()
+        .filter(|unit| scope.organizational_unit_ids.contains(*unit));
+    let groups = placement
+        .groups
+        .iter()
+        .filter(|group| scope.group_ids.contains(*group));
+    names(tx, units, groups)
+}
+
+fn stands_in(tx: &mut Tx<'_>, user: &User) -> Result<Vec<String>, DbError> {
+    let units = user.unit_ids();
+    names(tx, units.iter(), user.groups.iter())
+}
+
+fn names<'a>(
+    tx: &mut Tx<'_>,
+    units: impl Iterator<Item = &'a String>,
+    groups: impl Iterator<Item = &'a String>,
+) -> Result<Vec<String>, DbError> {
+    let mut names = Vec::new();
+    for unit in units {
+        names.push(format!("organizational unit /{}", query::unit_path(tx, unit)?));
+    }
+    for group in groups {
+        let name = query::find_group(tx, group)?.map_or_else(|| group.clone(), |group| group.name);
+        names.push(format!("group {name}"));
+    }
+    Ok(names)
+}
+
+fn conclude(page: &Why, application: &Application, exists: bool) -> String {
+    let name = &page.application;
+    let newest = page
+        .changes
+        .iter()
+        .find(|change| !matches!(change.fate, Fate::NotForIt { .. }));
+    let waits = match (&application.suspended, application.synchronize) {
+        (_, false) => format!(
+            "{name} is switched off since an administrator paused it; rollcall app resume pushes again"
+        ),
+        (Some(suspension), true) => format!(
+            "{name} does not answer ({}); it is asked again by itself, or at once with rollcall app resume",
+            suspension.reason
+        ),
+        (None, true) => format!(
+            "it is on its way; if it stays so, see whether a hub runs (rollcall doctor) and what rollcall log --app {name:?} shows"
+        ),
+    };
+    match newest.map(|change| &change.fate) {
+        Some(Fate::Parked {
+            state: park::ParkedState::Failed,
+            answer,
+            ..
+        }) => format!(
+            "{name} refused the newest event: {answer}. Mend that there, then send it again with rollcall app resend"
+        ),
+        Some(Fate::Parked { answer, .. }) => {
+            format!("{name} asked for the newest event again ({answer}), and it is sent again by itself")
+        }
+        Some(Fate::Waiting) => format!("The newest change has not been sent yet: {waits}"),
+        Some(Fate::Skipped { answer, .. }) => {
+            format!("{name} got the newest event and passed it over: {answer}")
+        }
+        _ if !exists => match newest.map(|change| &change.fate) {
+            Some(_) => format!("The user is deleted, and {name} was told so"),
+            None => "The user is deleted, and was never in scope of this application".to_owned(),
+        },
+        _ if page.in_scope_through.is_empty() => format!(
+            "The user is not in scope of {name}: the scope is {}, and the user stands in {}. Change either one",
+            page.scope.join(", "),
+            page.stands_in.join(", ")
+        ),
+        Some(Fate::Delivered { .. }) => format!("{name} has everything that it is to have of this user"),
+        Some(Fate::Settled) => {
+            format!("{name} got everything; the attempts of that time are not kept any more")
+        }
+        Some(Fate::NotForIt { .. }) | None => {
+            let pushed = page.synchronizations.iter().find(|job| job.included);
+            match pushed {
+                Some(job) if job.status == "success" || job.status == "partial_success" => {
+                    format!("{name} was pushed the user by the synchronization {}", job.job_id)
+                }
+                Some(job) if job.status == "pending" || job.status == "running" => {
+                    format!("The synchronization {} pushes the user: {waits}", job.job_id)
+                }
+                _ => format!(
+                    "The user was in scope before {name} was there, and nothing was pushed since: run rollcall app sync {name:?}"
+                ),
+            }
+        }
+    }
+}
