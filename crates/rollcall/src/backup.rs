@@ -248,6 +248,9 @@ const TABLES: [Table; 14] = [
     },
 ];
 
+/// The tables whose rows the database numbers.
+const NUMBERED: [&str; 2] = ["attempts", "parked_events"];
+
 /// Refers to a job, so it comes after all of them.
 const JOB_ITEMS: Table = Table {
     name: "job_items",
@@ -266,9 +269,10 @@ fn tables() -> impl Iterator<Item = &'static Table> {
     TABLES.iter().chain(std::iter::once(&JOB_ITEMS))
 }
 
-/// The names of all tables that a backup holds.
-pub fn table_names() -> Vec<&'static str> {
-    tables().map(|table| table.name).collect()
+/// All tables that a backup holds, each with its columns.
+pub fn columns() -> Vec<(&'static str, Vec<&'static str>)> {
+    let names = |table: &Table| table.columns.iter().map(|(name, _)| *name).collect();
+    tables().map(|table| (table.name, names(table))).collect()
 }
 
 /// Why a backup or a restore fails.
@@ -433,7 +437,7 @@ pub async fn restore(db: &Db, file: &Path) -> Result<u64, BackupError> {
         }
         load(tx, &file)?;
         if tx.dialect() == Dialect::Postgres {
-            for table in ["attempts", "parked_events"] {
+            for table in NUMBERED {
                 tx.query(
                     &format!(
                         "SELECT setval(pg_get_serial_sequence('{table}', 'id'),
@@ -559,10 +563,13 @@ fn insert(tx: &mut Tx<'_>, table: &Table, rows: &[Vec<Json>]) -> Result<(), Back
             }
         }
         let columns: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
+        // PostgreSQL numbers these rows itself unless it is told that they have their numbers.
+        let numbered = tx.dialect() == Dialect::Postgres && NUMBERED.contains(&table.name);
         let sql = format!(
-            "INSERT INTO {} ({}) VALUES {}",
+            "INSERT INTO {} ({}) {} VALUES {}",
             table.name,
             columns.join(", "),
+            if numbered { "OVERRIDING SYSTEM VALUE" } else { "" },
             crate::change::placeholders(rows.len(), columns.len())
         );
         tx.execute(&sql, &values)?;

@@ -377,9 +377,8 @@ fn refuse_unknown(file: &Path) -> Result<()> {
             let setting = format!("{section}{name}");
             if is_name && !SETTINGS.contains(&setting.as_str()) {
                 bail!(
-                    "{}, line {number}: there is no setting {setting:?}; there are {}",
-                    file.display(),
-                    SETTINGS.join(", ")
+                    "{}, line {number}: there is no setting {setting:?}; `rollcall example` shows all of them",
+                    file.display()
                 );
             }
         }
@@ -420,5 +419,13 @@ pub const SETTINGS: [&str; 25] = [
 pub fn example() -> String {
     let mut options = confique::toml::FormatOptions::default();
     options.general.nested_field_gap = 1;
-    confique::toml::template::<Config>(options)
+    let template = confique::toml::template::<Config>(options);
+    // The first line is the description of a type, which tells nobody how to use a file.
+    let settings = template
+        .split_once('\n')
+        .map_or(template.as_str(), |(_, rest)| rest);
+    format!(
+        "# The configuration of a Rollcall hub: rollcall --config FILE serve\n\
+         # Everything that is commented out stands at its default.\n{settings}"
+    )
 }

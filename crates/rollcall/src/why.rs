@@ -219,8 +219,12 @@ fn fate(
     change: &Change,
 ) -> Result<ChangeFate, DbError> {
     let entitlement = entitlements.at(change.seq);
-    let event = entitlement.event_for(change);
+    let before = change.seq <= entitlements.begins();
+    let event = entitlement.event_for(change).filter(|_| !before);
     let fate = match event {
+        None if before => Fate::NotForIt {
+            reason: "the application was added later",
+        },
         None => Fate::NotForIt {
             reason: not_for_it(entitlement, change),
         },

@@ -231,6 +231,11 @@ impl Entitlements {
             .unwrap_or(&self.0[0])
     }
 
+    /// The position after which changes are judged at all: the log's end when the application was added.
+    pub fn begins(&self) -> Seq {
+        self.0[0].from_seq
+    }
+
     /// The newest version.
     pub fn current(&self) -> &Entitlement {
         &self.0[self.0.len() - 1]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use rollcall_db::DbError;
+use rollcall_db::{DbError, Dialect};
 use serde::Serialize;
 
 use super::open;
@@ -154,10 +154,11 @@ async fn look_at_hub(report: &mut Report, config: &Config, hub: &Hub) -> Result<
         }
     };
     let took = watch.elapsed().as_secs_f64() * 1e3;
-    let detail = format!(
-        "{:?}, a transaction takes {took:.1} ms, the log stands at {head}",
-        hub.db.dialect()
-    );
+    let dialect = match hub.db.dialect() {
+        Dialect::Sqlite => "SQLite",
+        Dialect::Postgres => "PostgreSQL",
+    };
+    let detail = format!("{dialect}, a transaction takes {took:.1} ms, the log stands at {head}");
     if took > 500.0 {
         report.doubtful(
             "database",

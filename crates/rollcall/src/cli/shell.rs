@@ -7,14 +7,12 @@ use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
 
 use super::args::Arguments;
+use super::output::line;
 
 pub(super) fn completions(shell: clap_complete::Shell) -> ExitCode {
-    clap_complete::generate(
-        shell,
-        &mut Arguments::command(),
-        "rollcall",
-        &mut std::io::stdout(),
-    );
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "rollcall", &mut script);
+    line(String::from_utf8_lossy(&script).trim_end());
     ExitCode::SUCCESS
 }
 

@@ -226,6 +226,10 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
             .await?;
         unknown += entry.members.len() - found.len();
         wanted.extend(found);
+        if self.options.dry_run {
+            let planned = |name: &&String| self.planned.contains(&fingerprint(&fold(name)));
+            wanted.extend(entry.members.iter().filter(planned).cloned());
+        }
         if unknown > 0 && !self.options.dry_run {
             self.note(
                 entry.line,

@@ -259,6 +259,8 @@ struct Import<'a, P> {
     units: Units,
     /// Fingerprints of the ids of everything that the file names.
     seen: HashSet<u128>,
+    /// Fingerprints of the usernames that a dry run would make.
+    planned: HashSet<u128>,
     report: ImportReport,
     samples: HashMap<(Deed, &'static str), usize>,
     progress: P,
@@ -286,6 +288,7 @@ pub async fn import(
         actor: format!("import:{name}"),
         units: Units::load(hub).await?,
         seen: HashSet::new(),
+        planned: HashSet::new(),
         report: ImportReport {
             dry_run: options.dry_run,
             ..ImportReport::default()

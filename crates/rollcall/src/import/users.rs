@@ -115,6 +115,7 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
         if self.options.dry_run {
             self.report.users.created += created.len() as u64;
             for entry in created.drain(..) {
+                self.planned.insert(fingerprint(&fold(&entry.username)));
                 if let Some(reference) = entry.reference {
                     known.insert(reference, entry.username);
                 }

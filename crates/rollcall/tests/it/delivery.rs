@@ -30,7 +30,7 @@ fn renamed(id: &str, name: &str) -> Command {
     }
 }
 
-async fn rescope(world: &World, scope: Scope) -> job::Plan {
+pub(crate) async fn rescope(world: &World, scope: Scope) -> job::Plan {
     let (id, now) = (world.application.id.clone(), world.hub.clock.now());
     let job_id = id::make("job", now, &SystemRandom);
     let wanted = job_id.clone();

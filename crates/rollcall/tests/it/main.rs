@@ -12,5 +12,8 @@ mod directory;
 mod faults;
 mod import;
 mod killed;
+mod operate;
+mod retention;
 mod tidy;
+mod why;
 mod world;

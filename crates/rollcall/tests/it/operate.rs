@@ -1,0 +1,461 @@
+//! What an operator does: configure, watch, back up, look into an envelope.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command as Process, Output, Stdio};
+
+use rollcall::application::Scope;
+use rollcall::backup::{self, BackupError};
+use rollcall::config::{Config, Overrides, SETTINGS, example};
+use rollcall::directory::Command;
+use rollcall::export::export;
+use rollcall::hub::Hub;
+use rollcall::id::ROOT_UNIT;
+use rollcall::import::{Dn, Format};
+use rollcall::schema;
+use rollcall_db::testing::databases;
+use rollcall_db::{Db, DbError, Options};
+use rollcall_protocol::{
+    EncryptionKey, Event, EventBatch, JwkSet, SealParams, SigningKey, SystemRandom, seal,
+};
+use serde_json::Value;
+
+use crate::world::{World, new_user, on_both, open_hub};
+
+fn rollcall(folder: &Path, arguments: &[&str]) -> Process {
+    let mut process = Process::new(env!("CARGO_BIN_EXE_rollcall"));
+    process
+        .args(arguments)
+        .current_dir(folder)
+        .env("ROLLCALL_DATA_DIR", folder.join("data"))
+        .env_remove("ROLLCALL_LOG");
+    process
+}
+
+fn done(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{error}");
+    text
+}
+
+fn read(text: &str) -> anyhow::Result<Config> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("rollcall.toml");
+    std::fs::write(&file, text)?;
+    Config::read(Some(&file), Overrides::default())
+}
+
+#[test]
+fn every_setting_is_shown_in_the_example_and_checked() {
+    let shown = example();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let kept = std::fs::read_to_string(root.join("contrib/rollcall.toml")).unwrap();
+    assert_eq!(
+        kept.trim(),
+        shown.trim(),
+        "contrib/rollcall.toml is what `rollcall example` prints"
+    );
+    let mut section = String::new();
+    let mut found = Vec::new();
+    for line in shown.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = format!("{}.", name.trim_end_matches(']'));
+        } else if let Some((name, _)) = line.strip_prefix('#').and_then(|line| line.split_once(" =")) {
+            if !name.contains(' ') {
+                found.push(format!("{section}{name}"));
+            }
+        }
+    }
+    assert_eq!(found, SETTINGS);
+    read(&shown).unwrap();
+    for (text, named) in [
+        ("dtabase = 'x'", "dtabase"),
+        ("[egress]\nsource = '::1'", "egress.source"),
+        ("listen = 'nowhere'", "listen"),
+        ("public_url = 'ftp://x'", "public_url"),
+        ("database = 'a'\ndatabase_file = 'b'", "database_file"),
+        ("[retention]\nchanges = 0", "retention.changes"),
+        ("[retention]\nchanges = 30\nlaggards = 20", "retention.laggards"),
+        ("[delivery]\ntries = 0", "delivery.tries"),
+        ("[delivery]\nlongest_pause = 0", "delivery.longest_pause"),
+        ("[log]\nlevel = 'lo=ud=ly'", "log.level"),
+        ("[log]\nformat = 'xml'", "format"),
+        ("[egress]\nallow = ['10.0.0.0/99']", "egress.allow"),
+        ("[egress]\nca_file = '/nowhere.pem'", "egress.ca_file"),
+        ("organization = ' '", "organization"),
+    ] {
+        let error = format!("{:#}", read(text).unwrap_err());
+        assert!(error.contains(named), "{text}: {error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("url");
+    std::fs::write(&secret, "postgres://u:p@h/d\n").unwrap();
+    let config = read(&format!("database_file = '{}'", secret.display())).unwrap();
+    assert_eq!(config.database_url().unwrap(), "postgres://u:p@h/d");
+}
+
+/// A hub as a process, listening on a free port.
+struct Served {
+    child: Child,
+    address: String,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Served {
+    fn start(folder: &Path, database: &str) -> Self {
+        let mut child = rollcall(
+            folder,
+            &["--database", database, "serve", "--listen", "127.0.0.1:0"],
+        )
+        .args(["--log-format", "json"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        log.read_line(&mut line).unwrap();
+        let first: Value = serde_json::from_str(&line).unwrap();
+        let address = first["address"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{line}"))
+            .to_owned();
+        Self { child, address, log }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: hub\r\nx-request-id: from-the-test\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Asks it to stop, and returns the rest of its log.
+    fn stop(&mut self) -> String {
+        let pid = self.child.id().to_string();
+        assert!(
+            Process::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        log
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_running_hub_can_be_watched_and_stops_when_asked() {
+    for database in databases("watched") {
+        let folder = tempfile::tempdir().unwrap();
+        let mut served = Served::start(folder.path(), &database.url);
+        let cli = |arguments: &[&str]| {
+            let mut all = vec!["--database", database.url.as_str()];
+            all.extend(arguments);
+            done(&rollcall(folder.path(), &all).output().unwrap())
+        };
+        cli(&["user", "create", "ada", "--display-name", "Ada Lovelace"]);
+        cli(&[
+            "app",
+            "create",
+            "Wiki",
+            "--url",
+            "https://wiki.invalid/x",
+            "--encrypt",
+        ]);
+        assert!(served.get("/healthz").starts_with("HTTP/1.1 200"));
+        assert!(served.get("/readyz").contains("ready"));
+        let missing = served.get("/v2/x/y/provisioning/jwks");
+        assert!(missing.starts_with("HTTP/1.1 404") && missing.contains("x-request-id: from-the-test"));
+        let metrics = served.get("/metrics");
+        for line in [
+            "rollcall_log_head 2.0",
+            "rollcall_cursor_lag_events{application=\"Wiki\"} 0.0",
+            "rollcall_suspended{application=\"Wiki\"} 0.0",
+            "rollcall_parked_events{application=\"Wiki\",state=\"failed\"} 0.0",
+            "rollcall_applications{state=\"active\"} 1.0",
+            "rollcall_directory_subjects{kind=\"user\"} 1.0",
+            "rollcall_signing_queue 0.0",
+            "rollcall_http_request_duration_seconds_count{route=\"/healthz\",status=\"200\"} 1",
+            "rollcall_database_commit_seconds_bucket{le=\"+Inf\"}",
+            "# TYPE rollcall_delivery_latency_seconds histogram",
+            "# EOF",
+        ] {
+            assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
+        }
+        let log = served.stop();
+        let lines: Vec<Value> = log
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert!(
+            lines
+                .iter()
+                .any(|line| line["span"]["id"] == "from-the-test" && line["status"] == 404)
+        );
+        assert!(
+            lines
+                .iter()
+                .any(|line| line["message"] == "finishing the requests in flight")
+        );
+        assert!(
+            !log.contains("Lovelace") && !log.contains("ada"),
+            "no personal data: {log}"
+        );
+    }
+}
+
+async fn everything(hub: &Hub) -> String {
+    let mut bytes = Vec::new();
+    export(hub, Format::Jsonl, &Dn::parse("").unwrap(), &mut bytes)
+        .await
+        .unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_backup_fits_either_database_and_the_hub_goes_on_from_there() {
+    on_both("backup", |from, mirror| async move {
+        let mut world = World::new(&from, &mirror, Scope::everything()).await;
+        let unit = world.unit("Ä/Z", ROOT_UNIT).await;
+        let below = world.unit("Below", &unit).await;
+        for n in 0..700 {
+            let new = new_user(&format!("u{n}"), if n % 2 == 0 { &below } else { &unit });
+            world.apply(Command::CreateUser(new)).await;
+        }
+        world.synchronize().await;
+        world.converged().await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hub.backup");
+        // While it is taken, the directory goes on changing.
+        let (rows, ()) = tokio::join!(backup::write(&world.hub.db, &file, 1), async {
+            for n in 0..50 {
+                world.user(&format!("meanwhile{n}"), ROOT_UNIT).await;
+            }
+        });
+        let rows = rows.unwrap();
+        assert!(rows > 2_000);
+        world.converged().await;
+        let later = backup::write(&world.hub.db, &file, 1).await.unwrap();
+        assert!(later >= rows);
+        let before = everything(&world.hub).await;
+        world.stop().await;
+
+        // The other kind of database, where there are two.
+        let targets = databases("restored");
+        let target = targets
+            .iter()
+            .rev()
+            .find(|target| target.url.split(':').next() != from.split(':').next())
+            .unwrap_or(&targets[0])
+            .url
+            .clone();
+        let open = |url: String| async move {
+            let opening = move || Db::open(&url, schema::migrations(), Options::default());
+            tokio::task::spawn_blocking(opening).await.unwrap().unwrap()
+        };
+        let whole = std::fs::read_to_string(&file).unwrap();
+        let cut = folder.path().join("cut");
+        std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+        let db = open(target.clone()).await;
+        assert!(matches!(
+            backup::restore(&db, &cut).await,
+            Err(BackupError::Malformed(_))
+        ));
+        assert_eq!(backup::restore(&db, &file).await.unwrap(), later);
+        assert!(matches!(
+            backup::restore(&db, &file).await,
+            Err(BackupError::NotEmpty)
+        ));
+        db.close().await;
+
+        let restored = open_hub(&target).await;
+        assert_eq!(everything(&restored).await, before);
+        assert_eq!(restored.instance, world.hub.instance);
+        world.hub = restored;
+        world.start().await;
+        world.user("after", ROOT_UNIT).await;
+        world.converged().await;
+        world.stop().await;
+    });
+}
+
+#[test]
+fn a_backup_holds_every_table_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.db");
+    let url = format!("sqlite:{}", file.display());
+    let db = Db::open_inline(&url, schema::migrations()).unwrap();
+    let bytes = folder.path().join("empty.backup");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(backup::write(&db, &bytes, 1)).unwrap();
+    let mut tables: Vec<String> = db
+        .write_blocking(|tx| {
+            tx.query(
+                "SELECT name FROM sqlite_master WHERE type = 'table'
+                 AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'refinery_%'",
+                &[],
+            )?
+            .iter()
+            .map(|row| row.get(0))
+            .collect::<Result<Vec<String>, DbError>>()
+        })
+        .unwrap();
+    tables.sort_unstable();
+    let mut held = backup::columns();
+    held.sort_unstable();
+    assert_eq!(held.iter().map(|(table, _)| *table).collect::<Vec<_>>(), tables);
+    for (table, columns) in held {
+        let mut there: Vec<String> = db
+            .write_blocking(move |tx| {
+                tx.query(&format!("SELECT name FROM pragma_table_info('{table}')"), &[])?
+                    .iter()
+                    .map(|row| row.get(0))
+                    .collect::<Result<Vec<String>, DbError>>()
+            })
+            .unwrap();
+        let mut columns = columns;
+        there.sort_unstable();
+        columns.sort_unstable();
+        assert_eq!(columns, there, "{table}");
+    }
+}
+
+#[test]
+fn an_envelope_is_opened_or_refused_for_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = SigningKey::generate("KEY1").unwrap();
+    let secret = EncryptionKey::generate(&SystemRandom);
+    let jwks = JwkSet {
+        keys: vec![key.public_jwk()],
+    };
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("jwks.json", &serde_json::to_string(&jwks).unwrap());
+    write("key.hex", &secret.to_hex());
+    let batch = EventBatch {
+        instance_id: "idaas_1".into(),
+        event_version: "V1.0".into(),
+        ali_uid: "1".into(),
+        events: vec![Event {
+            event_id: "evnt_1".into(),
+            event_type: "urn:alibaba:idaas:app:event:ud:user:delete".into(),
+            event_time: 1,
+            biz_id: "user_1".into(),
+            biz_data: "{\"userId\":\"user_1\"}".into(),
+        }],
+    };
+    let now_ms = 1_800_000_000_000;
+    let params = SealParams {
+        key: &key,
+        instance_id: "idaas_1",
+        application_id: "app_1",
+        encryption: Some(&secret),
+        now_ms,
+        random: &SystemRandom,
+    };
+    let body = seal(&batch, &params).unwrap().body;
+    let open = |more: &[&str]| {
+        let mut child = rollcall(folder.path(), &["open", "--jwks", "jwks.json"])
+            .args(more)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.success(), shown["verified"] == true);
+        shown
+    };
+    let (at, later) = ("2027-01-15T08:01:00Z", "2027-01-15T10:00:00Z");
+    let shown = open(&["--app-id", "app_1", "--key-file", "key.hex", "--at", at]);
+    assert_eq!(
+        shown["payload"]["eventData"][0]["bizData"]["userId"], "user_1",
+        "{shown}"
+    );
+    assert_eq!(
+        (&shown["header"]["kid"], &shown["claims"]["aud"]),
+        (&"KEY1".into(), &"app_1".into())
+    );
+    assert_eq!(shown["claims"]["cipherData"]["jwe"]["header"]["enc"], "A256GCM");
+    for (more, reason) in [
+        (
+            vec!["--app-id", "app_2", "--key-file", "key.hex", "--at", at],
+            "wrong_audience",
+        ),
+        (
+            vec!["--app-id", "app_1", "--key-file", "key.hex", "--at", later],
+            "expired",
+        ),
+        (vec!["--app-id", "app_1", "--at", at], "no_decryption_key"),
+        (
+            vec!["--app-id", "app_1", "--key", &"00".repeat(32), "--at", at],
+            "undecryptable",
+        ),
+    ] {
+        let shown = open(&more);
+        assert_eq!(shown["refused"]["error"], reason, "{shown}");
+        assert_eq!(shown["unverified"]["claims"]["aud"], "app_1");
+    }
+}
+
+#[test]
+fn the_doctor_looks_at_everything_and_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| rollcall(folder.path(), arguments).output().unwrap();
+    done(&run(&["app", "create", "Wiki", "--url", "http://127.0.0.1:1/x"]));
+    let output = run(&["--json", "doctor"]);
+    assert_eq!(output.status.code(), Some(1));
+    let checks: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |what: &str| {
+        let check = checks.iter().find(|check| check["what"] == what);
+        check.unwrap_or_else(|| panic!("{what} is not checked")).clone()
+    };
+    for what in ["configuration", "master key", "database", "clock"] {
+        assert_eq!(of(what)["health"], "good", "{}", of(what));
+    }
+    let wiki = of("application Wiki");
+    assert_eq!(wiki["health"], "bad");
+    assert!(
+        wiki["detail"].as_str().unwrap().contains("egress.allow"),
+        "{wiki}"
+    );
+    use std::os::unix::fs::PermissionsExt as _;
+    let key = folder.path().join("data/master.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let text = String::from_utf8(run(&["doctor"]).stdout).unwrap();
+    assert!(
+        text.contains("FAIL  master key") && text.contains("chmod 600"),
+        "{text}"
+    );
+}
+
+#[test]
+fn shells_and_manuals_know_the_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = done(&rollcall(folder.path(), &["completions", shell]).output().unwrap());
+        assert!(script.contains("rotate-key"), "{shell}");
+    }
+    done(&rollcall(folder.path(), &["man", "man"]).output().unwrap());
+    for page in ["rollcall.1", "rollcall-app-sync.1", "rollcall-why.1"] {
+        let text = std::fs::read_to_string(folder.path().join("man").join(page)).unwrap();
+        assert!(text.contains(".SH NAME"), "{page}");
+    }
+}

@@ -1,0 +1,122 @@
+//! "Why did this user (not) arrive?" has an answer on one page.
+
+use rollcall::application::Scope;
+use rollcall::directory::{Command, UserChanges};
+use rollcall::id::ROOT_UNIT;
+use rollcall::why::{Fate, Why, WhyError, why};
+
+use crate::world::{Fault, World, on_both};
+
+async fn ask(world: &World, user: &str) -> Result<Why, WhyError> {
+    let user = user.to_owned();
+    world.hub.db.read(move |tx| why(tx, &user, "app")).await
+}
+
+async fn conclusion(world: &World, user: &str) -> String {
+    ask(world, user).await.unwrap().conclusion
+}
+
+fn described(id: &str, text: &str) -> Command {
+    Command::UpdateUser {
+        id: id.into(),
+        changes: UserChanges {
+            description: Some(Some(text.into())),
+            ..UserChanges::default()
+        },
+    }
+}
+
+#[test]
+fn every_reason_is_told() {
+    on_both("why", |hub, mirror| async move {
+        let mut world = World::without_delivery(&hub, &mirror, Scope::default()).await;
+        let inside = world.unit("Inside", ROOT_UNIT).await;
+        let old = world.user("old", &inside).await;
+        world.user("outside", ROOT_UNIT).await;
+        world.start().await;
+        let scope = Scope {
+            organizational_unit_ids: [inside.clone()].into(),
+            ..Scope::default()
+        };
+        crate::delivery::rescope(&world, scope).await;
+
+        let outside = ask(&world, "outside").await.unwrap();
+        assert!(
+            outside.conclusion.contains("not in scope of App"),
+            "{}",
+            outside.conclusion
+        );
+        assert!(outside.conclusion.contains("/Inside"));
+        assert!(matches!(outside.changes[0].fate, Fate::NotForIt { .. }));
+
+        let ada = world.user("ada", &inside).await;
+        world.converged().await;
+        let page = ask(&world, &ada).await.unwrap();
+        assert!(page.conclusion.contains("has everything"), "{}", page.conclusion);
+        assert_eq!(page.in_scope_through, ["organizational unit /Inside"]);
+        assert!(matches!(
+            page.changes[0].fate,
+            Fate::Delivered { try_number: 1, .. }
+        ));
+        assert_eq!(page.changes[0].event, Some("ud:user:create"));
+
+        world.endpoint.fail_next([Fault::Refuse(ada.clone())]);
+        world.apply(described(&ada, "refused")).await;
+        world
+            .until("the refusal is known", || async {
+                conclusion(&world, "ada").await.contains("refused")
+            })
+            .await;
+        let page = ask(&world, "ada").await.unwrap();
+        assert!(
+            page.conclusion.contains("rollcall app resend"),
+            "{}",
+            page.conclusion
+        );
+        assert!(matches!(page.changes[0].fate, Fate::Parked { .. }));
+
+        world.endpoint.fail_always(Some(Fault::Status(500)));
+        world.apply(described(&old, "waits")).await;
+        world
+            .until("the application is suspended", || async {
+                world.stored().await.suspended.is_some()
+            })
+            .await;
+        let waiting = ask(&world, "old").await.unwrap();
+        assert!(waiting.conclusion.contains("HTTP 500"), "{}", waiting.conclusion);
+        assert_eq!(
+            (waiting.changes[0].fate.clone(), waiting.state),
+            (Fate::Waiting, "suspended")
+        );
+        world.endpoint.fail_always(None);
+
+        world.apply(Command::DeleteUser { id: old.clone() }).await;
+        world
+            .until("the deletion is told", || async {
+                conclusion(&world, &old).await.contains("was told so")
+            })
+            .await;
+        assert!(matches!(
+            ask(&world, "nobody").await,
+            Err(WhyError::UnknownUser(_))
+        ));
+        world.stop().await;
+    });
+}
+
+#[test]
+fn who_was_there_before_the_application_waits_for_a_synchronization() {
+    on_both("why_before", |hub, mirror| async move {
+        let hub_too = crate::world::open_hub(&hub).await;
+        let new = crate::world::new_user("early", ROOT_UNIT);
+        hub_too.apply("test", Command::CreateUser(new)).await.unwrap();
+        let mut world = World::new(&hub, &mirror, Scope::everything()).await;
+        let before = conclusion(&world, "early").await;
+        assert!(before.contains("rollcall app sync"), "{before}");
+        let job = world.synchronize().await;
+        let page = ask(&world, "early").await.unwrap();
+        assert!(page.conclusion.contains(&job.id), "{}", page.conclusion);
+        assert!(page.synchronizations[0].included);
+        world.stop().await;
+    });
+}
