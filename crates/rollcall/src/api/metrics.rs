@@ -136,7 +136,7 @@ impl Collector for Commits {
             .map(|(class, count)| {
                 let last = class + 1 == self.0.durations.len();
                 let bound = if last {
-                    f64::MAX
+                    f64::INFINITY
                 } else {
                     f64::from(1_u32 << class) / 10_000.0
                 };

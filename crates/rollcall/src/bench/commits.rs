@@ -54,8 +54,8 @@ async fn on(world: &World, users: &[String], database: &str, bare: f64) -> Resul
     let before = world.hub.db.stats();
     let watch = clock.stopwatch();
     let mut callers = Vec::new();
-    for caller in 0..CALLERS {
-        let (hub, user) = (world.hub.clone(), users[caller].clone());
+    for user in users.iter().take(CALLERS) {
+        let (hub, user) = (world.hub.clone(), user.clone());
         let clock = clock.clone();
         callers.push(tokio::spawn(async move {
             let watch = clock.stopwatch();

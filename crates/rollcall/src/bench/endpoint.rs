@@ -40,17 +40,17 @@ struct Endpoint {
     receivers: Mutex<HashMap<String, Arc<Receiver<Nothing>>>>,
 }
 
-/// Serves on a free port, which it prints, until the process is ended.
+/// Serves on a free port, which it tells `ready`, until the standard input ends.
 ///
 /// # Errors
 /// What the system reports.
-pub async fn serve(folder: &Path) -> Result<()> {
+pub async fn serve(folder: &Path, ready: impl FnOnce(u16)) -> Result<()> {
     let endpoint = Arc::new(Endpoint {
         folder: folder.to_owned(),
         receivers: Mutex::default(),
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    crate::cli::print(&listener.local_addr()?.port().to_string());
+    ready(listener.local_addr()?.port());
     let router = Router::new()
         .route("/{manner}/{id}", post(receive))
         .layer(DefaultBodyLimit::max(64 << 20))

@@ -10,7 +10,7 @@ use crate::bench::{self, Figure, Options};
 
 pub(super) async fn run(out: &Output, arguments: &args::Bench) -> Result<ExitCode> {
     if let Some(folder) = &arguments.endpoint {
-        bench::endpoint::serve(folder).await?;
+        bench::endpoint::serve(folder, |port| line(&port.to_string())).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let options = Options {

@@ -51,11 +51,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints a line of a result.
-pub(crate) fn print(text: &str) {
-    output::line(text);
-}
-
 fn start_log(filter: EnvFilter, format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

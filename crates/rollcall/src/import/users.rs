@@ -23,8 +23,11 @@ type UnitIds = (Option<String>, Vec<Option<String>>);
 struct Writing {
     created: Vec<UserEntry>,
     making: Later<Result<Vec<Result<String, DirectoryError>>, DirectoryError>>,
-    changing: Vec<(UserEntry, String, Later<Result<Applied, DirectoryError>>)>,
+    changing: Vec<Changing>,
 }
+
+/// An entry, the id of its user, and what becomes of the commands.
+type Changing = (UserEntry, String, Later<Result<Applied, DirectoryError>>);
 
 impl<P: FnMut(&'static str, u64)> Import<'_, P> {
     /// Imports the users; returns who the file's references mean.
@@ -194,12 +197,7 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
     }
 
     /// Queues what changes of a user that is there, if anything does.
-    fn change(
-        &mut self,
-        entry: UserEntry,
-        user: &User,
-        (primary, further): UnitIds,
-    ) -> Option<(UserEntry, String, Later<Result<Applied, DirectoryError>>)> {
+    fn change(&mut self, entry: UserEntry, user: &User, (primary, further): UnitIds) -> Option<Changing> {
         let id = user.id.clone();
         let mut commands = Vec::new();
         let mut said = Vec::new();

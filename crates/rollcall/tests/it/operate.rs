@@ -62,10 +62,10 @@ fn every_setting_is_shown_in_the_example_and_checked() {
     for line in shown.lines() {
         if let Some(name) = line.strip_prefix('[') {
             section = format!("{}.", name.trim_end_matches(']'));
-        } else if let Some((name, _)) = line.strip_prefix('#').and_then(|line| line.split_once(" =")) {
-            if !name.contains(' ') {
-                found.push(format!("{section}{name}"));
-            }
+        } else if let Some((name, _)) = line.strip_prefix('#').and_then(|line| line.split_once(" ="))
+            && !name.contains(' ')
+        {
+            found.push(format!("{section}{name}"));
         }
     }
     assert_eq!(found, SETTINGS);
@@ -185,13 +185,13 @@ fn a_running_hub_can_be_watched_and_stops_when_asked() {
         assert!(missing.starts_with("HTTP/1.1 404") && missing.contains("x-request-id: from-the-test"));
         let metrics = served.get("/metrics");
         for line in [
-            "rollcall_log_head 2.0",
+            "rollcall_log_head{} 2.0",
             "rollcall_cursor_lag_events{application=\"Wiki\"} 0.0",
             "rollcall_suspended{application=\"Wiki\"} 0.0",
             "rollcall_parked_events{application=\"Wiki\",state=\"failed\"} 0.0",
             "rollcall_applications{state=\"active\"} 1.0",
             "rollcall_directory_subjects{kind=\"user\"} 1.0",
-            "rollcall_signing_queue 0.0",
+            "rollcall_signing_queue{} 0.0",
             "rollcall_http_request_duration_seconds_count{route=\"/healthz\",status=\"200\"} 1",
             "rollcall_database_commit_seconds_bucket{le=\"+Inf\"}",
             "# TYPE rollcall_delivery_latency_seconds histogram",

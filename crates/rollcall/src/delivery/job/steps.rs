@@ -33,8 +33,11 @@ struct Step {
 #[derive(Debug, Default)]
 pub(in crate::delivery) struct ReadAhead {
     rest: Mutex<Option<(Phase, VecDeque<Step>)>>,
-    next: Mutex<Option<(Phase, JoinHandle<Result<Vec<Step>, DbError>>)>>,
+    next: Mutex<Option<(Phase, Reading)>>,
 }
+
+/// A page that is being read.
+type Reading = JoinHandle<Result<Vec<Step>, DbError>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

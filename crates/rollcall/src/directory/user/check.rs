@@ -68,8 +68,11 @@ struct Key {
     value: String,
     column: &'static str,
     /// The columns within whose values it is unique.
-    within: Vec<(&'static str, String)>,
+    within: Realm,
 }
+
+/// Columns with the values that they must have.
+type Realm = Vec<(&'static str, String)>;
 
 fn username_key(user: &User) -> Option<Key> {
     Some(Key {
@@ -123,7 +126,7 @@ fn unique(
     key: fn(&User) -> Option<Key>,
     verdicts: &mut [Option<DirectoryError>],
 ) -> Result<(), DbError> {
-    let mut realms: BTreeMap<Vec<(&'static str, String)>, Vec<(usize, Key)>> = BTreeMap::new();
+    let mut realms: BTreeMap<Realm, Vec<(usize, Key)>> = BTreeMap::new();
     for (index, user) in users.iter().enumerate() {
         if verdicts[index].is_none()
             && let Some(key) = key(user)
