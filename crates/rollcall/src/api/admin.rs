@@ -16,6 +16,7 @@ use super::{Api, ApiError, Shown};
 use crate::application::{Application, store};
 use crate::change::{self, Change, Seq};
 use crate::clock::Millis;
+use crate::delivery::erase::{self, Erased};
 use crate::delivery::{attempt, connectivity, job};
 use crate::directory::{
     self, Applied, Command, Group, GroupChanges, NewGroup, NewPassword, NewUnit, NewUser, Unit, UnitChanges,
@@ -23,6 +24,7 @@ use crate::directory::{
 };
 use crate::id;
 use crate::secret::{ExposeSecret as _, SecretString};
+use crate::why::{Why, why};
 
 type Hub = State<Arc<Api>>;
 
@@ -33,6 +35,7 @@ pub(super) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
             "/users/{id}",
             get(show_user).patch(update_user).delete(delete_user),
         )
+        .route("/users/{id}/erase", post(erase_user))
         .route("/users/{id}/enable", post(enable_user))
         .route("/users/{id}/disable", post(disable_user))
         .route("/users/{id}/lock", post(lock_user))
@@ -56,6 +59,7 @@ pub(super) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
         .route("/applications/{id}", get(show_application))
         .route("/applications/{id}/test", post(test_application))
         .route("/applications/{id}/attempts", get(list_attempts))
+        .route("/applications/{id}/why/{user}", get(explain))
         .route(
             "/applications/{id}/synchronizations",
             post(synchronize).get(list_jobs),
@@ -148,6 +152,23 @@ async fn update_user(
 async fn delete_user(State(api): Hub, Path(id): Path<String>) -> Shown<Applied> {
     let id = user(&api, id).await?.id;
     apply(&api, Command::DeleteUser { id }).await
+}
+
+/// Deletes a user and erases the records of it; the id also of somebody who was deleted before.
+async fn erase_user(State(api): Hub, Path(id): Path<String>) -> Shown<Erased> {
+    let id = match user(&api, id.clone()).await {
+        Ok(user) => user.id,
+        Err(_) => id,
+    };
+    let hub = api.shared.hub.clone();
+    let erasing = api.shared.hub.db.write(move |tx| erase::erase_user(&hub, tx, "api", &id));
+    Ok(Json(erasing.await?))
+}
+
+/// Why a user did or did not arrive.
+async fn explain(State(api): Hub, Path((id, user)): Path<(String, String)>) -> Shown<Why> {
+    let page = api.shared.hub.db.read(move |tx| why(tx, &user, &id)).await?;
+    Ok(Json(page))
 }
 
 async fn enable_user(State(api): Hub, Path(id): Path<String>) -> Shown<Applied> {

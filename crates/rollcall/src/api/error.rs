@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::application::ApplicationError;
 use crate::delivery::job::JobError;
 use crate::directory::DirectoryError;
+use crate::why::WhyError;
 
 /// A refusal: a status, a short code and a sentence.
 #[derive(Debug)]
@@ -121,6 +122,16 @@ impl From<ApplicationError> for ApiError {
             status,
             code,
             message: error.to_string(),
+        }
+    }
+}
+
+impl From<WhyError> for ApiError {
+    fn from(error: WhyError) -> Self {
+        match error {
+            WhyError::Application(error) => error.into(),
+            WhyError::Database(error) => error.into(),
+            WhyError::UnknownUser(_) => Self::not_found(error.to_string()),
         }
     }
 }

@@ -322,6 +322,7 @@ impl Link {
             Ok(reading) => attempt.deliver(&confined(reading, &request.draft)),
             Err(failure) => attempt.fail(failure),
         }
+        self.log(&attempt, &request.draft);
         let acknowledged = shared.hub.clock.now();
         let ages: Vec<_> = request
             .draft
@@ -342,6 +343,19 @@ impl Link {
             ages: &ages,
         });
         (attempt, exchange.result)
+    }
+
+    /// Logs a request without what the application wrote, which may tell of persons.
+    fn log(&self, attempt: &Attempt, draft: &Draft) {
+        let id = |outgoing: Option<&Outgoing>| outgoing.map(|it| it.event_id().to_owned());
+        let (first, last) = (id(draft.events.first()), id(draft.events.last()));
+        let (application, outcome) = (&self.application.id, &attempt.outcome);
+        let (status, events, try_number) = (attempt.http_status, attempt.events, attempt.try_number);
+        if outcome == "delivered" {
+            tracing::debug!(application, outcome, events, try_number, first, last, "request");
+        } else {
+            tracing::info!(application, outcome, status, events, try_number, first, last, "request");
+        }
     }
 
     async fn post(&self, egress: &Egress, body: &Body) -> Exchange {

@@ -557,7 +557,8 @@ impl Worker {
         if delivered.suspension.is_none() {
             tracing::warn!(
                 application = self.id(),
-                reason = suspension.reason,
+                outcome = attempt.outcome,
+                status = attempt.http_status,
                 "the application is suspended"
             );
         }
