@@ -161,7 +161,11 @@ async fn erase_user(State(api): Hub, Path(id): Path<String>) -> Shown<Erased> {
         Err(_) => id,
     };
     let hub = api.shared.hub.clone();
-    let erasing = api.shared.hub.db.write(move |tx| erase::erase_user(&hub, tx, "api", &id));
+    let erasing = api
+        .shared
+        .hub
+        .db
+        .write(move |tx| erase::erase_user(&hub, tx, "api", &id));
     Ok(Json(erasing.await?))
 }
 

@@ -354,7 +354,16 @@ impl Link {
         if outcome == "delivered" {
             tracing::debug!(application, outcome, events, try_number, first, last, "request");
         } else {
-            tracing::info!(application, outcome, status, events, try_number, first, last, "request");
+            tracing::info!(
+                application,
+                outcome,
+                status,
+                events,
+                try_number,
+                first,
+                last,
+                "request"
+            );
         }
     }
 

@@ -18,10 +18,12 @@ pub mod query;
 mod unit;
 mod user;
 
+use std::collections::BTreeMap;
+
 use rollcall_db::Tx;
 use rollcall_protocol::{Random, SubjectKind};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use crate::change::{self, Head, NewChange};
 use crate::clock::Millis;
@@ -128,9 +130,6 @@ pub struct Applied {
     pub id: String,
     /// How many changes were appended; zero if everything was so already.
     pub changes: usize,
-    /// The log's end afterwards.
-    #[serde(skip)]
-    pub head: Head,
 }
 
 /// Makes the root unit at the first start.
@@ -177,11 +176,7 @@ pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Ap
         ),
         Command::ExpireDue => (String::new(), user::expire_due(tx, ctx)?),
     };
-    Ok(Applied {
-        id,
-        changes,
-        head: change::head(tx)?,
-    })
+    Ok(Applied { id, changes })
 }
 
 /// Makes many users with few statements, and says of each its id, or why it was refused; the others are
@@ -218,15 +213,15 @@ pub fn not_found(kind: SubjectKind, id: &str) -> DirectoryError {
 
 /// The fields of a record that are different now, with the values they had; `None` if none is.
 fn previous(before: &str, after: &str) -> Option<String> {
-    let parse = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
-    let (before, after) = (parse(before), parse(after));
-    let mut changed: Map<String, Value> = before
+    // Both texts were written by the same code, so equal values are equal texts.
+    let (before, after) = (fields_of(before), fields_of(after));
+    let mut changed: BTreeMap<&str, &RawValue> = before
         .iter()
-        .filter(|(key, value)| after.get(*key) != Some(value))
-        .map(clone_pair)
+        .filter(|(key, value)| after.get(*key).map(|value| value.get()) != Some(value.get()))
+        .map(|(key, value)| (*key, *value))
         .collect();
     for key in after.keys().filter(|key| !before.contains_key(*key)) {
-        changed.insert(key.clone(), Value::Null);
+        changed.insert(key, RawValue::NULL);
     }
     // Both generations of names say the same, and that the time of the change differs says nothing.
     for twin in [
@@ -237,9 +232,10 @@ fn previous(before: &str, after: &str) -> Option<String> {
     ] {
         changed.remove(twin);
     }
-    (!changed.is_empty()).then(|| Value::Object(changed).to_string())
+    (!changed.is_empty()).then(|| serde_json::to_string(&changed).unwrap_or_default())
 }
 
-fn clone_pair((key, value): (&String, &Value)) -> (String, Value) {
-    (key.clone(), value.clone())
+/// The fields of a record, unread.
+fn fields_of(record: &str) -> BTreeMap<&str, &RawValue> {
+    serde_json::from_str(record).unwrap_or_default()
 }
