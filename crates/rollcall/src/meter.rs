@@ -67,6 +67,8 @@ pub struct Meters {
     pub sealing: Histogram,
     /// Requests to the hub, in seconds.
     pub http: Family<RouteLabels, Histogram>,
+    /// Bytes of sealed requests that were sent.
+    pub sent_bytes: Counter,
     /// Changes that retention removed.
     pub trimmed_changes: Counter,
     /// Attempts that retention removed.
@@ -91,6 +93,7 @@ impl Meters {
             delivery_latency: seconds(),
             sealing: seconds(),
             http: Family::new_with_constructor(seconds),
+            sent_bytes: Counter::default(),
             trimmed_changes: Counter::default(),
             trimmed_attempts: Counter::default(),
             acknowledged: watch::Sender::new(0),
@@ -177,6 +180,11 @@ impl Meters {
             "http_request_duration_seconds",
             "Requests to the hub",
             self.http.clone(),
+        );
+        registry.register(
+            "sent_bytes",
+            "Bytes of sealed requests that were sent",
+            self.sent_bytes.clone(),
         );
         registry.register(
             "retention_trimmed_changes",

@@ -129,6 +129,7 @@ pub(super) async fn sync(options: &Options) -> Result<Vec<Figure>> {
         job.status
     );
     delivery.stop().await;
+    let sent = world.hub.meters.sent_bytes.get();
     let after = ceiling(&bare, 1).await?;
     let reading = read_all(&world).await?;
     let requests: i64 = world
@@ -165,6 +166,7 @@ pub(super) async fn sync(options: &Options) -> Result<Vec<Figure>> {
             reason = "counts of a benchmark are far below 2^52"
         )]
         Figure::new("sync", "requests", requests as f64, ""),
+        Figure::new("sync", "sent", megabytes(sent), "MB"),
     ];
     figures.extend(memory("sync", &format!("full synchronization of {count} users")));
     Ok(figures)

@@ -310,7 +310,10 @@ impl Link {
             None => self.seal(shared, request.draft.events.clone()).await,
         };
         let exchange = match &body {
-            Ok(body) => self.post(&shared.egress, body).await,
+            Ok(body) => {
+                shared.hub.meters.sent_bytes.inc_by(body.bytes.len() as u64);
+                self.post(&shared.egress, body).await
+            }
             Err(error) => Exchange {
                 result: Err(Failure::Unsealed(error.to_string())),
                 latency: Duration::ZERO,

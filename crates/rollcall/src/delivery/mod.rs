@@ -27,6 +27,7 @@ pub mod job;
 pub mod link;
 pub mod park;
 pub mod retention;
+mod settle;
 pub mod signing;
 pub mod status;
 mod worker;

@@ -49,9 +49,29 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
                 }
             };
             self.seen.insert(fingerprint(&group_id));
-            self.add_members(0, &name, &group_id, user_ids).await?;
+            self.add_members(0, &name, &group_id, &user_ids).await?;
         }
         Ok(())
+    }
+
+    /// Lets users join a group, or leave it.
+    async fn move_members(
+        &mut self,
+        line: u64,
+        name: &str,
+        user_ids: &[String],
+        command: impl Fn(Vec<String>) -> Command,
+    ) -> Result<u64, ImportError> {
+        let mut moved = 0;
+        for portion in user_ids.chunks(PORTION) {
+            match self.queue(vec![command(portion.to_vec())]).await {
+                // One change is the group's own; the others are those of the members.
+                Ok(applied) => moved += applied.changes.saturating_sub(1) as u64,
+                Err(DirectoryError::Database(error)) => return Err(error.into()),
+                Err(error) => self.refuse(line, format!("group {name}: {error}")),
+            }
+        }
+        Ok(moved)
     }
 
     async fn add_members(
@@ -59,20 +79,13 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
         line: u64,
         name: &str,
         group_id: &str,
-        user_ids: Vec<String>,
+        user_ids: &[String],
     ) -> Result<(), ImportError> {
-        for portion in user_ids.chunks(PORTION) {
-            let command = Command::AddMembers {
-                group_id: group_id.to_owned(),
-                user_ids: portion.to_vec(),
-            };
-            match self.queue(vec![command]).await {
-                // One change is the group's own; the others are those of the members.
-                Ok(applied) => self.report.members_added += applied.changes.saturating_sub(1) as u64,
-                Err(DirectoryError::Database(error)) => return Err(error.into()),
-                Err(error) => self.refuse(line, format!("group {name}: {error}")),
-            }
-        }
+        let command = |user_ids| Command::AddMembers {
+            group_id: group_id.to_owned(),
+            user_ids,
+        };
+        self.report.members_added += self.move_members(line, name, user_ids, command).await?;
         Ok(())
     }
 
@@ -81,19 +94,13 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
         line: u64,
         name: &str,
         group_id: &str,
-        user_ids: Vec<String>,
+        user_ids: &[String],
     ) -> Result<(), ImportError> {
-        for portion in user_ids.chunks(PORTION) {
-            let command = Command::RemoveMembers {
-                group_id: group_id.to_owned(),
-                user_ids: portion.to_vec(),
-            };
-            match self.queue(vec![command]).await {
-                Ok(applied) => self.report.members_removed += applied.changes.saturating_sub(1) as u64,
-                Err(DirectoryError::Database(error)) => return Err(error.into()),
-                Err(error) => self.refuse(line, format!("group {name}: {error}")),
-            }
-        }
+        let command = |user_ids| Command::RemoveMembers {
+            group_id: group_id.to_owned(),
+            user_ids,
+        };
+        self.report.members_removed += self.move_members(line, name, user_ids, command).await?;
         Ok(())
     }
 
@@ -254,8 +261,8 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
         let joining = sorted(wanted.difference(&present));
         let leaving = sorted(present.difference(&wanted));
         if let (Some(id), false) = (group_id, self.options.dry_run) {
-            self.add_members(entry.line, &entry.name, id, joining).await?;
-            self.remove_members(entry.line, &entry.name, id, leaving).await
+            self.add_members(entry.line, &entry.name, id, &joining).await?;
+            self.remove_members(entry.line, &entry.name, id, &leaving).await
         } else {
             self.report.members_added += joining.len() as u64;
             self.report.members_removed += leaving.len() as u64;

@@ -189,8 +189,15 @@ fn record(lines: &[Line]) -> Result<Option<Record>, LdifError> {
                 let dn = Dn::parse(text).map_err(|error| refuse(format!("dn: {error}")))?;
                 name = Some((line.number, dn));
             }
+            // What ldapsearch says of the search itself, without -LLL.
+            ("search" | "result" | "ref", None) => return Ok(None),
             (_, None) => {
                 return Err(refuse("a record begins with its dn".to_owned()));
+            }
+            ("dn", Some(_)) => {
+                return Err(refuse(
+                    "a second dn: an empty line is missing before it".to_owned(),
+                ));
             }
             ("changetype", Some(_)) if value != b"add" => {
                 return Err(refuse(format!(
@@ -337,6 +344,7 @@ mod tests {
             ("dn: cn=a\nx:: ***\n\ndn: cn=b\n", 2, "base64"),
             ("cn: a\n\ndn: cn=b\n", 1, "begins with its dn"),
             ("dn: a\n\ndn: cn=b\n", 1, "dn:"),
+            ("dn: cn=a\ndn: cn=c\n\ndn: cn=b\n", 2, "empty line"),
             ("dn: cn=a\n: x\n\ndn: cn=b\n", 2, "no name"),
         ] {
             let records = read(text.as_bytes());
@@ -351,6 +359,8 @@ mod tests {
             assert!(error.message.contains(part), "{error}");
         }
         assert!(read(b"dn: cn=a\nchangetype: add\ncontrol: 1.2\n")[0].is_ok());
+        let searched = read(b"dn: cn=a\n\n# search result\nsearch: 2\nresult: 0 Success\n");
+        assert_eq!(searched.len(), 1);
     }
 
     proptest! {
