@@ -121,7 +121,7 @@ pub(super) struct Demo {
     /// Run through, compare both sides, and end: exit code 0 if they are equal.
     #[arg(long)]
     pub(super) once: bool,
-    /// Use this CSV file instead of the bundled company (columns: see `rollcall import --help`).
+    /// Use this file (CSV, LDIF or JSON lines; see `rollcall import --help`) instead of the bundled company.
     #[arg(long, value_name = "FILE")]
     pub(super) import: Option<PathBuf>,
     /// The hub's port; the application listens on the next one. 0 takes free ones.
@@ -129,7 +129,7 @@ pub(super) struct Demo {
     pub(super) port: u16,
 }
 
-/// Import users, units and groups from a file.
+/// Import users, units and groups from a file
 ///
 /// CSV: the first line names the columns, in any order. username, display_name and path are required;
 /// email, phone (+49 170 1234567) or phone_region and phone_number, external_id, description,
@@ -203,7 +203,7 @@ impl From<FileFormat> for crate::import::Format {
     }
 }
 
-/// Export users, units and groups.
+/// Export users, units and groups
 ///
 /// What is written can be imported again without a difference. JSON lines hold everything; CSV holds users
 /// with their units and groups, but no empty units or groups; LDIF holds what LDAP has attributes for.
@@ -581,7 +581,7 @@ pub(super) enum Group {
     },
 }
 
-/// Measure what this machine can do, each figure beside its floor.
+/// Measure what this machine can do, each figure beside its floor
 ///
 /// A floor is the same work without the hub: a bare signature, a bare request, a bare commit, taken in the
 /// same run. The sections are crypto, commit, idle, deliver, import, sync, sick, storage and backlog; all
@@ -617,7 +617,7 @@ pub(super) struct Why {
     pub(super) app: String,
 }
 
-/// Open a captured event as the receiver would.
+/// Open a captured event as the receiver would
 ///
 /// Reads the body of a request ({"event":"…"}) or the JWT alone from the standard input, and prints the
 /// header, the claims and every layer inside as JSON, or the exact reason why it is refused.

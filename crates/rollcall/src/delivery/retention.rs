@@ -115,19 +115,20 @@ pub async fn trim(hub: &Hub, retention: Retention, meters: &Meters) -> Result<Tr
     Ok(trimmed)
 }
 
-/// The last change that is older than a time; times never run backwards along the log.
+/// The last position whose change is older than a time. Times never run backwards along the log, so it is
+/// found by halving: the log may hold millions of changes for somebody who is away.
 fn last_before(tx: &mut Tx<'_>, time: Millis) -> Result<Seq, DbError> {
-    let first_kept: Option<Seq> = tx
-        .query_opt(
-            "SELECT seq FROM changes WHERE time >= $1 ORDER BY seq LIMIT 1",
-            params![time],
-        )?
-        .map(|row| row.get(0))
-        .transpose()?;
-    match first_kept {
-        Some(seq) => Ok(seq - 1),
-        None => Ok(change::head(tx)?.seq),
+    let mut older = change::oldest(tx)?.unwrap_or(0) - 1;
+    let mut newer = change::head(tx)?.seq + 1;
+    // What stands at `older` and before is older, what stands at `newer` and after is not.
+    while newer - older > 1 {
+        let middle = older + (newer - older) / 2;
+        match change::time_after(tx, middle - 1)? {
+            Some(there) if there < time => older = middle,
+            _ => newer = middle,
+        }
     }
+    Ok(older)
 }
 
 fn trim_delivered(tx: &mut Tx<'_>, oldest: Millis) -> Result<u64, DbError> {

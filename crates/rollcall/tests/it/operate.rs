@@ -447,6 +447,38 @@ fn the_doctor_looks_at_everything_and_says_what_to_do() {
 }
 
 #[test]
+fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let sources = text("crates/rollcall/src/meter.rs") + &text("crates/rollcall/src/api/metrics.rs");
+    let mut asked = std::collections::BTreeSet::new();
+    for file in ["contrib/grafana/rollcall.json", "contrib/prometheus/alerts.yml"] {
+        for rest in text(file).split("rollcall_").skip(1) {
+            let end = rest
+                .find(|c: char| !(c.is_ascii_lowercase() || c == '_'))
+                .unwrap_or(rest.len());
+            asked.insert(rest[..end].to_owned());
+        }
+    }
+    assert!(asked.len() > 15, "{asked:?}");
+    for name in asked {
+        let plain = ["_total", "_bucket", "_count", "_sum"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .unwrap_or(&name);
+        let quoted = [
+            format!("\"{plain}\""),
+            format!("\"rollcall_{plain}\""),
+            format!("\"{name}\""),
+        ];
+        assert!(
+            quoted.iter().any(|name| sources.contains(name)),
+            "rollcall_{name} is no metric"
+        );
+    }
+}
+
+#[test]
 fn shells_and_manuals_know_the_commands() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {

@@ -51,6 +51,12 @@ fn every_reason_is_told() {
 
         let ada = world.user("ada", &inside).await;
         world.converged().await;
+        // The answer is stored a moment after the application has the user.
+        world
+            .until("the answer is stored", || async {
+                !conclusion(&world, "ada").await.contains("not been sent")
+            })
+            .await;
         let page = ask(&world, &ada).await.unwrap();
         assert!(page.conclusion.contains("has everything"), "{}", page.conclusion);
         assert_eq!(page.in_scope_through, ["organizational unit /Inside"]);
