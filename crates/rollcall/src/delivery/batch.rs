@@ -134,8 +134,8 @@ impl Source {
 pub struct Draft {
     /// Which of the lanes it takes.
     pub lane: u32,
-    /// Its events, in order.
-    pub events: Vec<Outgoing>,
+    /// Its events, in order; shared by whoever seals, sends and settles them.
+    pub events: Arc<[Outgoing]>,
 }
 
 /// Requests that may be in flight together, and what is true once all of them are answered.
@@ -156,7 +156,7 @@ pub struct Round {
 impl Round {
     /// What its events weigh.
     pub fn bytes(&self) -> usize {
-        let events = self.drafts.iter().flat_map(|draft| &draft.events);
+        let events = self.drafts.iter().flat_map(|draft| draft.events.iter());
         events.map(Outgoing::bytes).sum()
     }
 }
@@ -211,6 +211,12 @@ impl Lanes {
         true
     }
 
+    /// Whether no lane can take any more.
+    pub fn are_full(&self) -> bool {
+        let most = self.limits.max_events as usize;
+        self.lanes.iter().all(|lane| lane.len() >= most)
+    }
+
     /// Whether nothing was taken.
     pub fn is_empty(&self) -> bool {
         self.barrier.is_none()
@@ -221,7 +227,10 @@ impl Lanes {
         (0..)
             .zip(self.lanes)
             .filter(|(_, events)| !events.is_empty())
-            .map(|(lane, events)| Draft { lane, events })
+            .map(|(lane, events)| Draft {
+                lane,
+                events: events.into(),
+            })
             .collect()
     }
 }

@@ -174,7 +174,7 @@ async fn run(shared: &Arc<Shared>, link: &Arc<Link>, report: &mut Report) -> Res
     let watch = clock.stopwatch();
     let draft = Draft {
         lane: 0,
-        events: vec![outgoing],
+        events: [outgoing].into(),
     };
     let mut request = match link.prepare(shared, draft, Source::Log, None).await {
         Ok(request) => request,

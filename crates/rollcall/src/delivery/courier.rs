@@ -38,7 +38,7 @@ pub(super) enum Break {
 #[derive(Debug)]
 pub(super) struct Answered {
     /// What it carried.
-    pub(super) events: Vec<Outgoing>,
+    pub(super) events: Arc<[Outgoing]>,
     /// What its attempt tells.
     pub(super) attempt: Attempt,
 }

@@ -232,7 +232,7 @@ impl Link {
         source: Source,
         range: Option<(Seq, Seq)>,
     ) -> Result<Request, LinkError> {
-        let body = self.seal(shared, draft.events.clone()).await?;
+        let body = self.seal(shared, Arc::clone(&draft.events)).await?;
         Ok(Request {
             draft,
             source,
@@ -241,7 +241,7 @@ impl Link {
         })
     }
 
-    async fn seal(self: &Arc<Self>, shared: &Shared, events: Vec<Outgoing>) -> Result<Body, LinkError> {
+    async fn seal(self: &Arc<Self>, shared: &Shared, events: Arc<[Outgoing]>) -> Result<Body, LinkError> {
         let link = Arc::clone(self);
         let hub = shared.hub.clone();
         let meters = Arc::clone(&shared.hub.meters);
@@ -307,7 +307,7 @@ impl Link {
         let fresh = |body: &Body| body.expires_at - RESEAL_BEFORE >= now;
         let body = match request.body.take().filter(fresh) {
             Some(body) => Ok(body),
-            None => self.seal(shared, request.draft.events.clone()).await,
+            None => self.seal(shared, Arc::clone(&request.draft.events)).await,
         };
         let exchange = match &body {
             Ok(body) => {

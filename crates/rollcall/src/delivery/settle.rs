@@ -27,7 +27,7 @@ impl Worker {
         let mut unparks = Vec::new();
         let mut clean = round.held.is_empty();
         for answered in &delivered.answered {
-            for outgoing in &answered.events {
+            for outgoing in answered.events.iter() {
                 let exception = answered
                     .attempt
                     .exceptions
@@ -66,10 +66,7 @@ impl Worker {
             self.waiting.push(parked.clone());
             parks.push(parked);
         }
-        let answered = delivered
-            .answered
-            .iter()
-            .map(|a| (a.events.as_slice(), &a.attempt));
+        let answered = delivered.answered.iter().map(|a| (&*a.events, &a.attempt));
         let job = job::settle(self.position.job.as_ref(), &round, answered);
         self.position = round.after;
         if let Some(job) = &job {

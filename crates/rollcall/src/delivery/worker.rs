@@ -333,7 +333,7 @@ impl Worker {
         let limits = self.link().application.settings.limits;
         // As much as the round can take; more only as far as it turns out to concern others.
         let mut page = ((limits.max_events * limits.lanes) as usize).clamp(FIRST_PAGE, PAGE);
-        'reading: while cursor < limit {
+        'reading: while cursor < limit && !lanes.are_full() {
             let changes = self.shared().feed.after(cursor, page).await?;
             page = PAGE;
             if changes.is_empty() {
