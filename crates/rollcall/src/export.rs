@@ -3,6 +3,7 @@
 //! Users are read page by page, each page in a transaction of its own, so that an export of any size needs
 //! little memory. What changes meanwhile may or may not be in the file.
 
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 
 use rollcall_db::DbError;
@@ -64,7 +65,7 @@ pub async fn export(
 /// The units and groups; the users are too many to be held.
 struct Directory {
     units: Vec<UnitEntry>,
-    paths: std::collections::HashMap<String, Path>,
+    paths: HashMap<String, Path>,
     groups: Vec<Group>,
 }
 
@@ -74,7 +75,7 @@ impl Directory {
             .db
             .read(|tx| Ok::<_, DbError>((query::all_units(tx)?, query::list_groups(tx)?)))
             .await?;
-        let mut paths = std::collections::HashMap::new();
+        let mut paths = HashMap::new();
         let mut entries = Vec::new();
         for unit in units {
             let above: Option<&Path> = unit.parent_id.as_ref().and_then(|parent| paths.get(parent));
@@ -199,7 +200,7 @@ async fn jsonl(
 
 async fn table(hub: &Hub, directory: &Directory, sink: impl Write + Send) -> Result<Exported, ExportError> {
     // The header has to name every custom field that some user has.
-    let mut custom = std::collections::BTreeSet::new();
+    let mut custom = BTreeSet::new();
     each_user(hub, |user| {
         custom.extend(user.custom_fields.into_keys());
         Ok(())
@@ -288,7 +289,7 @@ async fn ldif(
         writer.record(&unit_dn(&unit.path), &attributes)?;
     }
     // Members of groups are named by DN, which only their primary units tell.
-    let mut dns = std::collections::HashMap::new();
+    let mut dns = HashMap::new();
     let users = each_user(hub, |user| {
         let entry = directory.entry(user.clone());
         let dn = unit_dn(&entry.path).child("uid", &user.username);

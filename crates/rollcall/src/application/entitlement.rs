@@ -32,14 +32,14 @@ impl Scope {
         }
     }
 
-    /// Whether a subject of this kind that stands there is covered.
+    /// Whether nothing is outside of it.
     pub fn is_everything(&self) -> bool {
         self.organizational_unit_ids.contains(ROOT_UNIT)
     }
 
-    /// Whether the scope covers a subject that stands there.
+    /// Whether a subject of this kind that stands there is covered.
     pub fn covers(&self, kind: SubjectKind, placement: &Placement) -> bool {
-        (kind == SubjectKind::Group && self.organizational_unit_ids.contains(ROOT_UNIT))
+        (kind == SubjectKind::Group && self.is_everything())
             || placement
                 .units
                 .iter()

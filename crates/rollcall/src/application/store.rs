@@ -326,16 +326,6 @@ pub fn versions(tx: &mut Tx<'_>) -> Result<Vec<(String, i64)>, DbError> {
         .collect()
 }
 
-/// The version of one application; `None` if there is no such one.
-///
-/// # Errors
-/// What the database reports.
-pub fn version(tx: &mut Tx<'_>, id: &str) -> Result<Option<i64>, DbError> {
-    tx.query_opt("SELECT version FROM applications WHERE id = $1", params![id])?
-        .map(|row| row.get(0))
-        .transpose()
-}
-
 /// Moves the cursor. It never moves back.
 ///
 /// # Errors

@@ -71,13 +71,7 @@ pub async fn trim(hub: &Hub, retention: Retention, meters: &Meters) -> Result<Tr
     let now = hub.clock.now();
     let mut trimmed = Trimmed::default();
     let oldest = now - millis(retention.changes);
-    loop {
-        let removed = hub.db.write(move |tx| trim_delivered(tx, oldest)).await?;
-        trimmed.changes += removed;
-        if removed == 0 {
-            break;
-        }
-    }
+    trimmed.changes += in_portions(hub, move |tx| trim_delivered(tx, oldest)).await?;
     let oldest = now - millis(retention.laggards);
     let too = hub.clone();
     let cut = hub
@@ -86,22 +80,10 @@ pub async fn trim(hub: &Hub, retention: Retention, meters: &Meters) -> Result<Tr
         .await?;
     if let Some(cut) = cut {
         trimmed.fallen_behind = cut.fallen_behind;
-        loop {
-            let removed = hub.db.write(move |tx| trim_laggards(tx, cut.up_to)).await?;
-            trimmed.changes += removed;
-            if removed == 0 {
-                break;
-            }
-        }
+        trimmed.changes += in_portions(hub, move |tx| trim_laggards(tx, cut.up_to)).await?;
     }
     let oldest = now - millis(retention.attempts);
-    loop {
-        let removed = hub.db.write(move |tx| trim_attempts(tx, oldest)).await?;
-        trimmed.attempts += removed;
-        if removed == 0 {
-            break;
-        }
-    }
+    trimmed.attempts += in_portions(hub, move |tx| trim_attempts(tx, oldest)).await?;
     meters.trimmed_changes.inc_by(trimmed.changes);
     meters.trimmed_attempts.inc_by(trimmed.attempts);
     if trimmed != Trimmed::default() {
@@ -113,6 +95,22 @@ pub async fn trim(hub: &Hub, retention: Retention, meters: &Meters) -> Result<Tr
         );
     }
     Ok(trimmed)
+}
+
+/// Removes portion after portion until nothing is left to remove, each in a transaction of its own. Returns
+/// how much that was.
+async fn in_portions(
+    hub: &Hub,
+    remove: impl Fn(&mut Tx<'_>) -> Result<u64, DbError> + Clone + Send + 'static,
+) -> Result<u64, DbError> {
+    let mut all = 0;
+    loop {
+        let remove = remove.clone();
+        match hub.db.write(move |tx| remove(tx)).await? {
+            0 => return Ok(all),
+            removed => all += removed,
+        }
+    }
 }
 
 /// The last position whose change is older than a time. Times never run backwards along the log, so it is

@@ -56,7 +56,16 @@ pub(super) struct Survey {
 #[derive(Clone, Debug)]
 struct Rules {
     mapping: Mapping,
-    base: Option<Dn>,
+    base: Option<Base>,
+}
+
+/// The entry that is the root here.
+#[derive(Clone, Debug)]
+struct Base {
+    /// How many RDNs its name has.
+    rdns: usize,
+    /// Its name, to be compared.
+    normalized: String,
 }
 
 enum Kind {
@@ -93,7 +102,10 @@ impl Ldap {
             records: Reader::new(source),
             rules: Rules {
                 mapping: options.mapping.clone(),
-                base: options.base.clone(),
+                base: options.base.as_ref().map(|base| Base {
+                    rdns: base.rdns().len(),
+                    normalized: base.normalized(),
+                }),
             },
         }
     }
@@ -137,8 +149,9 @@ impl Ldap {
     pub(super) fn users(self, survey: &Survey) -> impl Iterator<Item = Result<UserEntry, Trouble>> + use<> {
         let Self { records, rules } = self;
         let survey = Survey {
-            units: Vec::new(),
-            ..survey.clone()
+            named: survey.named.clone(),
+            tells_status: survey.tells_status,
+            ..Survey::default()
         };
         records.flat_map(move |read| {
             let record = match read {
@@ -228,19 +241,10 @@ impl Rules {
     fn path(&self, dn: &Dn) -> Option<Path> {
         let mut rdns = dn.rdns();
         if let Some(base) = &self.base {
-            let own = dn.clone();
-            let mut above = Some(own);
-            let wanted = base.normalized();
-            let mut depth = 0;
-            while let Some(dn) = above.take() {
-                if dn.normalized() == wanted {
-                    rdns = &rdns[..depth];
-                    return Some(names(rdns));
-                }
-                depth += 1;
-                above = dn.parent();
-            }
-            return None;
+            // Only one of the names above it is as long as the base.
+            let below = rdns.len().checked_sub(base.rdns)?;
+            let above = (0..below).try_fold(dn.clone(), |dn, _| dn.parent())?;
+            return (above.normalized() == base.normalized).then(|| names(&rdns[..below]));
         }
         while let Some((last, rest)) = rdns.split_last() {
             let (kind, _) = last.first();

@@ -9,10 +9,10 @@ use rollcall::delivery::batch::Source;
 use rollcall::delivery::erase::erase_user;
 use rollcall::delivery::job::{self, JobStatus, Trigger};
 use rollcall::delivery::retention::{Retention, Trimmed, trim};
-use rollcall::directory::{Command, DirectoryError, UserChanges};
+use rollcall::directory::{Command, DirectoryError};
 use rollcall::id::ROOT_UNIT;
 
-use crate::world::{Fault, World, on_both};
+use crate::world::{Fault, World, described, on_both};
 
 const FOR_EVER: Duration = Duration::from_secs(1_000_000);
 
@@ -30,16 +30,6 @@ async fn trimmed(world: &World, changes: Duration, laggards: Duration, attempts:
 async fn log(world: &World) -> Vec<change::Change> {
     let reading = world.hub.db.read(|tx| change::read_after(tx, 0, usize::MAX));
     reading.await.unwrap()
-}
-
-fn described(id: &str, text: &str) -> Command {
-    Command::UpdateUser {
-        id: id.into(),
-        changes: UserChanges {
-            description: Some(Some(text.into())),
-            ..UserChanges::default()
-        },
-    }
 }
 
 #[test]

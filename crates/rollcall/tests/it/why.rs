@@ -1,11 +1,11 @@
 //! "Why did this user (not) arrive?" has an answer on one page.
 
 use rollcall::application::Scope;
-use rollcall::directory::{Command, UserChanges};
+use rollcall::directory::Command;
 use rollcall::id::ROOT_UNIT;
 use rollcall::why::{Fate, Why, WhyError, why};
 
-use crate::world::{Fault, World, on_both};
+use crate::world::{Fault, World, described, on_both};
 
 async fn ask(world: &World, user: &str) -> Result<Why, WhyError> {
     let user = user.to_owned();
@@ -14,16 +14,6 @@ async fn ask(world: &World, user: &str) -> Result<Why, WhyError> {
 
 async fn conclusion(world: &World, user: &str) -> String {
     ask(world, user).await.unwrap().conclusion
-}
-
-fn described(id: &str, text: &str) -> Command {
-    Command::UpdateUser {
-        id: id.into(),
-        changes: UserChanges {
-            description: Some(Some(text.into())),
-            ..UserChanges::default()
-        },
-    }
 }
 
 #[test]

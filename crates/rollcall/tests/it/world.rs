@@ -17,7 +17,7 @@ use rollcall::compare;
 use rollcall::delivery::egress::{AddressPolicy, Egress, EgressOptions};
 use rollcall::delivery::job::{self, JobPosition};
 use rollcall::delivery::{Delivery, Options};
-use rollcall::directory::{Applied, Command, DirectoryError, NewGroup, NewUnit, NewUser};
+use rollcall::directory::{Applied, Command, DirectoryError, NewGroup, NewUnit, NewUser, UserChanges};
 use rollcall::hub::{Hub, HubParts};
 use rollcall::id;
 use rollcall::secret::MasterKey;
@@ -474,6 +474,17 @@ impl World {
             assert!(Instant::now() < deadline, "this does not come: {what}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+/// A change of a user that anybody would notice.
+pub(crate) fn described(id: &str, text: &str) -> Command {
+    Command::UpdateUser {
+        id: id.into(),
+        changes: UserChanges {
+            description: Some(Some(text.into())),
+            ..UserChanges::default()
+        },
     }
 }
 

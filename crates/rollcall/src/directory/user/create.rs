@@ -1,6 +1,7 @@
 //! Making users, one or many: the statements are the same, whatever their number.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rollcall_db::Tx;
@@ -63,8 +64,27 @@ pub(in crate::directory) fn create(
         .unwrap_or_else(|| Ok((String::new(), 0)))
 }
 
+/// Where users stand: the units, and what contains them.
+type Place = (Vec<UserUnit>, Arc<Placement>);
+
 /// Users share few combinations of units; each is looked up once.
-type Places = HashMap<(String, Vec<String>), (Vec<UserUnit>, Arc<Placement>)>;
+#[derive(Default)]
+struct Places(HashMap<(String, Vec<String>), Place>);
+
+impl Places {
+    fn of(&mut self, tx: &mut Tx<'_>, new: &NewUser) -> Result<&Place, DirectoryError> {
+        let (primary, further) = (&new.primary_organizational_unit_id, &new.organizational_unit_ids);
+        Ok(match self.0.entry((primary.clone(), further.clone())) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let units = unit_list(tx, primary, further)?;
+                let ids: Vec<String> = units.iter().map(|unit| unit.id.clone()).collect();
+                let stands = placement(tx, &ids, Vec::new())?;
+                unknown.insert((units, stands))
+            }
+        })
+    }
+}
 
 /// Makes users and says of each its id, or why it was refused; the others are made all the same.
 pub(in crate::directory) fn create_many(
@@ -72,57 +92,38 @@ pub(in crate::directory) fn create_many(
     ctx: &Context<'_>,
     new: &[NewUser],
 ) -> Result<Vec<Result<String, DirectoryError>>, DirectoryError> {
-    let mut places = Places::new();
-    let mut users = Vec::with_capacity(new.len());
-    for new in new {
-        let place = (
-            new.primary_organizational_unit_id.clone(),
-            new.organizational_unit_ids.clone(),
-        );
-        let mut user = new.to_user(id::make("user", ctx.now, ctx.random), ctx.now);
-        if !places.contains_key(&place) {
-            let units = match unit_list(tx, &place.0, &place.1) {
-                Err(error @ DirectoryError::Database(_)) => return Err(error),
-                units => units,
-            };
-            if let Ok(units) = units {
-                let ids: Vec<String> = units.iter().map(|unit| unit.id.clone()).collect();
-                let stands = placement(tx, &ids, Vec::new())?;
-                places.insert(place.clone(), (units, stands));
-            }
-        }
-        if let Some((units, _)) = places.get(&place) {
-            user.units.clone_from(units);
-        }
-        users.push((user, place, new));
-    }
-    let only: Vec<User> = users.iter().map(|(user, ..)| user.clone()).collect();
-    let mut results: Vec<Result<String, DirectoryError>> = Vec::with_capacity(users.len());
-    for (verdict, (user, (primary, further), _)) in check(tx, &only)?.into_iter().zip(&users) {
-        results.push(match verdict {
-            Some(error) => Err(error),
-            // The unit is missing: ask again, for the error that says which.
-            None if user.units.is_empty() => match unit_list(tx, primary, further) {
-                Err(error) => Err(error),
-                Ok(_) => Ok(user.id.clone()),
-            },
-            None => Ok(user.id.clone()),
-        });
-    }
+    let users: Vec<User> = new
+        .iter()
+        .map(|new| new.to_user(id::make("user", ctx.now, ctx.random), ctx.now))
+        .collect();
+    let verdicts = check(tx, &users)?;
+    let mut places = Places::default();
+    let mut results = Vec::with_capacity(users.len());
     let mut rows: Vec<(User, Option<&NewPassword>)> = Vec::with_capacity(users.len());
     let mut changes = Vec::with_capacity(users.len());
-    for ((user, place, new), result) in users.into_iter().zip(&results) {
-        if result.is_err() {
-            continue;
-        }
+    for ((mut user, verdict), new) in users.into_iter().zip(verdicts).zip(new) {
+        let place = match verdict {
+            Some(refused) => Err(refused),
+            None => places.of(tx, new),
+        };
+        let (units, stands) = match place {
+            Ok(place) => place,
+            Err(error @ DirectoryError::Database(_)) => return Err(error),
+            Err(refused) => {
+                results.push(Err(refused));
+                continue;
+            }
+        };
+        user.units.clone_from(units);
         changes.push(NewChange {
-            after: places.get(&place).map(|(_, stands)| Arc::clone(stands)),
+            after: Some(Arc::clone(stands)),
             secret: new
                 .password
                 .as_ref()
                 .and_then(|password| ctx.seal(password, &user.id)),
             ..user.change(ChangeKind::Event(EventType::UserCreate))
         });
+        results.push(Ok(user.id.clone()));
         rows.push((user, new.password.as_ref()));
     }
     rows::insert(tx, &rows)?;
