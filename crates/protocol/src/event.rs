@@ -4,8 +4,6 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-const PREFIX: &str = "urn:alibaba:idaas:app:event:";
-
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectKind {
@@ -36,28 +34,28 @@ impl SubjectKind {
 }
 
 macro_rules! event_types {
-    ($($(#[$doc:meta])* $name:ident = $short:literal,)+) => {
+    ($($prefix:literal { $($(#[$doc:meta])* $name:ident = $short:literal,)+ })+) => {
         /// The type of an event (wire contract, section 5).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum EventType {
-            $($(#[$doc])* $name,)+
+            $($($(#[$doc])* $name,)+)+
         }
 
         impl EventType {
             /// Every type, in the order of the wire contract.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+            pub const ALL: &'static [Self] = &[$($(Self::$name,)+)+];
 
             /// The whole name, as it stands on the wire.
             pub fn urn(self) -> &'static str {
                 match self {
-                    $(Self::$name => concat!("urn:alibaba:idaas:app:event:", $short),)+
+                    $($(Self::$name => concat!($prefix, $short),)+)+
                 }
             }
 
-            /// The name without the common prefix: `ud:user:create`.
+            /// The name without the prefix: `ud:user:create`.
             pub fn short(self) -> &'static str {
                 match self {
-                    $(Self::$name => $short,)+
+                    $($(Self::$name => $short,)+)+
                 }
             }
         }
@@ -65,62 +63,71 @@ macro_rules! event_types {
 }
 
 event_types! {
-    /// The connection test.
-    Test = "common:test",
-    /// A user was created, or entered the scope.
-    UserCreate = "ud:user:create",
-    /// A user was deleted, or left the scope.
-    UserDelete = "ud:user:delete",
-    /// A user's record changed.
-    UserUpdateInfo = "ud:user:update_info",
-    /// A user's password changed.
-    UserUpdatePassword = "ud:user:update_password",
-    /// A user was disabled.
-    UserDisable = "ud:user:disable",
-    /// A user was enabled.
-    UserEnable = "ud:user:enable",
-    /// A user was locked.
-    UserLock = "ud:user:lock",
-    /// A user was unlocked.
-    UserUnlock = "ud:user:unlock",
-    /// A user's primary organizational unit changed.
-    UserUpdatePrimaryOu = "ud:user:update_primary_ou",
-    /// An organizational unit was created, or entered the scope.
-    UnitCreate = "ud:organizational_unit:create",
-    /// An organizational unit was deleted, or left the scope.
-    UnitDelete = "ud:organizational_unit:delete",
-    /// An organizational unit's record changed.
-    UnitUpdate = "ud:organizational_unit:update",
-    /// An organizational unit was moved.
-    UnitUpdateParent = "ud:organizational_unit:update_parent_organizational_unit",
-    /// Users were added to an organizational unit. Known to receivers; the hub sends users instead.
-    UnitAddUser = "ud:organizational_unit:add_user",
-    /// Users were removed from an organizational unit. Known to receivers; the hub sends users instead.
-    UnitRemoveUser = "ud:organizational_unit:remove_user",
-    /// A group was created.
-    GroupCreate = "ud:group:create",
-    /// A group's record changed.
-    GroupUpdate = "ud:group:update",
-    /// A group was deleted.
-    GroupDelete = "ud:group:delete",
-    /// Users were added to a group.
-    GroupAddUser = "ud:group:add_user",
-    /// Users were removed from a group.
-    GroupRemoveUser = "ud:group:remove_user",
-    /// An organizational unit in a full synchronization.
-    UnitPush = "ud:organizational_unit:push",
-    /// A user in a full synchronization.
-    UserPush = "ud:user:push",
+    "urn:alibaba:idaas:app:event:" {
+        /// The connection test.
+        Test = "common:test",
+        /// A user was created, or entered the scope.
+        UserCreate = "ud:user:create",
+        /// A user was deleted, or left the scope.
+        UserDelete = "ud:user:delete",
+        /// A user's record changed.
+        UserUpdateInfo = "ud:user:update_info",
+        /// A user's password changed.
+        UserUpdatePassword = "ud:user:update_password",
+        /// A user was disabled.
+        UserDisable = "ud:user:disable",
+        /// A user was enabled.
+        UserEnable = "ud:user:enable",
+        /// A user was locked.
+        UserLock = "ud:user:lock",
+        /// A user was unlocked.
+        UserUnlock = "ud:user:unlock",
+        /// A user's primary organizational unit changed.
+        UserUpdatePrimaryOu = "ud:user:update_primary_ou",
+        /// An organizational unit was created, or entered the scope.
+        UnitCreate = "ud:organizational_unit:create",
+        /// An organizational unit was deleted, or left the scope.
+        UnitDelete = "ud:organizational_unit:delete",
+        /// An organizational unit's record changed.
+        UnitUpdate = "ud:organizational_unit:update",
+        /// An organizational unit was moved.
+        UnitUpdateParent = "ud:organizational_unit:update_parent_organizational_unit",
+        /// Users were added to an organizational unit. Known to receivers; the hub sends users instead.
+        UnitAddUser = "ud:organizational_unit:add_user",
+        /// Users were removed from an organizational unit. Known to receivers; the hub sends users instead.
+        UnitRemoveUser = "ud:organizational_unit:remove_user",
+        /// A group was created.
+        GroupCreate = "ud:group:create",
+        /// A group's record changed.
+        GroupUpdate = "ud:group:update",
+        /// A group was deleted.
+        GroupDelete = "ud:group:delete",
+        /// Users were added to a group.
+        GroupAddUser = "ud:group:add_user",
+        /// Users were removed from a group.
+        GroupRemoveUser = "ud:group:remove_user",
+        /// An organizational unit in a full synchronization.
+        UnitPush = "ud:organizational_unit:push",
+        /// A user in a full synchronization.
+        UserPush = "ud:user:push",
+    }
+    "urn:rollcall:app:event:" {
+        /// What the application should have, in a range of ids: closes a full synchronization. An
+        /// extension, in a namespace of its own; receivers that do not know it skip it.
+        Inventory = "inventory",
+    }
 }
 
 impl EventType {
-    /// Reads a type, with or without the common prefix; `None` if it is unknown.
+    /// Reads a type, with or without its prefix; `None` if it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
-        let short = text.strip_prefix(PREFIX).unwrap_or(text);
-        Self::ALL.iter().copied().find(|event| event.short() == short)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|event| event.urn() == text || event.short() == text)
     }
 
-    /// What events of this type are about; `None` for the connection test.
+    /// What events of this type are about; `None` for the connection test and the inventory.
     pub fn subject_kind(self) -> Option<SubjectKind> {
         let short = self.short();
         if short.starts_with("ud:user:") {
@@ -134,9 +141,19 @@ impl EventType {
         }
     }
 
-    /// Whether the type tells of a single change, as opposed to a push or a test.
+    /// Whether the type tells of a single change, as opposed to a test or what a full synchronization
+    /// sends.
     pub fn is_incremental(self) -> bool {
-        !matches!(self, Self::Test | Self::UnitPush | Self::UserPush)
+        !matches!(
+            self,
+            Self::Test | Self::UnitPush | Self::UserPush | Self::Inventory
+        )
+    }
+
+    /// Whether an application chooses if it gets events of this type. A test is sent when an
+    /// administrator asks for it, and an inventory belongs to every full synchronization.
+    pub fn is_subscribable(self) -> bool {
+        !matches!(self, Self::Test | Self::Inventory)
     }
 }
 

@@ -2,7 +2,8 @@
 //! callback protocol of Alibaba Cloud IDaaS, both directions, without I/O.
 //!
 //! From the inside out: an [`Event`] says what happened to a user, an organizational unit or a group,
-//! and carries its record ([`UserPayload`], [`UnitPayload`], [`GroupPayload`]). Events travel as an
+//! and carries its record ([`UserPayload`], [`UnitPayload`], [`GroupPayload`]); an
+//! [`InventoryPayload`] closes a full synchronization. Events travel as an
 //! [`EventBatch`]. [`seal`] puts a batch into a signed and, if asked, encrypted envelope; [`Opener`]
 //! opens one and refuses everything that is not exactly that. The application answers with an
 //! [`Answer`] that names each event.
@@ -17,14 +18,17 @@ mod jwk;
 mod open;
 mod payload;
 
-pub use answer::{Answer, ErrorAnswer, EventResult, Reading, read_answer};
+pub use answer::{
+    Answer, AnswerList, CODE_LIMIT, ErrorAnswer, EventResult, Foreign, MESSAGE_LIMIT, Reading, read_answer,
+};
 pub use envelope::{ISSUER, SealError, SealParams, Sealed, VALID_FOR_S, seal};
 pub use event::{Event, EventBatch, EventType, SubjectKind};
 pub use jwe::EncryptionKey;
 pub use jwk::{Jwk, JwkSet, KeyError, KeySet, SigningKey};
 pub use open::{OpenError, Opened, Opener};
 pub use payload::{
-    GroupPayload, Password, PayloadError, UnitMembership, UnitPayload, UserPayload, UserStatus,
+    GroupPayload, InventoryKind, InventoryPayload, Password, PayloadError, UnitMembership, UnitPayload,
+    UserPayload, UserStatus,
 };
 
 /// A source of randomness.

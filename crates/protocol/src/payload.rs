@@ -5,10 +5,14 @@
 //! carries nothing else on the real wire. A field without a value is left out, since receivers read
 //! numbers strictly and stumble over empty strings.
 
+mod inventory;
+
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
 use crate::event::read_number;
+
+pub use inventory::{InventoryKind, InventoryPayload};
 
 /// Why a record cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -312,8 +316,7 @@ impl GroupPayload {
         out.time("createTime", self.create_time);
         out.time("updateTime", self.update_time);
         if let Some(users) = &self.user_ids {
-            out.key("userIds");
-            out.0.push_str(&Value::from(users.clone()).to_string());
+            out.texts("userIds", users);
         }
         out.finish()
     }
@@ -359,6 +362,18 @@ impl Writer {
 
     fn text(&mut self, key: &str, value: Option<&String>) {
         self.str(key, value.map(String::as_str));
+    }
+
+    fn texts(&mut self, key: &str, values: &[String]) {
+        self.key(key);
+        self.0.push('[');
+        for (index, value) in values.iter().enumerate() {
+            if index > 0 {
+                self.0.push(',');
+            }
+            crate::event::quote(&mut self.0, value);
+        }
+        self.0.push(']');
     }
 
     fn flag(&mut self, key: &str, value: Option<bool>) {

@@ -2,7 +2,9 @@
 
 use std::future::Future;
 
-use rollcall_protocol::{Event, EventType, GroupPayload, PayloadError, UnitPayload, UserPayload};
+use rollcall_protocol::{
+    Event, EventType, GroupPayload, InventoryPayload, PayloadError, UnitPayload, UserPayload,
+};
 
 /// What became of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +148,9 @@ handler! {
     group_users_added(GroupPayload);
     /// Users were removed from a group: `user_ids`.
     group_users_removed(GroupPayload);
+    /// The complete list of what the application should have in a range of ids: what it has there
+    /// besides, and of which it has heard nothing later, is to be removed.
+    inventory(InventoryPayload);
 }
 
 /// The id of what an event is about, after reading its record.
@@ -209,6 +214,7 @@ pub(crate) async fn dispatch<H: Handler>(handler: &H, event: &Event) -> Outcome 
         Some(EventType::GroupUpdate) => call!(group_updated, GroupPayload),
         Some(EventType::GroupAddUser) => call!(group_users_added, GroupPayload),
         Some(EventType::GroupRemoveUser) => call!(group_users_removed, GroupPayload),
+        Some(EventType::Inventory) => call!(inventory, InventoryPayload),
         // The wire contract gives no record for these two; the users' own events say the same.
         Some(EventType::UnitAddUser | EventType::UnitRemoveUser) | None => handler.unknown(event).await,
     }

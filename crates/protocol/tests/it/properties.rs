@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use rollcall_protocol::{
-    Event, EventBatch, GroupPayload, Opener, SealParams, UnitMembership, UnitPayload, UserPayload, seal,
+    Event, EventBatch, GroupPayload, InventoryKind, InventoryPayload, Opener, SealParams, UnitMembership,
+    UnitPayload, UserPayload, seal,
 };
 
 use crate::{APP, Counting, NOW, encryption_key, key, keys, sealed};
@@ -37,6 +38,17 @@ proptest! {
         prop_assert_eq!(&UnitPayload::from_json(&unit.to_json()).unwrap(), &unit);
         let group = GroupPayload { group_id: id, name, user_ids: Some(users), ..GroupPayload::default() };
         prop_assert_eq!(&GroupPayload::from_json(&group.to_json()).unwrap(), &group);
+    }
+
+    #[test]
+    fn inventories_survive_the_way(
+        kind in proptest::sample::select(InventoryKind::ALL.to_vec()), after in any::<String>(),
+        through in text(), ids in proptest::collection::vec(any::<String>(), 0..6)
+    ) {
+        let group_id = (kind == InventoryKind::GroupMember).then(|| "group_1".to_owned());
+        let mut inventory = InventoryPayload { kind, group_id, after, through, ids: Vec::new() };
+        inventory.ids = ids.into_iter().filter(|id| inventory.covers(id)).collect();
+        prop_assert_eq!(&InventoryPayload::from_json(&inventory.to_json()).unwrap(), &inventory);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rollcall_protocol::{
-    Answer, ErrorAnswer, EventResult, EventType, GroupPayload, JwkSet, Reading, SubjectKind, UnitMembership,
-    UnitPayload, UserPayload, UserStatus, read_answer,
+    EventType, GroupPayload, InventoryKind, InventoryPayload, JwkSet, SubjectKind, UnitMembership,
+    UnitPayload, UserPayload, UserStatus,
 };
 
 use crate::{encryption_key, jwt_of, key, sealed};
@@ -117,15 +117,62 @@ fn older_records_with_numbers_or_strings_are_read() {
 }
 
 #[test]
+fn an_inventory() {
+    let users = InventoryPayload {
+        kind: InventoryKind::User,
+        group_id: None,
+        after: String::new(),
+        through: Some("user_2".into()),
+        ids: vec!["user_1".into(), "user_2".into()],
+    };
+    insta::assert_snapshot!(users.to_json(), @r#"{"subjectKind":"user","after":"","through":"user_2","ids":["user_1","user_2"]}"#);
+    assert_eq!(InventoryPayload::from_json(&users.to_json()), Ok(users));
+    let members = InventoryPayload {
+        kind: InventoryKind::GroupMember,
+        group_id: Some("group_1".into()),
+        after: "user_2".into(),
+        through: None,
+        ids: vec![],
+    };
+    insta::assert_snapshot!(members.to_json(), @r#"{"subjectKind":"group_member","groupId":"group_1","after":"user_2","ids":[]}"#);
+    assert_eq!(InventoryPayload::from_json(&members.to_json()), Ok(members));
+}
+
+#[test]
+fn an_inventory_is_read_strictly() {
+    // What is not named is removed, so nothing is guessed.
+    for record in [
+        "[]",
+        "{}",
+        r#"{"subjectKind":"user","after":""}"#,
+        r#"{"subjectKind":"user","after":"","ids":null}"#,
+        r#"{"subjectKind":"user","after":"","ids":[7]}"#,
+        r#"{"subjectKind":"user","ids":["a"]}"#,
+        r#"{"subjectKind":"robot","after":"","ids":["a"]}"#,
+        r#"{"after":"","ids":["a"]}"#,
+        r#"{"subjectKind":"group_member","after":"","ids":["a"]}"#,
+        r#"{"subjectKind":"group_member","groupId":"","after":"","ids":["a"]}"#,
+        r#"{"subjectKind":"user","groupId":"g","after":"","ids":["a"]}"#,
+        r#"{"subjectKind":"user","after":"b","ids":["a"]}"#,
+        r#"{"subjectKind":"user","after":"","through":"a","ids":["b"]}"#,
+    ] {
+        assert!(InventoryPayload::from_json(record).is_err(), "{record}");
+    }
+}
+
+#[test]
 fn every_type_has_its_name_and_its_subject() {
-    assert_eq!(EventType::ALL.len(), 23);
+    assert_eq!(EventType::ALL.len(), 24);
     for event in EventType::ALL.iter().copied() {
         assert_eq!(EventType::parse(event.urn()), Some(event));
         assert_eq!(EventType::parse(event.short()), Some(event));
-        assert_eq!(
-            event.urn(),
-            format!("urn:alibaba:idaas:app:event:{}", event.short())
-        );
+        if event != EventType::Inventory {
+            assert_eq!(
+                event.urn(),
+                format!("urn:alibaba:idaas:app:event:{}", event.short())
+            );
+            assert_eq!(event.is_subscribable(), event.subject_kind().is_some());
+        }
     }
     assert_eq!(
         EventType::UnitUpdateParent.subject_kind(),
@@ -136,25 +183,10 @@ fn every_type_has_its_name_and_its_subject() {
 }
 
 #[test]
-fn answers_in_all_their_forms() {
-    let answer = Answer {
-        success: vec![EventResult {
-            event_id: "e".into(),
-            event_code: "SUCCESS".into(),
-            event_message: String::new(),
-        }],
-        ..Answer::default()
-    };
-    insta::assert_snapshot!(serde_json::to_string(&answer).unwrap(), @r#"{"successEvents":[{"eventId":"e","eventCode":"SUCCESS","eventMessage":""}],"skippedEvents":[],"failedEvents":[],"retriedEvents":[]}"#);
-    let partial = br#"{"retriedEvents":[{"eventId":"e"}],"more":1}"#;
-    assert!(matches!(read_answer(partial), Reading::Understood(answer) if answer.retried.len() == 1));
-    for foreign in ["", "ok", "{}", "[]", "null", "{\"successEvents\":3}", "<html>"] {
-        assert_eq!(read_answer(foreign.as_bytes()), Reading::Received, "{foreign}");
-    }
-    let error = ErrorAnswer::parse(br#"{"error":"bad_request","errorDescription":"why"}"#).unwrap();
-    assert_eq!(
-        (error.error.as_str(), error.error_description.as_deref()),
-        ("bad_request", Some("why"))
-    );
-    assert_eq!(ErrorAnswer::parse(b"nope"), None);
+fn the_inventory_is_an_extension_of_our_own() {
+    let inventory = EventType::Inventory;
+    assert_eq!(inventory.urn(), "urn:rollcall:app:event:inventory");
+    assert_eq!(EventType::parse("urn:alibaba:idaas:app:event:inventory"), None);
+    assert_eq!(inventory.subject_kind(), None);
+    assert!(!inventory.is_incremental() && !inventory.is_subscribable());
 }

@@ -69,7 +69,7 @@ impl Subscription {
             EventType::ALL
                 .iter()
                 .copied()
-                .filter(|event| *event != EventType::Test)
+                .filter(|event| event.is_subscribable())
                 .collect(),
         )
     }
@@ -90,13 +90,29 @@ impl Subscription {
     }
 }
 
+/// Reads a type that an application can subscribe to.
+///
+/// # Errors
+/// In words for people, with the types that there are.
+pub fn subscribable(name: &str) -> Result<EventType, String> {
+    EventType::parse(name)
+        .filter(|event| event.is_subscribable())
+        .ok_or_else(|| {
+            let known: Vec<_> = Subscription::everything().into();
+            format!(
+                "{name:?} is no event type to subscribe to; there are {}",
+                known.join(", ")
+            )
+        })
+}
+
 impl TryFrom<Vec<String>> for Subscription {
     type Error = String;
 
     fn try_from(names: Vec<String>) -> Result<Self, String> {
         names
             .iter()
-            .map(|name| EventType::parse(name).ok_or_else(|| format!("unknown event type {name:?}")))
+            .map(|name| subscribable(name))
             .collect::<Result<_, _>>()
             .map(Self)
     }
@@ -246,6 +262,18 @@ impl Entitlements {
 mod tests {
     use super::*;
     use std::sync::Arc;
+
+    #[test]
+    fn only_what_can_be_chosen_is_offered() {
+        let everything = Subscription::everything();
+        assert_eq!(everything.events().count(), 22);
+        assert!(!everything.contains(EventType::Test) && !everything.contains(EventType::Inventory));
+        for name in ["inventory", EventType::Inventory.urn(), "common:test", "nonsense"] {
+            let problem = Subscription::try_from(vec![name.to_owned()]).unwrap_err();
+            assert!(problem.contains("ud:user:create"), "{problem}");
+        }
+        assert!(Subscription::try_from(vec!["ud:user:create".to_owned()]).is_ok());
+    }
 
     fn placed(units: &[&str], groups: &[&str]) -> Option<Arc<Placement>> {
         let own = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();

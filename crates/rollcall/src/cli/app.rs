@@ -4,12 +4,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rollcall_protocol::{EncryptionKey, EventType, SubjectKind};
+use rollcall_protocol::{EncryptionKey, SubjectKind};
 use serde_json::json;
 
 use super::args::{App, PushArgs, ScopeArgs};
 use super::open;
 use super::output::{IN_PART, Output, line, time};
+use crate::application::entitlement::subscribable;
 use crate::application::{
     Application, Changes, Encryption, Entitlements, NewApplication, Scope, Settings, Subscription,
     keys::{self, NewKey},
@@ -101,12 +102,10 @@ async fn entitlement(hub: &Hub, args: ScopeArgs) -> Result<(Scope, Subscription)
     let subscription = if args.events.is_empty() {
         Subscription::everything()
     } else {
-        let events = args.events.iter().map(|name| {
-            EventType::parse(name).with_context(|| {
-                let known: Vec<_> = EventType::ALL.iter().map(|event| event.short()).collect();
-                format!("unknown event type {name:?}; there are {}", known.join(", "))
-            })
-        });
+        let events = args
+            .events
+            .iter()
+            .map(|name| subscribable(name).map_err(anyhow::Error::msg));
         Subscription::of(events.collect::<Result<Vec<_>>>()?)
     };
     if args.units.is_empty() && args.groups.is_empty() {

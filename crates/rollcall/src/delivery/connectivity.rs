@@ -218,10 +218,17 @@ async fn run(shared: &Arc<Shared>, link: &Arc<Link>, report: &mut Report) -> Res
         }
     };
     report.pass("status", took, "HTTP 200");
-    let Reading::Understood(answer) = reading else {
-        let detail = "the body is not an answer of the protocol; a 200 counts as received".to_owned();
-        report.add("answer", Duration::ZERO, StepResult::Skipped { detail });
-        return Ok(());
+    let answer = match reading {
+        Reading::Understood(answer) => answer,
+        Reading::Assumed(foreign) => {
+            let detail = format!("the body is {foreign}: a 200 counts as received, but confirms nothing");
+            report.add("answer", Duration::ZERO, StepResult::Skipped { detail });
+            return Ok(());
+        }
+        Reading::Unreadable(why) => {
+            report.fail("answer", Duration::ZERO, why, UNREADABLE);
+            return Ok(());
+        }
     };
     report.pass("answer", Duration::ZERO, "understood");
     let lists = [
@@ -252,6 +259,8 @@ async fn run(shared: &Arc<Shared>, link: &Arc<Link>, report: &mut Report) -> Res
     Ok(())
 }
 
+const UNREADABLE: &str = "answer with the four lists as the wire contract writes them, or with an empty body";
+
 fn advice(failure: &Failure) -> &'static str {
     match failure {
         Failure::Unsealed(_) => "mend the application's keys and test again",
@@ -269,6 +278,7 @@ fn advice(failure: &Failure) -> &'static str {
         Failure::Broken(_) => {
             "the connection closed in the middle of the answer: look for crashes and proxies"
         }
+        Failure::Unreadable(_) => UNREADABLE,
         Failure::Status { status, .. } => match status {
             300..400 => "enter the final address: redirects are not followed",
             401 | 403 => {

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 /// How long an application has to answer (wire contract, section 1).
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// An answer longer than this is cut off: it cannot be one of the protocol's.
+/// How much of an answer is read, in bytes. One that is longer is not understood.
 const ANSWER_LIMIT: usize = 1 << 20;
 
 /// Which addresses may be called.
@@ -104,6 +104,9 @@ pub enum Failure {
     /// The answer broke off.
     #[error("the answer broke off: {0}")]
     Broken(String),
+    /// A 200 whose answer may have refused events, but cannot be read.
+    #[error("HTTP 200, but {0}")]
+    Unreadable(String),
     /// An answer with another status than 200.
     #[error("HTTP {status}{}", .description.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
     Status {
@@ -127,6 +130,7 @@ impl Failure {
             Self::Tls(_) => "tls",
             Self::TimedOut => "timed_out",
             Self::Broken(_) => "broken",
+            Self::Unreadable(_) => "unreadable_answer",
             Self::Status { .. } => "refused",
         }
     }
@@ -135,6 +139,7 @@ impl Failure {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(*status),
+            Self::Unreadable(_) => Some(200),
             _ => None,
         }
     }
@@ -299,15 +304,20 @@ async fn read(mut response: reqwest::Response) -> Result<Reading, Failure> {
         .and_then(|value| value.trim().parse().ok())
         .map(Duration::from_secs);
     let mut body = Vec::new();
+    let mut complete = true;
     while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
         let room = ANSWER_LIMIT.saturating_sub(body.len());
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if room < chunk.len() {
+            complete = false;
             break;
         }
     }
     if status == 200 {
-        return Ok(read_answer(&body));
+        return match read_answer(&body, complete) {
+            Reading::Unreadable(why) => Err(Failure::Unreadable(why)),
+            reading => Ok(reading),
+        };
     }
     let description = ErrorAnswer::parse(&body)
         .map(|answer| match answer.error_description {

@@ -392,7 +392,7 @@ impl Link {
 /// The answer as far as it speaks of this request's events: what it says of others is ignored.
 fn confined(reading: &Reading, draft: &Draft) -> Reading {
     let Reading::Understood(answer) = reading else {
-        return Reading::Received;
+        return reading.clone();
     };
     // Only the exceptions are looked at; whatever is not among them was accepted.
     let mut confined = Answer {
