@@ -15,6 +15,16 @@ pub enum DbError {
     /// A row refers to one that does not exist, or is referred to and cannot go.
     #[error("foreign key: {0}")]
     ForeignKey(String),
+    /// The database refuses these values, and will refuse them again: a check or NOT NULL constraint, a
+    /// text that it cannot store (one with a NUL on PostgreSQL), a number out of range, a key that is too
+    /// long for its index.
+    #[error("the database refuses the values: {message}")]
+    Refused {
+        /// The database's own code: the SQLSTATE, or SQLite's extended result code.
+        code: Option<String>,
+        /// The database's sentence.
+        message: String,
+    },
     /// The database could not be reached, or stayed locked, for longer than
     /// [`Options::unavailable_after`](crate::Options::unavailable_after).
     ///
@@ -30,7 +40,27 @@ pub enum DbError {
     Other(String),
 }
 
+/// What a caller may do about a [`DbError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// Try again: the database is away or busy, or this process is ending.
+    Transient,
+    /// These values are refused, whenever they are tried.
+    Refused,
+    /// A mistake in this program, in its configuration or in what is stored.
+    Bug,
+}
+
 impl DbError {
+    /// What may be done about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Unavailable(_) | Self::Closed => ErrorClass::Transient,
+            Self::Unique { .. } | Self::ForeignKey(_) | Self::Refused { .. } => ErrorClass::Refused,
+            Self::Other(_) => ErrorClass::Bug,
+        }
+    }
+
     /// Wraps anything that has something to say, with its causes.
     pub(crate) fn other(error: &(dyn std::error::Error + 'static)) -> Self {
         Self::Other(with_causes(error))

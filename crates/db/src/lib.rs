@@ -39,7 +39,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 pub use refinery;
 use tokio::sync::{oneshot, watch};
 
-pub use crate::error::DbError;
+pub use crate::error::{DbError, ErrorClass};
 use crate::patience::Patience;
 use crate::postgres::{Postgres, Server};
 use crate::sqlite::Sqlite;

@@ -428,6 +428,13 @@ fn typed(error: &::postgres::Error) -> DbError {
         connection if connection.starts_with("08") => DbError::Unavailable(message),
         // Another process has migrated: a prepared statement is out of date.
         "0A000" if message.contains("cached plan") => DbError::Unavailable(message),
+        // Data exceptions, violated constraints, and a key that is too long for its index.
+        values if values.starts_with("22") || values.starts_with("23") || values == "54000" => {
+            DbError::Refused {
+                code: Some(values.to_owned()),
+                message,
+            }
+        }
         _ => DbError::Other(message),
     }
 }

@@ -261,6 +261,10 @@ fn typed(error: rusqlite::Error) -> DbError {
         },
         (_, ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => DbError::ForeignKey(message),
         (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => DbError::Unavailable(message),
+        (ErrorCode::ConstraintViolation | ErrorCode::TooBig, extended) => DbError::Refused {
+            code: Some(extended.to_string()),
+            message,
+        },
         _ => DbError::other(&error),
     }
 }

@@ -1,16 +1,33 @@
 //! Opening: everything that must hold before an event is believed.
 //!
 //! The order matters: size, form, algorithm, key, signature; only then are the claims looked at, and
-//! only then the payload. Nothing that is not signed is interpreted beyond what finding the key takes.
+//! only then the payload. Nothing that is not signed is interpreted beyond what finding the key takes,
+//! and an error quotes at most [`QUOTED`] characters of what a stranger sent, since errors are logged
+//! and answered.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::envelope::ISSUER;
 use crate::jwe::JweError;
 use crate::{EncryptionKey, EventBatch, KeySet};
+
+/// The longest time between `iat` and `exp`, in seconds: a day. Receivers remember the ids of events for
+/// longer, so that a captured envelope expires before it is forgotten. (Hubs sign for half an hour.)
+const LONGEST_LIFETIME_S: i64 = 86_400;
+
+/// The longest header of a JWT, in characters, and the longest id of a key, in bytes.
+const LONGEST_HEADER: usize = 4_096;
+const LONGEST_KID: usize = 256;
+
+/// The longest id of an event, in bytes: receivers store it and repeat it in their answers.
+const LONGEST_EVENT_ID: usize = 256;
+
+/// How many characters of a foreign text an error quotes.
+const QUOTED: usize = 120;
 
 /// Opens envelopes for one application.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +127,16 @@ pub enum OpenError {
         /// Now.
         now_s: i64,
     },
+    /// Valid for ever, for much too long, or never.
+    #[error(
+        "the JWT says that it is valid from {issued_at_s} s to {expires_at_s} s; at most {LONGEST_LIFETIME_S} s are accepted"
+    )]
+    UnreasonableLifetime {
+        /// When it was made, in seconds since the Unix epoch.
+        issued_at_s: i64,
+        /// Its expiry.
+        expires_at_s: i64,
+    },
     /// Readable by everybody.
     #[error("the events are not encrypted, but this application requires it")]
     NotEncrypted,
@@ -144,6 +171,7 @@ impl OpenError {
             Self::WrongInstance(_) => "wrong_instance",
             Self::Expired { .. } => "expired",
             Self::NotYetValid { .. } => "not_yet_valid",
+            Self::UnreasonableLifetime { .. } => "unreasonable_lifetime",
             Self::NotEncrypted => "not_encrypted",
             Self::NoDecryptionKey => "no_decryption_key",
             Self::MalformedJwe(_) => "malformed_jwe",
@@ -157,7 +185,22 @@ impl OpenError {
 struct Header {
     alg: Option<String>,
     kid: Option<String>,
-    crit: Option<serde_json::Value>,
+    /// Whether it is there, whatever it holds: also `null` is a wish that nobody here understands.
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+/// The beginning of a text that somebody else wrote, for an error.
+fn quoted(text: impl ToString) -> String {
+    let text = text.to_string();
+    match text.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 #[derive(Deserialize)]
@@ -216,7 +259,7 @@ impl<'a> Opener<'a> {
             });
         }
         let body: Body<'_> =
-            serde_json::from_slice(body).map_err(|error| OpenError::NotAnEnvelope(error.to_string()))?;
+            serde_json::from_slice(body).map_err(|error| OpenError::NotAnEnvelope(quoted(error)))?;
         self.open_jwt(&body.event, now_ms)
     }
 
@@ -239,16 +282,22 @@ impl<'a> Opener<'a> {
                 .decode(text)
                 .map_err(|_| OpenError::NotAJwt("a part is not base64url"))
         };
+        if header.len() > LONGEST_HEADER {
+            return Err(OpenError::NotAJwt("its header is too long"));
+        }
         let header: Header = serde_json::from_slice(&decode(header)?)
-            .map_err(|error| OpenError::MalformedHeader(error.to_string()))?;
+            .map_err(|error| OpenError::MalformedHeader(quoted(error)))?;
         let algorithm = header.alg.unwrap_or_default();
         if algorithm != "RS256" {
-            return Err(OpenError::WrongAlgorithm(algorithm));
+            return Err(OpenError::WrongAlgorithm(quoted(algorithm)));
         }
-        if header.crit.is_some() {
+        if header.crit {
             return Err(OpenError::MalformedHeader("it uses extensions (crit)".to_owned()));
         }
         let kid = header.kid.unwrap_or_default();
+        if kid.len() > LONGEST_KID {
+            return Err(OpenError::MalformedHeader("its kid is too long".to_owned()));
+        }
         match self.keys.verify(&kid, signed.as_bytes(), &decode(signature)?) {
             None => return Err(OpenError::UnknownKey { kid }),
             Some(false) => return Err(OpenError::BadSignature),
@@ -256,9 +305,20 @@ impl<'a> Opener<'a> {
         }
         let claims = decode(claims)?;
         let claims: Claims<'_> =
-            serde_json::from_slice(&claims).map_err(|error| OpenError::MalformedClaims(error.to_string()))?;
+            serde_json::from_slice(&claims).map_err(|error| OpenError::MalformedClaims(quoted(error)))?;
         self.check(&claims, now_ms)?;
         let batch = self.payload(&claims)?;
+        // The answer names events by their ids: one that cannot be named cannot be answered.
+        if let Some(event) = batch
+            .events
+            .iter()
+            .find(|event| event.event_id.is_empty() || event.event_id.len() > LONGEST_EVENT_ID)
+        {
+            return Err(OpenError::MalformedPayload(format!(
+                "an event's id has {} bytes; it must have between 1 and {LONGEST_EVENT_ID}",
+                event.event_id.len()
+            )));
+        }
         Ok(Opened {
             jti: claims.jti,
             issued_at_ms: claims.iat.saturating_mul(1_000),
@@ -272,17 +332,17 @@ impl<'a> Opener<'a> {
 
     fn check(&self, claims: &Claims<'_>, now_ms: i64) -> Result<(), OpenError> {
         if claims.iss != ISSUER {
-            return Err(OpenError::WrongIssuer(claims.iss.clone()));
+            return Err(OpenError::WrongIssuer(quoted(&claims.iss)));
         }
         let audience = match &claims.aud {
             Audience::One(audience) => std::slice::from_ref(audience),
             Audience::Several(audiences) => audiences.as_slice(),
         };
         if !audience.iter().any(|audience| audience == self.application_id) {
-            return Err(OpenError::WrongAudience(audience.join(", ")));
+            return Err(OpenError::WrongAudience(quoted(audience.join(", "))));
         }
         if self.instance_id.is_some_and(|expected| expected != claims.sub) {
-            return Err(OpenError::WrongInstance(claims.sub.clone()));
+            return Err(OpenError::WrongInstance(quoted(&claims.sub)));
         }
         let now_s = now_ms.div_euclid(1_000);
         if claims.exp.saturating_add(self.leeway_s) < now_s {
@@ -294,6 +354,14 @@ impl<'a> Opener<'a> {
         let valid_from_s = claims.nbf.map_or(claims.iat, |nbf| nbf.max(claims.iat));
         if valid_from_s.saturating_sub(self.leeway_s) > now_s {
             return Err(OpenError::NotYetValid { valid_from_s, now_s });
+        }
+        // With `iat` not in the future, this bounds `exp` too.
+        let lifetime = claims.exp.saturating_sub(claims.iat);
+        if !(0..=LONGEST_LIFETIME_S).contains(&lifetime) {
+            return Err(OpenError::UnreasonableLifetime {
+                issued_at_s: claims.iat,
+                expires_at_s: claims.exp,
+            });
         }
         Ok(())
     }
@@ -307,8 +375,8 @@ impl<'a> Opener<'a> {
                 JweError::Undecryptable => OpenError::Undecryptable,
             })?;
             let plain =
-                String::from_utf8(plain).map_err(|error| OpenError::MalformedPayload(error.to_string()))?;
-            return EventBatch::from_json(&plain).map_err(OpenError::MalformedPayload);
+                String::from_utf8(plain).map_err(|error| OpenError::MalformedPayload(quoted(error)))?;
+            return EventBatch::from_json(&plain).map_err(|error| OpenError::MalformedPayload(quoted(error)));
         }
         if self.require_encryption {
             return Err(OpenError::NotEncrypted);
@@ -316,6 +384,7 @@ impl<'a> Opener<'a> {
         let plain = claims.plain_data.map_or("", RawValue::get);
         // Some senders put the object into a string, as everywhere else in this protocol.
         let inner: Result<String, _> = serde_json::from_str(plain);
-        EventBatch::from_json(inner.as_deref().unwrap_or(plain)).map_err(OpenError::MalformedPayload)
+        EventBatch::from_json(inner.as_deref().unwrap_or(plain))
+            .map_err(|error| OpenError::MalformedPayload(quoted(error)))
     }
 }

@@ -254,3 +254,83 @@ fn layers_that_cannot_be_read() {
     assert_eq!(opened.batch.ali_uid, "7");
     assert!(open(&signed(&with(|c| c["plainData"] = events.to_string().into()))).is_ok());
 }
+
+#[test]
+fn lifetimes_that_no_hub_gives() {
+    let now = NOW / 1_000;
+    for (iat, exp, expected) in [
+        (now, i64::MAX, "unreasonable_lifetime"),
+        (now, now + 86_401, "unreasonable_lifetime"),
+        (i64::MIN, i64::MAX, "unreasonable_lifetime"),
+        (0, now + 1_800, "unreasonable_lifetime"),
+        (now, now - 1, "unreasonable_lifetime"),
+        (i64::MAX, i64::MAX, "not_yet_valid"),
+        (i64::MIN, i64::MIN, "expired"),
+    ] {
+        let body = signed(&with(|c| {
+            c["iat"] = iat.into();
+            c["exp"] = exp.into();
+        }));
+        assert_eq!(code(&body), expected, "{iat} {exp}");
+    }
+    let a_day = signed(&with(|c| c["exp"] = (now + 86_000).into()));
+    assert!(open(&a_day).is_ok());
+}
+
+#[test]
+fn extensions_in_any_form() {
+    let claims = URL_SAFE_NO_PAD.encode(claims().to_string());
+    let signer = jws::RS256.signer_from_pem(PEM).unwrap();
+    for crit in ["null", "[]", "[\"exp\"]", "\"\"", "false"] {
+        let header = format!(r#"{{"alg":"RS256","kid":"KEYtest","crit":{crit}}}"#);
+        let signed = format!("{}.{claims}", URL_SAFE_NO_PAD.encode(header));
+        let signature = URL_SAFE_NO_PAD.encode(signer.sign(signed.as_bytes()).unwrap());
+        assert_eq!(
+            code(&body(&format!("{signed}.{signature}"))),
+            "malformed_header",
+            "{crit}"
+        );
+    }
+}
+
+#[test]
+fn events_that_cannot_be_named() {
+    for id in [String::new(), "e".repeat(257)] {
+        let events = json!({ "instanceId": "i", "eventData": [
+            { "eventId": id, "eventType": "t", "eventTime": 5, "bizId": "b", "bizData": {} }] });
+        assert_eq!(
+            code(&signed(&with(|c| c["plainData"] = events.clone()))),
+            "malformed_payload"
+        );
+    }
+}
+
+#[test]
+fn errors_quote_little_of_what_a_stranger_sends() {
+    let long = "A".repeat(1 << 20);
+    let header = |kid: &str, alg: &str| URL_SAFE_NO_PAD.encode(json!({ "alg": alg, "kid": kid }).to_string());
+    let bodies = [
+        json!(long).to_string(),
+        json!({ "event": [long] }).to_string(),
+        body(&format!("{}.e30.e30", header(&long, "RS256"))),
+        body(&format!("{}.e30.e30", header(&"k".repeat(300), "RS256"))),
+        body(&format!("{}.e30.e30", header("k", &"a".repeat(2_000)))),
+        body(&format!("{}.e30.e30", header(&"k".repeat(250), "RS256"))),
+        signed(&with(|c| c["iss"] = long.clone().into())),
+        signed(&with(|c| c["aud"] = json!([long, long]))),
+        signed(&with(|c| c["sub"] = json!({ "a": long }))),
+        signed(&with(|c| c["exp"] = long.clone().into())),
+        signed(&with(|c| {
+            c["plainData"] = json!({ "instanceId": "i", "eventData": [long] })
+        })),
+    ];
+    for body in bodies {
+        let error = open(&body).unwrap_err();
+        assert!(
+            error.to_string().len() < 600,
+            "{} {}",
+            error.code(),
+            error.to_string().len()
+        );
+    }
+}
