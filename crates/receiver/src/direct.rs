@@ -13,7 +13,8 @@ const REMEMBERED: usize = 100_000;
 
 /// Calls a handler while the hub waits for the answer, which has to come within ten seconds.
 ///
-/// The newest 100,000 event ids are remembered, and how each was answered; after a restart none is.
+/// The newest 100,000 events that were done or skipped are remembered by their ids, and how each was
+/// answered; after a restart none is. One that failed is handled again if it is sent again.
 /// Requests are handled one after the other, so that events keep their order.
 pub struct Direct<H> {
     handler: H,
@@ -51,7 +52,7 @@ impl<H: Handler> Process for Direct<H> {
                 continue;
             }
             let outcome = dispatch(&self.handler, &event).await;
-            if !matches!(outcome, Outcome::Retry { .. }) {
+            if matches!(outcome, Outcome::Success(_) | Outcome::Skipped(_)) {
                 memory.outcomes.insert(event.event_id.clone(), outcome.clone());
                 memory.order.push_back(event.event_id);
                 if memory.order.len() > REMEMBERED

@@ -153,26 +153,6 @@ handler! {
     inventory(InventoryPayload);
 }
 
-/// The id of what an event is about, after reading its record.
-#[cfg(feature = "inbox")]
-pub(crate) fn subject_of(event: &Event) -> Result<String, PayloadError> {
-    use rollcall_protocol::SubjectKind;
-    let from_record = match event.kind().and_then(EventType::subject_kind) {
-        Some(SubjectKind::User) => UserPayload::from_json(&event.biz_data)?.user_id,
-        Some(SubjectKind::Group) => GroupPayload::from_json(&event.biz_data)?.group_id,
-        Some(SubjectKind::Unit) => match event.kind() {
-            Some(EventType::UnitAddUser | EventType::UnitRemoveUser) => String::new(),
-            _ => UnitPayload::from_json(&event.biz_data)?.unit_id,
-        },
-        None => String::new(),
-    };
-    Ok(if event.biz_id.is_empty() {
-        from_record
-    } else {
-        event.biz_id.clone()
-    })
-}
-
 /// Calls the handler's method for an event.
 pub(crate) async fn dispatch<H: Handler>(handler: &H, event: &Event) -> Outcome {
     macro_rules! call {

@@ -6,7 +6,8 @@
 //! as failed, and they go on. It stays visible ([`Inbox::failed`]) until somebody has it tried again or
 //! dismisses it.
 //!
-//! A record that cannot be read is answered *failed* at once. An event that is older than the newest one
+//! A record that cannot be read or stored is answered *failed* at once. If the hub sends an event again
+//! that was set aside, the handler gets it again. An event that is older than the newest one
 //! handled for its subject is not handed on. Events of group membership tell of some members only: each
 //! of them has a time of its own, and the handler gets those for whom the event is news.
 //!
@@ -18,12 +19,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_db::{Db, DbError, Row, Tx, params};
-use rollcall_protocol::{Event, EventType};
+use rollcall_protocol::Event;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::handler::{Handler, Outcome, dispatch, subject_of};
+use crate::handler::{Handler, Outcome, dispatch};
 use crate::receiver::{Clock, Process, ProcessError, system_clock};
+use crate::record::Record;
 use crate::schema::{self, remember, remembered};
 
 mod news;
@@ -238,34 +240,43 @@ impl Inbox {
 
 impl Process for Inbox {
     async fn process(&self, events: Vec<Event>, now: i64) -> Result<Vec<Outcome>, ProcessError> {
-        let outcomes = self
-            .db
-            .write(move |tx| {
-                schema::forget(tx, now)?;
-                events.iter().map(|event| store(tx, event, now)).collect()
+        let read = events
+            .into_iter()
+            .map(|event| {
+                let record = Record::read(&event);
+                (event, record)
             })
-            .await
-            .map_err(|error: DbError| ProcessError(error.to_string()));
+            .collect();
+        let outcomes = schema::write_each(&self.db, read, now, move |tx, (event, record)| {
+            store(tx, event, record, now)
+        })
+        .await;
         self.wake.notify_one();
         outcomes
     }
 }
 
-fn store(tx: &mut Tx<'_>, event: &Event, now: i64) -> Result<Outcome, DbError> {
-    if event.kind() == Some(EventType::Test) {
-        return Ok(Outcome::success());
-    }
+fn store(
+    tx: &mut Tx<'_>,
+    event: &Event,
+    record: &Result<Record, Outcome>,
+    now: i64,
+) -> Result<Outcome, DbError> {
+    let record = match record {
+        Ok(Record::Test) => return Ok(Outcome::success()),
+        Ok(record) => record,
+        Err(outcome) => return Ok(outcome.clone()),
+    };
     if let Some(outcome) = remembered(tx, TAKEN_BY, &event.event_id)? {
+        // What the handler had refused is tried again: somebody has wished for it at the hub.
+        tx.execute(
+            "UPDATE inbox_events SET state = 'pending', attempts = 0, next_try = 0
+             WHERE event_id = $1 AND state = 'failed'",
+            params![event.event_id.as_str()],
+        )?;
         return Ok(outcome);
     }
-    let subject = match subject_of(event) {
-        Ok(subject) => subject,
-        Err(error) => {
-            let outcome = Outcome::malformed(&error);
-            remember(tx, TAKEN_BY, &event.event_id, &outcome, now)?;
-            return Ok(outcome);
-        }
-    };
+    let subject = record.subject().unwrap_or(&event.biz_id);
     let outcome = Outcome::Success("stored".to_owned());
     remember(tx, TAKEN_BY, &event.event_id, &outcome, now)?;
     tx.execute(
@@ -276,7 +287,7 @@ fn store(tx: &mut Tx<'_>, event: &Event, now: i64) -> Result<Outcome, DbError> {
             event.event_id.as_str(),
             event.event_type.as_str(),
             event.event_time,
-            subject.as_str(),
+            subject,
             event.biz_data.as_str(),
             now
         ],

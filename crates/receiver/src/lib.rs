@@ -27,9 +27,13 @@ mod keys;
 mod mirror;
 mod receiver;
 #[cfg(any(feature = "inbox", feature = "mirror"))]
+mod record;
+#[cfg(any(feature = "inbox", feature = "mirror"))]
 mod schema;
 #[cfg(feature = "axum")]
 mod serve;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use direct::Direct;
 pub use handler::{Handler, Outcome, Received};

@@ -2,8 +2,8 @@
 //!
 //! All events of a request are applied in one transaction together with their ids and the answers, so
 //! an event is applied exactly once whatever happens in between, and is answered alike however often it
-//! comes. Records are read before anything is written: one that is malformed is answered *failed* and
-//! does not concern the others.
+//! comes. Records are read before anything is written: one that is malformed or cannot be stored is
+//! answered *failed*, does not concern the others, and is tried anew if it is sent again.
 //!
 //! An event that is older than what is stored for its subject is acknowledged as `stale` and not
 //! applied; of two with the same time the one that comes later wins. Subjects that were deleted keep
@@ -14,12 +14,11 @@
 //! Passwords are not stored: only when the last one came.
 
 use rollcall_db::{Db, DbError, Tx};
-use rollcall_protocol::{
-    Event, EventType, GroupPayload, PayloadError, SubjectKind, UnitPayload, UserPayload,
-};
+use rollcall_protocol::Event;
 
 use crate::handler::Outcome;
 use crate::receiver::{Process, ProcessError};
+use crate::record::Record;
 use crate::schema::{self, remember, remembered};
 
 mod rows;
@@ -40,15 +39,6 @@ impl std::fmt::Debug for Mirror {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mirror").finish_non_exhaustive()
     }
-}
-
-/// An event whose record is parsed, so that nothing malformed reaches the transaction.
-enum Parsed {
-    User(EventType, Box<UserPayload>),
-    Unit(EventType, UnitPayload),
-    Group(EventType, GroupPayload),
-    /// Nothing is to be written.
-    Answered(Outcome),
 }
 
 impl Mirror {
@@ -113,52 +103,40 @@ impl Mirror {
 
 impl Process for Mirror {
     async fn process(&self, events: Vec<Event>, now: i64) -> Result<Vec<Outcome>, ProcessError> {
-        let parsed: Vec<(Event, Parsed)> = events
+        let read = events
             .into_iter()
             .map(|event| {
-                let parsed =
-                    parse(&event).unwrap_or_else(|error| Parsed::Answered(Outcome::malformed(&error)));
-                (event, parsed)
+                let record = Record::read(&event);
+                (event, record)
             })
             .collect();
-        self.db
-            .write(move |tx| {
-                schema::forget(tx, now)?;
-                parsed
-                    .iter()
-                    .map(|(event, parsed)| take(tx, event, parsed, now))
-                    .collect()
-            })
-            .await
-            .map_err(|error: DbError| ProcessError(error.to_string()))
+        schema::write_each(&self.db, read, now, move |tx, (event, record)| {
+            take(tx, event, record, now)
+        })
+        .await
     }
 }
 
-fn parse(event: &Event) -> Result<Parsed, PayloadError> {
-    let Some(kind) = event.kind() else {
-        return Ok(Parsed::Answered(Outcome::Skipped(String::new())));
+fn take(
+    tx: &mut Tx<'_>,
+    event: &Event,
+    record: &Result<Record, Outcome>,
+    now: i64,
+) -> Result<Outcome, DbError> {
+    let record = match record {
+        Ok(record) => record,
+        // Its id may be unfit for the database.
+        Err(outcome) => return Ok(outcome.clone()),
     };
-    if matches!(kind, EventType::UnitAddUser | EventType::UnitRemoveUser) {
-        // The wire contract gives no record for these; the users' own events say the same.
-        return Ok(Parsed::Answered(Outcome::Skipped(String::new())));
-    }
-    Ok(match kind.subject_kind() {
-        None => Parsed::Answered(Outcome::success()),
-        Some(SubjectKind::User) => Parsed::User(kind, Box::new(UserPayload::from_json(&event.biz_data)?)),
-        Some(SubjectKind::Unit) => Parsed::Unit(kind, UnitPayload::from_json(&event.biz_data)?),
-        Some(SubjectKind::Group) => Parsed::Group(kind, GroupPayload::from_json(&event.biz_data)?),
-    })
-}
-
-fn take(tx: &mut Tx<'_>, event: &Event, parsed: &Parsed, now: i64) -> Result<Outcome, DbError> {
     if let Some(outcome) = remembered(tx, TAKEN_BY, &event.event_id)? {
         return Ok(outcome);
     }
-    let outcome = match parsed {
-        Parsed::Answered(outcome) => outcome.clone(),
-        Parsed::User(kind, user) => rows::user(tx, *kind, user, event.event_time)?,
-        Parsed::Unit(kind, unit) => rows::unit(tx, *kind, unit, event.event_time)?,
-        Parsed::Group(kind, group) => rows::group(tx, *kind, group, event.event_time)?,
+    let outcome = match record {
+        Record::Test => Outcome::success(),
+        Record::Unknown => Outcome::Skipped(String::new()),
+        Record::User(kind, user) => rows::user(tx, *kind, user, event.event_time)?,
+        Record::Unit(kind, unit) => rows::unit(tx, *kind, unit, event.event_time)?,
+        Record::Group(kind, group) => rows::group(tx, *kind, group, event.event_time)?,
     };
     remember(tx, TAKEN_BY, &event.event_id, &outcome, now)?;
     Ok(outcome)

@@ -271,6 +271,19 @@ impl<P: Process> Receiver<P> {
     }
 }
 
+/// The longest code or message in an answer, in bytes: an answer to a thousand events stays below 1 MiB,
+/// which is what hubs read.
+const LONGEST_MESSAGE: usize = 400;
+
+fn cut(mut text: String) -> String {
+    if text.len() > LONGEST_MESSAGE {
+        let end = text.floor_char_boundary(LONGEST_MESSAGE);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 fn reply(ids: &[String], outcomes: Vec<Outcome>) -> Reply {
     let mut answer = Answer::default();
     for (event_id, outcome) in ids.iter().zip(outcomes) {
@@ -282,8 +295,8 @@ fn reply(ids: &[String], outcomes: Vec<Outcome>) -> Reply {
         };
         list.push(EventResult {
             event_id: event_id.clone(),
-            event_code: code,
-            event_message: message,
+            event_code: cut(code),
+            event_message: cut(message),
         });
     }
     Reply {

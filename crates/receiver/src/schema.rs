@@ -1,9 +1,12 @@
 //! The receiver's tables, as migrations for both databases: one set for the inbox and the mirror, so that
 //! a database that has both has one history. And the memory for event ids that both use.
 
-use rollcall_db::{Db, DbError, Migrations, Options, Tx, params};
+use std::sync::Arc;
+
+use rollcall_db::{Db, DbError, ErrorClass, Migrations, Options, Tx, params};
 
 use crate::handler::Outcome;
+use crate::receiver::ProcessError;
 
 /// How long event ids are remembered, in milliseconds: a week. An envelope is valid for half an hour.
 const REMEMBERED: i64 = 7 * 24 * 3_600_000;
@@ -35,19 +38,20 @@ pub(crate) fn remembered(
     event_id: &str,
 ) -> Result<Option<Outcome>, DbError> {
     let row = tx.query_opt(
-        "SELECT verdict, code, message FROM received_events WHERE taken_by = $1 AND event_id = $2",
+        "SELECT verdict, message FROM received_events WHERE taken_by = $1 AND event_id = $2",
         params![taken_by, event_id],
     )?;
     let Some(row) = row else { return Ok(None) };
-    let (code, message) = (row.get(1)?, row.get(2)?);
+    let message = row.get(1)?;
     Ok(Some(match row.get::<String>(0)?.as_str() {
         "skipped" => Outcome::Skipped(message),
-        "failed" => Outcome::Failed { code, message },
         _ => Outcome::Success(message),
     }))
 }
 
-/// Remembers an event and its answer, which is final.
+/// Remembers an event and its answer, if that is final and good. A failure is not remembered: the hub
+/// sends an event again on somebody's wish only, and then the record or this receiver may have been
+/// mended.
 pub(crate) fn remember(
     tx: &mut Tx<'_>,
     taken_by: &str,
@@ -55,23 +59,75 @@ pub(crate) fn remember(
     outcome: &Outcome,
     now: i64,
 ) -> Result<(), DbError> {
-    let (verdict, code, message) = match outcome {
-        Outcome::Success(message) => ("success", "", message),
-        Outcome::Skipped(message) => ("skipped", "", message),
-        Outcome::Failed { code, message } => ("failed", code.as_str(), message),
-        Outcome::Retry { .. } => return Ok(()),
+    let (verdict, message) = match outcome {
+        Outcome::Success(message) => ("success", message),
+        Outcome::Skipped(message) => ("skipped", message),
+        Outcome::Failed { .. } | Outcome::Retry { .. } => return Ok(()),
     };
     tx.execute(
-        "INSERT INTO received_events (taken_by, event_id, received_at, verdict, code, message)
-         VALUES ($1, $2, $3, $4, $5, $6)",
-        params![taken_by, event_id, now, verdict, code, message],
+        "INSERT INTO received_events (taken_by, event_id, received_at, verdict, message)
+         VALUES ($1, $2, $3, $4, $5)",
+        params![taken_by, event_id, now, verdict, message],
     )?;
     Ok(())
 }
 
+/// Writes the events of a request, each with `take`, and says what became of them.
+///
+/// All are written in one transaction. If the database refuses the values of one of them for good, the
+/// transaction is undone and each is written on its own (the writer thread commits such writes together,
+/// each in a savepoint), so that it fails alone. Everything else that goes wrong concerns the whole
+/// request, which the hub sends again: what had been written by then is remembered by the events' ids.
+pub(crate) async fn write_each<I, F>(
+    db: &Db,
+    items: Vec<I>,
+    now: i64,
+    take: F,
+) -> Result<Vec<Outcome>, ProcessError>
+where
+    I: Send + Sync + 'static,
+    F: Fn(&mut Tx<'_>, &I) -> Result<Outcome, DbError> + Clone + Send + Sync + 'static,
+{
+    let items = Arc::new(items);
+    let together = {
+        let (items, take) = (Arc::clone(&items), take.clone());
+        db.write(move |tx| {
+            forget(tx, now)?;
+            items.iter().map(|item| take(tx, item)).collect()
+        })
+        .await
+    };
+    match together {
+        Ok(outcomes) => return Ok(outcomes),
+        Err(error) if error.class() == ErrorClass::Refused => {
+            tracing::warn!(%error, "the database refuses an event; writing each on its own");
+        }
+        Err(error) => return Err(ProcessError(error.to_string())),
+    }
+    // Queued at once, in order; awaited afterwards.
+    let writes: Vec<_> = (0..items.len())
+        .map(|index| {
+            let (items, take) = (Arc::clone(&items), take.clone());
+            db.write(move |tx| take(tx, &items[index]))
+        })
+        .collect();
+    let mut outcomes = Vec::with_capacity(writes.len());
+    for write in writes {
+        outcomes.push(match write.await {
+            Ok(outcome) => outcome,
+            Err(error) if error.class() == ErrorClass::Refused => Outcome::Failed {
+                code: "refused_by_database".to_owned(),
+                message: error.to_string(),
+            },
+            Err(error) => return Err(ProcessError(error.to_string())),
+        });
+    }
+    Ok(outcomes)
+}
+
 /// Forgets events that were taken long ago.
-pub(crate) fn forget(tx: &mut Tx<'_>, now: i64) -> Result<(), DbError> {
-    let before = now - REMEMBERED;
+fn forget(tx: &mut Tx<'_>, now: i64) -> Result<(), DbError> {
+    let before = now.saturating_sub(REMEMBERED);
     tx.execute(
         "DELETE FROM received_events WHERE received_at < $1",
         params![before],

@@ -73,7 +73,7 @@ async fn open(url: &str, notes: &Notes) -> Inbox {
 }
 
 /// Waits until nothing is pending.
-async fn drain(inbox: &Inbox) -> InboxCounts {
+pub(crate) async fn drain(inbox: &Inbox) -> InboxCounts {
     for _ in 0..500 {
         let counts = inbox.counts().await.unwrap();
         if counts.pending == 0 {

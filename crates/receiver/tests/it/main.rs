@@ -9,6 +9,8 @@
 )]
 
 mod converge;
+mod failures;
+mod forgetful;
 mod http;
 mod inbox;
 mod keys;

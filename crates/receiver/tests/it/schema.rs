@@ -10,7 +10,16 @@ fn both_folders_make_the_same_tables() {
         .replace("BIGINT", "INTEGER")
         .replace("BOOLEAN", "INTEGER")
     };
-    let sqlite = include_str!("../../migrations/sqlite/V1__initial.sql");
-    let postgres = include_str!("../../migrations/postgres/V1__initial.sql");
-    assert_eq!(plain(sqlite), plain(postgres));
+    for (sqlite, postgres) in [
+        (
+            include_str!("../../migrations/sqlite/V1__initial.sql"),
+            include_str!("../../migrations/postgres/V1__initial.sql"),
+        ),
+        (
+            include_str!("../../migrations/sqlite/V2__second_edition.sql"),
+            include_str!("../../migrations/postgres/V2__second_edition.sql"),
+        ),
+    ] {
+        assert_eq!(plain(sqlite), plain(postgres));
+    }
 }
