@@ -1,17 +1,19 @@
 //! The hub's public keys: a cache over the JWKS endpoint.
 //!
-//! An unknown key id makes the cache look again, because keys rotate; but at most once in thirty
-//! seconds, and one request does it for all that wait, so that a flood of forged ids does not become a
-//! flood of requests. If the endpoint does not answer, the keys known so far stay in use.
+//! Strangers can make a receiver look for keys, so everything that they cause is bounded. An unknown key id
+//! makes the cache look again, because keys rotate, but at most once in thirty seconds: what a set that is
+//! younger does not have counts as missing, without a memory for each id. A fetch runs on a task of its
+//! own, one at a time. Who has keys that are merely old goes on with them while it runs; who needs the
+//! answer waits for a few seconds at most, and only so many wait at once. So an endpoint that hangs does
+//! not hold up requests whose key is known. If it does not answer, the keys known so far stay in use.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rollcall_protocol::{KeyError, KeySet};
-use tokio::sync::Mutex;
+use tokio::sync::{Semaphore, watch};
 
 /// The least time between two fetches, in milliseconds.
 const REFETCH_AFTER: i64 = 30_000;
@@ -19,6 +21,10 @@ const REFETCH_AFTER: i64 = 30_000;
 const FIRST_REFETCH_AFTER: i64 = 2_000;
 /// How long a fetch may take.
 const FETCH_WITHIN: Duration = Duration::from_secs(10);
+/// How long a request waits for a fetch. Hubs wait for ten seconds in all.
+const WAIT_FOR: Duration = Duration::from_secs(3);
+/// How many requests wait for a fetch at once. Nobody knows yet who sent them, and each holds its body.
+const WAITING: usize = 64;
 /// After this time the keys are fetched again even if none is missing, in milliseconds.
 const MAX_AGE: i64 = 3_600_000;
 
@@ -48,16 +54,38 @@ impl std::fmt::Debug for KeySource {
 
 pub(crate) struct KeyCache {
     endpoint: Option<Arc<dyn FetchJwks>>,
-    current: RwLock<Current>,
-    fetching: Mutex<Option<i64>>,
-    /// Whether the last fetch brought nothing.
-    failing: AtomicBool,
+    state: Arc<Mutex<State>>,
+    waiting: Semaphore,
 }
 
-#[derive(Clone)]
-struct Current {
+struct State {
     keys: Arc<KeySet>,
     fetched_at: Option<i64>,
+    asked_at: Option<i64>,
+    /// Whether the last fetch has brought nothing, or nothing yet.
+    failing: bool,
+    /// The fetch under way; its sender goes when it ends, however it ends.
+    fetch: watch::Receiver<()>,
+}
+
+impl State {
+    fn is_fetching(&self) -> bool {
+        self.fetch.has_changed().is_ok()
+    }
+
+    /// Whether it is too early for another fetch. A clock that was set back does not forbid it for long.
+    fn is_early(&self, now: i64) -> bool {
+        let pause = if self.keys.is_empty() {
+            FIRST_REFETCH_AFTER
+        } else {
+            REFETCH_AFTER
+        };
+        self.asked_at.is_some_and(|asked_at| within(asked_at, now, pause))
+    }
+}
+
+fn within(since: i64, now: i64, span: i64) -> bool {
+    (0..span).contains(&now.saturating_sub(since))
 }
 
 impl std::fmt::Debug for KeyCache {
@@ -72,89 +100,102 @@ impl KeyCache {
             KeySource::Document(text) => (KeySet::from_json(&text)?, None),
             KeySource::Endpoint(endpoint) => (KeySet::default(), Some(endpoint)),
         };
-        let current = Current {
+        let state = State {
             keys: Arc::new(keys),
             fetched_at: None,
+            asked_at: None,
+            failing: false,
+            fetch: watch::channel(()).1,
         };
         Ok(Self {
             endpoint,
-            current: RwLock::new(current),
-            fetching: Mutex::new(None),
-            failing: AtomicBool::new(false),
+            state: Arc::new(Mutex::new(state)),
+            waiting: Semaphore::new(WAITING),
         })
-    }
-
-    fn current(&self) -> Current {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 
     /// Whether the last fetch brought nothing, so that a key may exist although it is not known.
     pub(crate) fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+        lock(&self.state).failing
     }
 
-    /// The keys known, fetched first if there are none yet or they are old.
+    /// The keys known; fetched first if there are none yet, and anew meanwhile if they are old.
     pub(crate) async fn keys(&self, now: i64) -> Arc<KeySet> {
-        let current = self.current();
-        let fresh = current
-            .fetched_at
-            .is_some_and(|fetched_at| now - fetched_at < MAX_AGE);
-        if self.endpoint.is_none() || fresh {
-            return current.keys;
+        let known = {
+            let state = lock(&self.state);
+            let fresh = state
+                .fetched_at
+                .is_some_and(|fetched_at| within(fetched_at, now, MAX_AGE));
+            if self.endpoint.is_none() || fresh {
+                return Arc::clone(&state.keys);
+            }
+            Arc::clone(&state.keys)
+        };
+        if known.is_empty() {
+            return self.refetch(&known, now).await;
         }
-        self.refetch(&current.keys, now).await
+        self.begin(&mut lock(&self.state), now);
+        known
     }
 
     /// The keys after looking again, because one is missing among those that the caller has.
     pub(crate) async fn refetch(&self, known: &Arc<KeySet>, now: i64) -> Arc<KeySet> {
-        let Some(endpoint) = &self.endpoint else {
-            return Arc::clone(known);
-        };
-        let mut last = self.fetching.lock().await;
-        let current = self.current();
-        // Somebody else has fetched while this call waited, or it is too early to ask again.
-        let pause = if current.keys.is_empty() {
-            FIRST_REFETCH_AFTER
-        } else {
-            REFETCH_AFTER
-        };
-        // A clock that was set back does not forbid it for long.
-        let early = last.is_some_and(|last| (0..pause).contains(&(now - last)));
-        if !Arc::ptr_eq(&current.keys, known) || early {
-            return current.keys;
-        }
-        *last = Some(now);
-        self.failing.store(true, Ordering::Relaxed);
-        let fetched = tokio::time::timeout(FETCH_WITHIN, endpoint.fetch())
-            .await
-            .unwrap_or_else(|_| Err("no answer in time".to_owned()))
-            .and_then(|text| KeySet::from_json(&text).map_err(|error| error.to_string()))
-            .and_then(|keys| match keys.is_empty() {
-                true => Err("the document has no key for signatures".to_owned()),
-                false => Ok(keys),
-            });
-        match fetched {
-            Ok(keys) => {
-                let keys = Arc::new(keys);
-                self.failing.store(false, Ordering::Relaxed);
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current {
-                    keys: Arc::clone(&keys),
-                    fetched_at: Some(now),
-                };
-                keys
+        let fetch = {
+            let mut state = lock(&self.state);
+            // Somebody else has fetched meanwhile.
+            if !Arc::ptr_eq(&state.keys, known) {
+                return Arc::clone(&state.keys);
             }
-            Err(error) => {
-                tracing::warn!(
+            self.begin(&mut state, now);
+            state.is_fetching().then(|| state.fetch.clone())
+        };
+        if let (Some(mut fetch), Ok(_place)) = (fetch, self.waiting.try_acquire()) {
+            // Nothing is ever sent: it ends when the sender goes.
+            let ended = async move { while fetch.changed().await.is_ok() {} };
+            let _ = tokio::time::timeout(WAIT_FOR, ended).await;
+        }
+        Arc::clone(&lock(&self.state).keys)
+    }
+
+    /// Begins a fetch, unless one is under way or it is too early for another.
+    fn begin(&self, state: &mut State, now: i64) {
+        let Some(endpoint) = &self.endpoint else { return };
+        if state.is_fetching() || state.is_early(now) {
+            return;
+        }
+        let (ended, fetch) = watch::channel(());
+        state.fetch = fetch;
+        state.asked_at = Some(now);
+        state.failing = true;
+        let (endpoint, shared) = (Arc::clone(endpoint), Arc::clone(&self.state));
+        tokio::spawn(async move {
+            let fetched = tokio::time::timeout(FETCH_WITHIN, endpoint.fetch())
+                .await
+                .unwrap_or_else(|_| Err("no answer in time".to_owned()))
+                .and_then(|text| KeySet::from_json(&text).map_err(|error| error.to_string()))
+                .and_then(|keys| match keys.is_empty() {
+                    true => Err("the document has no key for signatures".to_owned()),
+                    false => Ok(keys),
+                });
+            match fetched {
+                Ok(keys) => {
+                    let mut state = lock(&shared);
+                    state.keys = Arc::new(keys);
+                    state.fetched_at = Some(now);
+                    state.failing = false;
+                }
+                Err(error) => tracing::warn!(
                     error,
                     "the JWKS document cannot be fetched; the keys known stay in use"
-                );
-                current.keys
+                ),
             }
-        }
+            drop(ended);
+        });
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Fetches the JWKS document over HTTP or HTTPS.
@@ -175,8 +216,8 @@ impl HttpJwks {
         // Another part of the process may have chosen the provider already; it is the same one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::Client::builder()
-            .timeout(std::time::Duration::from_secs(10))
-            .connect_timeout(std::time::Duration::from_secs(5))
+            .timeout(std::time::Duration::from_secs(8))
+            .connect_timeout(std::time::Duration::from_secs(2))
             .build()
             .map_err(|error| error.to_string())?;
         Ok(Self {

@@ -132,6 +132,10 @@ async fn old_keys_are_better_than_none() {
         };
         let known = envelope.seal(&[event("t", EventType::Test, NOW, "", "{}")]);
         assert_eq!(receiver.receive(None, known.as_bytes()).await.status, 200);
+        // Meanwhile the endpoint is asked.
+        while endpoint.fetches() == before {
+            tokio::task::yield_now().await;
+        }
         assert_eq!(endpoint.fetches(), before + 1);
         // A key that may exist, but cannot be looked up, is no reason to refuse for good.
         let unknown = Envelope {
@@ -155,4 +159,78 @@ async fn keys_are_fetched_over_http() {
     let receiver = Receiver::builder(keys, "app_1").clock(still());
     let receiver = receiver.build(Direct::new(Nothing)).unwrap();
     assert_eq!(receiver.receive(None, body("KEY1").as_bytes()).await.status, 200);
+}
+
+/// An endpoint that answers when it is let go.
+struct Hanging {
+    go: tokio::sync::Semaphore,
+    fetches: AtomicUsize,
+}
+
+impl FetchJwks for Hanging {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>> {
+        Box::pin(async {
+            self.fetches.fetch_add(1, Ordering::SeqCst);
+            self.go.acquire().await.unwrap().forget();
+            Ok(jwks(&["KEY1"]))
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_hangs_holds_up_nobody_whose_key_is_known() {
+    let endpoint = Arc::new(Hanging {
+        go: tokio::sync::Semaphore::new(1),
+        fetches: AtomicUsize::new(0),
+    });
+    let (now, clock) = clock();
+    let keys = KeySource::Endpoint(Arc::clone(&endpoint) as Arc<dyn FetchJwks>);
+    let receiver = Receiver::builder(keys, "app_1").clock(clock);
+    let receiver = Arc::new(receiver.build(Direct::new(Nothing)).unwrap());
+    assert_eq!(fifty(&receiver, "KEY1").await, [200]);
+
+    // From now on it hangs. The keys grow old; requests do not wait, not even in the test's own time.
+    let later = now.fetch_add(4_000_000, Ordering::SeqCst) + 4_000_000;
+    let sealed = |kid| {
+        let envelope = Envelope {
+            kid,
+            now: later,
+            ..Envelope::default()
+        };
+        envelope.seal(&[event("t", EventType::Test, NOW, "", "{}")])
+    };
+    let begun = tokio::time::Instant::now();
+    for _ in 0..3 {
+        let reply = receiver.receive(None, sealed("KEY1").as_bytes()).await;
+        assert_eq!(reply.status, 200);
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(
+        endpoint.fetches.load(Ordering::SeqCst),
+        1,
+        "the fetch has not begun to run"
+    );
+    tokio::task::yield_now().await;
+    assert_eq!(endpoint.fetches.load(Ordering::SeqCst), 2);
+
+    // Strangers wait for a few seconds, and only so many of them.
+    let unknown = Arc::new(sealed("KEY2"));
+    let calls: Vec<_> = (0..200)
+        .map(|_| {
+            let (receiver, unknown) = (Arc::clone(&receiver), Arc::clone(&unknown));
+            tokio::spawn(async move {
+                let status = receiver.receive(None, unknown.as_bytes()).await.status;
+                (status, begun.elapsed() > Duration::ZERO)
+            })
+        })
+        .collect();
+    let mut waited = 0;
+    for call in calls {
+        let (status, has_waited) = call.await.unwrap();
+        assert_eq!(status, 503);
+        waited += usize::from(has_waited);
+    }
+    assert_eq!(waited, 64);
+    assert_eq!(begun.elapsed().as_secs(), 3);
+    assert_eq!(endpoint.fetches.load(Ordering::SeqCst), 2);
 }
