@@ -148,8 +148,21 @@ handler! {
     group_users_added(GroupPayload);
     /// Users were removed from a group: `user_ids`.
     group_users_removed(GroupPayload);
-    /// The complete list of what the application should have in a range of ids: what it has there
-    /// besides, and of which it has heard nothing later, is to be removed.
+    /// The end of a full synchronization: the complete list of what the application should have in a
+    /// range of ids ([`InventoryPayload::covers`]). What it has there besides, and of which it has heard
+    /// nothing later than the event's time, is to be removed; without this method it stays. A table
+    /// with the time of the last event in a column needs one statement:
+    ///
+    /// ```sql
+    /// DELETE FROM users
+    /// WHERE id > :after AND (:through IS NULL OR id <= :through)  -- in the order of bytes
+    ///   AND id NOT IN (:ids) AND last_event_time <= :event_time
+    /// ```
+    ///
+    /// [`Inbox`](crate::Inbox) adds to the ids those of which something later was handled, so that
+    /// there the last condition may be left out. For the members of a group
+    /// ([`InventoryKind::GroupMember`](rollcall_protocol::InventoryKind)) the list also says who has to
+    /// be added.
     inventory(InventoryPayload);
 }
 

@@ -9,7 +9,8 @@
 //! A record that cannot be read or stored is answered *failed* at once. If the hub sends an event again
 //! that was set aside, the handler gets it again. An event that is older than the newest one
 //! handled for its subject is not handed on. Events of group membership tell of some members only: each
-//! of them has a time of its own, and the handler gets those for whom the event is news.
+//! of them has a time of its own, and the handler gets those for whom the event is news. An inventory is
+//! handed on once everything before it is done with or set aside; `news` says more.
 //!
 //! Storing is exactly once for each event id. If the process dies after the handler has done its work
 //! and before that is noted, the handler sees the event again: make its work idempotent, or keep the
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_db::{Db, DbError, Row, Tx, params};
-use rollcall_protocol::Event;
+use rollcall_protocol::{Event, EventType};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -295,7 +296,8 @@ fn store(
     Ok(outcome)
 }
 
-/// The oldest event of each subject whose time has come.
+/// The oldest event of each subject whose time has come. An inventory is of many subjects: it waits for
+/// all that came before it.
 fn due(tx: &mut Tx<'_>, now: i64) -> Result<Vec<Stored>, DbError> {
     tx.query(
         "SELECT e.id, e.attempts, e.event_id, e.event_type, e.event_time, e.biz_id, e.biz_data
@@ -303,8 +305,10 @@ fn due(tx: &mut Tx<'_>, now: i64) -> Result<Vec<Stored>, DbError> {
          WHERE e.state = 'pending' AND e.next_try <= $1
            AND NOT EXISTS (SELECT 1 FROM inbox_events o
                            WHERE o.biz_id = e.biz_id AND o.id < e.id AND o.state = 'pending')
+           AND (e.event_type <> $2
+                OR NOT EXISTS (SELECT 1 FROM inbox_events o WHERE o.id < e.id AND o.state = 'pending'))
          ORDER BY e.id LIMIT 100",
-        params![now],
+        params![now, EventType::Inventory.urn()],
     )?
     .iter()
     .map(|row: &Row| {
@@ -370,6 +374,7 @@ async fn handle<H: Handler + 'static>(
         None => Outcome::stale(),
         Some(event) => attempt(handler, event, options.handle_within).await,
     };
+    let handled = matches!(outcome, Outcome::Success(_));
     let event = &stored.event;
     let attempts = stored.attempts + 1;
     let (state, message) = match outcome {
@@ -390,6 +395,7 @@ async fn handle<H: Handler + 'static>(
     }
     let time = event.event_time;
     let subjects = news.subjects;
+    let inventory = news.inventory.filter(|_| handled);
     db.write(move |tx| {
         if state == "done" {
             // The event's id is remembered elsewhere; the record may have held a password.
@@ -397,7 +403,10 @@ async fn handle<H: Handler + 'static>(
                 "UPDATE inbox_events SET state = $2, attempts = $3, message = $4, biz_data = '' WHERE id = $1",
                 params![stored.id, state, i64::from(attempts), message.as_str()],
             )?;
-            subjects.iter().try_for_each(|subject| news::note(tx, subject, time))
+            if let Some(inventory) = &inventory {
+                news::note_inventory(tx, inventory, time)?;
+            }
+            subjects.iter().try_for_each(|subject| subject.note(tx, time))
         } else {
             tx.execute(
                 "UPDATE inbox_events SET state = $2, attempts = $3, next_try = $4, message = $5 WHERE id = $1",

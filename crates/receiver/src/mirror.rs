@@ -11,6 +11,9 @@
 //! their events tell of some pairs only. Whatever the order in which a history of events with different
 //! times arrives, the tables end up the same; `rows` has the rules.
 //!
+//! An inventory, which closes a full synchronization, deletes what the hub does not know of; `inventory`
+//! has the rules.
+//!
 //! Passwords are not stored: only when the last one came.
 
 use rollcall_db::{Db, DbError, Tx};
@@ -21,6 +24,7 @@ use crate::receiver::{Process, ProcessError};
 use crate::record::Record;
 use crate::schema::{self, remember, remembered};
 
+mod inventory;
 mod rows;
 mod snapshot;
 
@@ -137,6 +141,7 @@ fn take(
         Record::User(kind, user) => rows::user(tx, *kind, user, event.event_time)?,
         Record::Unit(kind, unit) => rows::unit(tx, *kind, unit, event.event_time)?,
         Record::Group(kind, group) => rows::group(tx, *kind, group, event.event_time)?,
+        Record::Inventory(record) => inventory::apply(tx, record, event.event_time, now)?,
     };
     remember(tx, TAKEN_BY, &event.event_id, &outcome, now)?;
     Ok(outcome)

@@ -7,7 +7,8 @@
 //! one gets a new field.
 
 use rollcall_protocol::{
-    Event, EventType, GroupPayload, PayloadError, SubjectKind, UnitMembership, UnitPayload, UserPayload,
+    Event, EventType, GroupPayload, InventoryPayload, PayloadError, SubjectKind, UnitMembership, UnitPayload,
+    UserPayload,
 };
 
 use crate::handler::Outcome;
@@ -27,6 +28,7 @@ pub(crate) enum Record {
     User(EventType, Box<UserPayload>),
     Unit(EventType, UnitPayload),
     Group(EventType, GroupPayload),
+    Inventory(InventoryPayload),
     /// A type without a record, or one that this crate does not know.
     Unknown,
 }
@@ -51,10 +53,15 @@ impl Record {
             text("bizData", &event.biz_data, usize::MAX)?;
             return Ok(Self::Unknown);
         }
-        let Some(subject) = kind.subject_kind() else {
-            return Ok(Self::Test);
-        };
         let data = &event.biz_data;
+        let Some(subject) = kind.subject_kind() else {
+            if kind != EventType::Inventory {
+                return Ok(Self::Test);
+            }
+            let inventory = InventoryPayload::from_json(data).map_err(malformed)?;
+            check_inventory(&inventory)?;
+            return Ok(Self::Inventory(inventory));
+        };
         let record = match subject {
             SubjectKind::User => Self::User(kind, Box::new(UserPayload::from_json(data).map_err(malformed)?)),
             SubjectKind::Unit => Self::Unit(kind, UnitPayload::from_json(data).map_err(malformed)?),
@@ -67,7 +74,7 @@ impl Record {
             Self::User(_, user) => check_user(user)?,
             Self::Unit(_, unit) => check_unit(unit)?,
             Self::Group(_, group) => check_group(group)?,
-            Self::Test | Self::Unknown => {}
+            Self::Test | Self::Inventory(_) | Self::Unknown => {}
         }
         Ok(record)
     }
@@ -79,7 +86,7 @@ impl Record {
             Self::User(_, user) => Some(&user.user_id),
             Self::Unit(_, unit) => Some(&unit.unit_id),
             Self::Group(_, group) => Some(&group.group_id),
-            Self::Test | Self::Unknown => None,
+            Self::Test | Self::Inventory(_) | Self::Unknown => None,
         }
     }
 }
@@ -221,4 +228,21 @@ fn check_group(group: &GroupPayload) -> Result<(), Outcome> {
         ("description", description),
     ])?;
     user_ids.iter().flatten().try_for_each(|user| id("userIds", user))
+}
+
+fn check_inventory(inventory: &InventoryPayload) -> Result<(), Outcome> {
+    let InventoryPayload {
+        kind: _,
+        group_id,
+        after,
+        through,
+        ids,
+    } = inventory;
+    text("after", after, LONGEST_ID)?;
+    for (field, value) in [("groupId", group_id), ("through", through)] {
+        if let Some(value) = value {
+            text(field, value, LONGEST_ID)?;
+        }
+    }
+    ids.iter().try_for_each(|listed| id("ids", listed))
 }

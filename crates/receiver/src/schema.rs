@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rollcall_db::{Db, DbError, ErrorClass, Migrations, Options, Tx, params};
+use rollcall_db::{Db, DbError, Dialect, ErrorClass, Migrations, Options, Tx, params};
 
 use crate::handler::Outcome;
 use crate::receiver::ProcessError;
@@ -125,11 +125,29 @@ where
     Ok(outcomes)
 }
 
-/// Forgets events that were taken long ago.
+/// A list of ids as the JSON text of an array: one parameter of a statement, however many there are.
+pub(crate) fn id_list<S: AsRef<str>>(ids: &[S]) -> String {
+    let ids: Vec<&str> = ids.iter().map(AsRef::as_ref).collect();
+    serde_json::Value::from(ids).to_string()
+}
+
+/// A row source `ids` with the column `value`, from the list in parameter $1.
+pub(crate) fn ids(tx: &Tx<'_>) -> &'static str {
+    match tx.dialect() {
+        Dialect::Sqlite => "json_each($1) AS ids",
+        Dialect::Postgres => "json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)) AS ids(value)",
+    }
+}
+
+/// Forgets events and inventories that were taken long ago.
 fn forget(tx: &mut Tx<'_>, now: i64) -> Result<(), DbError> {
     let before = now.saturating_sub(REMEMBERED);
     tx.execute(
         "DELETE FROM received_events WHERE received_at < $1",
+        params![before],
+    )?;
+    tx.execute(
+        "DELETE FROM received_inventories WHERE received_at < $1",
         params![before],
     )?;
     tx.execute(

@@ -259,7 +259,7 @@ impl Held {
                     members.remove(&user);
                 }
             }
-            T::UnitAddUser | T::UnitRemoveUser => return Ok(skipped()),
+            T::UnitAddUser | T::UnitRemoveUser | T::Inventory => return Ok(skipped()),
         }
         Ok(Outcome::success())
     }

@@ -1,17 +1,75 @@
 //! Whether an event is news: newer than what was handled for its subject.
 //!
-//! A subject is a user, a unit or a group, by its id; a user in a group, as `group/user`; and the last
-//! deletion of a subject, as `deleted:id`, which ends memberships that are older.
+//! A subject is a user, a unit, a group, or a user in a group; and the last deletion of a user or group,
+//! which ends memberships that are older. Each has a time of its own.
+//!
+//! An inventory has many subjects. It is handed on after all events that were stored before it, and with
+//! the ids of those added of which something newer was handled, so that a handler may remove whatever is
+//! not named. Afterwards, older events of what was removed are stale.
 
 use rollcall_db::{DbError, Tx, params};
-use rollcall_protocol::{Event, EventType, GroupPayload};
+use rollcall_protocol::{Event, EventType, GroupPayload, InventoryKind, InventoryPayload};
+
+use crate::schema::{id_list, ids};
 
 /// What remains of an event.
 pub(super) struct News {
     /// The event to handle, for a membership with those users for whom it is news; `None` if it is stale.
     pub(super) event: Option<Event>,
     /// The subjects whose time it moves once it is done.
-    pub(super) subjects: Vec<String>,
+    pub(super) subjects: Vec<Subject>,
+    /// The inventory that it is.
+    pub(super) inventory: Option<InventoryPayload>,
+}
+
+/// A row of `inbox_subjects`.
+pub(super) struct Subject {
+    kind: &'static str,
+    group_id: String,
+    id: String,
+}
+
+/// The last deletion of a user or group.
+const DELETION: &str = "deletion";
+
+impl Subject {
+    fn new(kind: &'static str, id: &str) -> Self {
+        Self {
+            kind,
+            group_id: String::new(),
+            id: id.to_owned(),
+        }
+    }
+
+    fn member(group_id: &str, user_id: &str) -> Self {
+        Self {
+            kind: InventoryKind::GroupMember.as_str(),
+            group_id: group_id.to_owned(),
+            id: user_id.to_owned(),
+        }
+    }
+
+    fn is_newer(&self, tx: &mut Tx<'_>, time: i64) -> Result<bool, DbError> {
+        let row = tx.query_opt(
+            "SELECT event_time FROM inbox_subjects WHERE kind = $1 AND group_id = $2 AND subject = $3",
+            params![self.kind, self.group_id.as_str(), self.id.as_str()],
+        )?;
+        Ok(match row {
+            Some(row) => row.get::<i64>(0)? > time,
+            None => false,
+        })
+    }
+
+    /// Moves the subject's time forward.
+    pub(super) fn note(&self, tx: &mut Tx<'_>, time: i64) -> Result<(), DbError> {
+        tx.execute(
+            "INSERT INTO inbox_subjects (kind, group_id, subject, event_time) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (kind, group_id, subject) DO UPDATE SET event_time = excluded.event_time
+             WHERE inbox_subjects.event_time < excluded.event_time",
+            params![self.kind, self.group_id.as_str(), self.id.as_str(), time],
+        )?;
+        Ok(())
+    }
 }
 
 pub(super) fn look(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
@@ -20,25 +78,37 @@ pub(super) fn look(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
     let whole = |subjects| News {
         event: Some(event.clone()),
         subjects,
+        inventory: None,
     };
-    match event.kind() {
-        None | Some(T::Test | T::UnitAddUser | T::UnitRemoveUser) => Ok(whole(Vec::new())),
+    let kind = event.kind();
+    let Some(subject) = kind
+        .and_then(T::subject_kind)
+        .map(|kind| Subject::new(kind.as_str(), id))
+    else {
+        return match kind {
+            Some(T::Inventory) => inventory(tx, event),
+            _ => Ok(whole(Vec::new())),
+        };
+    };
+    match kind {
+        Some(T::UnitAddUser | T::UnitRemoveUser) => Ok(whole(Vec::new())),
         Some(T::GroupAddUser | T::GroupRemoveUser) => members(tx, event),
         Some(T::UserDelete | T::UnitDelete | T::GroupDelete) => {
             // A deletion that comes late still ends the memberships from before it.
-            let mut news = whole(vec![format!("deleted:{id}")]);
-            if is_newer(tx, id, time)? {
+            let mut news = whole(vec![Subject::new(DELETION, id)]);
+            if subject.is_newer(tx, time)? {
                 news.event = None;
             } else {
-                news.subjects.push(id.to_owned());
+                news.subjects.push(subject);
             }
             Ok(news)
         }
-        Some(_) if is_newer(tx, id, time)? => Ok(News {
+        _ if subject.is_newer(tx, time)? => Ok(News {
             event: None,
             subjects: Vec::new(),
+            inventory: None,
         }),
-        Some(_) => Ok(whole(vec![id.to_owned()])),
+        _ => Ok(whole(vec![subject])),
     }
 }
 
@@ -47,6 +117,7 @@ fn members(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
     let mut news = News {
         event: Some(event.clone()),
         subjects: Vec::new(),
+        inventory: None,
     };
     let Ok(mut group) = GroupPayload::from_json(&event.biz_data) else {
         return Ok(news);
@@ -54,11 +125,11 @@ fn members(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
     let Some(users) = group.user_ids.take() else {
         return Ok(news);
     };
-    let ended = is_newer(tx, &format!("deleted:{id}"), time)?;
+    let ended = Subject::new(DELETION, id).is_newer(tx, time)?;
     let mut joined = Vec::new();
     for user in users {
-        let pair = format!("{id}/{user}");
-        if !ended && !is_newer(tx, &format!("deleted:{user}"), time)? && !is_newer(tx, &pair, time)? {
+        let pair = Subject::member(id, &user);
+        if !ended && !Subject::new(DELETION, &user).is_newer(tx, time)? && !pair.is_newer(tx, time)? {
             joined.push(user);
             news.subjects.push(pair);
         }
@@ -73,24 +144,69 @@ fn members(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
     Ok(news)
 }
 
-fn is_newer(tx: &mut Tx<'_>, subject: &str, time: i64) -> Result<bool, DbError> {
-    let row = tx.query_opt(
-        "SELECT event_time FROM inbox_subjects WHERE subject = $1",
-        params![subject],
-    )?;
-    Ok(match row {
-        Some(row) => row.get::<i64>(0)? > time,
-        None => false,
-    })
+fn inventory(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
+    let mut news = News {
+        event: Some(event.clone()),
+        subjects: Vec::new(),
+        inventory: None,
+    };
+    let Ok(mut inventory) = InventoryPayload::from_json(&event.biz_data) else {
+        return Ok(news);
+    };
+    for row in tx.query(
+        "SELECT subject FROM inbox_subjects
+         WHERE kind = $1 AND group_id = $2 AND event_time > $3 AND subject > CAST($4 AS TEXT)
+           AND (CAST($5 AS TEXT) IS NULL OR subject <= CAST($5 AS TEXT))",
+        params![
+            inventory.kind.as_str(),
+            inventory.group_id.as_deref().unwrap_or_default(),
+            event.event_time,
+            inventory.after.as_str(),
+            inventory.through.as_deref()
+        ],
+    )? {
+        inventory.ids.push(row.get(0)?);
+    }
+    inventory.ids.sort_unstable();
+    inventory.ids.dedup();
+    news.event = Some(Event {
+        biz_data: inventory.to_json(),
+        ..event.clone()
+    });
+    news.inventory = Some(inventory);
+    Ok(news)
 }
 
-/// Moves a subject's time forward.
-pub(super) fn note(tx: &mut Tx<'_>, subject: &str, time: i64) -> Result<(), DbError> {
+/// Makes older events stale of what an inventory does not name, once the handler has removed it.
+pub(super) fn note_inventory(
+    tx: &mut Tx<'_>,
+    inventory: &InventoryPayload,
+    time: i64,
+) -> Result<(), DbError> {
+    let ids = ids(tx);
+    let unnamed = format!(
+        "kind = CAST($4 AS TEXT) AND group_id = CAST($5 AS TEXT) AND event_time <= CAST($6 AS BIGINT)
+         AND subject > CAST($2 AS TEXT) AND (CAST($3 AS TEXT) IS NULL OR subject <= CAST($3 AS TEXT))
+         AND subject NOT IN (SELECT ids.value FROM {ids})"
+    );
+    let list = id_list(&inventory.ids);
+    let (after, through) = (inventory.after.as_str(), inventory.through.as_deref());
+    let group_id = inventory.group_id.as_deref().unwrap_or_default();
+    let kind = inventory.kind.as_str();
+    if inventory.kind != InventoryKind::GroupMember {
+        tx.execute(
+            &format!(
+                "INSERT INTO inbox_subjects (kind, group_id, subject, event_time)
+                 SELECT CAST($7 AS TEXT), '', subject, CAST($6 AS BIGINT) FROM inbox_subjects WHERE {unnamed}
+                 ON CONFLICT (kind, group_id, subject) DO UPDATE SET event_time = excluded.event_time
+                 WHERE inbox_subjects.event_time < excluded.event_time"
+            ),
+            params![&list, after, through, kind, group_id, time, DELETION],
+        )?;
+    }
     tx.execute(
-        "INSERT INTO inbox_subjects (subject, event_time) VALUES ($1, $2)
-         ON CONFLICT (subject) DO UPDATE SET event_time = excluded.event_time
-         WHERE inbox_subjects.event_time < excluded.event_time",
-        params![subject, time],
+        &format!("UPDATE inbox_subjects SET event_time = CAST($6 AS BIGINT) WHERE {unnamed}"),
+        params![&list, after, through, kind, group_id, time],
     )?;
     Ok(())
 }

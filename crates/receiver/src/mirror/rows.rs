@@ -7,9 +7,13 @@
 //! former life, and a membership that arrives late does not outlive it.
 
 use rollcall_db::{DbError, Tx, Value, params};
-use rollcall_protocol::{EventType, GroupPayload, UnitPayload, UserPayload, UserStatus};
+use rollcall_protocol::{
+    EventType, GroupPayload, InventoryKind, UnitMembership, UnitPayload, UserPayload, UserStatus,
+};
 
+use super::inventory::{bury, bury_members};
 use crate::handler::Outcome;
+use crate::schema::{id_list, ids};
 
 pub(super) fn user(
     tx: &mut Tx<'_>,
@@ -20,31 +24,57 @@ pub(super) fn user(
     if kind == EventType::UserDelete {
         return delete(tx, &USERS, &user.user_id, time);
     }
-    let id = user.user_id.as_str();
-    let has_password = user.password.is_some() || kind == EventType::UserUpdatePassword;
+    let UserPayload {
+        user_id,
+        username,
+        display_name,
+        password_set: _,
+        phone_number,
+        phone_region,
+        phone_verified: _,
+        email,
+        email_verified: _,
+        status,
+        account_expire_time,
+        register_time: _,
+        lock_expire_time,
+        create_time: _,
+        update_time: _,
+        description,
+        password,
+        source_type: _,
+        source_id: _,
+        external_id,
+        units,
+        primary_unit_id: _,
+        custom_fields: _,
+    } = user;
+    let id = user_id.as_str();
+    let has_password = password.is_some() || kind == EventType::UserUpdatePassword;
     // An event that tells of a status need not repeat it in the record.
     let told = match kind {
         EventType::UserDisable => Some(UserStatus::Disabled),
         EventType::UserEnable => Some(UserStatus::Enabled),
         _ => None,
     };
+    let is_fragment = username.is_none();
     let applied = save(
         tx,
         &USERS,
         id,
         time,
-        user.username.is_none(),
+        is_fragment,
         params![
-            &user.username,
-            &user.display_name,
-            &user.email,
-            &user.phone_region,
-            &user.phone_number,
-            user.status.or(told).map(UserStatus::as_str),
-            &user.external_id,
-            &user.description,
-            user.account_expire_time,
-            user.lock_expire_time,
+            username,
+            display_name,
+            email,
+            phone_region,
+            phone_number,
+            status.or(told).map(UserStatus::as_str),
+            external_id,
+            description,
+            *account_expire_time,
+            *lock_expire_time,
         ],
     )?;
     if has_password {
@@ -56,17 +86,15 @@ pub(super) fn user(
             params![id, time, false],
         )?;
     }
-    let is_fragment = user.username.is_none();
-    if applied && !(is_fragment && user.units.is_empty()) {
-        put_units(tx, user)?;
+    if applied && !(is_fragment && units.is_empty()) {
+        put_units(tx, id, units)?;
     }
     Ok(outcome(applied))
 }
 
-fn put_units(tx: &mut Tx<'_>, user: &UserPayload) -> Result<(), DbError> {
-    let id = user.user_id.as_str();
+fn put_units(tx: &mut Tx<'_>, id: &str, units: &[UnitMembership]) -> Result<(), DbError> {
     tx.execute("DELETE FROM mirror_memberships WHERE user_id = $1", params![id])?;
-    for unit in &user.units {
+    for unit in units {
         tx.execute(
             "INSERT INTO mirror_memberships (user_id, unit_id, is_primary) VALUES ($1, $2, $3)
              ON CONFLICT (user_id, unit_id) DO NOTHING",
@@ -85,8 +113,19 @@ pub(super) fn unit(
     if kind == EventType::UnitDelete {
         return delete(tx, &UNITS, &unit.unit_id, time);
     }
-    let values = params![&unit.name, &unit.parent_id, &unit.external_id, &unit.description];
-    save(tx, &UNITS, &unit.unit_id, time, unit.name.is_none(), values).map(outcome)
+    let UnitPayload {
+        unit_id,
+        name,
+        parent_id,
+        external_id,
+        source_type: _,
+        source_id: _,
+        description,
+        create_time: _,
+        update_time: _,
+    } = unit;
+    let values = params![name, parent_id, external_id, description];
+    save(tx, &UNITS, unit_id, time, name.is_none(), values).map(outcome)
 }
 
 pub(super) fn group(
@@ -95,14 +134,32 @@ pub(super) fn group(
     group: &GroupPayload,
     time: i64,
 ) -> Result<Outcome, DbError> {
+    let GroupPayload {
+        group_id,
+        name,
+        external_id,
+        source_type: _,
+        source_id: _,
+        description,
+        create_time: _,
+        update_time: _,
+        user_ids,
+    } = group;
     match kind {
-        EventType::GroupDelete => return delete(tx, &GROUPS, &group.group_id, time),
-        EventType::GroupAddUser => return set_members(tx, group, true, time),
-        EventType::GroupRemoveUser => return set_members(tx, group, false, time),
+        EventType::GroupDelete => return delete(tx, &GROUPS, group_id, time),
+        EventType::GroupAddUser | EventType::GroupRemoveUser => {
+            let Some(users) = user_ids else {
+                return Ok(Outcome::Failed {
+                    code: "malformed_data".to_owned(),
+                    message: "the record has no userIds".to_owned(),
+                });
+            };
+            return set_members(tx, group_id, users, kind == EventType::GroupAddUser, time);
+        }
         _ => {}
     }
-    let values = params![&group.name, &group.external_id, &group.description];
-    save(tx, &GROUPS, &group.group_id, time, group.name.is_none(), values).map(outcome)
+    let values = params![name, external_id, description];
+    save(tx, &GROUPS, group_id, time, name.is_none(), values).map(outcome)
 }
 
 fn outcome(applied: bool) -> Outcome {
@@ -114,13 +171,15 @@ fn outcome(applied: bool) -> Outcome {
 }
 
 /// A table of subjects. Its first column is the one that every complete record has.
-struct Table {
-    name: &'static str,
-    key: &'static str,
-    columns: &'static [&'static str],
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    pub(super) kind: InventoryKind,
+    pub(super) key: &'static str,
+    pub(super) columns: &'static [&'static str],
 }
 
-const USERS: Table = Table {
+pub(super) const USERS: Table = Table {
+    kind: InventoryKind::User,
     name: "mirror_users",
     key: "user_id",
     columns: &[
@@ -137,13 +196,15 @@ const USERS: Table = Table {
     ],
 };
 
-const UNITS: Table = Table {
+pub(super) const UNITS: Table = Table {
+    kind: InventoryKind::Unit,
     name: "mirror_organizational_units",
     key: "unit_id",
     columns: &["name", "parent_id", "external_id", "description"],
 };
 
-const GROUPS: Table = Table {
+pub(super) const GROUPS: Table = Table {
+    kind: InventoryKind::Group,
     name: "mirror_groups",
     key: "group_id",
     columns: &["name", "external_id", "description"],
@@ -159,7 +220,10 @@ fn save(
     is_fragment: bool,
     values: &[Value<'_>],
 ) -> Result<bool, DbError> {
-    let Table { name, key, columns } = table;
+    bury(tx, table, &id_list(&[id]))?;
+    let Table {
+        name, key, columns, ..
+    } = table;
     let places: String = (0..columns.len())
         .map(|index| format!(", ${}", index + 4))
         .collect();
@@ -188,7 +252,10 @@ fn save(
 /// Deletes a subject and its memberships. Of the subject the id and the times stay, and nothing
 /// personal.
 fn delete(tx: &mut Tx<'_>, table: &Table, id: &str, time: i64) -> Result<Outcome, DbError> {
-    let Table { name, key, columns } = table;
+    bury(tx, table, &id_list(&[id]))?;
+    let Table {
+        name, key, columns, ..
+    } = table;
     let emptied: String = columns
         .iter()
         .map(|column| format!(", {column} = NULL"))
@@ -232,25 +299,30 @@ fn delete(tx: &mut Tx<'_>, table: &Table, id: &str, time: i64) -> Result<Outcome
 }
 
 /// Adds users to a group or removes them, each by the time of its own membership.
-fn set_members(tx: &mut Tx<'_>, group: &GroupPayload, present: bool, time: i64) -> Result<Outcome, DbError> {
-    let Some(users) = &group.user_ids else {
-        return Ok(Outcome::Failed {
-            code: "malformed_data".to_owned(),
-            message: "the record has no userIds".to_owned(),
-        });
-    };
-    let mut changed = 0;
-    for user in users {
-        changed += tx.execute(
+pub(super) fn set_members(
+    tx: &mut Tx<'_>,
+    group_id: &str,
+    users: &[String],
+    present: bool,
+    time: i64,
+) -> Result<Outcome, DbError> {
+    let list = id_list(users);
+    bury(tx, &GROUPS, &id_list(&[group_id]))?;
+    bury(tx, &USERS, &list)?;
+    bury_members(tx, group_id, &list)?;
+    let ids = ids(tx);
+    let changed = tx.execute(
+        &format!(
             "INSERT INTO mirror_group_members (group_id, user_id, event_time, present)
-             SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS BIGINT), CAST($4 AS BOOLEAN)
-             WHERE NOT EXISTS (SELECT 1 FROM mirror_groups WHERE group_id = $1 AND deleted_time > $3)
-               AND NOT EXISTS (SELECT 1 FROM mirror_users WHERE user_id = $2 AND deleted_time > $3)
+             SELECT DISTINCT CAST($2 AS TEXT), ids.value, CAST($3 AS BIGINT), CAST($4 AS BOOLEAN) FROM {ids}
+             WHERE NOT EXISTS (SELECT 1 FROM mirror_groups WHERE group_id = $2 AND deleted_time > $3)
+               AND NOT EXISTS (SELECT 1 FROM mirror_users
+                               WHERE user_id = ids.value AND deleted_time > $3)
              ON CONFLICT (group_id, user_id) DO UPDATE
              SET event_time = excluded.event_time, present = excluded.present
-             WHERE mirror_group_members.event_time <= excluded.event_time",
-            params![&group.group_id, user, time, present],
-        )?;
-    }
+             WHERE mirror_group_members.event_time <= excluded.event_time"
+        ),
+        params![list, group_id, time, present],
+    )?;
     Ok(outcome(changed > 0 || users.is_empty()))
 }

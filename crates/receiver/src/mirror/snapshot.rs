@@ -73,44 +73,78 @@ pub struct Counts {
 impl Snapshot {
     /// Adds a unit.
     pub fn add_unit(&mut self, unit: UnitPayload) {
-        self.units.insert(
-            unit.unit_id,
-            UnitRow {
-                parent_id: unit.parent_id,
-                name: unit.name,
-            },
-        );
+        let UnitPayload {
+            unit_id,
+            name,
+            parent_id,
+            external_id: _,
+            source_type: _,
+            source_id: _,
+            description: _,
+            create_time: _,
+            update_time: _,
+        } = unit;
+        self.units.insert(unit_id, UnitRow { parent_id, name });
     }
 
     /// Adds a user.
     pub fn add_user(&mut self, user: UserPayload) {
+        let UserPayload {
+            user_id,
+            username,
+            display_name,
+            password_set: _,
+            phone_number,
+            phone_region,
+            phone_verified: _,
+            email,
+            email_verified: _,
+            status,
+            account_expire_time,
+            register_time: _,
+            lock_expire_time,
+            create_time: _,
+            update_time: _,
+            description,
+            password: _,
+            source_type: _,
+            source_id: _,
+            external_id,
+            units,
+            primary_unit_id: _,
+            custom_fields: _,
+        } = user;
         let row = UserRow {
-            username: user.username,
-            display_name: user.display_name,
-            email: user.email,
-            phone_region: user.phone_region,
-            phone_number: user.phone_number,
-            status: user.status.map(|status| UserStatus::as_str(status).to_owned()),
-            external_id: user.external_id,
-            description: user.description,
-            account_expire_time: user.account_expire_time,
-            lock_expire_time: user.lock_expire_time,
-            units: user
-                .units
-                .into_iter()
-                .map(|unit| (unit.id, unit.primary))
-                .collect(),
+            username,
+            display_name,
+            email,
+            phone_region,
+            phone_number,
+            status: status.map(|status| UserStatus::as_str(status).to_owned()),
+            external_id,
+            description,
+            account_expire_time,
+            lock_expire_time,
+            units: units.into_iter().map(|unit| (unit.id, unit.primary)).collect(),
         };
-        self.users.insert(user.user_id, row);
+        self.users.insert(user_id, row);
     }
 
     /// Adds a group with its members.
     pub fn add_group(&mut self, group: GroupPayload, members: impl IntoIterator<Item = String>) {
-        let row = GroupRow {
-            name: group.name,
-            members: members.into_iter().collect(),
-        };
-        self.groups.insert(group.group_id, row);
+        let GroupPayload {
+            group_id,
+            name,
+            external_id: _,
+            source_type: _,
+            source_id: _,
+            description: _,
+            create_time: _,
+            update_time: _,
+            user_ids: _,
+        } = group;
+        let members = members.into_iter().collect();
+        self.groups.insert(group_id, GroupRow { name, members });
     }
 
     /// How much is in it.

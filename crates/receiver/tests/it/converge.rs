@@ -1,8 +1,8 @@
 //! Whatever the order in which a history arrives, and however often, the mirror ends up the same.
 
 use proptest::prelude::*;
-use rollcall_receiver::protocol::{GroupPayload, UnitPayload};
-use rollcall_receiver::{Mirror, Snapshot};
+use rollcall_receiver::protocol::{GroupPayload, InventoryKind, InventoryPayload, UnitPayload};
+use rollcall_receiver::{Mirror, Outcome, Snapshot};
 
 use super::*;
 
@@ -13,6 +13,9 @@ enum Happening {
     Unit(EventType, u8, u8),
     Group(EventType, u8, u8),
     Members(EventType, u8, Vec<u8>),
+    /// The kind, the group, where the range begins and ends, and who is in it. Not what is true: a hub may
+    /// have lost its history.
+    Inventory(InventoryKind, u8, Option<u8>, Option<u8>, Vec<u8>),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -44,6 +47,16 @@ fn happening() -> impl Strategy<Value = Happening> {
             .prop_map(|(kind, id, content)| Happening::Group(kind, id, content)),
         3 => (prop::sample::select(vec![T::GroupAddUser, T::GroupRemoveUser]), 0..2_u8, members)
             .prop_map(|(kind, id, users)| Happening::Members(kind, id, users)),
+        3 => (
+            prop::sample::select(InventoryKind::ALL.to_vec()),
+            0..2_u8,
+            prop::option::of(0..3_u8),
+            prop::option::of(0..3_u8),
+            prop::collection::vec(0..3_u8, 0..3),
+        )
+            .prop_map(|(kind, group, after, through, ids)| {
+                Happening::Inventory(kind, group, after, through, ids)
+            }),
     ]
 }
 
@@ -86,16 +99,48 @@ fn as_event(number: usize, happening: &Happening) -> Event {
             };
             (*kind, id, record.to_json())
         }
+        Happening::Inventory(kind, group, after, through, ids) => {
+            let prefix = match kind {
+                InventoryKind::User | InventoryKind::GroupMember => "user",
+                InventoryKind::Unit => "ou",
+                InventoryKind::Group => "group",
+            };
+            let id = |number: &u8| format!("{prefix}_{number}");
+            let mut record = InventoryPayload {
+                kind: *kind,
+                group_id: (*kind == InventoryKind::GroupMember).then(|| format!("group_{group}")),
+                after: after.as_ref().map(id).unwrap_or_default(),
+                through: through.as_ref().map(id),
+                ids: Vec::new(),
+            };
+            record.ids = ids.iter().map(id).filter(|id| record.covers(id)).collect();
+            (EventType::Inventory, String::new(), record.to_json())
+        }
     };
     event(&number.to_string(), kind, time, &subject, data)
 }
 
-/// The snapshot after these requests.
-fn deliver(runtime: &tokio::runtime::Runtime, requests: &[Vec<Event>]) -> Snapshot {
+/// The snapshot after these requests. Those that are `broken` come with records that
+/// nobody can read first, and mended under the same ids.
+fn deliver(runtime: &tokio::runtime::Runtime, requests: &[Vec<Event>], broken: &[bool]) -> Snapshot {
     runtime.block_on(async {
         let database = rollcall_db::testing::sqlite();
         let mirror = Mirror::open(&database.url).await.unwrap();
-        for request in requests {
+        for (request, broken) in requests.iter().zip(broken.iter().cycle()) {
+            if *broken {
+                let torn = request.iter().map(|event| Event {
+                    biz_data: "{\"torn".to_owned(),
+                    ..event.clone()
+                });
+                let outcomes = mirror.process(torn.collect(), NOW).await.unwrap();
+                for (event, outcome) in request.iter().zip(outcomes) {
+                    let known = matches!(outcome, Outcome::Success(_));
+                    assert!(
+                        known || matches!(outcome, Outcome::Failed { .. }),
+                        "{event:?} {outcome:?}"
+                    );
+                }
+            }
             mirror.process(request.clone(), NOW).await.unwrap();
         }
         let snapshot = mirror.snapshot().await.unwrap();
@@ -118,13 +163,14 @@ proptest! {
             (Just(history), order)
         }),
         size in 1..6_usize,
+        broken in prop::collection::vec(any::<bool>(), 1..4),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let events: Vec<Event> = history.iter().enumerate().map(|(n, it)| as_event(n, it)).collect();
-        let expected = deliver(&runtime, std::slice::from_ref(&events));
+        let expected = deliver(&runtime, std::slice::from_ref(&events), &[false]);
         let arrived: Vec<Event> = arrivals.iter().map(|number| events[*number].clone()).collect();
         let requests: Vec<Vec<Event>> = arrived.chunks(size).map(<[Event]>::to_vec).collect();
-        let actual = deliver(&runtime, &requests);
+        let actual = deliver(&runtime, &requests, &broken);
         prop_assert_eq!(expected.differences(&actual), Vec::<String>::new());
     }
 }

@@ -13,6 +13,7 @@ mod failures;
 mod forgetful;
 mod http;
 mod inbox;
+mod inventory;
 mod keys;
 mod mirror;
 mod schema;
