@@ -298,17 +298,19 @@ fn store(
 
 /// The oldest event of each subject whose time has come. An inventory is of many subjects: it waits for
 /// all that came before it.
-fn due(tx: &mut Tx<'_>, now: i64) -> Result<Vec<Stored>, DbError> {
+///
+/// None waits longer than the longest pause, also if the clock was set back after it had begun to wait.
+fn due(tx: &mut Tx<'_>, now: i64, longest_pause: i64) -> Result<Vec<Stored>, DbError> {
     tx.query(
         "SELECT e.id, e.attempts, e.event_id, e.event_type, e.event_time, e.biz_id, e.biz_data
          FROM inbox_events e
-         WHERE e.state = 'pending' AND e.next_try <= $1
+         WHERE e.state = 'pending' AND (e.next_try <= $1 OR e.next_try > $3)
            AND NOT EXISTS (SELECT 1 FROM inbox_events o
                            WHERE o.biz_id = e.biz_id AND o.id < e.id AND o.state = 'pending')
            AND (e.event_type <> $2
                 OR NOT EXISTS (SELECT 1 FROM inbox_events o WHERE o.id < e.id AND o.state = 'pending'))
          ORDER BY e.id LIMIT 100",
-        params![now, EventType::Inventory.urn()],
+        params![now, EventType::Inventory.urn(), now.saturating_add(longest_pause)],
     )?
     .iter()
     .map(|row: &Row| {
@@ -334,19 +336,25 @@ async fn work<H: Handler + 'static>(
     wake: Arc<Notify>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let longest_pause = millis(options.longest_pause);
     loop {
         let now = (options.clock)();
-        let events = db.read(move |tx| due(tx, now)).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the inbox cannot be read; trying again");
-            Vec::new()
-        });
-        let idle = events.is_empty();
+        let events = db
+            .read(move |tx| due(tx, now, longest_pause))
+            .await
+            .unwrap_or_else(|error| {
+                tracing::warn!(%error, "the inbox cannot be read; trying again");
+                Vec::new()
+            });
+        let mut idle = events.is_empty();
         for stored in events {
             if *stopped.borrow() {
                 return;
             }
             if let Err(error) = handle(&db, &handler, &options, stored).await {
                 tracing::warn!(%error, "the inbox cannot be written; the event will be handled again");
+                // Not at once: a disk that is full stays so for a while.
+                idle = true;
                 break;
             }
         }
@@ -358,6 +366,10 @@ async fn work<H: Handler + 'static>(
             }
         }
     }
+}
+
+fn millis(pause: Duration) -> i64 {
+    i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)
 }
 
 async fn handle<H: Handler + 'static>(
@@ -389,7 +401,7 @@ async fn handle<H: Handler + 'static>(
         .first_pause
         .saturating_mul(1 << (attempts - 1).min(20))
         .min(options.longest_pause);
-    let next_try = (options.clock)() + i64::try_from(pause.as_millis()).unwrap_or(i64::MAX / 4);
+    let next_try = (options.clock)().saturating_add(millis(pause));
     if state == "failed" {
         tracing::error!(event_id = event.event_id, message, "an event is set aside");
     }

@@ -286,6 +286,9 @@ fn cut(mut text: String) -> String {
 
 fn reply(ids: &[String], outcomes: Vec<Outcome>) -> Reply {
     let mut answer = Answer::default();
+    // What a processor says nothing about was perhaps not done.
+    let silence = || Outcome::exception("nothing is known of this event");
+    let outcomes = outcomes.into_iter().chain(std::iter::repeat_with(silence));
     for (event_id, outcome) in ids.iter().zip(outcomes) {
         let (list, code, message) = match outcome {
             Outcome::Success(message) => (&mut answer.success, "SUCCESS".to_owned(), message),

@@ -273,3 +273,72 @@ async fn what_a_handler_refused_is_handled_again_if_it_is_sent_again() {
         assert_eq!(handler.calls.load(Ordering::SeqCst), 2);
     }
 }
+
+/// Panics, then wants another try, then is content.
+#[derive(Clone, Default)]
+struct Moody(Arc<AtomicI64>);
+
+impl Handler for Moody {
+    async fn group_users_added(&self, _: &Received<GroupPayload>) -> Outcome {
+        match self.0.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("as the test wants it"),
+            1 => Outcome::exception("not yet"),
+            _ => Outcome::success(),
+        }
+    }
+
+    async fn group_users_removed(&self, group: &Received<GroupPayload>) -> Outcome {
+        self.group_users_added(group).await
+    }
+}
+
+#[tokio::test]
+async fn a_subject_waits_behind_what_is_wanted_again_also_after_a_panic() {
+    let receiver = receiver(Direct::new(Moody::default()));
+    let group = |id: &str, kind, group: &str| {
+        let record = GroupPayload {
+            group_id: group.to_owned(),
+            user_ids: Some(vec!["u".to_owned()]),
+            ..GroupPayload::default()
+        };
+        event(id, kind, NOW, group, record.to_json())
+    };
+    let events = [
+        group("1", EventType::GroupAddUser, "g"),
+        group("2", EventType::GroupRemoveUser, "g"),
+        update("3", "user_1"),
+    ];
+    let waits = "an earlier event of this subject has to be sent again";
+    for first in ["the handler panicked", "not yet"] {
+        assert_eq!(
+            tell(&receiver, &events).await,
+            [
+                "skipped/3/auto_skipped/".to_owned(),
+                format!("retried/1/exception/{first}"),
+                format!("retried/2/exception/{waits}"),
+            ]
+        );
+    }
+    let lines = tell(&receiver, &events).await;
+    assert_eq!(lines[..2], ["success/1/SUCCESS/", "success/2/SUCCESS/"]);
+}
+
+/// Says less than it was asked.
+struct Taciturn;
+
+impl Process for Taciturn {
+    async fn process(&self, _: Vec<Event>, _: i64) -> Result<Vec<Outcome>, rollcall_receiver::ProcessError> {
+        Ok(vec![Outcome::success()])
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_which_nothing_is_said_is_wanted_again() {
+    assert_eq!(
+        tell(&receiver(Taciturn), &[update("1", "a"), update("2", "b")]).await,
+        [
+            "success/1/SUCCESS/",
+            "retried/2/exception/nothing is known of this event"
+        ]
+    );
+}

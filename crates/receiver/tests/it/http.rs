@@ -182,11 +182,12 @@ async fn a_handler_answers_for_each_event_until_it_is_done() {
     let url = serve(builder().build(Direct::new(notes)).unwrap()).await;
     let mut unknown = created("5", "x");
     unknown.event_type = "urn:alibaba:idaas:app:event:ud:robot:create".to_owned();
+    unknown.biz_id = "robot_5".to_owned();
     let events = [
         created("1", "ann"),
         created("2", "grumpy"),
         created("3", "later"),
-        event("4", EventType::UserCreate, NOW, "user_1", "{}"),
+        event("4", EventType::UserCreate, NOW, "user_4", "{}"),
         unknown,
         event("6", EventType::Test, NOW, "", "{}"),
         event("7", EventType::GroupDelete, NOW, "g", r#"{"groupId":"g"}"#),

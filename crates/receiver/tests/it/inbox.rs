@@ -261,3 +261,45 @@ async fn an_inbox_and_a_mirror_share_a_database() {
         mirror.close().await;
     }
 }
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_holds_no_event_back() {
+    for database in databases("inboxclock") {
+        let notes = Notes::default();
+        *notes.broken.lock().unwrap() = Some("bad");
+        let (now, clock) = clock();
+        let options = InboxOptions {
+            longest_pause: Duration::from_millis(10),
+            clock,
+            ..quick()
+        };
+        let inbox = Inbox::open(&database.url, notes.clone(), options).await.unwrap();
+        inbox
+            .process(vec![update("1", "user_1", 10, "bad")], NOW)
+            .await
+            .unwrap();
+        let waits = || async {
+            inbox.process(Vec::new(), NOW).await.unwrap();
+            let rows = Mirror::open(&database.url).await.unwrap();
+            let sql = "SELECT attempts FROM inbox_events WHERE attempts > 0";
+            let tried = rows
+                .db()
+                .read(move |tx| {
+                    Ok::<_, rollcall_db::DbError>(!tx.query(sql, rollcall_db::params![])?.is_empty())
+                })
+                .await
+                .unwrap();
+            rows.close().await;
+            tried
+        };
+        // It is tried once, and waits: the clock stands still.
+        while !waits().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        *notes.broken.lock().unwrap() = None;
+        assert_eq!(inbox.counts().await.unwrap().pending, 1);
+        now.fetch_sub(86_400_000, Ordering::SeqCst);
+        assert_eq!(drain(&inbox).await.done, 1);
+        inbox.close().await;
+    }
+}
