@@ -41,7 +41,7 @@ struct Table {
 use Kind::{Blob, Bool, Int, Text};
 
 /// All tables, those before that others refer to.
-const TABLES: [Table; 14] = [
+const TABLES: [Table; 15] = [
     Table {
         name: "instance",
         columns: &[
@@ -154,12 +154,21 @@ const TABLES: [Table; 14] = [
             ("settings", Text),
             ("encryption_key", Blob),
             ("version", Int),
-            ("cursor_seq", Int),
-            ("suspended", Text),
             ("create_time", Int),
             ("update_time", Int),
         ],
         key: &["id"],
+    },
+    Table {
+        name: "deliveries",
+        columns: &[
+            ("application_id", Text),
+            ("position", Int),
+            ("revision", Int),
+            ("epoch", Int),
+            ("suspended", Text),
+        ],
+        key: &["application_id"],
     },
     Table {
         name: "entitlements",
@@ -201,6 +210,7 @@ const TABLES: [Table; 14] = [
             ("http_status", Int),
             ("events", Int),
             ("succeeded", Int),
+            ("assumed", Int),
             ("skipped", Int),
             ("failed", Int),
             ("retried", Int),
@@ -222,6 +232,7 @@ const TABLES: [Table; 14] = [
             ("record", Text),
             ("state", Text),
             ("attempts", Int),
+            ("strikes", Int),
             ("next_try", Int),
             ("code", Text),
             ("message", Text),

@@ -12,8 +12,8 @@ use confique::Config as _;
 use rollcall_receiver::parse_network;
 
 use crate::delivery::Options;
-use crate::delivery::egress::{AddressPolicy, EgressOptions};
 use crate::delivery::retention::Retention;
+use crate::delivery::send::egress::{AddressPolicy, EgressOptions};
 
 /// The configuration as it is written.
 #[derive(Clone, Debug, confique::Config)]

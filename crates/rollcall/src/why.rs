@@ -10,10 +10,10 @@ use serde::Serialize;
 use crate::application::{Application, ApplicationError, Entitlements, store};
 use crate::change::{self, Change, Placement, Seq};
 use crate::clock::Millis;
-use crate::delivery::attempt::{self, Attempt};
-use crate::delivery::batch::lane_of;
 use crate::delivery::job::{self, JobKind, JobPosition};
-use crate::delivery::park::{self, Parked};
+use crate::delivery::ledger::attempts::{self, Attempt};
+use crate::delivery::ledger::parked::{self, Parked, ParkedState};
+use crate::delivery::plan::lanes::lane_of;
 use crate::directory::{User, query};
 
 /// How many changes, newest first, are looked into.
@@ -96,7 +96,7 @@ pub enum Fate {
     /// It is parked: sent again, held behind another one, or set aside.
     Parked {
         /// How.
-        state: park::ParkedState,
+        state: ParkedState,
         /// How often it was sent.
         attempts: u32,
         /// What the application said.
@@ -154,7 +154,7 @@ pub fn why(tx: &mut Tx<'_>, user: &str, application: &str) -> Result<Why, WhyErr
     }
     changes.reverse();
     let entitlements = Entitlements::load(tx, &application.id)?;
-    let parked = park::list(tx, &application.id)?;
+    let parked = parked::list(tx, &application.id)?;
     let jobs = job::newest(tx, &application.id, 10)?;
     let placement = query::record_of(tx, SubjectKind::User, &user_id)?.map(|(_, placement)| placement);
     let mut fates = Vec::new();
@@ -275,15 +275,15 @@ fn fate_of_event(
                 .to_owned(),
         });
     }
-    if change.seq > application.cursor {
+    if change.seq > application.position {
         return Ok(Fate::Waiting);
     }
     let covers = |attempt: &Attempt| {
         let lanes = attempt.lanes as usize;
         let by_lane = lane_of(&change.subject_id, lanes) == attempt.lane as usize;
-        attempt.outcome == "delivered" && (lanes <= 1 || by_lane)
+        attempt.was_received() && (lanes <= 1 || by_lane)
     };
-    let attempts = attempt::covering(tx, &application.id, change.seq)?;
+    let attempts = attempts::covering(tx, &application.id, change.seq, change.time)?;
     let Some(attempt) = attempts.iter().find(|attempt| covers(attempt)) else {
         return Ok(Fate::Settled);
     };
@@ -369,7 +369,7 @@ fn conclude(page: &Why, application: &Application, exists: bool) -> String {
     };
     match newest.map(|change| &change.fate) {
         Some(Fate::Parked {
-            state: park::ParkedState::Failed,
+            state: ParkedState::Failed,
             answer,
             ..
         }) => format!(

@@ -17,7 +17,8 @@ use crate::application::{Application, store};
 use crate::change::{self, Change, Seq};
 use crate::clock::Millis;
 use crate::delivery::erase::{self, Erased};
-use crate::delivery::{attempt, connectivity, job};
+use crate::delivery::ledger::attempts;
+use crate::delivery::{connectivity, job};
 use crate::directory::{
     self, Applied, Command, Group, GroupChanges, NewGroup, NewPassword, NewUnit, NewUser, Unit, UnitChanges,
     User, UserChanges, query,
@@ -74,7 +75,8 @@ async fn authorize(State(api): Hub, request: Request, next: Next) -> Result<Resp
         .get(axum::http::header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "))
-        .unwrap_or_default();
+        .filter(|token| !token.is_empty())
+        .ok_or_else(ApiError::unauthorized)?;
     let expected = api.token.expose_secret().as_bytes();
     match aws_lc_rs::constant_time::verify_slices_are_equal(shown.as_bytes(), expected) {
         Ok(()) => Ok(next.run(request).await),
@@ -448,13 +450,13 @@ async fn test_application(State(api): Hub, Path(id): Path<String>) -> Shown<conn
     Ok(Json(connectivity::test(&api.shared, &id).await?))
 }
 
-async fn list_attempts(State(api): Hub, Path(id): Path<String>) -> Shown<Vec<attempt::Attempt>> {
+async fn list_attempts(State(api): Hub, Path(id): Path<String>) -> Shown<Vec<attempts::Attempt>> {
     let id = application(&api, id).await?.id;
     let attempts = api
         .shared
         .hub
         .db
-        .read(move |tx| attempt::newest(tx, &id, 0, 100))
+        .read(move |tx| attempts::newest(tx, &id, 0, 100))
         .await?;
     Ok(Json(attempts.into_iter().map(|(_, attempt)| attempt).collect()))
 }

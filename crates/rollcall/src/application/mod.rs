@@ -2,7 +2,7 @@
 //!
 //! An application is its push parameters ([`Settings`]), what it is entitled to ([`Entitlement`]: a
 //! scope and a subscription, each version valid from a position in the change log on), its signing
-//! keys ([`keys`]), and a cursor into the log that the delivery moves.
+//! keys ([`keys`]). Where its delivery stands is the ledger's (`delivery::ledger`).
 //!
 //! Every function here that changes something ends by bumping the application's version and waking
 //! the delivery, which then loads the application afresh. That holds across processes: a command line

@@ -29,8 +29,8 @@ pub struct Application {
     pub has_encryption_key: bool,
     /// Grows with every change of the application.
     pub version: i64,
-    /// The last change that is settled for the application.
-    pub cursor: Seq,
+    /// The last change that is settled for the application (see `delivery::ledger`).
+    pub position: Seq,
     /// Set while the endpoint does not answer and is probed only now and then.
     pub suspended: Option<Suspension>,
     /// When it was made.
@@ -50,7 +50,7 @@ impl Application {
     }
 }
 
-/// Since when an endpoint has not answered, and when it is asked again.
+/// Since when an endpoint has not taken anything, and when it is asked again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Suspension {
@@ -141,8 +141,8 @@ pub fn create(
     let position = change::head(tx)?.seq;
     tx.execute(
         "INSERT INTO applications (id, name, name_folded, synchronize, settings, encryption_key,
-                                   version, cursor_seq, create_time, update_time)
-         VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $8)",
+                                   version, create_time, update_time)
+         VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7)",
         params![
             id.as_str(),
             new.name.as_str(),
@@ -150,9 +150,13 @@ pub fn create(
             true,
             to_json(&new.settings)?,
             sealed.as_deref(),
-            position,
             now
         ],
+    )?;
+    // Its place in the ledger of delivery, which alone writes it from now on.
+    tx.execute(
+        "INSERT INTO deliveries (application_id, position, revision, epoch) VALUES ($1, $2, 0, 0)",
+        params![id.as_str(), position],
     )?;
     Entitlements::store(
         tx,
@@ -234,15 +238,6 @@ pub fn touch_all(tx: &mut Tx<'_>) -> Result<(), DbError> {
     instance::touch_applications(tx)
 }
 
-/// Ends the suspension of an application, so that it is asked again at once.
-///
-/// # Errors
-/// What the database reports.
-pub fn resume(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
-    set_suspension(tx, id, None)?;
-    touch(tx, id)
-}
-
 /// Deletes an application with everything that belongs to it.
 ///
 /// # Errors
@@ -256,6 +251,7 @@ pub fn delete(tx: &mut Tx<'_>, id: &str) -> Result<(), ApplicationError> {
     for table in [
         "jobs",
         "parked_events",
+        "deliveries",
         "attempts",
         "signing_keys",
         "entitlements",
@@ -270,8 +266,9 @@ pub fn delete(tx: &mut Tx<'_>, id: &str) -> Result<(), ApplicationError> {
     Ok(())
 }
 
-const COLUMNS: &str = "id, name, synchronize, settings, encryption_key IS NOT NULL, version, cursor_seq, \
+const COLUMNS: &str = "id, name, synchronize, settings, encryption_key IS NOT NULL, version, position, \
                        suspended, create_time, update_time";
+const TABLES: &str = "applications JOIN deliveries ON application_id = id";
 
 /// Reads an application by its id.
 ///
@@ -279,7 +276,7 @@ const COLUMNS: &str = "id, name, synchronize, settings, encryption_key IS NOT NU
 /// [`ApplicationError::NotFound`], or what the database reports.
 pub fn load(tx: &mut Tx<'_>, id: &str) -> Result<Application, ApplicationError> {
     tx.query_opt(
-        &format!("SELECT {COLUMNS} FROM applications WHERE id = $1"),
+        &format!("SELECT {COLUMNS} FROM {TABLES} WHERE id = $1"),
         params![id],
     )?
     .map(|row| from_row(&row))
@@ -293,7 +290,7 @@ pub fn load(tx: &mut Tx<'_>, id: &str) -> Result<Application, ApplicationError> 
 /// [`ApplicationError::NotFound`], or what the database reports.
 pub fn find(tx: &mut Tx<'_>, id_or_name: &str) -> Result<Application, ApplicationError> {
     tx.query_opt(
-        &format!("SELECT {COLUMNS} FROM applications WHERE id = $1 OR name_folded = $2"),
+        &format!("SELECT {COLUMNS} FROM {TABLES} WHERE id = $1 OR name_folded = $2"),
         params![id_or_name, id_or_name.to_lowercase()],
     )?
     .map(|row| from_row(&row))
@@ -307,7 +304,7 @@ pub fn find(tx: &mut Tx<'_>, id_or_name: &str) -> Result<Application, Applicatio
 /// What the database reports.
 pub fn list(tx: &mut Tx<'_>) -> Result<Vec<Application>, DbError> {
     tx.query(
-        &format!("SELECT {COLUMNS} FROM applications ORDER BY name_folded"),
+        &format!("SELECT {COLUMNS} FROM {TABLES} ORDER BY name_folded"),
         params![],
     )?
     .iter()
@@ -324,34 +321,6 @@ pub fn versions(tx: &mut Tx<'_>) -> Result<Vec<(String, i64)>, DbError> {
         .iter()
         .map(|row| Ok((row.get(0)?, row.get(1)?)))
         .collect()
-}
-
-/// Moves the cursor. It never moves back.
-///
-/// # Errors
-/// What the database reports.
-pub fn move_cursor(tx: &mut Tx<'_>, id: &str, to: Seq) -> Result<(), DbError> {
-    tx.execute(
-        "UPDATE applications SET cursor_seq = $2 WHERE id = $1 AND cursor_seq < $2",
-        params![id, to],
-    )?;
-    Ok(())
-}
-
-/// Notes that the endpoint does not answer, or that it does again.
-///
-/// # Errors
-/// What the database reports.
-pub fn set_suspension(tx: &mut Tx<'_>, id: &str, suspension: Option<&Suspension>) -> Result<(), DbError> {
-    let text = suspension
-        .map(serde_json::to_string)
-        .transpose()
-        .unwrap_or_default();
-    tx.execute(
-        "UPDATE applications SET suspended = $2 WHERE id = $1",
-        params![id, text.as_deref()],
-    )?;
-    Ok(())
 }
 
 /// Opens an application's encryption key.
@@ -460,7 +429,7 @@ fn from_row(row: &Row) -> Result<Application, DbError> {
         settings,
         has_encryption_key: row.get(4)?,
         version: row.get(5)?,
-        cursor: row.get(6)?,
+        position: row.get(6)?,
         suspended,
         create_time: row.get(8)?,
         update_time: row.get(9)?,

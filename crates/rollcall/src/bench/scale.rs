@@ -287,7 +287,7 @@ async fn wait_for(world: &World, applications: &[Application], head: change::Seq
         let mut tries = 0;
         loop {
             let id = application.id.clone();
-            let cursor = world.hub.db.read(move |tx| store::load(tx, &id)).await?.cursor;
+            let cursor = world.hub.db.read(move |tx| store::load(tx, &id)).await?.position;
             if cursor >= head {
                 break;
             }

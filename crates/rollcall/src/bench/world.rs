@@ -16,7 +16,7 @@ use crate::application::{
     Application, Changes, Encryption, Limits, NewApplication, Scope, Settings, Subscription, store,
 };
 use crate::clock::Clock;
-use crate::delivery::egress::{AddressPolicy, Egress, EgressOptions};
+use crate::delivery::send::egress::{AddressPolicy, Egress, EgressOptions};
 use crate::delivery::{Delivery, Options};
 use crate::directory::{Command, NewUser, UserChanges};
 use crate::hub::{Hub, HubParts};

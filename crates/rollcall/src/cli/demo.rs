@@ -23,7 +23,7 @@ use crate::application::{Application, Encryption, NewApplication, Scope, Setting
 use crate::change::{self, ChangeKind};
 use crate::clock::Clock;
 use crate::compare;
-use crate::delivery::egress::{AddressPolicy, Egress, EgressOptions};
+use crate::delivery::send::egress::{AddressPolicy, Egress, EgressOptions};
 use crate::delivery::{Delivery, Options, connectivity, job};
 use crate::directory::{Command, NewUnit, NewUser, UserChanges, query};
 use crate::hub::{Hub, HubParts};

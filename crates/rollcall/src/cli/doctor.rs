@@ -14,8 +14,8 @@ use super::output::Output;
 use crate::application::{Application, store};
 use crate::change;
 use crate::config::Config;
-use crate::delivery::link::Link;
-use crate::delivery::park::{self, ParkedState};
+use crate::delivery::ledger::parked::{self, ParkedState};
+use crate::delivery::route::Target;
 use crate::hub::Hub;
 
 /// How a check came out.
@@ -224,7 +224,7 @@ async fn look_at_service(report: &mut Report, config: &Config) {
 async fn look_at_application(
     report: &mut Report,
     hub: &Hub,
-    egress: &crate::delivery::egress::Egress,
+    egress: &crate::delivery::send::egress::Egress,
     application: Application,
     head: change::Seq,
 ) -> Result<()> {
@@ -234,9 +234,9 @@ async fn look_at_application(
     let loaded = hub
         .db
         .read(move |tx| {
-            let parked = park::list(tx, &id)?;
+            let parked = parked::list(tx, &id)?;
             let failed = parked.iter().filter(|it| it.state == ParkedState::Failed).count();
-            Ok::<_, DbError>((failed, Link::of(tx, own.clone(), now, &too.master)))
+            Ok::<_, DbError>((failed, Target::of(tx, own.clone(), now, &too.master)))
         })
         .await?;
     let (failed, link) = loaded;
@@ -283,7 +283,7 @@ async fn look_at_application(
             &what,
             format!(
                 "{address} is reached; {} changes behind",
-                head - application.cursor
+                head - application.position
             ),
         ),
         Err(error) => report.bad(
@@ -295,9 +295,9 @@ async fn look_at_application(
     Ok(())
 }
 
-async fn reach(egress: &crate::delivery::egress::Egress, link: &Link) -> Result<String, String> {
+async fn reach(egress: &crate::delivery::send::egress::Egress, target: &Target) -> Result<String, String> {
     let addresses = egress
-        .resolve(link.url())
+        .resolve(target.url())
         .await
         .map_err(|error| error.to_string())?;
     let mut last = "the host has no address".to_owned();

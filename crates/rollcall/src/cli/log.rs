@@ -9,7 +9,7 @@ use super::args;
 use super::output::{Output, line, time};
 use crate::application::store;
 use crate::change::{self, Change};
-use crate::delivery::attempt::{self, Attempt};
+use crate::delivery::ledger::attempts::{self, Attempt};
 use crate::directory::query;
 use crate::hub::Hub;
 
@@ -100,7 +100,7 @@ async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Resu
         let application_id = id.clone();
         let mut attempts = hub
             .db
-            .read(move |tx| attempt::newest(tx, &application_id, position, limit))
+            .read(move |tx| attempts::newest(tx, &application_id, position, limit))
             .await?;
         attempts.reverse();
         for (number, attempt) in &attempts {

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rollcall_protocol::{Random as _, SystemRandom};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::egress::Egress;
+use crate::delivery::send::egress::Egress;
 use crate::hub::{Hub, HubParts};
 use crate::secret::{MasterKey, SecretString};
 
@@ -44,29 +44,40 @@ pub(super) fn make_private(folder: &Path) -> Result<()> {
         .with_context(|| format!("the data folder {} cannot be made", folder.display()))
 }
 
-/// Reads the administrator's token, which is made at the first start.
+/// The least length of the administrator's token, in characters.
+const LEAST_TOKEN: usize = 32;
+
+/// Reads the administrator's token, which is made at the first start. A file that is there is never replaced, and
+/// one that holds no usable token is refused: whoever could leave it empty must not thereby open the API.
 pub(super) fn token(path: &Path) -> Result<SecretString> {
     use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
     let context = || format!("the token file {}", path.display());
-    match std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
-        Ok(mut file) => {
-            let mut bytes = [0; 32];
-            SystemRandom.fill(&mut bytes);
-            let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            writeln!(file, "{token}").with_context(context)?;
-            Ok(token.into())
+    if !path.try_exists().with_context(context)? {
+        let mut bytes = [0; 32];
+        SystemRandom.fill(&mut bytes);
+        let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        // Written whole, or not at all: a disk that is full must not leave an empty file behind.
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder).with_context(context)?;
+        writeln!(file, "{token}").with_context(context)?;
+        file.as_file().sync_all().with_context(context)?;
+        match file.persist_noclobber(path) {
+            Ok(_) => {}
+            // Another process was faster; its token counts.
+            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.error).with_context(context),
         }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(std::fs::read_to_string(path)
-            .with_context(context)?
-            .trim()
-            .to_owned()
-            .into()),
-        Err(error) => Err(error).with_context(context),
     }
+    let token = std::fs::read_to_string(path)
+        .with_context(context)?
+        .trim()
+        .to_owned();
+    if token.len() < LEAST_TOKEN || token.contains(char::is_whitespace) {
+        bail!(
+            "{} holds no usable token: it must be one line of at least {LEAST_TOKEN} characters; remove the file, and \
+             the next start makes a new token",
+            context()
+        );
+    }
+    Ok(token.into())
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::args;
 use super::output::{Output, time};
-use crate::delivery::park::ParkedState;
+use crate::delivery::ledger::parked::ParkedState;
 use crate::hub::Hub;
 use crate::why::{Fate, Why, why};
 

@@ -10,7 +10,7 @@ use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::{EventType, SubjectKind, UserPayload};
 use serde::Serialize;
 
-use super::attempt::Exception;
+use super::ledger::attempts::Exception;
 use crate::application::store;
 use crate::change;
 use crate::directory::{self, Command, DirectoryError, query};

@@ -1,42 +1,46 @@
 //! Delivery: from the change log to the applications.
 //!
-//! One task follows the log ([`feed`]). Each application has a worker ([`worker`]) that reads the
-//! changes after the application's cursor, keeps what the application is entitled to, makes one batch
-//! of what is there ([`batch`]), seals it on the signing threads ([`link`], [`signing`]), POSTs it
-//! ([`courier`], [`egress`]), and settles the answer: the attempt ([`attempt`]), the events that the
-//! application wants again ([`park`]), and the cursor, in one transaction. Synchronization jobs
-//! ([`job`]) take the worker's place in the log while they run.
+//! Three questions, each with a place of its own:
+//! - [`plan`]: what is sent next, and what does an answer mean? Pure functions.
+//! - [`route`] and [`send`]: how does it get there? Sealing, the HTTP client, tries and halving.
+//! - [`ledger`]: what is true now? The only SQL of delivery, behind a compare-and-set.
+//!
+//! One task follows the log ([`feed`]). Each application is delivered by one node, which holds its lease
+//! ([`ledger::leases`]), by a [`worker`]: it takes the changes after the application's position, keeps what
+//! the application is entitled to, seals and sends them, and settles the answer. Synchronization jobs
+//! ([`job`]) take the log's place while they run.
 //!
 //! What holds, whatever fails:
-//! - The cursor moves only over changes that were answered for, so nothing is lost while an endpoint,
-//!   the hub or the database is down.
+//! - The position moves only over changes that were answered for, so nothing is lost while an endpoint,
+//!   the hub or the database is down. A settlement that fails stops those behind it.
 //! - A request is repeated with the same event ids until it is answered, so a receiver that remembers
 //!   ids applies each event once.
-//! - Rounds of an application follow one another, and within a round the events of a subject share a
-//!   request, so the events of a subject never overtake one another.
-//! - An endpoint that does not answer suspends its own application and no other.
+//! - The order of a subject's events does not lean on what the receiver remembers: rounds follow one another,
+//!   a subject keeps to one lane, and after an event that is wanted again everything later of its subject is
+//!   sent again.
+//! - A node that was taken for dead settles nothing and sends nothing.
+//! - An endpoint that does not answer suspends its own application and no other; an event that is refused
+//!   suspends nobody.
 
-pub mod attempt;
-pub mod batch;
-pub mod connectivity;
-mod courier;
-pub mod egress;
 pub mod erase;
 pub mod feed;
 pub mod job;
-pub mod link;
-pub mod park;
+pub mod ledger;
+pub mod model;
+pub mod plan;
 pub mod retention;
-mod settle;
-pub mod signing;
+pub mod route;
+pub mod send;
 pub mod status;
+mod supervise;
 mod worker;
 
-use std::collections::HashMap;
+pub use route::connectivity;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall_db::{DbError, params};
+use rollcall_db::{DbError, Dialect, params};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -45,11 +49,12 @@ use crate::change;
 use crate::clock::Millis;
 use crate::directory;
 use crate::hub::Hub;
-use batch::Round;
-use egress::Egress;
 use feed::Feed;
+use ledger::leases::Policy;
+use model::Round;
 use retention::Retention;
-use signing::SigningThreads;
+use send::egress::Egress;
+use send::signing::SigningThreads;
 
 /// How patient delivery is.
 #[derive(Clone, Debug)]
@@ -62,6 +67,8 @@ pub struct Options {
     pub first_pause: Duration,
     /// The longest pause between tries.
     pub longest_pause: Duration,
+    /// The longest pause that an application can ask for (`Retry-After`).
+    pub longest_retry_after: Duration,
     /// The pause before a suspended application is first asked again; it doubles too.
     pub first_probe: Duration,
     /// The longest pause before a suspended application is asked again.
@@ -80,6 +87,13 @@ pub struct Options {
     pub retention: Retention,
     /// How often what is older is removed.
     pub trim_every: Duration,
+    /// After how long without a sign of life another node takes over what this one delivers.
+    pub lease: Duration,
+    /// Who else may deliver from this database. [`Delivery::start`] takes a database that is a file to belong to
+    /// this process alone.
+    pub policy: Policy,
+    /// What this node is called for people.
+    pub node_name: String,
 }
 
 impl Default for Options {
@@ -89,6 +103,7 @@ impl Default for Options {
             event_tries: 5,
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(60),
+            longest_retry_after: Duration::from_secs(300),
             first_probe: Duration::from_secs(30),
             longest_probe: Duration::from_secs(900),
             poll: Duration::from_millis(200),
@@ -98,6 +113,9 @@ impl Default for Options {
             password_retention: Duration::from_secs(24 * 3_600),
             retention: Retention::default(),
             trim_every: Duration::from_secs(600),
+            lease: Duration::from_secs(15),
+            policy: Policy::Shared,
+            node_name: format!("process {}", std::process::id()),
         }
     }
 }
@@ -190,12 +208,15 @@ impl Delivery {
     ///
     /// # Errors
     /// What the database or the system reports.
-    pub async fn start(hub: Hub, egress: Egress, options: Options) -> Result<Self, DbError> {
+    pub async fn start(hub: Hub, egress: Egress, mut options: Options) -> Result<Self, DbError> {
+        if hub.db.dialect() == Dialect::Sqlite {
+            options.policy = Policy::Sole;
+        }
         let shared = Shared::new(hub, egress, options).await?;
         let (stop, stopped) = watch::channel(false);
         let tasks = vec![
             tokio::spawn(Arc::clone(&shared.feed).follow(stopped.clone())),
-            tokio::spawn(supervise(Arc::clone(&shared), stopped.clone())),
+            tokio::spawn(supervise::supervise(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(keep_house(Arc::clone(&shared), stopped)),
         ];
         Ok(Self { shared, stop, tasks })
@@ -213,52 +234,6 @@ impl Delivery {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a delivery task failed");
             }
-        }
-    }
-}
-
-/// Keeps a worker for each application.
-async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let mut ticks = shared.feed.ticks();
-    let mut workers: HashMap<String, (watch::Sender<bool>, JoinHandle<()>)> = HashMap::new();
-    while !*stopped.borrow() {
-        let seen = *ticks.borrow_and_update();
-        match shared.hub.db.read(store::versions).await {
-            Ok(applications) => {
-                let ids: Vec<String> = applications.into_iter().map(|(id, _)| id).collect();
-                workers.retain(|id, (stop, _)| {
-                    let stays = ids.contains(id);
-                    if !stays {
-                        stop.send_replace(true);
-                    }
-                    stays
-                });
-                for id in ids {
-                    workers.entry(id).or_insert_with_key(|id| {
-                        let (stop, stopped) = watch::channel(false);
-                        (
-                            stop,
-                            tokio::spawn(worker::run(Arc::clone(&shared), id.clone(), stopped)),
-                        )
-                    });
-                }
-                tokio::select! {
-                    _ = stopped.wait_for(|stopped| *stopped) => {}
-                    _ = ticks.wait_for(|tick| tick.applications != seen.applications) => {}
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the applications cannot be read; trying again");
-                tokio::time::sleep(shared.options.database_pause).await;
-            }
-        }
-    }
-    for (stop, _) in workers.values() {
-        stop.send_replace(true);
-    }
-    for (id, (_, worker)) in workers {
-        if let Err(error) = worker.await {
-            tracing::error!(application = id, %error, "a delivery worker failed");
         }
     }
 }
@@ -309,7 +284,7 @@ fn passwords_acknowledged(tx: &mut rollcall_db::Tx<'_>) -> Result<change::Seq, D
         if !application.settings.password_synchronization {
             continue;
         }
-        position = position.min(application.cursor);
+        position = position.min(application.position);
         let parked: Option<i64> = tx
             .query_one(
                 "SELECT MIN(seq) FROM parked_events WHERE application_id = $1 AND state <> 'failed'",

@@ -10,7 +10,8 @@
 //! who lag, and are delivered from what is left of the log before the push begins. Without that, an
 //! application could keep somebody for ever who was deleted while it was away.
 //!
-//! Changes that parked events stand for are kept as long as those. Everything is done in portions, so that
+//! Changes that parked events stand for are kept as long as those, with what happened to their subjects
+//! later: only so can it be told whether sending one again would turn its subject back. Everything is done in portions, so that
 //! writers wait for no more than one.
 
 use std::time::Duration;
@@ -132,13 +133,14 @@ fn last_before(tx: &mut Tx<'_>, time: Millis) -> Result<Seq, DbError> {
 fn trim_delivered(tx: &mut Tx<'_>, oldest: Millis) -> Result<u64, DbError> {
     let old = last_before(tx, oldest)?;
     let slowest: Option<Seq> = tx
-        .query_one("SELECT MIN(cursor_seq) FROM applications", params![])?
+        .query_one("SELECT MIN(position) FROM deliveries", params![])?
         .get(0)?;
     let up_to = slowest.map_or(old, |slowest| slowest.min(old));
     tx.execute(
         "DELETE FROM changes WHERE seq IN
              (SELECT seq FROM changes WHERE seq <= $1
-              AND seq NOT IN (SELECT seq FROM parked_events WHERE seq IS NOT NULL)
+              AND NOT EXISTS (SELECT 1 FROM parked_events p
+                              WHERE p.subject_id = changes.subject_id AND p.seq <= changes.seq)
               ORDER BY seq LIMIT $2)",
         params![up_to, PORTION],
     )
@@ -163,24 +165,21 @@ fn give_up_laggards(hub: &Hub, tx: &mut Tx<'_>, oldest: Millis, now: Millis) -> 
     }
     let mut fallen_behind = 0;
     for application in store::list(tx)? {
-        if application.cursor >= up_to {
+        if application.position >= up_to {
             continue;
         }
-        match job::open_job(tx, &application.id)? {
-            Some(job) if job.kind == JobKind::Full && job.position >= up_to => {}
-            // One job at a time: the log waits until this one has ended.
-            Some(_) => return Ok(None),
-            None => {
-                let job_id = id::make("job", now, &*hub.random);
-                job::request_after_retention(tx, &application.id, &job_id, now)?;
-                fallen_behind += 1;
-                tracing::warn!(
-                    application = application.id,
-                    job = job_id,
-                    "the application has fallen behind the log's retention and is pushed everything"
-                );
-            }
+        let open = job::open_job(tx, &application.id)?;
+        if open.is_some_and(|job| job.kind == JobKind::Full && job.is_pending() && job.position >= up_to) {
+            continue;
         }
+        let job_id = id::make("job", now, &*hub.random);
+        let job_id = job::repin(tx, &application.id, &job_id, now)?;
+        fallen_behind += 1;
+        tracing::warn!(
+            application = application.id,
+            job = job_id,
+            "the application has fallen behind the log's retention and is pushed everything"
+        );
     }
     Ok(Some(Cut { up_to, fallen_behind }))
 }
@@ -188,7 +187,8 @@ fn give_up_laggards(hub: &Hub, tx: &mut Tx<'_>, oldest: Millis, now: Millis) -> 
 /// Changes that a push makes up for: nobody leaves anything by them.
 const DISPENSABLE: &str = "placed_after IS NOT NULL AND (placed_before IS NULL OR placed_before = '=')
      AND kind <> 'ud:group:remove_user'
-     AND seq NOT IN (SELECT seq FROM parked_events WHERE seq IS NOT NULL)";
+     AND NOT EXISTS (SELECT 1 FROM parked_events p
+                     WHERE p.subject_id = changes.subject_id AND p.seq <= changes.seq)";
 
 fn trim_laggards(tx: &mut Tx<'_>, up_to: Seq) -> Result<u64, DbError> {
     tx.execute(

@@ -17,7 +17,7 @@ pub struct ApplicationStatus {
     pub name: String,
     /// `active`, `suspended` or `paused`.
     pub state: &'static str,
-    /// Changes after its cursor.
+    /// Changes after its position.
     pub lag: Seq,
     /// The time of the oldest of them.
     pub oldest: Option<Millis>,
@@ -61,14 +61,14 @@ pub fn read(tx: &mut Tx<'_>) -> Result<Status, DbError> {
     }
     let mut applications = Vec::new();
     for application in store::list(tx)? {
-        let oldest = if application.cursor < head {
-            change::time_after(tx, application.cursor)?
+        let oldest = if application.position < head {
+            change::time_after(tx, application.position)?
         } else {
             None
         };
         applications.push(ApplicationStatus {
             state: application.state(),
-            lag: head - application.cursor,
+            lag: head - application.position,
             oldest,
             parked: parked.remove(&application.id).unwrap_or_default(),
             job: job::open_job(tx, &application.id)?,

@@ -1,20 +1,24 @@
-//! One application's worker: prepare a round, send it, settle it, and again.
+//! One application's worker: plan a round, send it, settle it, and again.
 //!
 //! A round is one request, or several over as many lanes. While it is in flight the next one is
-//! prepared and sealed, on the assumption that nothing goes wrong; if something does, that one is
-//! thrown away and made again. Settling writes, in one transaction, the attempts, the parked events
-//! and the position after the round. The worker does not wait for that commit before it sends the next
-//! round: if the process dies in between, the round is sent again and the receiver recognises it by
-//! its event ids. It does stop as soon as a commit fails, and starts over from what is stored.
+//! planned and sealed, on the assumption that nothing goes wrong; if something does, that one is
+//! thrown away and made again. What a round brought is settled in the ledger. The worker does not wait for
+//! that commit before it sends the next round: if the process dies in between, the round is sent again with
+//! the same event ids. It does stop as soon as a settlement fails, and starts over from what is stored; no
+//! settlement behind one that failed can succeed.
+//!
+//! A request that was begun is always seen to its end before the worker starts over, on all lanes: otherwise
+//! the application could still be working on it when what follows arrives.
+//!
+//! Rounds of the log (or of a job) and rounds of parked events take turns, so that neither waits for the
+//! end of the other.
 //!
 //! Sealed requests are the largest things that a hub holds, and with a thousand applications it could hold
 //! thousands. A round therefore waits for room in a common budget before it is sealed, and gives the room
 //! back when it is answered, but after a second at the latest: applications that are slow or dead must not
 //! hold up the others. For the same reason, what was sealed ahead is dropped where the request in flight takes
-//! longer than that, and what was not answered is sealed again for the next try.
-//!
-//! The worker ends only with the process or the application. Everything that it knows it can load
-//! again, which is what it does whenever the application is changed.
+//! longer than that, and what was not answered is sealed again for the next try. A suspended application
+//! holds nothing at all: its next round is planned when it is probed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,17 +27,24 @@ use std::time::Duration;
 use rollcall_db::DbError;
 use rollcall_protocol::SubjectKind;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
-use super::attempt::Attempt;
-use super::batch::{Lanes, Position, Round, Source};
-use super::courier::{Answered, Break, Courier, Sent};
 use super::feed::Tick;
 use super::job;
-use super::link::{Link, LinkError, Loaded, Request};
-use super::park::{self, Parked, ParkedState, Waiting};
+use super::ledger::attempts::Attempt;
+use super::ledger::leases::Held;
+use super::ledger::parked::{Parked, ParkedState};
+use super::ledger::{self, Fence, LedgerError, Settlement, SuspensionChange};
+use super::model::{Answered, Position, Round, Source, Suspension};
+use super::plan::conclude::{Patience, Present, conclude};
+use super::plan::lanes::Lanes;
+use super::plan::parked::{Health, ParkedQueue};
+use super::plan::{LogRound, Room};
+use super::route::{Loaded, Request, SealError, Target};
+use super::send::sender::{Carried, Interrupt, Sender};
 use super::{Shared, grown, millis};
-use crate::application::{Suspension, store};
+use crate::application::Limits;
 use crate::change::{self, Seq};
 
 /// How many changes are looked at in one go, at first and then.
@@ -41,6 +52,12 @@ const FIRST_PAGE: usize = 32;
 const PAGE: usize = 512;
 /// For how long a sealed round may take room from the others.
 const ROOM_FOR: Duration = Duration::from_secs(1);
+/// How many settlements may wait for their commit.
+const UNCOMMITTED: usize = 32;
+/// How many events of an application wait outside its position before no more of the log is read.
+const PARKED_AT_MOST: usize = 10_000;
+/// After how many rounds in a row that the application wants again as a whole it is suspended.
+const STALLED_ROUNDS: u32 = 3;
 
 /// A round whose requests are sealed.
 struct Prepared {
@@ -59,47 +76,65 @@ impl Prepared {
 }
 
 /// What a round brought.
-pub(super) struct Delivered {
-    pub(super) answered: Vec<Answered>,
-    pub(super) suspension: Option<Suspension>,
+enum Delivered {
+    Answered(Vec<Answered>),
+    /// Nothing gets through; what some of the lanes brought is only noted.
+    Outage(Attempt, Vec<Answered>),
 }
 
-pub(super) struct Worker {
+struct Worker {
     /// How to reach the application, and news of the log and of the settings. The changes up to the
     /// head of the tick that it has seen may be judged by the settings loaded.
-    pub(super) courier: Courier,
-    pub(super) waiting: Waiting,
-    pub(super) position: Position,
-    pub(super) suspension: Option<Suspension>,
-    pub(super) stored_cursor: Seq,
-    pub(super) ahead: job::ReadAhead,
-    pub(super) commits: VecDeque<JoinHandle<Result<(), DbError>>>,
+    sender: Sender,
+    /// What the next settlement builds upon.
+    fence: Fence,
+    queue: ParkedQueue,
+    health: Health,
+    position: Position,
+    /// The suspension, and when it is time for the next probe.
+    suspension: Option<(Suspension, Instant)>,
+    /// Since when the position has moved without being stored.
+    unstored: Option<Instant>,
+    /// Whether the last round was one of parked events.
+    served_parked: bool,
+    ahead: job::ReadAhead,
+    commits: VecDeque<JoinHandle<Result<(), LedgerError>>>,
 }
 
-/// Delivers to an application until the hub stops or the application is deleted.
-pub(super) async fn run(shared: Arc<Shared>, application_id: String, mut stopped: watch::Receiver<bool>) {
+/// Delivers to an application while its lease is held.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    application_id: String,
+    epoch: i64,
+    held: Held,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut ticks = shared.feed.ticks();
-    loop {
+    while !*stopped.borrow() {
         let seen = *ticks.borrow_and_update();
-        match load(&shared, &application_id).await {
+        match load(&shared, &application_id, epoch).await {
             Ok(Some(loaded)) => {
-                let mut worker = Worker::new(&shared, &ticks, &stopped, seen, loaded);
-                let broken = worker.work().await;
+                let mut worker = Worker::new(&shared, &ticks, &stopped, &held, seen, loaded);
+                let interrupt = worker.work().await;
                 worker.finish().await;
-                match broken {
-                    Break::Stopped => return,
-                    Break::Changed => continue,
-                    Break::Database(error) => {
+                match interrupt {
+                    Interrupt::Stopped => return,
+                    Interrupt::Changed => continue,
+                    Interrupt::Unleased => {
+                        tracing::debug!(application = application_id, "delivery waits for its lease");
+                    }
+                    Interrupt::Database(error) => {
                         tracing::warn!(application = application_id, %error, "delivery waits for the database");
                     }
-                    Break::Link(error) => {
+                    Interrupt::Seal(error) => {
                         tracing::error!(application = application_id, %error, "delivery is held up");
                     }
                 }
             }
-            // Switched off: any change of the settings may switch it on again.
+            // Switched off, or the lease is lost: any change of the settings may switch it on again.
             Ok(None) => {
                 tokio::select! {
+                    biased;
                     _ = stopped.wait_for(|stopped| *stopped) => return,
                     _ = ticks.wait_for(|tick| tick.applications != seen.applications) => continue,
                 }
@@ -109,6 +144,7 @@ pub(super) async fn run(shared: Arc<Shared>, application_id: String, mut stopped
             }
         }
         tokio::select! {
+            biased;
             _ = stopped.wait_for(|stopped| *stopped) => return,
             () = tokio::time::sleep(shared.options.database_pause) => {}
         }
@@ -129,12 +165,12 @@ async fn give_back_after<T>(
     work.await
 }
 
-async fn load(shared: &Arc<Shared>, application_id: &str) -> Result<Option<Loaded>, DbError> {
+async fn load(shared: &Arc<Shared>, application_id: &str, epoch: i64) -> Result<Option<Loaded>, DbError> {
     let (hub, id) = (shared.hub.clone(), application_id.to_owned());
     shared
         .hub
         .db
-        .read(move |tx| Link::load(tx, &id, hub.clock.now(), &hub.master))
+        .read(move |tx| Target::load(tx, &id, epoch, hub.clock.now(), &hub.master))
         .await
 }
 
@@ -143,126 +179,192 @@ impl Worker {
         shared: &Arc<Shared>,
         ticks: &watch::Receiver<Tick>,
         stopped: &watch::Receiver<bool>,
+        held: &Held,
         seen: Tick,
         loaded: Loaded,
     ) -> Self {
-        let cursor = loaded.link.application.cursor;
+        let Loaded {
+            target,
+            fence,
+            parked,
+            job,
+        } = loaded;
+        let options = &shared.options;
+        let (now, at) = (shared.hub.clock.now(), Instant::now());
+        let cursor = target.application.position;
+        let suspension = target.application.suspended.clone().map(|suspension| {
+            // A stored time may have been written by a clock that ran ahead.
+            let wait = Duration::from_millis(u64::try_from(suspension.next_probe - now).unwrap_or(0));
+            (suspension, at + wait.min(options.longest_probe))
+        });
         Self {
-            waiting: loaded.waiting,
-            position: Position {
-                cursor,
-                job: loaded.job,
-            },
-            suspension: loaded.link.application.suspended.clone(),
-            stored_cursor: cursor,
+            queue: ParkedQueue::load(parked, cursor, now, at, options.longest_pause),
+            health: Health::default(),
+            position: Position { cursor, job },
+            suspension,
+            unstored: None,
+            served_parked: false,
             ahead: job::ReadAhead::default(),
             commits: VecDeque::new(),
-            courier: Courier {
+            sender: Sender {
                 shared: Arc::clone(shared),
-                link: loaded.link,
+                target,
+                fence: fence.clone(),
+                held: held.clone(),
                 ticks: ticks.clone(),
                 seen,
                 stopped: stopped.clone(),
             },
+            fence,
         }
     }
 
-    pub(super) fn id(&self) -> &str {
-        &self.link().application.id
+    fn id(&self) -> &str {
+        &self.target().application.id
     }
 
-    fn link(&self) -> &Arc<Link> {
-        &self.courier.link
+    fn target(&self) -> &Arc<Target> {
+        &self.sender.target
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.courier.shared
+    fn shared(&self) -> &Arc<Shared> {
+        &self.sender.shared
     }
 
-    async fn work(&mut self) -> Break {
+    /// How much goes into a round. While the application wants everything again, one event at a time tells
+    /// whether it still does.
+    fn limits(&self) -> Limits {
+        let limits = self.target().application.settings.limits;
+        if self.health.stalled > 0 {
+            Limits {
+                max_events: 1,
+                lanes: 1,
+                ..limits
+            }
+        } else {
+            limits
+        }
+    }
+
+    fn present(&self) -> Present {
+        let shared = self.shared();
+        Present {
+            now: shared.hub.clock.now(),
+            at: Instant::now(),
+            jitter: shared.jitter(Duration::from_secs(1)).as_secs_f64(),
+        }
+    }
+
+    async fn work(&mut self) -> Interrupt {
         loop {
-            if let Err(broken) = self.rounds().await {
-                return broken;
+            if let Err(interrupt) = self.rounds().await {
+                return interrupt;
             }
         }
     }
 
     /// Sends rounds as long as there is something to send, then waits for more.
-    async fn rounds(&mut self) -> Result<(), Break> {
+    async fn rounds(&mut self) -> Result<(), Interrupt> {
         let mut ready = None;
         loop {
             self.look_around()?;
-            let prepared = match ready.take() {
-                Some(prepared) => Some(prepared),
-                None => self.next().await?,
-            };
+            let mut tries = self.shared().options.tries;
+            if let Some((_, probe_at)) = &self.suspension {
+                let left = probe_at.saturating_duration_since(Instant::now());
+                ready = None;
+                tries = 1;
+                self.sender.pause(left).await?;
+            }
             let Some(Prepared {
                 round,
                 requests,
                 room,
-            }) = prepared
+            }) = self.next(ready.take()).await?
             else {
                 break;
             };
             let answered = Notify::new();
             let delivering = async {
-                let delivered = give_back_after(ROOM_FOR, room, self.deliver(requests)).await;
+                let delivered = give_back_after(ROOM_FOR, room, self.deliver(requests, tries)).await;
                 answered.notify_one();
                 delivered
             };
             let ahead = async {
                 let mut next = match round.source {
-                    // A parked event that is sent now would be found due again.
-                    Source::Parked => return Ok(None),
-                    Source::Log | Source::Job => self.prepare(&round.after).await?,
+                    Source::Log | Source::Job if self.suspension.is_none() && self.health.stalled == 0 => {
+                        self.prepare(&round.after).await?
+                    }
+                    // What is planned after a round of parked events depends on what comes of it.
+                    _ => return Ok(None),
                 };
                 tokio::select! {
+                    biased;
                     () = answered.notified() => {}
                     () = tokio::time::sleep(ROOM_FOR) => next.iter_mut().for_each(Prepared::shed),
                 }
-                Ok::<_, Break>(next)
+                Ok::<_, Interrupt>(next)
             };
             let (delivered, ahead) = tokio::join!(delivering, ahead);
-            let (mut delivered, left) = delivered?;
-            let mut ahead = Some(ahead);
-            if !left.is_empty() {
-                // This may take days. What was made ahead would only take memory.
-                ahead = None;
-                self.outlast(left, &mut delivered).await?;
-            }
-            let clean = self.settle(round, delivered).await?;
-            if let (true, Some(ahead)) = (clean, ahead) {
-                ready = ahead?;
+            match delivered? {
+                Delivered::Answered(answered) => {
+                    if self.settle(round, answered).await? {
+                        ready = ahead?;
+                    }
+                }
+                Delivered::Outage(attempt, answered) => self.suspend(&attempt, answered).await?,
             }
         }
-        self.store_cursor(false).await?;
         self.wait().await
     }
 
     /// Looks whether the hub stops or the application was changed.
-    fn look_around(&mut self) -> Result<(), Break> {
-        if *self.courier.stopped.borrow() {
-            return Err(Break::Stopped);
+    fn look_around(&mut self) -> Result<(), Interrupt> {
+        if *self.sender.stopped.borrow() {
+            return Err(Interrupt::Stopped);
         }
-        let tick = *self.courier.ticks.borrow_and_update();
-        self.courier.check_version(tick)
+        let tick = *self.sender.ticks.borrow_and_update();
+        self.sender.check_version(tick)
     }
 
-    /// The next round from where the worker stands.
-    async fn next(&mut self) -> Result<Option<Prepared>, Break> {
-        if let Some(round) = self.parked_round().await? {
+    /// The next round from where the worker stands; `ready` is one that was made ahead.
+    async fn next(&mut self, ready: Option<Prepared>) -> Result<Option<Prepared>, Interrupt> {
+        if !self.served_parked
+            && let Some(round) = self.parked_round().await?
+        {
+            self.served_parked = true;
             return self.seal(round).await.map(Some);
         }
+        self.served_parked = false;
+        if let Some(prepared) = match ready {
+            Some(prepared) => Some(prepared),
+            None => self.onward().await?,
+        } {
+            return Ok(Some(prepared));
+        }
+        match self.parked_round().await? {
+            Some(round) => self.seal(round).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The next round of the log or of the job.
+    async fn onward(&mut self) -> Result<Option<Prepared>, Interrupt> {
         loop {
-            let (shared, link) = (Arc::clone(self.shared()), Arc::clone(self.link()));
-            if let Some(job) = &mut self.position.job
-                && job.is_pending()
-                && self.position.cursor >= job.position
-            {
-                job::start(&shared.hub, &link, job).await?;
+            let (shared, target) = (Arc::clone(self.shared()), Arc::clone(self.target()));
+            let reached = |job: &&job::JobPosition| job.is_pending() && self.position.cursor >= job.position;
+            if let Some(job) = self.position.job.as_ref().filter(reached).cloned() {
+                self.flush().await?;
+                let started =
+                    job::start(&shared.hub, &target, &job, &self.fence, self.position.cursor).await?;
+                self.fence = self.fence.next();
+                self.unstored = None;
+                self.position.job = Some(started);
             }
             if let Some(prepared) = self.prepare(&self.position).await? {
                 return Ok(Some(prepared));
+            }
+            if self.queue.len() >= PARKED_AT_MOST {
+                return Ok(None);
             }
             // Everything up to the limit was looked at and concerned somebody else.
             let pending = self
@@ -271,7 +373,11 @@ impl Worker {
                 .as_ref()
                 .filter(|job| job.is_pending())
                 .map(|job| job.position);
-            self.position.cursor = self.position.cursor.max(self.limit(&self.position));
+            let limit = self.limit(&self.position);
+            if limit > self.position.cursor {
+                self.position.cursor = limit;
+                self.unstored.get_or_insert_with(Instant::now);
+            }
             if pending.is_none_or(|position| self.position.cursor < position) {
                 return Ok(None);
             }
@@ -281,13 +387,13 @@ impl Worker {
     /// The last change that may be judged from a position.
     fn limit(&self, position: &Position) -> Seq {
         match &position.job {
-            Some(job) if job.is_pending() => job.position.min(self.courier.seen.head),
-            _ => self.courier.seen.head,
+            Some(job) if job.is_pending() => job.position.min(self.sender.seen.head),
+            _ => self.sender.seen.head,
         }
     }
 
     /// Makes and seals the round that follows a position; `None` if there is nothing to send there.
-    async fn prepare(&self, position: &Position) -> Result<Option<Prepared>, Break> {
+    async fn prepare(&self, position: &Position) -> Result<Option<Prepared>, Interrupt> {
         // Only so many rounds are made at once as the signing threads can use: those that wait would only
         // take memory. Whoever asks first is served first. What is caught up takes little and does not ask.
         let near = self.limit(position) - position.cursor <= FIRST_PAGE as Seq && position.job.is_none();
@@ -297,16 +403,14 @@ impl Worker {
         };
         let round = match &position.job {
             Some(job) if !job.is_pending() => {
-                match job::next_round(
-                    &self.shared().hub,
-                    self.link(),
-                    &self.waiting,
-                    position,
-                    job,
-                    &self.ahead,
-                )
-                .await?
-                {
+                let plan = job::Context {
+                    hub: &self.shared().hub,
+                    target: self.target(),
+                    limits: self.limits(),
+                    queue: &self.queue,
+                    ahead: &self.ahead,
+                };
+                match job::next_round(&plan, position, job).await? {
                     Some(round) => Some(round),
                     None => {
                         self.log_round(&Position {
@@ -325,16 +429,14 @@ impl Worker {
         }
     }
 
-    async fn log_round(&self, position: &Position) -> Result<Option<Round>, Break> {
+    async fn log_round(&self, position: &Position) -> Result<Option<Round>, Interrupt> {
         let limit = self.limit(position);
-        let mut lanes = Lanes::new(self.link().application.settings.limits);
-        let mut held = Vec::new();
-        let mut cursor = position.cursor;
-        let limits = self.link().application.settings.limits;
+        let limits = self.limits();
+        let mut round = LogRound::new(position.clone(), limits);
         // As much as the round can take; more only as far as it turns out to concern others.
         let mut page = ((limits.max_events * limits.lanes) as usize).clamp(FIRST_PAGE, PAGE);
-        'reading: while cursor < limit && !lanes.are_full() {
-            let changes = self.shared().feed.after(cursor, page).await?;
+        'reading: while round.cursor() < limit {
+            let changes = self.shared().feed.after(round.cursor(), page).await?;
             page = PAGE;
             if changes.is_empty() {
                 break;
@@ -343,35 +445,28 @@ impl Worker {
                 if change.seq > limit {
                     break 'reading;
                 }
-                if let Some(outgoing) = self.link().outgoing(&change) {
-                    if self.waiting.blocks(outgoing.subject_id()) {
-                        held.push(outgoing);
-                    } else if !lanes.take(change.subject_kind, &outgoing) {
-                        break 'reading;
-                    }
+                let outgoing = self.target().outgoing(&change);
+                let room = round.look(
+                    change.seq,
+                    change.subject_kind,
+                    outgoing,
+                    &self.queue,
+                    PARKED_AT_MOST,
+                );
+                if room == Room::Full {
+                    break 'reading;
                 }
-                cursor = change.seq;
             }
         }
-        if lanes.is_empty() && held.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Round {
-            source: Source::Log,
-            from: position.cursor,
-            drafts: lanes.into_drafts(),
-            held,
-            after: Position {
-                cursor,
-                job: position.job.clone(),
-            },
-        }))
+        Ok(round.finish())
     }
 
-    async fn parked_round(&mut self) -> Result<Option<Round>, Break> {
-        let now = self.shared().hub.clock.now();
-        let limits = self.link().application.settings.limits;
-        let due = self.waiting.due(now, limits.max_events as usize);
+    async fn parked_round(&mut self) -> Result<Option<Round>, Interrupt> {
+        let limits = self.target().application.settings.limits;
+        let probing = self.suspension.is_some();
+        let due = self
+            .queue
+            .due(Instant::now(), limits.max_events as usize, probing);
         if due.is_empty() {
             return Ok(None);
         }
@@ -388,7 +483,7 @@ impl Worker {
             .await?;
         let mut lanes = Lanes::new(limits);
         for (parked, change) in due.iter().zip(changes) {
-            let Some(outgoing) = Link::again(parked, change) else {
+            let Some(outgoing) = Target::again(parked, change) else {
                 // The change is no longer in the log, so nobody can send it again.
                 self.give_up(parked, "no longer in the change log").await?;
                 continue;
@@ -404,45 +499,45 @@ impl Worker {
         Ok(Some(Round {
             source: Source::Parked,
             from: self.position.cursor,
-            drafts: lanes.into_drafts(),
+            batches: lanes.into_batches(),
             held: Vec::new(),
             after: self.position.clone(),
         }))
     }
 
-    async fn give_up(&mut self, parked: &Parked, reason: &str) -> Result<(), Break> {
+    async fn give_up(&mut self, parked: &Parked, reason: &str) -> Result<(), Interrupt> {
         let failed = Parked {
             state: ParkedState::Failed,
             message: Some(reason.to_owned()),
             ..parked.clone()
         };
-        let next = self
-            .waiting
-            .release(&parked.subject_id, self.shared().hub.clock.now());
-        let id = self.id().to_owned();
-        self.commit(move |tx| {
-            park::store(tx, &id, &failed)?;
-            next.iter().try_for_each(|next| park::store(tx, &id, next))
+        let (now, at) = (self.shared().hub.clock.now(), Instant::now());
+        let next = self.queue.release(&parked.subject_id, now, at);
+        self.commit(Settlement {
+            park: std::iter::once(failed).chain(next).collect(),
+            ..Settlement::default()
         })
         .await
     }
 
-    async fn seal(&self, round: Round) -> Result<Prepared, Break> {
+    async fn seal(&self, round: Round) -> Result<Prepared, Interrupt> {
         // All of the round at once: if its requests waited for room one by one, they could wait for each other.
         let room = self.shared().room_for(&round).await;
-        let range = (round.source == Source::Log).then_some((round.from + 1, round.after.cursor));
-        let sealing = round.drafts.iter().map(|draft| {
-            let (shared, link) = (Arc::clone(self.shared()), Arc::clone(self.link()));
-            let (draft, source) = (draft.clone(), round.source);
-            tokio::spawn(async move { link.prepare(&shared, draft, source, range).await })
-        });
-        let sealing: Vec<_> = sealing.collect();
-        let mut requests = Vec::with_capacity(sealing.len());
-        for request in sealing {
-            let sealed = request
-                .await
-                .map_err(|error| LinkError::Seal(error.to_string()))?;
-            requests.push(sealed?);
+        let range = round.range();
+        let source = round.source;
+        let mut requests = Vec::with_capacity(round.batches.len());
+        if let [batch] = &round.batches[..] {
+            let request = self.target().prepare(self.shared(), batch.clone(), source, range);
+            requests.push(request.await?);
+        } else {
+            let mut sealing = JoinSet::new();
+            for batch in round.batches.iter().cloned() {
+                let (shared, target) = (Arc::clone(self.shared()), Arc::clone(self.target()));
+                sealing.spawn(async move { target.prepare(&shared, batch, source, range).await });
+            }
+            while let Some(sealed) = sealing.join_next().await {
+                requests.push(sealed.map_err(|error| SealError::Seal(error.to_string()))??);
+            }
         }
         Ok(Prepared {
             round,
@@ -451,105 +546,99 @@ impl Worker {
         })
     }
 
-    /// Sends all requests of a round, each as often as the options say. Returns those that were not
-    /// answered; the application is suspended then.
-    async fn deliver(&self, requests: Vec<Request>) -> Result<(Delivered, Vec<Request>), Break> {
-        if self.suspension.is_some() {
-            let suspension = self.suspension.clone();
-            let answered = Vec::new();
-            return Ok((Delivered { answered, suspension }, requests));
-        }
-        self.send_all(requests).await
-    }
-
-    async fn send_all(&self, requests: Vec<Request>) -> Result<(Delivered, Vec<Request>), Break> {
-        let mut delivered = Delivered {
-            answered: Vec::new(),
-            suspension: None,
-        };
-        let mut left = Vec::new();
-        let sending: Vec<_> = requests
-            .into_iter()
-            .map(|request| tokio::spawn(self.courier.clone().persist(request)))
-            .collect();
-        for sent in sending {
-            match sent.await.map_err(|error| DbError::Other(error.to_string()))?? {
-                Sent::Answered(answered) => delivered.answered.push(answered),
-                Sent::GaveUp(request, attempt) => {
-                    left.push(*request);
-                    self.suspend(&mut delivered, &attempt).await?;
-                }
+    /// Carries all requests of a round, and waits for all of them whatever comes of each.
+    async fn deliver(&self, requests: Vec<Request>, tries: u32) -> Result<Delivered, Interrupt> {
+        let mut outcomes = Vec::with_capacity(requests.len());
+        let mut carrying = JoinSet::new();
+        let several = requests.len() > 1;
+        for request in requests {
+            let carried = self.sender.clone().carry(request, tries);
+            if several {
+                carrying.spawn(carried);
+            } else {
+                outcomes.push(carried.await);
             }
         }
-        Ok((delivered, left))
-    }
-
-    /// Asks a suspended application now and then until it has answered all requests, however long that
-    /// takes.
-    async fn outlast(&self, mut left: Vec<Request>, delivered: &mut Delivered) -> Result<(), Break> {
-        while !left.is_empty() {
-            if delivered.suspension.is_some() {
-                left.iter_mut().for_each(Request::shed);
-                self.probe(&mut left, delivered).await?;
-                continue;
+        while let Some(carried) = carrying.join_next().await {
+            outcomes.push(carried.map_err(|error| DbError::Other(error.to_string()))?);
+        }
+        let (mut answered, mut outage) = (Vec::new(), None);
+        for outcome in outcomes {
+            match outcome? {
+                Carried::Answered(parts) => answered.extend(parts),
+                Carried::Outage(attempt) => outage = Some(attempt),
             }
-            let (more, again) = self.send_all(std::mem::take(&mut left)).await?;
-            delivered.answered.extend(more.answered);
-            delivered.suspension = more.suspension;
-            left = again;
         }
-        Ok(())
+        Ok(match outage {
+            Some(attempt) => Delivered::Outage(attempt, answered),
+            None => Delivered::Answered(answered),
+        })
     }
 
-    /// Waits until the suspended application is to be asked again, and asks with one request.
-    async fn probe(&self, requests: &mut Vec<Request>, delivered: &mut Delivered) -> Result<(), Break> {
-        let (Some(suspension), Some(mut request)) = (delivered.suspension.clone(), requests.pop()) else {
-            return Ok(());
-        };
-        let mut courier = self.courier.clone();
-        courier.wait_until(suspension.next_probe).await?;
-        let (attempt, result) = self
-            .link()
-            .send(self.shared(), &mut request, suspension.tries + 1)
-            .await;
-        if result.is_err() {
-            requests.push(request);
-            courier.record(&attempt).await?;
-            return self.suspend(delivered, &attempt).await;
-        }
-        tracing::info!(application = self.id(), "the application answers again");
-        delivered.suspension = None;
-        let id = self.id().to_owned();
-        self.shared()
-            .hub
-            .db
-            .write(move |tx| store::set_suspension(tx, &id, None))
-            .await?;
-        delivered.answered.push(Answered {
-            events: request.draft.events,
-            attempt,
-        });
-        Ok(())
-    }
-
-    async fn suspend(&self, delivered: &mut Delivered, attempt: &Attempt) -> Result<(), Break> {
+    /// Takes over what a round brought. Returns whether what was prepared ahead still holds.
+    async fn settle(&mut self, round: Round, answered: Vec<Answered>) -> Result<bool, Interrupt> {
         let options = &self.shared().options;
-        let now = self.shared().hub.clock.now();
-        let probes = delivered
-            .suspension
-            .as_ref()
-            .map_or(0, |s| s.tries.saturating_sub(options.tries) + 1);
-        let pause = grown(options.first_probe, probes, options.longest_probe);
-        let suspension = Suspension {
-            since: delivered
-                .suspension
-                .as_ref()
-                .map_or(attempt.started_at, |s| s.since),
-            tries: attempt.try_number,
-            next_probe: now + millis(self.shared().jitter(pause)),
-            reason: attempt.detail.clone().unwrap_or_default(),
+        let tries = options.tries;
+        let patience = Patience {
+            event_tries: options.event_tries,
+            first_pause: options.first_pause,
+            longest_pause: options.longest_pause,
         };
-        if delivered.suspension.is_none() {
+        let present = self.present();
+        let conclusion = conclude(
+            &round,
+            &answered,
+            &mut self.queue,
+            &mut self.health,
+            &patience,
+            &present,
+        );
+        let job = job::settle(self.position.job.as_ref(), &round, &answered);
+        let suspension = match (&conclusion.all_again, &self.suspension) {
+            (None, None) => SuspensionChange::Keep,
+            (None, Some(_)) => {
+                tracing::info!(application = self.id(), "the application answers again");
+                self.suspension = None;
+                SuspensionChange::Lift
+            }
+            (Some(_), None) if self.health.stalled < STALLED_ROUNDS => SuspensionChange::Keep,
+            (Some(remark), _) => {
+                let said = [Some(remark.code.as_str()), remark.message.as_deref()];
+                let said: Vec<_> = said
+                    .into_iter()
+                    .flatten()
+                    .filter(|text| !text.is_empty())
+                    .collect();
+                let reason = format!("it wants every event again ({})", said.join(" "));
+                SuspensionChange::Set(self.suspended_again(present.now, tries, reason))
+            }
+        };
+        let clean = conclusion.clean && suspension == SuspensionChange::Keep;
+        self.position = round.after;
+        if let Some(job) = &job {
+            self.position.job = Some(job.clone()).filter(|job| !job.is_finished());
+        }
+        let ended = job.as_ref().is_some_and(job::JobPosition::is_finished);
+        self.unstored = None;
+        self.commit(Settlement {
+            attempts: answered
+                .into_iter()
+                .filter_map(|answered| answered.attempt)
+                .collect(),
+            unpark: conclusion.unpark,
+            park: conclusion.park,
+            job,
+            position: Some(self.position.cursor),
+            suspension,
+        })
+        .await?;
+        // After the end of a job, planned ahead or not, the log is read with the job gone.
+        Ok(clean && !ended)
+    }
+
+    /// Nothing gets through: the application is asked again only now and then.
+    async fn suspend(&mut self, attempt: &Attempt, answered: Vec<Answered>) -> Result<(), Interrupt> {
+        if self.suspension.is_none() {
             tracing::warn!(
                 application = self.id(),
                 outcome = attempt.outcome,
@@ -557,28 +646,116 @@ impl Worker {
                 "the application is suspended"
             );
         }
-        delivered.suspension = Some(suspension.clone());
-        let id = self.id().to_owned();
-        self.shared()
+        let reason = attempt.detail.clone().unwrap_or_default();
+        let suspension = self.suspended_again(attempt.started_at, attempt.try_number, reason);
+        self.commit(Settlement {
+            attempts: answered
+                .into_iter()
+                .filter_map(|answered| answered.attempt)
+                .collect(),
+            suspension: SuspensionChange::Set(suspension),
+            ..Settlement::default()
+        })
+        .await?;
+        self.flush().await
+    }
+
+    /// The suspension after one more failure.
+    fn suspended_again(&mut self, since: i64, tries: u32, reason: String) -> Suspension {
+        let options = &self.shared().options;
+        let before = self.suspension.as_ref().map(|(suspension, _)| suspension);
+        let probes = before.map_or(0, |before| before.tries.saturating_sub(options.tries) + 1);
+        let pause = self
+            .shared()
+            .jitter(grown(options.first_probe, probes, options.longest_probe));
+        let suspension = Suspension {
+            since: before.map_or(since, |before| before.since),
+            tries: before.map_or(tries.max(options.tries), |before| before.tries + 1),
+            next_probe: self.shared().hub.clock.now() + millis(pause),
+            reason,
+        };
+        self.suspension = Some((suspension.clone(), Instant::now() + pause));
+        suspension
+    }
+
+    /// Queues a settlement without waiting for it, but learns of those that failed before.
+    async fn commit(&mut self, settlement: Settlement) -> Result<(), Interrupt> {
+        while self.commits.front().is_some_and(JoinHandle::is_finished) || self.commits.len() >= UNCOMMITTED {
+            self.oldest_commit().await?;
+        }
+        let (fence, now) = (self.fence.clone(), self.shared().hub.clock.now());
+        self.fence = fence.next();
+        let settled = self
+            .shared()
             .hub
             .db
-            .write(move |tx| store::set_suspension(tx, &id, Some(&suspension)))
-            .await?;
+            .write(move |tx| ledger::settle(tx, &fence, &settlement, now));
+        self.commits.push_back(tokio::spawn(settled));
         Ok(())
     }
 
-    /// Sleeps until there is something to do.
-    async fn wait(&mut self) -> Result<(), Break> {
-        let now = self.shared().hub.clock.now();
-        let next_due = self.waiting.next_due().map_or(self.shared().options.idle, |due| {
-            Duration::from_millis(u64::try_from(due - now).unwrap_or(0)).min(self.shared().options.idle)
-        });
-        let seen = self.courier.seen;
-        tokio::select! {
-            _ = self.courier.stopped.wait_for(|stopped| *stopped) => return Err(Break::Stopped),
-            _ = self.courier.ticks.wait_for(|tick| *tick != seen) => return Ok(()),
-            () = tokio::time::sleep(next_due) => {}
+    async fn oldest_commit(&mut self) -> Result<(), Interrupt> {
+        if let Some(oldest) = self.commits.pop_front() {
+            oldest
+                .await
+                .map_err(|error| DbError::Other(error.to_string()))??;
         }
-        self.store_cursor(true).await
+        Ok(())
+    }
+
+    /// Waits for everything that was settled to be durable.
+    async fn flush(&mut self) -> Result<(), Interrupt> {
+        while !self.commits.is_empty() {
+            self.oldest_commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Stores the position, if it has moved past changes that concerned others.
+    async fn store_position(&mut self) -> Result<(), Interrupt> {
+        if self.unstored.take().is_some() {
+            self.commit(Settlement {
+                position: Some(self.position.cursor),
+                ..Settlement::default()
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Stores the position and waits for everything that was settled to be durable.
+    async fn finish(&mut self) {
+        let stored = match self.store_position().await {
+            Ok(()) => self.flush().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = stored {
+            tracing::info!(application = self.id(), %error, "a settlement is not stored; what it settled is sent again");
+        }
+        // None of those behind a settlement that failed can succeed; they are only waited for.
+        while let Some(commit) = self.commits.pop_front() {
+            drop(commit.await);
+        }
+    }
+
+    /// Sleeps until there is something to do.
+    async fn wait(&mut self) -> Result<(), Interrupt> {
+        let idle = self.shared().options.idle;
+        let store_at = self.unstored.map(|since| since + idle);
+        let wake_at = [self.queue.next_due(), store_at]
+            .into_iter()
+            .flatten()
+            .fold(Instant::now() + idle, Instant::min);
+        let seen = self.sender.seen;
+        tokio::select! {
+            biased;
+            _ = self.sender.stopped.wait_for(|stopped| *stopped) => return Err(Interrupt::Stopped),
+            _ = self.sender.ticks.wait_for(|tick| *tick != seen) => {}
+            () = tokio::time::sleep_until(wake_at) => {}
+        }
+        if store_at.is_some_and(|at| at <= Instant::now()) {
+            self.store_position().await?;
+        }
+        Ok(())
     }
 }

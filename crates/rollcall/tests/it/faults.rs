@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rollcall::application::{Changes, Scope, store};
+use rollcall::delivery::Delivery;
 use rollcall::delivery::job::{self, JobStatus};
-use rollcall::delivery::{Delivery, attempt};
+use rollcall::delivery::ledger::attempts;
 use rollcall::directory::{Command, UserChanges};
 use rollcall::id::ROOT_UNIT;
 use rollcall_db::testing;
@@ -52,7 +53,7 @@ fn a_fault_of_each_kind_loses_and_doubles_nothing() {
         let outcomes: Vec<_> = world
             .hub
             .db
-            .read(move |tx| attempt::newest(tx, &id, 0, 100))
+            .read(move |tx| attempts::newest(tx, &id, 0, 100))
             .await
             .unwrap()
             .into_iter()
@@ -82,7 +83,7 @@ fn an_answer_after_eleven_seconds_is_no_answer() {
             .until("the attempt times out", || {
                 let (db, id) = (world.hub.db.clone(), id.clone());
                 async move {
-                    let attempts = db.read(move |tx| attempt::newest(tx, &id, 0, 10)).await.unwrap();
+                    let attempts = db.read(move |tx| attempts::newest(tx, &id, 0, 10)).await.unwrap();
                     attempts.iter().any(|(_, attempt)| attempt.outcome == "timed_out")
                 }
             })
@@ -184,7 +185,7 @@ fn a_dead_endpoint_is_suspended_and_continues_where_it_stood() {
                 load().await.suspended.is_some()
             })
             .await;
-        assert!(load().await.cursor < world.stored().await.cursor);
+        assert!(load().await.position < world.stored().await.position);
         world.stop().await;
     });
 }
@@ -403,7 +404,7 @@ fn an_application_that_asks_for_patience_gets_it() {
         let attempts = world
             .hub
             .db
-            .read(move |tx| attempt::newest(tx, &id, 0, 2))
+            .read(move |tx| attempts::newest(tx, &id, 0, 2))
             .await
             .unwrap();
         let [(_, second), (_, first)] = attempts.as_slice() else {

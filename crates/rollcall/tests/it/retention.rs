@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use rollcall::application::{Changes, Scope, store};
 use rollcall::change;
-use rollcall::delivery::attempt::{self, Attempt, Exception};
-use rollcall::delivery::batch::Source;
 use rollcall::delivery::erase::erase_user;
 use rollcall::delivery::job::{self, JobStatus, Trigger};
+use rollcall::delivery::ledger::attempts::{self, Attempt, Exception};
+use rollcall::delivery::model::Source;
 use rollcall::delivery::retention::{Retention, Trimmed, trim};
 use rollcall::directory::{Command, DirectoryError};
 use rollcall::id::ROOT_UNIT;
@@ -211,7 +211,7 @@ fn somebody_who_is_erased_leaves_no_trace_and_is_deleted_everywhere() {
         world
             .hub
             .db
-            .write(move |tx| attempt::store(tx, &id, &said))
+            .write(move |tx| attempts::store(tx, &id, &said))
             .await
             .unwrap();
         world
@@ -242,7 +242,7 @@ fn somebody_who_is_erased_leaves_no_trace_and_is_deleted_everywhere() {
         let attempts = world
             .hub
             .db
-            .read(move |tx| attempt::newest(tx, &id, 0, 1_000))
+            .read(move |tx| attempts::newest(tx, &id, 0, 1_000))
             .await
             .unwrap();
         assert!(!serde_json::to_string(&attempts).unwrap().contains("erika"));

@@ -14,8 +14,8 @@ use rollcall::application::{
 };
 use rollcall::clock::Clock;
 use rollcall::compare;
-use rollcall::delivery::egress::{AddressPolicy, Egress, EgressOptions};
 use rollcall::delivery::job::{self, JobPosition};
+use rollcall::delivery::send::egress::{AddressPolicy, Egress, EgressOptions};
 use rollcall::delivery::{Delivery, Options};
 use rollcall::directory::{Applied, Command, DirectoryError, NewGroup, NewUnit, NewUser, UserChanges};
 use rollcall::hub::{Hub, HubParts};
@@ -273,6 +273,7 @@ pub(crate) fn hasty() -> Options {
         idle: Duration::from_millis(50),
         database_pause: Duration::from_millis(20),
         housekeeping: Duration::from_millis(50),
+        lease: Duration::from_millis(1_500),
         ..Options::default()
     }
 }

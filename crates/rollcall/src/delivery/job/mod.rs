@@ -6,30 +6,39 @@
 //! the snapshot that it was read from, so that a receiver recognises the changes that it includes
 //! already as stale, and those that it does not include as news.
 //!
-//! A full synchronization reads the directory page by page: units top-down, users, groups with their
-//! members. The wire has no push type for groups; they go as `group:create` and `group:add_user`.
+//! A full synchronization pushes units top-down, from a list that is fixed when it begins (units may be moved
+//! meanwhile, and no order that could be read page by page would survive that); then users and groups with
+//! their members, page by page in the order of their ids. The wire has no push type for groups; they go as
+//! `group:create` and `group:add_user`, in portions that are named by their content. It ends with a closing
+//! inventory for applications that understand it: after a backup was restored, an application may have what
+//! the hub knows nothing of.
 //! A change of scope works from a list that was fixed when it was confirmed: who leaves (children
 //! first, with the records of that moment), then who enters (parents first).
 //!
 //! Progress is stored with every settled round, so a job that is interrupted continues; an event that
 //! is sent twice then bears the same id.
 
+mod census;
+mod closing;
 mod scope;
 mod steps;
+mod store;
 
-use rollcall_db::{DbError, Row, Tx, params};
+use rollcall_db::DbError;
 use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
 
-use super::link::Link;
-use crate::application::{ApplicationError, Scope, store as applications};
-use crate::change::{self, Seq};
+use crate::application::ApplicationError;
+use crate::change::Seq;
 use crate::clock::Millis;
-use crate::directory::query::{self, SyncRow};
-use crate::hub::Hub;
 
+pub use census::scan;
+pub(super) use census::start;
 pub use scope::{Counts, Plan, change_scope, plan};
-pub(super) use steps::{ReadAhead, event_name, next_round, settle};
+pub(super) use steps::{Context, ReadAhead, event_name, next_round, settle};
+use store::create;
+pub(super) use store::repin;
+pub use store::{cancel, load, newest, open_job, request_full, store};
 
 /// How many rows one read takes.
 const PAGE: usize = 500;
@@ -134,11 +143,8 @@ impl JobStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
 pub enum Phase {
-    /// Units, top-down.
-    Units {
-        /// The last one sent.
-        after: Option<query::UnitCursor>,
-    },
+    /// The units are still to be listed, which is done when the job begins.
+    Units,
     /// Users.
     Users {
         /// The last one sent.
@@ -156,10 +162,25 @@ pub enum Phase {
         /// The last member sent.
         after: Option<String>,
     },
-    /// The list of a change of scope.
+    /// What was listed beforehand: who leaves and enters by a change of scope, and the units of a full
+    /// synchronization, parents first.
     Items {
-        /// How many were sent.
+        /// The last one of the list that is complete.
         done: i64,
+        /// If the next one is a group whose record was sent: the last of its members that was sent, empty at
+        /// first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        within: Option<String>,
+    },
+    /// The closing inventory: what the application should have, so that it can remove what it has besides.
+    Closing {
+        /// What is listed.
+        of: closing::Kind,
+        /// The group whose members are listed, or the last one whose members were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+        /// The last id that was listed.
+        after: String,
     },
     /// Everything was sent.
     Done,
@@ -172,6 +193,9 @@ pub struct Tally {
     pub total: u64,
     /// Accepted.
     pub success: u64,
+    /// Sent, and answered by a 200 that does not speak of it.
+    #[serde(default)]
+    pub assumed: u64,
     /// Refused, or wanted again.
     pub failed: u64,
     /// Passed over by the application.
@@ -188,6 +212,22 @@ pub struct Statistics {
     pub users: Tally,
     /// Groups and memberships: events, not objects.
     pub groups: Tally,
+    /// What the application made of the closing inventory.
+    #[serde(default)]
+    pub inventory: Inventory,
+}
+
+/// What the application made of the closing inventory of a full synchronization.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inventory {
+    /// It was not sent.
+    #[default]
+    NotSent,
+    /// It was accepted: whatever the hub does not know is gone there as well.
+    Accepted,
+    /// The application does not understand it; what it has besides what it was pushed is its own matter.
+    NotUnderstood,
 }
 
 impl Statistics {
@@ -212,7 +252,7 @@ impl Statistics {
     pub fn done(&self) -> u64 {
         self.all()
             .iter()
-            .map(|tally| tally.success + tally.failed + tally.skipped)
+            .map(|tally| tally.success + tally.assumed + tally.failed + tally.skipped)
             .sum()
     }
 }
@@ -248,14 +288,6 @@ pub struct JobPosition {
     pub error: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Progress {
-    position_time: Millis,
-    #[serde(flatten)]
-    phase: Phase,
-}
-
 impl JobPosition {
     /// Whether delivery has not reached its position yet.
     pub fn is_pending(&self) -> bool {
@@ -286,307 +318,4 @@ pub enum JobError {
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),
-}
-
-/// Asks for a full synchronization, pinned to the log's present end.
-///
-/// # Errors
-/// [`JobError`].
-pub fn request_full(
-    tx: &mut Tx<'_>,
-    application_id: &str,
-    job_id: &str,
-    now: Millis,
-) -> Result<(), JobError> {
-    create(
-        tx,
-        application_id,
-        job_id,
-        JobKind::Full,
-        Phase::Units { after: None },
-        Statistics::default(),
-        now,
-    )
-}
-
-/// Asks for a full synchronization of an application that retention has left behind. It begins once the
-/// application is switched on and answers.
-///
-/// # Errors
-/// What the database reports.
-pub(super) fn request_after_retention(
-    tx: &mut Tx<'_>,
-    application_id: &str,
-    job_id: &str,
-    now: Millis,
-) -> Result<(), DbError> {
-    let phase = Phase::Units { after: None };
-    insert(
-        tx,
-        application_id,
-        job_id,
-        (JobKind::Full, Trigger::Retention),
-        phase,
-        Statistics::default(),
-        now,
-    )
-}
-
-pub(super) fn create(
-    tx: &mut Tx<'_>,
-    application_id: &str,
-    job_id: &str,
-    kind: JobKind,
-    phase: Phase,
-    statistics: Statistics,
-    now: Millis,
-) -> Result<(), JobError> {
-    let application = applications::load(tx, application_id)?;
-    if !application.synchronize {
-        return Err(JobError::SwitchedOff(application.name));
-    }
-    if let Some(open) = open_job(tx, application_id)? {
-        return Err(JobError::Busy(open.id));
-    }
-    insert(
-        tx,
-        application_id,
-        job_id,
-        (kind, Trigger::Manual),
-        phase,
-        statistics,
-        now,
-    )?;
-    Ok(())
-}
-
-fn insert(
-    tx: &mut Tx<'_>,
-    application_id: &str,
-    job_id: &str,
-    (kind, trigger): (JobKind, Trigger),
-    phase: Phase,
-    statistics: Statistics,
-    now: Millis,
-) -> Result<(), DbError> {
-    let head = change::head(tx)?;
-    let progress = Progress {
-        position_time: head.time,
-        phase,
-    };
-    tx.execute(
-        "INSERT INTO jobs (id, application_id, kind, trigger, status, position_seq, progress, statistics,
-                           created_at)
-         VALUES ($1, $2, $3, $8, 'pending', $4, $5, $6, $7)",
-        params![
-            job_id,
-            application_id,
-            kind.as_str(),
-            head.seq,
-            to_json(&progress)?,
-            to_json(&statistics)?,
-            now,
-            trigger.as_str()
-        ],
-    )?;
-    applications::touch(tx, application_id)
-}
-
-/// Cancels the unfinished job of an application. What was sent stays sent.
-///
-/// # Errors
-/// [`JobError::NothingToCancel`], or what the database reports.
-pub fn cancel(tx: &mut Tx<'_>, application_id: &str, now: Millis) -> Result<String, JobError> {
-    let mut job = open_job(tx, application_id)?.ok_or(JobError::NothingToCancel)?;
-    job.status = JobStatus::Cancelled;
-    store(tx, &job, now)?;
-    applications::touch(tx, application_id)?;
-    Ok(job.id)
-}
-
-const COLUMNS: &str = "id, kind, status, position_seq, progress, statistics, created_at, started_at, \
-                       ended_at, error, trigger";
-
-/// The unfinished job of an application.
-///
-/// # Errors
-/// What the database reports.
-pub fn open_job(tx: &mut Tx<'_>, application_id: &str) -> Result<Option<JobPosition>, DbError> {
-    tx.query_opt(
-        &format!("SELECT {COLUMNS} FROM jobs WHERE application_id = $1 AND status IN ('pending', 'running')"),
-        params![application_id],
-    )?
-    .map(|row| from_row(&row))
-    .transpose()
-}
-
-/// The newest jobs of an application, newest first.
-///
-/// # Errors
-/// What the database reports.
-pub fn newest(tx: &mut Tx<'_>, application_id: &str, limit: usize) -> Result<Vec<JobPosition>, DbError> {
-    tx.query(
-        &format!(
-            "SELECT {COLUMNS} FROM jobs WHERE application_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2"
-        ),
-        params![application_id, i64::try_from(limit).unwrap_or(i64::MAX)],
-    )?
-    .iter()
-    .map(from_row)
-    .collect()
-}
-
-/// Reads one job.
-///
-/// # Errors
-/// What the database reports.
-pub fn load(tx: &mut Tx<'_>, job_id: &str) -> Result<Option<JobPosition>, DbError> {
-    tx.query_opt(
-        &format!("SELECT {COLUMNS} FROM jobs WHERE id = $1"),
-        params![job_id],
-    )?
-    .map(|row| from_row(&row))
-    .transpose()
-}
-
-/// Stores how far a job is, unless somebody has ended it meanwhile.
-///
-/// # Errors
-/// What the database reports.
-pub fn store(tx: &mut Tx<'_>, job: &JobPosition, now: Millis) -> Result<(), DbError> {
-    let progress = Progress {
-        position_time: job.position_time,
-        phase: job.phase.clone(),
-    };
-    tx.execute(
-        "UPDATE jobs SET status = $2, progress = $3, statistics = $4, error = $5, started_at = $6, ended_at = $7
-         WHERE id = $1 AND status IN ('pending', 'running')",
-        params![
-            job.id.as_str(),
-            job.status.as_str(),
-            to_json(&progress)?,
-            to_json(&job.statistics)?,
-            job.error.as_deref(),
-            job.started_at,
-            job.is_finished().then_some(now)
-        ],
-    )?;
-    if job.is_finished() {
-        tx.execute(
-            "DELETE FROM job_items WHERE job_id = $1",
-            params![job.id.as_str()],
-        )?;
-    }
-    Ok(())
-}
-
-fn from_row(row: &Row) -> Result<JobPosition, DbError> {
-    let unreadable = |what: &str| DbError::Other(format!("a synchronization job has an unreadable {what}"));
-    let progress: Progress =
-        serde_json::from_str(&row.get::<String>(4)?).map_err(|_| unreadable("progress"))?;
-    Ok(JobPosition {
-        id: row.get(0)?,
-        kind: JobKind::parse(&row.get::<String>(1)?).ok_or_else(|| unreadable("kind"))?,
-        status: JobStatus::parse(&row.get::<String>(2)?).ok_or_else(|| unreadable("status"))?,
-        position: row.get(3)?,
-        position_time: progress.position_time,
-        phase: progress.phase,
-        statistics: serde_json::from_str(&row.get::<String>(5)?).map_err(|_| unreadable("statistics"))?,
-        created_at: row.get(6)?,
-        started_at: row.get(7)?,
-        ended_at: row.get(8)?,
-        error: row.get(9)?,
-        trigger: match row.get::<String>(10)?.as_str() {
-            "retention" => Trigger::Retention,
-            _ => Trigger::Manual,
-        },
-    })
-}
-
-fn to_json<T: Serialize>(value: &T) -> Result<String, DbError> {
-    serde_json::to_string(value).map_err(|error| DbError::Other(error.to_string()))
-}
-
-/// Begins a job whose position is reached: counts what is in scope.
-pub(super) async fn start(hub: &Hub, link: &Link, job: &mut JobPosition) -> Result<(), DbError> {
-    if job.kind == JobKind::Full {
-        let scope = link.entitlements.current().scope.clone();
-        job.statistics = hub.db.read(move |tx| count(tx, &scope)).await?;
-    }
-    job.status = JobStatus::Running;
-    job.started_at = Some(hub.clock.now());
-    let (stored, now) = (job.clone(), hub.clock.now());
-    hub.db.write(move |tx| store(tx, &stored, now)).await
-}
-
-fn count(tx: &mut Tx<'_>, scope: &Scope) -> Result<Statistics, DbError> {
-    let mut statistics = Statistics::default();
-    if scope.is_everything() {
-        let (users, units, _) = query::counts(tx)?;
-        statistics.users.total = u64::try_from(users).unwrap_or_default();
-        statistics.organizational_units.total = u64::try_from(units).unwrap_or_default();
-    } else {
-        scan(tx, |kind, row| {
-            if scope.covers(kind, &row.placement) {
-                statistics.of(kind).total += 1;
-            }
-            Ok(())
-        })?;
-    }
-    // A group goes as its record and then its members, in portions.
-    let mut events = 0;
-    let mut after: Option<String> = None;
-    loop {
-        let groups = query::groups_page(tx, after.as_deref(), PAGE)?;
-        let Some(last) = groups.last() else { break };
-        after = Some(last.id.clone());
-        for group in groups
-            .iter()
-            .filter(|row| scope.covers(SubjectKind::Group, &row.placement))
-        {
-            events += 1 + query::group_members(tx, &group.id)?
-                .len()
-                .div_ceil(MEMBERS_PER_EVENT) as u64;
-        }
-    }
-    statistics.groups.total = events;
-    Ok(statistics)
-}
-
-/// Looks at every subject of the directory: units top-down, users, groups.
-///
-/// # Errors
-/// What the database or the visitor reports.
-pub fn scan<E: From<DbError>>(
-    tx: &mut Tx<'_>,
-    mut visit: impl FnMut(SubjectKind, SyncRow) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut unit: Option<query::UnitCursor> = None;
-    loop {
-        let rows = query::units_page(tx, unit.as_ref(), PAGE)?;
-        let Some((_, last)) = rows.last() else { break };
-        unit = Some(last.clone());
-        for (row, _) in rows {
-            visit(SubjectKind::Unit, row)?;
-        }
-    }
-    let mut after: Option<String> = None;
-    loop {
-        let rows = query::users_page(tx, after.as_deref(), PAGE, true)?;
-        let Some(last) = rows.last() else { break };
-        after = Some(last.id.clone());
-        for row in rows {
-            visit(SubjectKind::User, row)?;
-        }
-    }
-    let mut after: Option<String> = None;
-    loop {
-        let rows = query::groups_page(tx, after.as_deref(), PAGE)?;
-        let Some(last) = rows.last() else { break };
-        after = Some(last.id.clone());
-        for row in rows {
-            visit(SubjectKind::Group, row)?;
-        }
-    }
-    Ok(())
 }

@@ -1,9 +1,10 @@
 //! Changing a scope: the plan that is shown first, and the list that the job works from.
 
-use rollcall_db::{DbError, Tx, params};
+use rollcall_db::{DbError, Tx};
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
+use super::store::{Item, append_items};
 use super::{JobError, JobKind, Phase, Statistics, create, scan};
 use crate::application::{
     ApplicationError, Entitlement, Entitlements, Scope, Subscription, store as applications,
@@ -89,11 +90,11 @@ pub fn change_scope(
         ) {
             (false, true) => {
                 plan.enter.add(kind);
-                entering.push(("enter", kind, row.id, None));
+                entering.push(item("enter", kind, row.id, None));
             }
             (true, false) => {
                 plan.leave.add(kind);
-                leaving.push(("leave", kind, row.id, Some(row.record)));
+                leaving.push(item("leave", kind, row.id, Some(row.record)));
             }
             _ => {}
         }
@@ -102,33 +103,25 @@ pub fn change_scope(
     // Units were met top-down, before users and groups; leaving is the other way round.
     leaving.reverse();
     let mut statistics = Statistics::default();
-    for (_, kind, _, _) in leaving.iter().chain(&entering) {
-        statistics.of(*kind).total += 1;
+    for counts in [&plan.enter, &plan.leave] {
+        statistics.organizational_units.total += counts.organizational_units;
+        statistics.users.total += counts.users;
+        statistics.groups.total += counts.groups;
     }
     create(
         tx,
         application_id,
         job_id,
         JobKind::ChangeOfScope,
-        Phase::Items { done: 0 },
+        Phase::Items {
+            done: 0,
+            within: None,
+        },
         statistics,
         now,
     )?;
     leaving.append(&mut entering);
-    for (ordinal, (action, kind, subject_id, record)) in (1_i64..).zip(&leaving) {
-        tx.execute(
-            "INSERT INTO job_items (job_id, ordinal, action, subject_kind, subject_id, record)
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            params![
-                job_id,
-                ordinal,
-                *action,
-                kind.as_str(),
-                subject_id.as_str(),
-                record.as_deref()
-            ],
-        )?;
-    }
+    append_items(tx, job_id, &leaving)?;
     let entitlement = Entitlement {
         from_seq: change::head(tx)?.seq,
         scope: scope.clone(),
@@ -136,4 +129,13 @@ pub fn change_scope(
     };
     Entitlements::store(tx, application_id, &entitlement)?;
     Ok(plan)
+}
+
+fn item(action: &'static str, kind: SubjectKind, subject_id: String, record: Option<String>) -> Item {
+    Item {
+        action,
+        subject_kind: kind.as_str(),
+        subject_id,
+        record,
+    }
 }

@@ -7,14 +7,14 @@ use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::{Event, EventType, GroupPayload, SubjectKind};
 use tokio::task::JoinHandle;
 
-use super::{JobPosition, JobStatus, MEMBERS_PER_EVENT, PAGE, Phase};
-use crate::application::{Entitlement, entitlement};
+use super::{Inventory, JobKind, JobPosition, JobStatus, MEMBERS_PER_EVENT, PAGE, Phase, closing};
+use crate::application::{Entitlement, Limits, entitlement};
 use crate::change;
 use crate::clock::Millis;
-use crate::delivery::attempt::Attempt;
-use crate::delivery::batch::{Lanes, Origin, Outgoing, Position, Round, Source};
-use crate::delivery::link::Link;
-use crate::delivery::park::Waiting;
+use crate::delivery::model::{Answered, Origin, Outgoing, Position, Round, Source, Verdict};
+use crate::delivery::plan::lanes::Lanes;
+use crate::delivery::plan::parked::ParkedQueue;
+use crate::delivery::route::Target;
 use crate::directory::query::{self, SyncRow};
 use crate::hub::Hub;
 use crate::id;
@@ -48,7 +48,7 @@ impl ReadAhead {
     async fn steps(
         &self,
         hub: &Hub,
-        link: &Link,
+        target: &Target,
         job: &JobPosition,
         phase: &Phase,
     ) -> Result<VecDeque<Step>, DbError> {
@@ -61,11 +61,11 @@ impl ReadAhead {
             Some((_, reading)) => reading
                 .await
                 .map_err(|error| DbError::Other(error.to_string()))??,
-            None => read_steps(hub, link, job, phase).await?,
+            None => read_steps(hub, target, job, phase).await?,
         };
         // Groups are few, and what follows a group depends on it.
         if let (Phase::Users { .. }, Some(last)) = (phase, steps.last()) {
-            let reading = tokio::spawn(read_steps(hub, link, job, &last.then));
+            let reading = tokio::spawn(read_steps(hub, target, job, &last.then));
             *lock(&self.next) = Some((last.then.clone(), reading));
         }
         Ok(steps.into())
@@ -76,30 +76,55 @@ impl ReadAhead {
     }
 }
 
+/// What the next round of a job is made from.
+pub(in crate::delivery) struct Context<'a> {
+    /// The hub.
+    pub(in crate::delivery) hub: &'a Hub,
+    /// The application.
+    pub(in crate::delivery) target: &'a Target,
+    /// How much goes into a round.
+    pub(in crate::delivery) limits: Limits,
+    /// Whose events must wait.
+    pub(in crate::delivery) queue: &'a ParkedQueue,
+    /// What was read already.
+    pub(in crate::delivery) ahead: &'a ReadAhead,
+}
+
 /// The next round of a running job; `None` once everything was sent and settled.
 pub(in crate::delivery) async fn next_round(
-    hub: &Hub,
-    link: &Link,
-    waiting: &Waiting,
+    context: &Context<'_>,
     position: &Position,
     job: &JobPosition,
-    ahead: &ReadAhead,
 ) -> Result<Option<Round>, DbError> {
     if job.phase == Phase::Done {
         return Ok(None);
     }
-    let mut lanes = Lanes::new(link.application.settings.limits);
+    let Context {
+        hub,
+        target,
+        limits,
+        queue,
+        ahead,
+    } = context;
+    let mut lanes = Lanes::new(*limits);
     let mut held = Vec::new();
     let mut phase = job.phase.clone();
     'reading: while phase != Phase::Done {
-        let mut steps = ahead.steps(hub, link, job, &phase).await?;
+        let mut steps = ahead.steps(hub, target, job, &phase).await?;
         while let Some(step) = steps.pop_front() {
             if let Some(outgoing) = &step.outgoing {
-                if waiting.blocks(outgoing.subject_id()) {
+                // An inventory goes alone: applications that do not understand it may refuse its request.
+                let alone = outgoing.event_type == EventType::Inventory;
+                let fits = !alone || lanes.is_empty();
+                if queue.blocks(outgoing.subject_id()) {
                     held.push(outgoing.clone());
-                } else if !lanes.take(step.kind, outgoing) {
+                } else if !fits || !lanes.take(step.kind, outgoing) {
                     steps.push_front(step);
                     ahead.keep(&phase, steps);
+                    break 'reading;
+                }
+                if alone {
+                    phase = step.then;
                     break 'reading;
                 }
             }
@@ -110,7 +135,7 @@ pub(in crate::delivery) async fn next_round(
     Ok(Some(Round {
         source: Source::Job,
         from: position.cursor,
-        drafts: lanes.into_drafts(),
+        batches: lanes.into_batches(),
         held,
         after: Position {
             cursor: position.cursor,
@@ -121,17 +146,20 @@ pub(in crate::delivery) async fn next_round(
 
 fn read_steps(
     hub: &Hub,
-    link: &Link,
+    target: &Target,
     job: &JobPosition,
     phase: &Phase,
 ) -> impl Future<Output = Result<Vec<Step>, DbError>> + Send + use<> {
-    let entitlement = link.entitlements.current().clone();
+    let entitlement = target.entitlements.current().clone();
     let (db, job_id, position_time, phase) =
         (hub.db.clone(), job.id.clone(), job.position_time, phase.clone());
+    let (kind, instance_id) = (job.kind, hub.instance.id.clone());
     async move {
         db.read(move |tx| {
             let source = Steps {
                 job_id: &job_id,
+                kind,
+                instance_id: &instance_id,
                 position_time,
                 entitlement: &entitlement,
             };
@@ -143,6 +171,8 @@ fn read_steps(
 
 struct Steps<'a> {
     job_id: &'a str,
+    kind: JobKind,
+    instance_id: &'a str,
     position_time: Millis,
     entitlement: &'a Entitlement,
 }
@@ -152,20 +182,8 @@ impl Steps<'_> {
         // One snapshot: whatever the log's end does not include is committed later than this time.
         let time = change::head(tx)?.time;
         match phase {
-            Phase::Units { after } => {
-                let rows = query::units_page(tx, after.as_ref(), PAGE)?;
-                if rows.is_empty() {
-                    return Ok(vec![skip(Phase::Users { after: None })]);
-                }
-                Ok(rows
-                    .into_iter()
-                    .map(|(row, cursor)| Step {
-                        kind: SubjectKind::Unit,
-                        outgoing: self.push(SubjectKind::Unit, EventType::UnitPush, &row, time),
-                        then: Phase::Units { after: Some(cursor) },
-                    })
-                    .collect())
-            }
+            // Listed when the job begins.
+            Phase::Units => Ok(vec![skip(Phase::Users { after: None })]),
             Phase::Users { after } => {
                 let placed = !self.entitlement.scope.is_everything();
                 let rows = query::users_page(tx, after.as_deref(), PAGE, placed)?;
@@ -183,7 +201,7 @@ impl Steps<'_> {
             }
             Phase::Groups { after } => {
                 let Some(row) = query::groups_page(tx, after.as_deref(), 1)?.into_iter().next() else {
-                    return Ok(vec![skip(Phase::Done)]);
+                    return Ok(vec![skip(closing::beginning())]);
                 };
                 if !self.entitlement.scope.covers(SubjectKind::Group, &row.placement) {
                     return Ok(vec![skip(Phase::Groups { after: Some(row.id) })]);
@@ -198,7 +216,16 @@ impl Steps<'_> {
                 }])
             }
             Phase::Members { group, after } => self.members(tx, group, after.as_deref(), time),
-            Phase::Items { done } => self.items(tx, *done, time),
+            Phase::Items { done, within } => self.items(tx, *done, within.as_deref(), time),
+            Phase::Closing { of, group, after } => {
+                let (inventory, then) = closing::read(tx, self.entitlement, *of, group.as_deref(), after)?;
+                Ok(vec![Step {
+                    // Nothing goes beside it.
+                    kind: SubjectKind::Unit,
+                    outgoing: inventory.map(|inventory| self.inventory(&inventory.to_json(), time)),
+                    then,
+                }])
+            }
             Phase::Done => Ok(Vec::new()),
         }
     }
@@ -237,33 +264,74 @@ impl Steps<'_> {
         Ok(steps)
     }
 
+    /// A portion of a group's members. Its id is made from all of them: if an answer was lost and somebody has
+    /// joined or left meanwhile, it is another portion, and must not be answered from memory.
     fn add_members(&self, group: &str, record: &str, members: &[String], time: Millis) -> Option<Outgoing> {
         let mut payload = GroupPayload::from_json(record).ok()?;
         payload.user_ids = Some(members.to_vec());
-        let first = members.first()?;
-        self.outgoing(EventType::GroupAddUser, group, first, payload.to_json(), time)
+        let part = members.join(",");
+        self.outgoing(EventType::GroupAddUser, group, &part, payload.to_json(), time)
     }
 
-    fn items(&self, tx: &mut Tx<'_>, done: i64, time: Millis) -> Result<Vec<Step>, DbError> {
+    fn inventory(&self, record: &str, time: Millis) -> Outgoing {
+        let name = event_name(
+            self.job_id,
+            EventType::Inventory,
+            self.instance_id,
+            &format!("{time}|{record}"),
+        );
+        Outgoing {
+            origin: Origin::Apart(Arc::new(Event {
+                event_id: id::derive("evnt", &name),
+                event_type: EventType::Inventory.urn().to_owned(),
+                event_time: time,
+                biz_id: self.instance_id.to_owned(),
+                biz_data: record.to_owned(),
+            })),
+            event_type: EventType::Inventory,
+            attempts: 0,
+        }
+    }
+
+    fn items(
+        &self,
+        tx: &mut Tx<'_>,
+        done: i64,
+        within: Option<&str>,
+        time: Millis,
+    ) -> Result<Vec<Step>, DbError> {
         let rows = tx.query(
             "SELECT ordinal, action, subject_kind, subject_id, record FROM job_items
              WHERE job_id = $1 AND ordinal > $2 ORDER BY ordinal LIMIT $3",
             params![self.job_id, done, i64::try_from(PAGE).unwrap_or(i64::MAX)],
         )?;
         if rows.is_empty() {
-            return Ok(vec![skip(Phase::Done)]);
+            return Ok(vec![skip(match self.kind {
+                JobKind::Full => Phase::Users { after: None },
+                JobKind::ChangeOfScope => Phase::Done,
+            })]);
         }
         let mut steps = Vec::new();
-        for row in rows {
-            let then = Phase::Items { done: row.get(0)? };
+        for (index, row) in rows.iter().enumerate() {
+            let ordinal: i64 = row.get(0)?;
+            let then = Phase::Items {
+                done: ordinal,
+                within: None,
+            };
             let action: String = row.get(1)?;
             let subject_id: String = row.get(3)?;
+            let record: Option<String> = row.get(4)?;
             let kind = SubjectKind::parse(&row.get::<String>(2)?)
                 .ok_or_else(|| DbError::Other("a job item has an unreadable subject kind".to_owned()))?;
-            if action == "leave" {
-                let record = row.get::<Option<String>>(4)?.unwrap_or_default();
-                let event = entitlement::deleted(kind);
-                let outgoing = self.outgoing(event, &subject_id, "leave", record, self.position_time);
+            let fixed = match action.as_str() {
+                "leave" => Some(entitlement::deleted(kind)),
+                "push" => Some(EventType::UnitPush),
+                _ => None,
+            };
+            if let Some(event) = fixed {
+                let part = if action == "leave" { "leave" } else { "" };
+                let record = record.unwrap_or_default();
+                let outgoing = self.outgoing(event, &subject_id, part, record, self.position_time);
                 steps.push(Step { kind, outgoing, then });
                 continue;
             }
@@ -271,40 +339,59 @@ impl Steps<'_> {
                 .filter(|(_, placement)| self.entitlement.scope.covers(kind, placement));
             let Some((record, _)) = present else {
                 // It went away again; the log tells.
-                steps.push(Step {
-                    kind,
-                    outgoing: None,
-                    then,
-                });
+                steps.push(skip(then));
                 continue;
             };
-            let event = entitlement::created(kind);
-            let outgoing = self.outgoing(event, &subject_id, "enter", record.clone(), time);
+            let sent_within = within.filter(|_| index == 0);
             if kind == SubjectKind::Group {
-                // The members go with the group, before the next item counts as done.
-                steps.push(Step {
-                    kind,
-                    outgoing,
-                    then: Phase::Items {
-                        done: row.get::<i64>(0)? - 1,
-                    },
-                });
-                for portion in query::group_members(tx, &subject_id)?.chunks(MEMBERS_PER_EVENT) {
-                    let outgoing = self.add_members(&subject_id, &record, portion, time);
-                    steps.push(Step {
-                        kind,
-                        outgoing,
-                        then: Phase::Items {
-                            done: row.get::<i64>(0)? - 1,
-                        },
-                    });
-                }
-                steps.push(skip(then));
+                self.enter_group(tx, (&subject_id, &record), sent_within, ordinal, time, &mut steps)?;
             } else {
+                let event = entitlement::created(kind);
+                let outgoing = self.outgoing(event, &subject_id, "enter", record, time);
                 steps.push(Step { kind, outgoing, then });
             }
         }
         Ok(steps)
+    }
+
+    /// A group that enters goes with its members, before its item counts as done.
+    fn enter_group(
+        &self,
+        tx: &mut Tx<'_>,
+        (group, record): (&str, &str),
+        within: Option<&str>,
+        ordinal: i64,
+        time: Millis,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), DbError> {
+        let kind = SubjectKind::Group;
+        let sent_up_to = |member: &str| Phase::Items {
+            done: ordinal - 1,
+            within: Some(member.to_owned()),
+        };
+        if within.is_none() {
+            let event = entitlement::created(kind);
+            steps.push(Step {
+                kind,
+                outgoing: self.outgoing(event, group, "enter", record.to_owned(), time),
+                then: sent_up_to(""),
+            });
+        }
+        let mut members = query::group_members(tx, group)?;
+        members.sort_unstable();
+        members.retain(|member| within.is_none_or(|after| member.as_str() > after));
+        for portion in members.chunks(MEMBERS_PER_EVENT) {
+            steps.push(Step {
+                kind,
+                outgoing: self.add_members(group, record, portion, time),
+                then: sent_up_to(&portion[portion.len() - 1]),
+            });
+        }
+        steps.push(skip(Phase::Items {
+            done: ordinal,
+            within: None,
+        }));
+        Ok(())
     }
 
     fn push(&self, kind: SubjectKind, event: EventType, row: &SyncRow, time: Millis) -> Option<Outgoing> {
@@ -359,10 +446,10 @@ fn skip(then: Phase) -> Step {
 }
 
 /// Takes a settled round into the job's record; `None` if the round was not a job's.
-pub(in crate::delivery) fn settle<'a>(
+pub(in crate::delivery) fn settle(
     current: Option<&JobPosition>,
     round: &Round,
-    answered: impl Iterator<Item = (&'a [Outgoing], &'a Attempt)>,
+    answered: &[Answered],
 ) -> Option<JobPosition> {
     if round.source != Source::Job {
         return None;
@@ -372,20 +459,28 @@ pub(in crate::delivery) fn settle<'a>(
         // The round was prepared before the counts of the one in flight were known.
         job.statistics = current.statistics;
     }
-    for (events, attempt) in answered {
-        for outgoing in events {
+    for answered in answered {
+        for (outgoing, verdict) in answered.events.iter().zip(&answered.verdicts) {
+            if outgoing.event_type == EventType::Inventory {
+                job.statistics.inventory = match verdict {
+                    Verdict::Accepted => Inventory::Accepted,
+                    _ => {
+                        // The rest of it would not be understood either.
+                        job.phase = Phase::Done;
+                        Inventory::NotUnderstood
+                    }
+                };
+                continue;
+            }
             let Some(kind) = outgoing.event_type.subject_kind() else {
                 continue;
             };
             let tally = job.statistics.of(kind);
-            match attempt
-                .exceptions
-                .iter()
-                .find(|e| e.event_id == outgoing.event_id())
-            {
-                None => tally.success += 1,
-                Some(exception) if exception.result == "skipped" => tally.skipped += 1,
-                Some(_) => tally.failed += 1,
+            match verdict {
+                Verdict::Accepted => tally.success += 1,
+                Verdict::Assumed => tally.assumed += 1,
+                Verdict::Skipped(_) => tally.skipped += 1,
+                Verdict::Refused(_) | Verdict::Again(_) => tally.failed += 1,
             }
         }
     }

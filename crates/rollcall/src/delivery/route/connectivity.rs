@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_db::DbError;
-use rollcall_protocol::{Event, EventType, Reading};
 use serde::Serialize;
 use tokio::net::TcpStream;
 
-use super::Shared;
-use super::batch::{Draft, Origin, Outgoing, Source};
-use super::egress::Failure;
-use super::link::Link;
+use super::Target;
 use crate::application::{ApplicationError, Encryption, store};
-use crate::id;
+use crate::delivery::Shared;
+use crate::delivery::model::{Source, Verdict};
+use crate::delivery::send::egress::Failure;
+use crate::delivery::send::sender::connection_test;
 
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +25,13 @@ pub enum StepResult {
     },
     /// It did not.
     Failed {
+        /// What was found.
+        detail: String,
+        /// What to do about it.
+        advice: String,
+    },
+    /// It counts as working, but nothing confirms it.
+    Assumed {
         /// What was found.
         detail: String,
         /// What to do about it.
@@ -105,29 +111,29 @@ impl Report {
 /// the report.
 pub async fn test(shared: &Arc<Shared>, application_id: &str) -> Result<Report, ApplicationError> {
     let (hub, id) = (shared.hub.clone(), application_id.to_owned());
-    let link = shared
+    let target = shared
         .hub
         .db
         .read(move |tx| {
             let application = store::load(tx, &id)?;
-            Ok::<_, ApplicationError>(Link::of(tx, application, hub.clock.now(), &hub.master)?)
+            Ok::<_, ApplicationError>(Target::of(tx, application, hub.clock.now(), &hub.master)?)
         })
         .await?;
-    let link = Arc::new(link);
+    let target = Arc::new(target);
     let mut report = Report {
-        url: link.url().to_string(),
+        url: target.url().to_string(),
         steps: Vec::new(),
     };
-    run(shared, &link, &mut report)
+    run(shared, &target, &mut report)
         .await
         .map_err(ApplicationError::Database)?;
     Ok(report)
 }
 
-async fn run(shared: &Arc<Shared>, link: &Arc<Link>, report: &mut Report) -> Result<(), DbError> {
+async fn run(shared: &Arc<Shared>, target: &Arc<Target>, report: &mut Report) -> Result<(), DbError> {
     let clock = &shared.hub.clock;
     let watch = clock.stopwatch();
-    let addresses = match shared.egress.resolve(link.url()).await {
+    let addresses = match shared.egress.resolve(target.url()).await {
         Ok(addresses) => addresses,
         Err(failure) => {
             report.fail("resolve", watch.elapsed(), failure.to_string(), advice(&failure));
@@ -158,25 +164,9 @@ async fn run(shared: &Arc<Shared>, link: &Arc<Link>, report: &mut Report) -> Res
         }
     }
 
-    let now = clock.now();
-    let event_id = id::make("evnt", now, &*shared.hub.random);
-    let outgoing = Outgoing {
-        origin: Origin::Apart(Arc::new(Event {
-            event_id: event_id.clone(),
-            event_type: EventType::Test.urn().to_owned(),
-            event_time: now,
-            biz_id: link.application.id.clone(),
-            biz_data: "{}".to_owned(),
-        })),
-        event_type: EventType::Test,
-        attempts: 0,
-    };
     let watch = clock.stopwatch();
-    let draft = Draft {
-        lane: 0,
-        events: [outgoing].into(),
-    };
-    let mut request = match link.prepare(shared, draft, Source::Log, None).await {
+    let batch = connection_test(shared, target);
+    let mut request = match target.prepare(shared, batch, Source::Test, None).await {
         Ok(request) => request,
         Err(error) => {
             report.fail(
@@ -188,7 +178,7 @@ async fn run(shared: &Arc<Shared>, link: &Arc<Link>, report: &mut Report) -> Res
             return Ok(());
         }
     };
-    let encrypted = link.application.settings.callback().encryption == Encryption::Required;
+    let encrypted = target.application.settings.callback().encryption == Encryption::Required;
     let how = if encrypted {
         "RS256, encrypted with A256GCM"
     } else {
@@ -196,11 +186,15 @@ async fn run(shared: &Arc<Shared>, link: &Arc<Link>, report: &mut Report) -> Res
     };
     report.pass("sign", watch.elapsed(), how);
 
-    let (attempt, result) = link.send(shared, &mut request, 1).await;
-    let took = Duration::from_micros(u64::try_from(attempt.latency_us).unwrap_or(0));
-    let https = link.url().scheme() == "https";
-    match &result {
-        Err(failure @ Failure::Tls(_)) => {
+    let sent = target.send(shared, &mut request, 1).await;
+    let latency_us = match &sent {
+        Ok(answered) => answered.attempt.as_ref().map_or(0, |attempt| attempt.latency_us),
+        Err((_, attempt)) => attempt.latency_us,
+    };
+    let took = Duration::from_micros(u64::try_from(latency_us).unwrap_or(0));
+    let https = target.url().scheme() == "https";
+    match &sent {
+        Err((failure @ Failure::Tls(_), _)) => {
             report.fail("tls", took, failure.to_string(), advice(failure));
             return Ok(());
         }
@@ -210,56 +204,56 @@ async fn run(shared: &Arc<Shared>, link: &Arc<Link>, report: &mut Report) -> Res
             report.add("tls", Duration::ZERO, StepResult::Skipped { detail });
         }
     }
-    let reading = match result {
-        Ok(reading) => reading,
-        Err(failure) => {
-            report.fail("status", took, failure.to_string(), advice(&failure));
+    let answered = match sent {
+        Ok(answered) => answered,
+        Err((failure, _)) => {
+            let step = if matches!(failure, Failure::Unreadable(_)) {
+                "answer"
+            } else {
+                "status"
+            };
+            report.fail(step, took, failure.to_string(), advice(&failure));
             return Ok(());
         }
     };
     report.pass("status", took, "HTTP 200");
-    let answer = match reading {
-        Reading::Understood(answer) => answer,
-        Reading::Assumed(foreign) => {
-            let detail = format!("the body is {foreign}: a 200 counts as received, but confirms nothing");
-            report.add("answer", Duration::ZERO, StepResult::Skipped { detail });
-            return Ok(());
-        }
-        Reading::Unreadable(why) => {
-            report.fail("answer", Duration::ZERO, why, UNREADABLE);
-            return Ok(());
-        }
-    };
+    let foreign = answered.attempt.filter(|attempt| attempt.outcome == "assumed");
+    if let Some(what) = foreign.and_then(|attempt| attempt.detail) {
+        report.add("answer", Duration::ZERO, StepResult::Assumed {
+            detail: what,
+            advice: "a 200 counts as received, whatever answers there; make sure that it is the application and not \
+                     a login page or a proxy, and have it answer {\"successEvents\":[…]}"
+                .to_owned(),
+        });
+        return Ok(());
+    }
     report.pass("answer", Duration::ZERO, "understood");
-    let lists = [
-        ("successEvents", &answer.success),
-        ("skippedEvents", &answer.skipped),
-        ("failedEvents", &answer.failed),
-        ("retriedEvents", &answer.retried),
-    ];
-    let found = lists.iter().find_map(|(list, items)| {
-        items
-            .iter()
-            .find(|item| item.event_id == event_id)
-            .map(|item| (*list, item))
-    });
-    match found {
-        Some((list @ ("failedEvents" | "retriedEvents"), item)) => report.fail(
+    match answered.verdicts.first() {
+        Some(Verdict::Accepted) => report.pass("event", Duration::ZERO, "accepted"),
+        Some(Verdict::Skipped(remark)) => {
+            report.pass("event", Duration::ZERO, format!("skipped: {}", remark.code));
+        }
+        Some(Verdict::Refused(remark) | Verdict::Again(remark)) => report.fail(
             "event",
             Duration::ZERO,
-            format!("{list}: {} {}", item.event_code, item.event_message),
+            format!(
+                "{} {}",
+                remark.code,
+                remark.message.as_deref().unwrap_or_default()
+            ),
             "the application verified the event but did not accept it; its log says why",
         ),
-        Some((list, item)) => report.pass("event", Duration::ZERO, format!("{list}: {}", item.event_code)),
-        None => {
-            let detail = "the answer does not mention the event; it counts as received".to_owned();
-            report.add("event", Duration::ZERO, StepResult::Skipped { detail });
-        }
+        Some(Verdict::Assumed) | None => report.add(
+            "event",
+            Duration::ZERO,
+            StepResult::Assumed {
+                detail: "the answer does not name the event; it counts as received".to_owned(),
+                advice: "answer each event with the eventId that it bears".to_owned(),
+            },
+        ),
     }
     Ok(())
 }
-
-const UNREADABLE: &str = "answer with the four lists as the wire contract writes them, or with an empty body";
 
 fn advice(failure: &Failure) -> &'static str {
     match failure {
@@ -278,7 +272,9 @@ fn advice(failure: &Failure) -> &'static str {
         Failure::Broken(_) => {
             "the connection closed in the middle of the answer: look for crashes and proxies"
         }
-        Failure::Unreadable(_) => UNREADABLE,
+        Failure::Unreadable(_) => {
+            "answer with a JSON object of the protocol, in UTF-8 and not compressed, that names each event once"
+        }
         Failure::Status { status, .. } => match status {
             300..400 => "enter the final address: redirects are not followed",
             401 | 403 => {

@@ -11,18 +11,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::{Clock, Millis};
 use ipnet::IpNet;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use rollcall_protocol::{ErrorAnswer, Reading, read_answer};
-
-use super::attempt::shorten;
-use crate::clock::Clock;
 
 /// How long an application has to answer (wire contract, section 1).
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// How much of an answer is read, in bytes. One that is longer is not understood.
+/// An answer is read no further than this.
 const ANSWER_LIMIT: usize = 1 << 20;
 
 /// Which addresses may be called.
@@ -104,8 +101,8 @@ pub enum Failure {
     /// The answer broke off.
     #[error("the answer broke off: {0}")]
     Broken(String),
-    /// A 200 whose answer may have refused events, but cannot be read.
-    #[error("HTTP 200, but {0}")]
+    /// A 200 whose body may have refused something, but cannot be read.
+    #[error("the answer cannot be read: {0}")]
     Unreadable(String),
     /// An answer with another status than 200.
     #[error("HTTP {status}{}", .description.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
@@ -135,11 +132,28 @@ impl Failure {
         }
     }
 
+    /// Whether the application may have seen the request and refused it for what it carries, so that
+    /// another one could fare better.
+    pub fn may_be_poison(&self) -> bool {
+        match self {
+            Self::TimedOut | Self::Broken(_) | Self::Unreadable(_) => true,
+            Self::Status { status, .. } => *status >= 400 && *status != 429,
+            Self::Unsealed(_) | Self::Forbidden(_) | Self::Resolve(_) | Self::Connect(_) | Self::Tls(_) => {
+                false
+            }
+        }
+    }
+
+    /// Whether the request was too large.
+    pub fn is_too_large(&self) -> bool {
+        self.status() == Some(413)
+    }
+
     /// The HTTP status, if there was one.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Status { status, .. } => Some(*status),
             Self::Unreadable(_) => Some(200),
+            Self::Status { status, .. } => Some(*status),
             _ => None,
         }
     }
@@ -169,11 +183,24 @@ pub struct Egress {
     clock: Clock,
 }
 
+/// A response, whatever it says.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, as far as it was read.
+    pub body: Vec<u8>,
+    /// Whether that is all of it.
+    pub complete: bool,
+    /// How long the application asks to wait, from `Retry-After`.
+    pub retry_after: Option<Duration>,
+}
+
 /// What a request brought, and how long it took.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The answer, or why there is none.
-    pub result: Result<Reading, Failure>,
+    /// The response, or why there is none.
+    pub result: Result<Reply, Failure>,
     /// From the start of the request to the end of the answer.
     pub latency: Duration,
 }
@@ -216,7 +243,7 @@ impl Egress {
         &self.policy
     }
 
-    /// Sends a sealed body to a receiving URL and reads the answer.
+    /// Sends a body and reads the response.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that sends")]
     pub async fn post(&self, url: &Url, body: impl Into<reqwest::Body>) -> Exchange {
         let watch = self.clock.stopwatch();
@@ -228,7 +255,7 @@ impl Egress {
         let result = match self.check_literal(url) {
             Err(failure) => Err(failure),
             Ok(()) => match request.send().await {
-                Ok(response) => read(response).await,
+                Ok(response) => read(response, self.clock.now()).await,
                 Err(error) => Err(classify(&error)),
             },
         };
@@ -295,14 +322,13 @@ impl Resolve for GuardedResolver {
     }
 }
 
-async fn read(mut response: reqwest::Response) -> Result<Reading, Failure> {
+async fn read(mut response: reqwest::Response, now: Millis) -> Result<Reply, Failure> {
     let status = response.status().as_u16();
     let retry_after = response
         .headers()
         .get(reqwest::header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.trim().parse().ok())
-        .map(Duration::from_secs);
+        .and_then(|value| wait_of(value.trim(), now));
     let mut body = Vec::new();
     let mut complete = true;
     while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
@@ -313,27 +339,23 @@ async fn read(mut response: reqwest::Response) -> Result<Reading, Failure> {
             break;
         }
     }
-    if status == 200 {
-        return match read_answer(&body, complete) {
-            Reading::Unreadable(why) => Err(Failure::Unreadable(why)),
-            reading => Ok(reading),
-        };
-    }
-    let description = ErrorAnswer::parse(&body)
-        .map(|answer| match answer.error_description {
-            Some(description) => format!("{}: {description}", answer.error),
-            None => answer.error,
-        })
-        .or_else(|| {
-            (300..400)
-                .contains(&status)
-                .then(|| "redirects are not followed".to_owned())
-        });
-    Err(Failure::Status {
+    Ok(Reply {
         status,
-        description: description.map(|text| shorten(&text)),
+        body,
+        complete,
         retry_after,
     })
+}
+
+/// The wait that a `Retry-After` header asks for: a number of seconds, or a date (RFC 9110, section 10.2.3).
+fn wait_of(value: &str, now: Millis) -> Option<Duration> {
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    let until = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis();
+    let left = i64::try_from(until).ok()?.saturating_sub(now);
+    Some(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
 }
 
 /// The TLS error in an error, if there is one. I/O errors hide what they wrap from `source`, and the
@@ -408,6 +430,15 @@ mod tests {
         for address in ["8.8.8.8", "203.0.114.1", "2606:4700::1111", "64:ff9b::808:808"] {
             assert!(policy.permits(address.parse().unwrap()), "{address}");
         }
+    }
+
+    #[test]
+    fn a_wait_is_a_number_or_a_date() {
+        assert_eq!(wait_of("120", 0), Some(Duration::from_secs(120)));
+        let date = "Thu, 01 Jan 1970 00:01:00 GMT";
+        assert_eq!(wait_of(date, 20_000), Some(Duration::from_secs(40)));
+        assert_eq!(wait_of(date, 90_000), Some(Duration::ZERO));
+        assert_eq!(wait_of("soon", 0), None);
     }
 
     #[test]

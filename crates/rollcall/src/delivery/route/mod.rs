@@ -1,55 +1,65 @@
-//! The link to one application: everything that sealing and sending need, loaded at one moment.
+//! How batches get to an application: the target, with everything that sealing and sending need, loaded at
+//! one moment; and the route that its mode prescribes.
 
-use std::collections::HashSet;
+pub mod callback;
+pub mod connectivity;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
 use reqwest::Url;
 use rollcall_db::{DbError, Tx};
-use rollcall_protocol::{Answer, EncryptionKey, Event, EventBatch, Reading, SealParams, UserPayload, seal};
+use rollcall_protocol::{Event, EventType, UserPayload};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+pub use self::callback::SealError;
+use self::callback::{Body, Callback, Judged};
 use super::Shared;
-use super::attempt::Attempt;
-use super::batch::{Draft, Origin, Outgoing, Source};
-use super::egress::{Egress, Exchange, Failure};
 use super::erase;
 use super::job::{self, JobPosition};
-use super::park::{Parked, Waiting};
-use crate::application::keys::SigningKeys;
-use crate::application::{Application, Encryption, Entitlements, store};
+use super::ledger::attempts::Attempt;
+use super::ledger::parked::{self, Parked};
+use super::ledger::{self, Fence};
+use super::model::{Answered, Batch, Origin, Outgoing, Source};
+use super::send::egress::{Exchange, Failure};
+use crate::application::{Application, Entitlements, store};
 use crate::change::{Change, Seq};
 use crate::clock::Millis;
 use crate::hub::Hub;
 use crate::meter::Sent;
 use crate::secret::MasterKey;
-use rollcall_protocol::EventType;
 
 /// A body this close to its expiry is sealed again rather than sent.
 const RESEAL_BEFORE: Millis = 60_000;
 
-/// An application with its keys.
+/// The protocol of the push.
 #[derive(Debug)]
-pub struct Link {
+pub enum Route {
+    /// Signed events, POSTed to the receiving URL.
+    Callback(Callback),
+}
+
+/// An application with its route.
+#[derive(Debug)]
+pub struct Target {
     /// The application as it was when loaded.
     pub application: Application,
     /// What it is entitled to.
     pub entitlements: Entitlements,
-    url: Url,
-    signing_keys: SigningKeys,
-    encryption_key: Option<Arc<EncryptionKey>>,
+    route: Route,
     next_slot: Mutex<Option<Instant>>,
 }
 
 /// What a worker starts from.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The link.
-    pub link: Arc<Link>,
-    /// The parked events that wait.
-    pub waiting: Waiting,
+    /// The target.
+    pub target: Arc<Target>,
+    /// What the next settlement builds upon.
+    pub fence: Fence,
+    /// The parked events.
+    pub parked: Vec<Parked>,
     /// The open job, if there is one.
     pub job: Option<JobPosition>,
 }
@@ -58,51 +68,51 @@ pub struct Loaded {
 #[derive(Debug)]
 pub struct Request {
     /// What it carries.
-    pub draft: Draft,
+    pub batch: Batch,
     /// Where its events come from.
     pub source: Source,
     /// The range of the log that it covers.
     pub range: Option<(Seq, Seq)>,
-    /// None while the application is suspended: then it would only take memory.
+    /// None once it was shed; it is sealed again when it is sent.
     body: Option<Body>,
 }
 
 impl Request {
-    /// Forgets the sealed body. It is sealed again when the request is sent.
+    /// A request that is sealed when it is sent.
+    pub fn new(batch: Batch, source: Source, range: Option<(Seq, Seq)>) -> Self {
+        Self {
+            batch,
+            source,
+            range,
+            body: None,
+        }
+    }
+
+    /// Forgets the sealed body.
     pub fn shed(&mut self) {
         self.body = None;
     }
+
+    /// The request as two, each with half of the events and the part of the log that those span.
+    pub fn halves(&self) -> [Self; 2] {
+        self.batch.halves().map(|batch| {
+            let seqs = || batch.events.iter().filter_map(Outgoing::seq);
+            let range = self.range.and(seqs().min().zip(seqs().max()));
+            Self::new(batch, self.source, range)
+        })
+    }
 }
 
-#[derive(Clone, Debug)]
-struct Body {
-    /// Shared by the tries.
-    bytes: Bytes,
-    expires_at: Millis,
-}
-
-/// Why a request cannot even be sealed.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum LinkError {
-    /// There is no key to sign with.
-    #[error("the application has no signing key; rotate its key to make one")]
-    NoSigningKey,
-    /// Encryption is required and there is no key.
-    #[error("the application requires encryption and has no encryption key; set one")]
-    NoEncryptionKey,
-    /// The envelope cannot be made.
-    #[error("the events cannot be sealed: {0}")]
-    Seal(String),
-}
-
-impl Link {
-    /// Loads an application with all that its delivery needs; `None` if it is gone or switched off.
+impl Target {
+    /// Loads an application with all that its delivery needs; `None` if it is gone or switched off, or if the
+    /// lease of `epoch` is lost.
     ///
     /// # Errors
     /// What the database reports; also if a key does not open.
     pub fn load(
         tx: &mut Tx<'_>,
         application_id: &str,
+        epoch: i64,
         now: Millis,
         master: &MasterKey,
     ) -> Result<Option<Loaded>, DbError> {
@@ -112,13 +122,18 @@ impl Link {
             Err(store::ApplicationError::Database(error)) => return Err(error),
             Err(error) => return Err(DbError::Other(error.to_string())),
         };
-        let link = Self::of(tx, application, now, master)?;
-        let waiting = Waiting::load(tx, application_id)?;
-        let job = job::open_job(tx, application_id)?;
+        let Some(standing) = ledger::standing(tx, application_id)?.filter(|it| it.epoch == epoch) else {
+            return Ok(None);
+        };
         Ok(Some(Loaded {
-            link: Arc::new(link),
-            waiting,
-            job,
+            target: Arc::new(Self::of(tx, application, now, master)?),
+            fence: Fence {
+                application_id: application_id.to_owned(),
+                epoch,
+                revision: standing.revision,
+            },
+            parked: parked::list(tx, application_id)?,
+            job: job::open_job(tx, application_id)?,
         }))
     }
 
@@ -138,17 +153,16 @@ impl Link {
             .map_err(|error| DbError::Other(format!("application {}: {error}", application.name)))?;
         Ok(Self {
             entitlements: Entitlements::load(tx, &application.id)?,
-            signing_keys: SigningKeys::load(tx, &application.id, now, master)?,
-            encryption_key: store::encryption_key(tx, &application.id, master)?.map(Arc::new),
+            route: Route::Callback(Callback::load(tx, &application, url, now, master)?),
             application,
-            url,
             next_slot: Mutex::new(None),
         })
     }
 
     /// The receiving URL.
     pub fn url(&self) -> &Url {
-        &self.url
+        let Route::Callback(callback) = &self.route;
+        &callback.url
     }
 
     /// Makes the event that a change is to this application; `None` if it gets none.
@@ -224,81 +238,51 @@ impl Link {
     /// Seals a request on the signing threads.
     ///
     /// # Errors
-    /// [`LinkError`].
+    /// [`SealError`].
     pub async fn prepare(
         self: &Arc<Self>,
         shared: &Shared,
-        draft: Draft,
+        batch: Batch,
         source: Source,
         range: Option<(Seq, Seq)>,
-    ) -> Result<Request, LinkError> {
-        let body = self.seal(shared, Arc::clone(&draft.events)).await?;
+    ) -> Result<Request, SealError> {
+        let body = self.seal(shared, Arc::clone(&batch.events)).await?;
         Ok(Request {
-            draft,
-            source,
-            range,
             body: Some(body),
+            ..Request::new(batch, source, range)
         })
     }
 
-    async fn seal(self: &Arc<Self>, shared: &Shared, events: Arc<[Outgoing]>) -> Result<Body, LinkError> {
-        let link = Arc::clone(self);
+    async fn seal(self: &Arc<Self>, shared: &Shared, events: Arc<[Outgoing]>) -> Result<Body, SealError> {
+        let target = Arc::clone(self);
         let hub = shared.hub.clone();
-        let meters = Arc::clone(&shared.hub.meters);
         shared
             .signing
             .run(move || {
-                let watch = hub.clock.stopwatch();
-                let now = hub.clock.now();
-                let key = link.signing_keys.at(now).ok_or(LinkError::NoSigningKey)?;
-                let encryption = match link.application.settings.callback().encryption {
-                    Encryption::Off => None,
-                    Encryption::Required => {
-                        Some(link.encryption_key.as_deref().ok_or(LinkError::NoEncryptionKey)?)
-                    }
-                };
-                let batch = EventBatch {
-                    instance_id: hub.instance.id.clone(),
-                    event_version: "V1.0".to_owned(),
-                    ali_uid: hub.instance.ali_uid.clone(),
-                    events: events.iter().map(|outgoing| link.event(&hub, outgoing)).collect(),
-                };
-                let sealed = seal(
-                    &batch,
-                    &SealParams {
-                        key,
-                        instance_id: &hub.instance.id,
-                        application_id: &link.application.id,
-                        encryption,
-                        now_ms: now,
-                        random: &*hub.random,
-                    },
-                )
-                .map_err(|error| LinkError::Seal(error.to_string()))?;
-                meters.sealing.observe(watch.elapsed().as_secs_f64());
-                Ok(Body {
-                    bytes: sealed.body.into(),
-                    expires_at: sealed.expires_at_ms,
-                })
+                let events = events
+                    .iter()
+                    .map(|outgoing| target.event(&hub, outgoing))
+                    .collect();
+                let Route::Callback(callback) = &target.route;
+                callback.seal(&hub, &target.application.id, events)
             })
             .await
-            .unwrap_or_else(|| Err(LinkError::Seal("a signing thread failed".to_owned())))
+            .unwrap_or_else(|| Err(SealError::Seal("a signing thread failed".to_owned())))
     }
 
-    /// Sends a request once. A body that is about to expire is sealed again; otherwise the same bytes go
-    /// out at every try.
+    /// Sends a request once. A body that is missing or about to expire is sealed again.
     pub async fn send(
         self: &Arc<Self>,
         shared: &Shared,
         request: &mut Request,
         try_number: u32,
-    ) -> (Attempt, Result<Reading, Failure>) {
+    ) -> Result<Answered, (Failure, Attempt)> {
         let lanes = self.application.settings.limits.lanes;
         let mut attempt = Attempt::new(
             request.source,
             request.range,
-            (request.draft.lane, lanes),
-            request.draft.events.len(),
+            (request.batch.lane, lanes),
+            request.batch.events.len(),
         );
         attempt.try_number = try_number;
         self.pace().await;
@@ -307,12 +291,12 @@ impl Link {
         let fresh = |body: &Body| body.expires_at - RESEAL_BEFORE >= now;
         let body = match request.body.take().filter(fresh) {
             Some(body) => Ok(body),
-            None => self.seal(shared, Arc::clone(&request.draft.events)).await,
+            None => self.seal(shared, Arc::clone(&request.batch.events)).await,
         };
         let exchange = match &body {
             Ok(body) => {
                 shared.hub.meters.sent_bytes.inc_by(body.bytes.len() as u64);
-                self.post(&shared.egress, body).await
+                shared.egress.post(self.url(), body.bytes.clone()).await
             }
             Err(error) => Exchange {
                 result: Err(Failure::Unsealed(error.to_string())),
@@ -321,14 +305,35 @@ impl Link {
         };
         request.body = body.ok();
         attempt.latency_us = i64::try_from(exchange.latency.as_micros()).unwrap_or(i64::MAX);
-        match &exchange.result {
-            Ok(reading) => attempt.deliver(&confined(reading, &request.draft)),
+        let judged = exchange
+            .result
+            .and_then(|reply| callback::judge(&reply, &request.batch.events));
+        match &judged {
+            Ok(Judged { verdicts, foreign }) => {
+                attempt.http_status = Some(200);
+                let ids = request.batch.events.iter().map(Outgoing::event_id);
+                attempt.conclude(ids.zip(verdicts), foreign.as_deref());
+            }
             Err(failure) => attempt.fail(failure),
         }
-        self.log(&attempt, &request.draft);
+        self.log(&attempt, &request.batch);
+        self.measure(shared, &attempt, &request.batch, exchange.latency);
+        match judged {
+            Ok(Judged { verdicts, .. }) => Ok(Answered {
+                events: Arc::clone(&request.batch.events),
+                verdicts,
+                attempt: Some(attempt),
+            }),
+            Err(failure) => Err((failure, attempt)),
+        }
+    }
+
+    fn measure(&self, shared: &Shared, attempt: &Attempt, batch: &Batch, latency: Duration) {
+        if attempt.source == Source::Test.as_str() {
+            return;
+        }
         let acknowledged = shared.hub.clock.now();
-        let ages: Vec<_> = request
-            .draft
+        let ages: Vec<_> = batch
             .events
             .iter()
             .map(|outgoing| acknowledged - outgoing.time())
@@ -336,42 +341,40 @@ impl Link {
         shared.hub.meters.attempt(&Sent {
             application: &self.application.name,
             outcome: &attempt.outcome,
-            seconds: exchange.latency.as_secs_f64(),
+            seconds: latency.as_secs_f64(),
             results: [
-                attempt.succeeded,
+                attempt.succeeded + attempt.assumed,
                 attempt.skipped,
                 attempt.failed,
                 attempt.retried,
             ],
             ages: &ages,
         });
-        (attempt, exchange.result)
     }
 
     /// Logs a request without what the application wrote, which may tell of persons.
-    fn log(&self, attempt: &Attempt, draft: &Draft) {
+    fn log(&self, attempt: &Attempt, batch: &Batch) {
         let id = |outgoing: Option<&Outgoing>| outgoing.map(|it| it.event_id().to_owned());
-        let (first, last) = (id(draft.events.first()), id(draft.events.last()));
+        let (first, last) = (id(batch.events.first()), id(batch.events.last()));
         let (application, outcome) = (&self.application.id, &attempt.outcome);
         let (status, events, try_number) = (attempt.http_status, attempt.events, attempt.try_number);
-        if outcome == "delivered" {
+        if attempt.was_received() && attempt.failed + attempt.retried == 0 {
             tracing::debug!(application, outcome, events, try_number, first, last, "request");
         } else {
+            let (failed, retried) = (attempt.failed, attempt.retried);
             tracing::info!(
                 application,
                 outcome,
                 status,
                 events,
+                failed,
+                retried,
                 try_number,
                 first,
                 last,
                 "request"
             );
         }
-    }
-
-    async fn post(&self, egress: &Egress, body: &Body) -> Exchange {
-        egress.post(&self.url, body.bytes.clone()).await
     }
 
     /// Waits for the application's next turn, if its requests per second are limited.
@@ -387,26 +390,4 @@ impl Link {
         };
         tokio::time::sleep_until(slot).await;
     }
-}
-
-/// The answer as far as it speaks of this request's events: what it says of others is ignored.
-fn confined(reading: &Reading, draft: &Draft) -> Reading {
-    let Reading::Understood(answer) = reading else {
-        return reading.clone();
-    };
-    // Only the exceptions are looked at; whatever is not among them was accepted.
-    let mut confined = Answer {
-        skipped: answer.skipped.clone(),
-        failed: answer.failed.clone(),
-        retried: answer.retried.clone(),
-        ..Answer::default()
-    };
-    if confined == Answer::default() {
-        return Reading::Understood(confined);
-    }
-    let sent: HashSet<&str> = draft.events.iter().map(Outgoing::event_id).collect();
-    for list in [&mut confined.skipped, &mut confined.failed, &mut confined.retried] {
-        list.retain(|item| sent.contains(item.event_id.as_str()));
-    }
-    Reading::Understood(confined)
 }

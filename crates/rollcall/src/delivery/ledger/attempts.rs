@@ -5,13 +5,12 @@
 //! delivered: there is no row for each event.
 
 use rollcall_db::{DbError, Row, Tx, params};
-use rollcall_protocol::{Answer, Reading};
 use serde::{Deserialize, Serialize};
 
-use super::batch::Source;
-use super::egress::Failure;
 use crate::change::Seq;
 use crate::clock::Millis;
+use crate::delivery::model::{Remark, Source, Verdict};
+use crate::delivery::send::egress::Failure;
 
 /// An event that did not simply succeed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +31,7 @@ pub struct Exception {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
-    /// `log`, `parked` or `job`.
+    /// `log`, `parked`, `job` or `test`.
     pub source: String,
     /// The first change of the range; only for events from the log.
     pub from_seq: Option<Seq>,
@@ -48,14 +47,16 @@ pub struct Attempt {
     pub started_at: Millis,
     /// From the start of the request to the end of the answer, in microseconds.
     pub latency_us: i64,
-    /// `delivered`, or the code of the failure.
+    /// `delivered`, `assumed` (a 200 that is no answer), or the code of the failure.
     pub outcome: String,
     /// The HTTP status.
     pub http_status: Option<u16>,
     /// How many events the request carried.
     pub events: u32,
-    /// How many of them succeeded.
+    /// How many of them the application confirmed.
     pub succeeded: u32,
+    /// How many count as received although the answer does not speak of them.
+    pub assumed: u32,
     /// How many the application skipped.
     pub skipped: u32,
     /// How many it refused for good.
@@ -84,6 +85,7 @@ impl Attempt {
             http_status: None,
             events: u32::try_from(events).unwrap_or(u32::MAX),
             succeeded: 0,
+            assumed: 0,
             skipped: 0,
             failed: 0,
             retried: 0,
@@ -96,39 +98,45 @@ impl Attempt {
     pub fn fail(&mut self, failure: &Failure) {
         failure.code().clone_into(&mut self.outcome);
         self.http_status = failure.status();
-        self.detail = Some(failure.to_string());
+        self.detail = Some(shorten(&failure.to_string()));
     }
 
-    /// Notes the answer. Events that an answer does not mention count as received.
-    pub fn deliver(&mut self, reading: &Reading) {
-        "delivered".clone_into(&mut self.outcome);
-        self.http_status = Some(200);
-        self.succeeded = self.events;
-        let Reading::Understood(Answer {
-            skipped,
-            failed,
-            retried,
-            ..
-        }) = reading
-        else {
-            return;
-        };
-        for (result, items) in [("skipped", skipped), ("failed", failed), ("retried", retried)] {
-            let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
-            match result {
-                "skipped" => self.skipped = count,
-                "failed" => self.failed = count,
-                _ => self.retried = count,
+    /// Notes what became of the events. `foreign` says what came instead of an answer, if none did.
+    pub fn conclude<'a>(
+        &mut self,
+        events: impl Iterator<Item = (&'a str, &'a Verdict)>,
+        foreign: Option<&str>,
+    ) {
+        match foreign {
+            None => "delivered".clone_into(&mut self.outcome),
+            Some(what) => {
+                "assumed".clone_into(&mut self.outcome);
+                self.detail = Some(format!("assumed, not confirmed: {what}"));
             }
-            self.succeeded = self.succeeded.saturating_sub(count);
-            self.exceptions
-                .extend(items.iter().take(500).map(|item| Exception {
-                    event_id: item.event_id.clone(),
-                    result: result.to_owned(),
-                    code: item.event_code.clone(),
-                    message: Some(shorten(&item.event_message)).filter(|text| !text.is_empty()),
-                }));
         }
+        for (event_id, verdict) in events {
+            let (count, exception) = match verdict {
+                Verdict::Accepted => (&mut self.succeeded, None),
+                Verdict::Assumed => (&mut self.assumed, None),
+                Verdict::Skipped(remark) => (&mut self.skipped, Some(("skipped", remark))),
+                Verdict::Refused(remark) => (&mut self.failed, Some(("failed", remark))),
+                Verdict::Again(remark) => (&mut self.retried, Some(("retried", remark))),
+            };
+            *count += 1;
+            if let Some((result, Remark { code, message })) = exception {
+                self.exceptions.push(Exception {
+                    event_id: event_id.to_owned(),
+                    result: result.to_owned(),
+                    code: shorten(code),
+                    message: message.as_deref().map(shorten),
+                });
+            }
+        }
+    }
+
+    /// Whether the application took the request, by the wire.
+    pub fn was_received(&self) -> bool {
+        matches!(self.outcome.as_str(), "delivered" | "assumed")
     }
 }
 
@@ -152,8 +160,8 @@ pub fn store(tx: &mut Tx<'_>, application_id: &str, attempt: &Attempt) -> Result
     tx.execute(
         "INSERT INTO attempts (application_id, source, from_seq, to_seq, lane, lanes, try_number,
                                started_at, latency_us, outcome, http_status, events, succeeded,
-                               skipped, failed, retried, exceptions, detail)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+                               skipped, failed, retried, exceptions, detail, assumed)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
         params![
             application_id,
             attempt.source.as_str(),
@@ -172,31 +180,74 @@ pub fn store(tx: &mut Tx<'_>, application_id: &str, attempt: &Attempt) -> Result
             i64::from(attempt.failed),
             i64::from(attempt.retried),
             exceptions.as_deref(),
-            attempt.detail.as_deref()
+            attempt.detail.as_deref(),
+            i64::from(attempt.assumed)
         ],
     )?;
     Ok(())
 }
 
-/// The attempts of an application that cover a position of the log, oldest first.
+/// The attempts of an application that cover a position of the log, oldest first, up to the first that
+/// was received by each lane. The change was made at `time`.
 ///
 /// # Errors
 /// What the database reports.
-pub fn covering(tx: &mut Tx<'_>, application_id: &str, seq: Seq) -> Result<Vec<Attempt>, DbError> {
-    tx.query(
-        &format!(
-            "SELECT {COLUMNS} FROM attempts
-             WHERE application_id = $1 AND to_seq >= $2 AND from_seq <= $2 ORDER BY to_seq, id LIMIT 100"
-        ),
-        params![application_id, seq],
-    )?
-    .iter()
-    .map(|row| Ok(from_row(row)?.1))
-    .collect()
+pub fn covering(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    seq: Seq,
+    time: Millis,
+) -> Result<Vec<Attempt>, DbError> {
+    // Attempts are numbered in about the order of their times, so the first that may have carried the change
+    // is found by halving; a minute allows for clocks of several nodes.
+    let mut from = first_since(tx, time - 60_000)?;
+    let mut found = Vec::new();
+    loop {
+        let rows = tx.query(
+            &format!(
+                "SELECT {COLUMNS} FROM attempts WHERE application_id = $1 AND id >= $2 ORDER BY id LIMIT 500"
+            ),
+            params![application_id, from],
+        )?;
+        for row in &rows {
+            let (id, attempt) = from_row(row)?;
+            from = id + 1;
+            match (attempt.from_seq, attempt.to_seq) {
+                (Some(first), Some(last)) if first <= seq && seq <= last => found.push(attempt),
+                // The application's position has passed the change.
+                (Some(first), _) if first > seq && !found.is_empty() => return Ok(found),
+                _ => {}
+            }
+        }
+        if rows.len() < 500 {
+            return Ok(found);
+        }
+    }
+}
+
+/// The number of the first attempt that was begun at a time or later.
+fn first_since(tx: &mut Tx<'_>, time: Millis) -> Result<i64, DbError> {
+    let ends = tx.query_one(
+        "SELECT COALESCE(MIN(id), 1), COALESCE(MAX(id), 0) FROM attempts",
+        params![],
+    )?;
+    let (mut low, mut high): (i64, i64) = (ends.get(0)?, ends.get::<i64>(1)? + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let there = tx.query_opt(
+            "SELECT started_at FROM attempts WHERE id >= $1 ORDER BY id LIMIT 1",
+            params![middle],
+        )?;
+        match there {
+            Some(row) if row.get::<Millis>(0)? < time => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
 }
 
 const COLUMNS: &str = "id, source, from_seq, to_seq, lane, lanes, try_number, started_at, latency_us, \
-     outcome, http_status, events, succeeded, skipped, failed, retried, exceptions, detail";
+     outcome, http_status, events, succeeded, skipped, failed, retried, exceptions, detail, assumed";
 
 /// The newest attempts of an application, newest first, each with its number; only those after
 /// `after`, if given.
@@ -247,6 +298,7 @@ fn from_row(row: &Row) -> Result<(i64, Attempt), DbError> {
         retried: count(15)?,
         exceptions,
         detail: row.get(17)?,
+        assumed: count(18)?,
     };
     Ok((row.get(0)?, attempt))
 }

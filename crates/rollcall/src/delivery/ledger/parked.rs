@@ -1,0 +1,151 @@
+//! Parked events as they are stored: the few that stand outside the position. `plan::parked` tells how
+//! they are served.
+
+use rollcall_db::{DbError, Row, Tx, params};
+use rollcall_protocol::EventType;
+use serde::Serialize;
+
+use crate::change::Seq;
+use crate::clock::Millis;
+
+/// Why an event is parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParkedState {
+    /// The application asked for it again.
+    Retrying,
+    /// It waits behind another event of its subject.
+    Held,
+    /// It is set aside until somebody sends it again.
+    Failed,
+}
+
+impl ParkedState {
+    /// The name under which the state is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retrying => "retrying",
+            Self::Held => "held",
+            Self::Failed => "failed",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Retrying, Self::Held, Self::Failed]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+/// A parked event.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parked {
+    /// The event's id.
+    pub event_id: String,
+    /// Its type.
+    #[serde(serialize_with = "as_short")]
+    pub event_type: EventType,
+    /// Whom it concerns.
+    pub subject_id: String,
+    /// The change that it comes from; `None` for an event of a synchronization job.
+    pub seq: Option<Seq>,
+    /// The event's time.
+    pub event_time: Millis,
+    /// The record of an event that comes from a job.
+    #[serde(skip)]
+    pub record: Option<String>,
+    /// Why it is parked.
+    pub state: ParkedState,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// How often the application wanted it again although it took other events meanwhile.
+    pub strikes: u32,
+    /// When it is sent again.
+    pub next_try: Millis,
+    /// What the application answered.
+    pub code: Option<String>,
+    /// What the application said about it.
+    pub message: Option<String>,
+}
+
+fn as_short<S: serde::Serializer>(event: &EventType, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(event.short())
+}
+
+/// Stores a parked event, or what has become of it.
+///
+/// # Errors
+/// What the database reports.
+pub fn store(tx: &mut Tx<'_>, application_id: &str, parked: &Parked) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO parked_events (application_id, subject_id, event_id, event_type, seq, event_time,
+                                    record, state, attempts, next_try, code, message, strikes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+         ON CONFLICT (application_id, event_id) DO UPDATE
+         SET state = excluded.state, attempts = excluded.attempts, next_try = excluded.next_try,
+             code = excluded.code, message = excluded.message, strikes = excluded.strikes",
+        params![
+            application_id,
+            parked.subject_id.as_str(),
+            parked.event_id.as_str(),
+            parked.event_type.short(),
+            parked.seq,
+            parked.event_time,
+            parked.record.as_deref(),
+            parked.state.as_str(),
+            i64::from(parked.attempts),
+            parked.next_try,
+            parked.code.as_deref(),
+            parked.message.as_deref(),
+            i64::from(parked.strikes)
+        ],
+    )?;
+    Ok(())
+}
+
+/// Forgets a parked event.
+///
+/// # Errors
+/// What the database reports.
+pub fn remove(tx: &mut Tx<'_>, application_id: &str, event_id: &str) -> Result<(), DbError> {
+    tx.execute(
+        "DELETE FROM parked_events WHERE application_id = $1 AND event_id = $2",
+        params![application_id, event_id],
+    )?;
+    Ok(())
+}
+
+/// All parked events of an application, in the order in which they were parked.
+///
+/// # Errors
+/// What the database reports.
+pub fn list(tx: &mut Tx<'_>, application_id: &str) -> Result<Vec<Parked>, DbError> {
+    tx.query(
+        "SELECT event_id, event_type, subject_id, seq, event_time, record, state, attempts, next_try,
+                code, message, strikes
+         FROM parked_events WHERE application_id = $1 ORDER BY id",
+        params![application_id],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
+fn from_row(row: &Row) -> Result<Parked, DbError> {
+    let unreadable = |what: &str| DbError::Other(format!("a parked event has an unreadable {what}"));
+    Ok(Parked {
+        event_id: row.get(0)?,
+        event_type: EventType::parse(&row.get::<String>(1)?).ok_or_else(|| unreadable("type"))?,
+        subject_id: row.get(2)?,
+        seq: row.get(3)?,
+        event_time: row.get(4)?,
+        record: row.get(5)?,
+        state: ParkedState::parse(&row.get::<String>(6)?).ok_or_else(|| unreadable("state"))?,
+        attempts: u32::try_from(row.get::<i64>(7)?).unwrap_or(u32::MAX),
+        next_try: row.get(8)?,
+        code: row.get(9)?,
+        message: row.get(10)?,
+        strikes: u32::try_from(row.get::<i64>(11)?).unwrap_or(u32::MAX),
+    })
+}

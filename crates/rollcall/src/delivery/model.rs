@@ -1,0 +1,205 @@
+//! What delivery speaks of: events on their way, the requests that carry them, and what became of them.
+
+use std::sync::Arc;
+
+use rollcall_protocol::{Event, EventType};
+use serde::{Deserialize, Serialize};
+
+use super::job::JobPosition;
+use super::ledger::attempts::Attempt;
+pub use crate::application::Suspension;
+use crate::change::{Change, Seq};
+use crate::clock::Millis;
+
+/// An event on its way to one application. It shares what it is made of with the other applications, so
+/// that many of them on their way need little memory; the event itself is made when it is sealed.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// What it is made of.
+    pub origin: Origin,
+    /// What it is to this application.
+    pub event_type: EventType,
+    /// How often it was sent before, and wanted again.
+    pub attempts: u32,
+}
+
+/// What an event is made of.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// A change of the log.
+    Change(Arc<Change>),
+    /// An event that is in no log: of a job, or a test.
+    Apart(Arc<Event>),
+}
+
+/// What an event weighs besides its record.
+const ENVELOPE_BYTES: usize = 200;
+
+impl Outgoing {
+    /// The id that the event bears at every try.
+    pub fn event_id(&self) -> &str {
+        match &self.origin {
+            Origin::Change(change) => &change.event_id,
+            Origin::Apart(event) => &event.event_id,
+        }
+    }
+
+    /// Whom it concerns.
+    pub fn subject_id(&self) -> &str {
+        match &self.origin {
+            Origin::Change(change) => &change.subject_id,
+            Origin::Apart(event) => &event.biz_id,
+        }
+    }
+
+    /// When it happened.
+    pub fn time(&self) -> Millis {
+        match &self.origin {
+            Origin::Change(change) => change.time,
+            Origin::Apart(event) => event.event_time,
+        }
+    }
+
+    /// The position of the change that it comes from.
+    pub fn seq(&self) -> Option<Seq> {
+        match &self.origin {
+            Origin::Change(change) => Some(change.seq),
+            Origin::Apart(_) => None,
+        }
+    }
+
+    /// About how many bytes it adds to a request's payload.
+    pub fn bytes(&self) -> usize {
+        let record = match &self.origin {
+            Origin::Change(change) => change.record.len(),
+            Origin::Apart(event) => event.biz_data.len(),
+        };
+        record + ENVELOPE_BYTES
+    }
+}
+
+/// Where delivery to an application stands.
+#[derive(Clone, Debug)]
+pub struct Position {
+    /// The last change that is done with.
+    pub cursor: Seq,
+    /// The job that runs while the cursor stands still.
+    pub job: Option<JobPosition>,
+}
+
+/// What a round is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The change log.
+    Log,
+    /// Parked events.
+    Parked,
+    /// A synchronization job.
+    Job,
+    /// A connection test: it carries nobody's record.
+    Test,
+}
+
+impl Source {
+    /// The name under which attempts are stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Parked => "parked",
+            Self::Job => "job",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// What one request carries.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Which of the lanes it takes.
+    pub lane: u32,
+    /// Its events, in order; shared by whoever seals, sends and settles them.
+    pub events: Arc<[Outgoing]>,
+}
+
+impl Batch {
+    /// The two halves of a batch of at least two events.
+    pub fn halves(&self) -> [Self; 2] {
+        let middle = self.events.len() / 2;
+        [&self.events[..middle], &self.events[middle..]].map(|events| Self {
+            lane: self.lane,
+            events: events.into(),
+        })
+    }
+}
+
+/// Requests that may be in flight together, and what is true once all of them are answered.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// Where the events come from.
+    pub source: Source,
+    /// The position before it.
+    pub from: Seq,
+    /// The requests: one for each lane that has something to carry.
+    pub batches: Vec<Batch>,
+    /// Events that must wait behind parked ones of their subjects.
+    pub held: Vec<Outgoing>,
+    /// The position after it.
+    pub after: Position,
+}
+
+impl Round {
+    /// What its events weigh.
+    pub fn bytes(&self) -> usize {
+        let events = self.batches.iter().flat_map(|batch| batch.events.iter());
+        events.map(Outgoing::bytes).sum()
+    }
+
+    /// The range of the log that it covers.
+    pub fn range(&self) -> Option<(Seq, Seq)> {
+        (self.source == Source::Log).then_some((self.from + 1, self.after.cursor))
+    }
+}
+
+/// What the application said about one event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remark {
+    /// Its code.
+    pub code: String,
+    /// Its words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// What became of one event of a request that was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The application says that it has it.
+    Accepted,
+    /// The answer was a 200 that does not speak of the event: by the wire it counts as received.
+    Assumed,
+    /// The application passed it over, for good.
+    Skipped(Remark),
+    /// The application refuses it, for good.
+    Refused(Remark),
+    /// The application wants it again.
+    Again(Remark),
+}
+
+impl Verdict {
+    /// Whether it shows that the application works: it dealt with the event, if only by refusing it.
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::Again(_))
+    }
+}
+
+/// A request that was answered, or of which it is decided what becomes of it.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// What it carried.
+    pub events: Arc<[Outgoing]>,
+    /// What became of each, in the same order.
+    pub verdicts: Vec<Verdict>,
+    /// What its attempt tells, unless it is stored already.
+    pub attempt: Option<Attempt>,
+}

@@ -1,0 +1,213 @@
+//! The event callback mode: a signed, encrypted POST, and how its answer is read (wire contract, sections
+//! 1 to 6).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use reqwest::Url;
+use rollcall_db::{DbError, Tx};
+use rollcall_protocol::{
+    Answer, EncryptionKey, ErrorAnswer, Event, EventBatch, EventResult, Reading, SealParams, read_answer,
+    seal,
+};
+
+use crate::application::keys::SigningKeys;
+use crate::application::{Application, Encryption, store};
+use crate::clock::Millis;
+use crate::delivery::ledger::attempts::shorten;
+use crate::delivery::model::{Outgoing, Remark, Verdict};
+use crate::delivery::send::egress::{Failure, Reply};
+use crate::hub::Hub;
+use crate::secret::MasterKey;
+
+/// Everything that sealing for an application needs.
+#[derive(Debug)]
+pub struct Callback {
+    pub(super) url: Url,
+    signing_keys: SigningKeys,
+    encryption_key: Option<Arc<EncryptionKey>>,
+    encryption: Encryption,
+}
+
+/// A sealed request.
+#[derive(Clone, Debug)]
+pub(super) struct Body {
+    /// Shared by the tries.
+    pub(super) bytes: Bytes,
+    pub(super) expires_at: Millis,
+}
+
+/// What an answer says of the events of its request, and what came if it was none.
+pub(super) struct Judged {
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) foreign: Option<String>,
+}
+
+/// Why a request cannot even be sealed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SealError {
+    /// There is no key to sign with.
+    #[error("the application has no signing key; rotate its key to make one")]
+    NoSigningKey,
+    /// Encryption is required and there is no key.
+    #[error("the application requires encryption and has no encryption key; set one")]
+    NoEncryptionKey,
+    /// The envelope cannot be made.
+    #[error("the events cannot be sealed: {0}")]
+    Seal(String),
+}
+
+impl Callback {
+    /// Loads the keys.
+    ///
+    /// # Errors
+    /// What the database reports; also if a key does not open under the master key.
+    pub(super) fn load(
+        tx: &mut Tx<'_>,
+        application: &Application,
+        url: Url,
+        now: Millis,
+        master: &MasterKey,
+    ) -> Result<Self, DbError> {
+        Ok(Self {
+            url,
+            signing_keys: SigningKeys::load(tx, &application.id, now, master)?,
+            encryption_key: store::encryption_key(tx, &application.id, master)?.map(Arc::new),
+            encryption: application.settings.callback().encryption,
+        })
+    }
+
+    /// Writes, encrypts and signs events. This is computation; it belongs on a signing thread.
+    pub(super) fn seal(
+        &self,
+        hub: &Hub,
+        application_id: &str,
+        events: Vec<Event>,
+    ) -> Result<Body, SealError> {
+        let watch = hub.clock.stopwatch();
+        let now = hub.clock.now();
+        let key = self.signing_keys.at(now).ok_or(SealError::NoSigningKey)?;
+        let encryption = match self.encryption {
+            Encryption::Off => None,
+            Encryption::Required => Some(self.encryption_key.as_deref().ok_or(SealError::NoEncryptionKey)?),
+        };
+        let batch = EventBatch {
+            instance_id: hub.instance.id.clone(),
+            event_version: "V1.0".to_owned(),
+            ali_uid: hub.instance.ali_uid.clone(),
+            events,
+        };
+        let sealed = seal(
+            &batch,
+            &SealParams {
+                key,
+                instance_id: &hub.instance.id,
+                application_id,
+                encryption,
+                now_ms: now,
+                random: &*hub.random,
+            },
+        )
+        .map_err(|error| SealError::Seal(error.to_string()))?;
+        hub.meters.sealing.observe(watch.elapsed().as_secs_f64());
+        Ok(Body {
+            bytes: sealed.body.into(),
+            expires_at: sealed.expires_at_ms,
+        })
+    }
+}
+
+/// Reads a response: what it says of each event, or that it is none that can be relied upon.
+pub(super) fn judge(reply: &Reply, events: &[Outgoing]) -> Result<Judged, Failure> {
+    if reply.status != 200 {
+        return Err(refusal(reply));
+    }
+    match read_answer(&reply.body, reply.complete) {
+        Reading::Understood(answer) => Ok(Judged {
+            verdicts: verdicts(&answer, events),
+            foreign: None,
+        }),
+        Reading::Assumed(foreign) => Ok(Judged {
+            verdicts: vec![Verdict::Assumed; events.len()],
+            foreign: Some(foreign.to_string()),
+        }),
+        Reading::Unreadable(why) => Err(Failure::Unreadable(shorten(&why))),
+    }
+}
+
+/// What an answer says of each event. What it says of events that were not sent is ignored; an event that it
+/// does not mention counts as received.
+fn verdicts(answer: &Answer, events: &[Outgoing]) -> Vec<Verdict> {
+    if answer.skipped.is_empty() && answer.failed.is_empty() && answer.retried.is_empty() {
+        // The usual answer: all is well, in the order in which it was sent.
+        let same = answer.success.len() == events.len()
+            && answer
+                .success
+                .iter()
+                .zip(events)
+                .all(|(result, outgoing)| result.event_id == outgoing.event_id());
+        if same {
+            return vec![Verdict::Accepted; events.len()];
+        }
+    }
+    let mut said: HashMap<&str, Verdict> = HashMap::new();
+    // The strictest wins, should an event stand in two lists.
+    said.extend(
+        answer
+            .success
+            .iter()
+            .map(|it| (it.event_id.as_str(), Verdict::Accepted)),
+    );
+    said.extend(
+        answer
+            .skipped
+            .iter()
+            .map(|it| (it.event_id.as_str(), Verdict::Skipped(remark(it)))),
+    );
+    said.extend(
+        answer
+            .failed
+            .iter()
+            .map(|it| (it.event_id.as_str(), Verdict::Refused(remark(it)))),
+    );
+    said.extend(
+        answer
+            .retried
+            .iter()
+            .map(|it| (it.event_id.as_str(), Verdict::Again(remark(it)))),
+    );
+    events
+        .iter()
+        .map(|outgoing| said.get(outgoing.event_id()).cloned().unwrap_or(Verdict::Assumed))
+        .collect()
+}
+
+fn remark(result: &EventResult) -> Remark {
+    Remark {
+        code: shorten(&result.event_code),
+        message: Some(shorten(&result.event_message)).filter(|text| !text.is_empty()),
+    }
+}
+
+fn refusal(reply: &Reply) -> Failure {
+    let description = ErrorAnswer::parse(&reply.body)
+        .map(|answer| match answer.error_description {
+            Some(description) => format!("{}: {description}", answer.error),
+            None => answer.error,
+        })
+        .or_else(|| {
+            (300..400)
+                .contains(&reply.status)
+                .then(|| "redirects are not followed".to_owned())
+        })
+        .or_else(|| {
+            let text = String::from_utf8_lossy(&reply.body);
+            Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+        });
+    Failure::Status {
+        status: reply.status,
+        description: description.map(|text| shorten(&text)),
+        retry_after: reply.retry_after,
+    }
+}

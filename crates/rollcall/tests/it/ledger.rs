@@ -1,0 +1,691 @@
+//! Order and loss, shown against an application that remembers nothing.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rollcall::application::{Application, Changes, Limits, Scope, store};
+use rollcall::delivery::ledger::parked::{self, Parked, ParkedState};
+use rollcall::delivery::ledger::{self, Fence, LedgerError, Settlement, leases, operate};
+use rollcall::delivery::{Delivery, Options, job};
+use rollcall::directory::{Command, NewUser};
+use rollcall::hub::Hub;
+use rollcall::id::{self, ROOT_UNIT};
+use rollcall_db::DbError;
+use rollcall_protocol::{Event, EventType, SystemRandom};
+
+use crate::plain::{Of, Plain, Say};
+use crate::world::{described, egress, hasty, new_user, on_both, open_hub};
+
+async fn apply(hub: &Hub, command: Command) -> String {
+    hub.apply("test", command).await.unwrap().id
+}
+
+async fn user(hub: &Hub, name: &str) -> String {
+    apply(hub, Command::CreateUser(new_user(name, ROOT_UNIT))).await
+}
+
+async fn deliver(hub: &Hub, options: Options) -> Delivery {
+    Delivery::start(hub.clone(), egress(), options).await.unwrap()
+}
+
+async fn stored(hub: &Hub, application: &Application) -> Application {
+    let id = application.id.clone();
+    hub.db.read(move |tx| store::load(tx, &id)).await.unwrap()
+}
+
+async fn parked_of(hub: &Hub, application: &Application) -> Vec<Parked> {
+    let id = application.id.clone();
+    hub.db.read(move |tx| parked::list(tx, &id)).await.unwrap()
+}
+
+async fn limit(hub: &Hub, application: &Application, limits: Limits) {
+    let mut settings = application.settings.clone();
+    settings.limits = limits;
+    let changes = Changes {
+        settings: Some(settings),
+        ..Changes::default()
+    };
+    let (id, too) = (application.id.clone(), hub.clone());
+    hub.db
+        .write(move |tx| store::update(tx, &id, &changes, 1, &SystemRandom, &too.master))
+        .await
+        .unwrap();
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "this does not come: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits until everything up to the log's end is settled and nothing waits.
+async fn settled(hub: &Hub, application: &Application) {
+    until("everything is settled", async || {
+        let head = hub.db.read(rollcall::change::head).await.unwrap().seq;
+        let waits = parked_of(hub, application)
+            .await
+            .iter()
+            .any(|parked| parked.state != ParkedState::Failed);
+        stored(hub, application).await.position == head && !waits
+    })
+    .await;
+}
+
+fn says(event: &Event, text: &str) -> bool {
+    event.biz_data.contains(text)
+}
+
+#[test]
+fn what_follows_an_event_that_is_wanted_again_is_sent_again_after_it() {
+    on_both("reordered", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        let ada = user(&hub, "ada").await;
+        apply(&hub, described(&ada, "older")).await;
+        apply(&hub, described(&ada, "newer")).await;
+        let group = apply(&hub, Command::CreateGroup(group("Staff"))).await;
+        let members = vec![ada.clone()];
+        for _ in 0..2 {
+            let (group_id, user_ids) = (group.clone(), members.clone());
+            apply(&hub, Command::AddMembers { group_id, user_ids }).await;
+            let (group_id, user_ids) = (group.clone(), members.clone());
+            apply(&hub, Command::RemoveMembers { group_id, user_ids }).await;
+        }
+        // Everything is in one request. The older event of ada and the last removal but one are wanted again,
+        // what follows them is accepted.
+        let first = AtomicBool::new(true);
+        app.say(move |events| {
+            if !first.swap(false, Ordering::SeqCst) {
+                return Say::Yes;
+            }
+            assert!(events.len() > 6, "one request for all");
+            let mut removals = 0;
+            Say::Each(
+                events
+                    .iter()
+                    .map(|event| {
+                        removals += usize::from(event.kind() == Some(EventType::GroupAddUser));
+                        match event.kind() {
+                            _ if says(event, "older") => Of::Retried,
+                            Some(EventType::GroupAddUser) if removals == 2 => Of::Retried,
+                            _ => Of::Success,
+                        }
+                    })
+                    .collect(),
+            )
+        });
+        let delivery = deliver(&hub, hasty()).await;
+        settled(&hub, &app.application).await;
+        assert!(
+            app.user(&ada).unwrap().contains("newer"),
+            "{:#?}",
+            app.story_of(&ada)
+        );
+        assert_eq!(app.members(&group), Vec::<String>::new());
+        delivery.stop().await;
+    });
+}
+
+fn group(name: &str) -> rollcall::directory::NewGroup {
+    rollcall::directory::NewGroup {
+        name: name.to_owned(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn an_answer_that_may_have_refused_something_is_not_taken_for_success() {
+    on_both("unreadable", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        let delivery = deliver(&hub, hasty()).await;
+        let ada = user(&hub, "ada").await;
+        settled(&hub, &app.application).await;
+        let bodies = [
+            r#"{"failedEvents":[{"eventCode":"X"}]}"#.to_owned(),
+            r#"{"retriedEvents":[{"eventId":"#.to_owned(),
+            format!(
+                "{{\"successEvents\":[],\"retriedEvents\":[{}",
+                " ".repeat(2 << 20)
+            ),
+            "{\"failedEvents\": 7}".to_owned(),
+        ];
+        for (number, body) in bodies.into_iter().enumerate() {
+            let once = AtomicBool::new(true);
+            app.say(move |_| match once.swap(false, Ordering::SeqCst) {
+                true => Say::Body(body.clone()),
+                false => Say::Yes,
+            });
+            let text = format!("text {number}");
+            apply(&hub, described(&ada, &text)).await;
+            settled(&hub, &app.application).await;
+            assert!(app.user(&ada).unwrap().contains(&text), "lost: {text}");
+        }
+        // Nulls and numbers where texts belong are read as what they mean.
+        let once = AtomicBool::new(true);
+        app.say(move |events| match once.swap(false, Ordering::SeqCst) {
+            true => Say::Body(format!(
+                r#"{{"successEvents":null,"retriedEvents":[{{"eventId":"{}","eventCode":7,"eventMessage":null}}]}}"#,
+                events[0].event_id
+            )),
+            false => Say::Yes,
+        });
+        apply(&hub, described(&ada, "after nulls")).await;
+        settled(&hub, &app.application).await;
+        assert!(app.user(&ada).unwrap().contains("after nulls"));
+        // What is foreign counts as received by the wire, and the attempt says that it is assumed only.
+        app.say(|_| Say::Body("<html>log in</html>".to_owned()));
+        apply(&hub, described(&ada, "assumed")).await;
+        settled(&hub, &app.application).await;
+        let id = app.application.id.clone();
+        let newest = hub
+            .db
+            .read(move |tx| ledger::attempts::newest(tx, &id, 0, 1))
+            .await
+            .unwrap();
+        assert_eq!(
+            (newest[0].1.outcome.as_str(), newest[0].1.assumed),
+            ("assumed", 1)
+        );
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn a_settlement_that_failed_stops_those_behind_it() {
+    on_both("fenced", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        let ada = user(&hub, "ada").await;
+        apply(&hub, described(&ada, "second")).await;
+        let fence = Fence {
+            application_id: app.application.id.clone(),
+            epoch: 0,
+            revision: 0,
+        };
+        let at = |position| Settlement {
+            position: Some(position),
+            ..Settlement::default()
+        };
+        // The first one is undone after it was carried out, as if its commit had failed.
+        let (first, settlement) = (fence.clone(), at(1));
+        let failed: Result<(), LedgerError> = hub
+            .db
+            .write(move |tx| {
+                ledger::settle(tx, &first, &settlement, 1)?;
+                Err(LedgerError::Database(DbError::Other(
+                    "as the test wants it".into(),
+                )))
+            })
+            .await;
+        assert!(failed.is_err());
+        let (second, settlement) = (fence.next(), at(2));
+        let behind = hub
+            .db
+            .write(move |tx| ledger::settle(tx, &second, &settlement, 1))
+            .await;
+        assert!(matches!(behind, Err(LedgerError::Fenced)), "{behind:?}");
+        assert_eq!(
+            stored(&hub, &app.application).await.position,
+            app.application.position
+        );
+        // Whoever took over is not settled against either.
+        let (again, settlement) = (Fence { epoch: 9, ..fence }, at(1));
+        let stranger = hub
+            .db
+            .write(move |tx| ledger::settle(tx, &again, &settlement, 1))
+            .await;
+        assert!(matches!(stranger, Err(LedgerError::Fenced)));
+    });
+}
+
+#[test]
+fn an_event_that_is_always_refused_is_set_aside_and_stops_nobody() {
+    on_both("poison", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        app.say(|events| match events.iter().any(|event| says(event, "poison")) {
+            true => Say::Status(400),
+            false => Say::Yes,
+        });
+        let mut ids = Vec::new();
+        for number in 0..20 {
+            let mut new: NewUser = new_user(&format!("user{number}"), ROOT_UNIT);
+            if number == 13 {
+                new.description = Some("poison".to_owned());
+            }
+            ids.push(apply(&hub, Command::CreateUser(new)).await);
+        }
+        let delivery = deliver(&hub, hasty()).await;
+        settled(&hub, &app.application).await;
+        for (number, id) in ids.iter().enumerate() {
+            assert_eq!(app.user(id).is_some(), number != 13, "user{number}");
+        }
+        let parked = parked_of(&hub, &app.application).await;
+        assert_eq!(parked.len(), 1);
+        assert_eq!(
+            (parked[0].state, &parked[0].subject_id),
+            (ParkedState::Failed, &ids[13])
+        );
+        assert!(stored(&hub, &app.application).await.suspended.is_none());
+        // Another one, alone in its request.
+        let mut new = new_user("alone", ROOT_UNIT);
+        new.description = Some("poison".to_owned());
+        let alone = apply(&hub, Command::CreateUser(new)).await;
+        settled(&hub, &app.application).await;
+        until("it is set aside", async || {
+            parked_of(&hub, &app.application).await.len() == 2
+        })
+        .await;
+        // Once the application is mended, what was set aside is sent again, or dismissed.
+        app.say(|_| Say::Yes);
+        let id = app.application.id.clone();
+        let event = parked_of(&hub, &app.application).await[0].event_id.clone();
+        let resent = hub
+            .db
+            .write(move |tx| operate::resend(tx, &id, Some(&event), 1, &SystemRandom))
+            .await
+            .unwrap();
+        assert_eq!(resent.queued, 1);
+        let id = app.application.id.clone();
+        assert_eq!(
+            hub.db
+                .write(move |tx| operate::dismiss(tx, &id, None))
+                .await
+                .unwrap(),
+            1
+        );
+        settled(&hub, &app.application).await;
+        assert!(app.user(&ids[13]).is_some() && app.user(&alone).is_none());
+        assert!(parked_of(&hub, &app.application).await.is_empty());
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn a_request_that_is_too_large_is_halved() {
+    on_both("too_large", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        app.say(|events| match events.len() > 3 {
+            true => Say::Status(413),
+            false => Say::Yes,
+        });
+        for number in 0..20 {
+            user(&hub, &format!("user{number}")).await;
+        }
+        let delivery = deliver(&hub, hasty()).await;
+        settled(&hub, &app.application).await;
+        assert_eq!(app.applied().len(), 20);
+        let order: Vec<_> = app.applied().iter().map(|event| event.event_time).collect();
+        assert!(order.is_sorted());
+        assert!(parked_of(&hub, &app.application).await.is_empty());
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn an_application_that_wants_everything_again_has_nothing_to_repair_afterwards() {
+    on_both("all_again", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        let away = Arc::new(AtomicBool::new(true));
+        let gone = Arc::clone(&away);
+        app.say(move |events| match gone.load(Ordering::SeqCst) {
+            // Its own database is away, but it answers connection tests.
+            true if events[0].kind() != Some(EventType::Test) => Say::Each(vec![Of::Retried; events.len()]),
+            _ => Say::Yes,
+        });
+        let ada = user(&hub, "ada").await;
+        let delivery = deliver(&hub, hasty()).await;
+        for number in 0..300 {
+            apply(&hub, described(&ada, &format!("text {number}"))).await;
+            user(&hub, &format!("user{number}")).await;
+        }
+        until("it is suspended", async || {
+            stored(&hub, &app.application).await.suspended.is_some()
+        })
+        .await;
+        let requests = app.requests().len();
+        until("it is asked again", async || app.requests().len() > requests + 20).await;
+        let parked = parked_of(&hub, &app.application).await;
+        assert!(
+            parked.iter().all(|parked| parked.state != ParkedState::Failed),
+            "{parked:#?}"
+        );
+        assert!(
+            parked.len() < 150,
+            "an outage must not fill the parked queue: {}",
+            parked.len()
+        );
+        away.store(false, Ordering::SeqCst);
+        settled(&hub, &app.application).await;
+        assert!(app.user(&ada).unwrap().contains("text 299"));
+        assert!(parked_of(&hub, &app.application).await.is_empty());
+        assert!(stored(&hub, &app.application).await.suspended.is_none());
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn parked_events_are_served_beside_a_backlog() {
+    on_both("starved", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        let limits = Limits {
+            max_events: 1,
+            ..Limits::default()
+        };
+        limit(&hub, &app.application, limits).await;
+        let ada = user(&hub, "ada").await;
+        for number in 0..150 {
+            user(&hub, &format!("user{number}")).await;
+        }
+        let once = AtomicBool::new(true);
+        app.say(move |events| match once.swap(false, Ordering::SeqCst) {
+            true => Say::Each(vec![Of::Retried; events.len()]),
+            false => Say::Yes,
+        });
+        let delivery = deliver(&hub, hasty()).await;
+        settled(&hub, &app.application).await;
+        let place = app
+            .applied()
+            .iter()
+            .position(|event| event.biz_id == ada)
+            .unwrap();
+        assert!(place < 100, "ada waited until {place} others had passed");
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn sending_again_never_turns_a_subject_back() {
+    on_both("resend_order", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        let ada = user(&hub, "ada").await;
+        let staff = apply(&hub, Command::CreateGroup(group("Staff"))).await;
+        let (x, y) = (user(&hub, "x").await, user(&hub, "y").await);
+        app.say(|events| {
+            let refused = |event: &Event| {
+                says(event, "refused")
+                    || (event.kind() == Some(EventType::GroupAddUser)
+                        && says(event, "userIds")
+                        && !says(event, "late"))
+            };
+            Say::Each(
+                events
+                    .iter()
+                    .map(|event| if refused(event) { Of::Failed } else { Of::Success })
+                    .collect(),
+            )
+        });
+        let delivery = deliver(&hub, hasty()).await;
+        apply(&hub, described(&ada, "refused")).await;
+        let (group_id, user_ids) = (staff.clone(), vec![x.clone(), y.clone()]);
+        apply(&hub, Command::AddMembers { group_id, user_ids }).await;
+        settled(&hub, &app.application).await;
+        app.say(|_| Say::Yes);
+        apply(&hub, described(&ada, "newest")).await;
+        let (group_id, user_ids) = (staff.clone(), vec![y.clone()]);
+        apply(&hub, Command::RemoveMembers { group_id, user_ids }).await;
+        settled(&hub, &app.application).await;
+        let id = app.application.id.clone();
+        let resent = hub
+            .db
+            .write(move |tx| operate::resend(tx, &id, None, 1, &SystemRandom))
+            .await
+            .unwrap();
+        assert_eq!((resent.queued, resent.refreshed), (0, 2));
+        settled(&hub, &app.application).await;
+        assert!(app.user(&ada).unwrap().contains("newest"));
+        assert_eq!(
+            app.members(&staff),
+            [x],
+            "the member that was refused is there, the one that left is not"
+        );
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn skipping_sets_the_next_event_aside() {
+    on_both("skip", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        app.say(|_| Say::Status(500));
+        let (ada, bob) = (user(&hub, "ada").await, user(&hub, "bob").await);
+        let delivery = deliver(&hub, hasty()).await;
+        until("it is suspended", async || {
+            stored(&hub, &app.application).await.suspended.is_some()
+        })
+        .await;
+        let id = app.application.id.clone();
+        hub.db
+            .write(move |tx| operate::skip(tx, &id, None, 1))
+            .await
+            .unwrap();
+        // A probe that was in flight may still carry the event.
+        let skipped = ada.clone();
+        app.say(
+            move |events| match events.iter().any(|event| event.biz_id == skipped) {
+                true => Say::Status(500),
+                false => Say::Yes,
+            },
+        );
+        settled(&hub, &app.application).await;
+        assert!(app.user(&ada).is_none() && app.user(&bob).is_some());
+        let parked = parked_of(&hub, &app.application).await;
+        assert_eq!((parked.len(), parked[0].state), (1, ParkedState::Failed));
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn a_resume_is_not_undone_by_a_probe_in_flight() {
+    on_both("resume", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        app.say(|_| Say::Status(500));
+        user(&hub, "ada").await;
+        let delivery = deliver(
+            &hub,
+            Options {
+                longest_probe: Duration::from_millis(30),
+                ..hasty()
+            },
+        )
+        .await;
+        let suspended = async || stored(&hub, &app.application).await.suspended.is_some();
+        until("it is suspended", &suspended).await;
+        // A settlement of the probe that was begun before the resume is refused by the ledger.
+        let (id, too) = (app.application.id.clone(), hub.clone());
+        let before = hub
+            .db
+            .read(move |tx| ledger::standing(tx, &id))
+            .await
+            .unwrap()
+            .unwrap();
+        let id = app.application.id.clone();
+        too.db.write(move |tx| operate::resume(tx, &id)).await.unwrap();
+        let fence = Fence {
+            application_id: app.application.id.clone(),
+            epoch: before.epoch,
+            revision: before.revision,
+        };
+        let late = too
+            .db
+            .write(move |tx| ledger::settle(tx, &fence, &Settlement::default(), 1))
+            .await;
+        assert!(matches!(late, Err(LedgerError::Fenced)));
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn members_of_a_group_survive_rounds_that_are_thrown_away() {
+    on_both("portions", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        let limits = Limits {
+            max_events: 1,
+            ..Limits::default()
+        };
+        limit(&hub, &app.application, limits).await;
+        let staff = apply(&hub, Command::CreateGroup(group("Staff"))).await;
+        let new: Vec<_> = (0..1_700)
+            .map(|n| new_user(&format!("user{n}"), ROOT_UNIT))
+            .collect();
+        let too = hub.clone();
+        let ids: Vec<String> = hub
+            .db
+            .write(move |tx| too.create_users_in(tx, "test", &new))
+            .await
+            .unwrap()
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        let (group_id, user_ids) = (staff.clone(), ids.clone());
+        apply(&hub, Command::AddMembers { group_id, user_ids }).await;
+        // Each portion is wanted again once, which throws away the round that was made ahead.
+        let seen: Mutex<HashMap<String, usize>> = Mutex::default();
+        app.say(move |events| {
+            let mut seen = seen.lock().unwrap();
+            Say::Each(
+                events
+                    .iter()
+                    .map(|event| {
+                        let times = seen.entry(event.event_id.clone()).or_default();
+                        *times += 1;
+                        match event.kind() {
+                            Some(EventType::GroupAddUser) if *times == 1 => Of::Retried,
+                            Some(EventType::Inventory) => Of::Skipped,
+                            _ => Of::Success,
+                        }
+                    })
+                    .collect(),
+            )
+        });
+        // Only what the synchronization sends counts.
+        let id = app.application.id.clone();
+        hub.db
+            .write(move |tx| {
+                tx.execute(
+                    "UPDATE deliveries SET position = (SELECT seq FROM change_head) WHERE application_id = $1",
+                    &[rollcall_db::Value::from(id.as_str())],
+                )
+            })
+            .await
+            .unwrap();
+        let (id, job_id) = (app.application.id.clone(), id::make("job", 1, &SystemRandom));
+        hub.db
+            .write(move |tx| job::request_full(tx, &id, &job_id, 1))
+            .await
+            .unwrap();
+        let delivery = deliver(&hub, hasty()).await;
+        until("all members are there", async || {
+            app.members(&staff).len() == ids.len()
+        })
+        .await;
+        let mut expected = ids.clone();
+        expected.sort_unstable();
+        assert_eq!(app.members(&staff), expected);
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn two_nodes_never_deliver_the_same_application() {
+    for database in rollcall_db::testing::databases("nodes") {
+        if database.dialect != rollcall_db::Dialect::Postgres {
+            continue;
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (one, two) = (open_hub(&database.url).await, open_hub(&database.url).await);
+            let mut apps = Vec::new();
+            for number in 0..4 {
+                apps.push(Plain::new(&one, &format!("App {number}")).await);
+            }
+            let mut running = vec![deliver(&one, hasty()).await, deliver(&two, hasty()).await];
+            let ada = user(&one, "ada").await;
+            let counter = AtomicUsize::new(0);
+            let write = async |times: usize| {
+                for _ in 0..times {
+                    let number = counter.fetch_add(1, Ordering::SeqCst);
+                    apply(&one, described(&ada, &format!("text {number:05}"))).await;
+                }
+            };
+            until("both nodes have their share", async || {
+                let nodes = one.db.read(leases::nodes).await.unwrap();
+                nodes.len() == 2 && nodes.iter().all(|node| node.applications == 2)
+            })
+            .await;
+            write(100).await;
+            // One leaves in good order: what it held is handed over at once.
+            running.remove(0).stop().await;
+            write(100).await;
+            running.push(deliver(&one, hasty()).await);
+            write(100).await;
+            for app in &apps {
+                settled(&one, &app.application).await;
+                let applied: Vec<_> = app
+                    .story_of(&ada)
+                    .into_iter()
+                    .map(|event| event.event_id)
+                    .collect();
+                let mut once = applied.clone();
+                once.dedup();
+                assert_eq!(once.len(), 301, "nothing is lost, and nothing comes twice");
+                assert_eq!(once, applied);
+            }
+            for delivery in running {
+                delivery.stop().await;
+            }
+            let nodes = one.db.read(leases::nodes).await.unwrap();
+            assert!(nodes.is_empty(), "{nodes:?}");
+        });
+    }
+}
+
+#[test]
+fn the_position_of_a_narrow_scope_is_stored_while_others_are_busy() {
+    on_both("narrow", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let unit = rollcall::directory::NewUnit {
+            name: "Empty".into(),
+            parent_id: ROOT_UNIT.into(),
+            ..Default::default()
+        };
+        let unit = apply(&hub, Command::CreateUnit(unit)).await;
+        let scope = Scope {
+            organizational_unit_ids: [unit].into(),
+            ..Scope::default()
+        };
+        let app = Plain::with_scope(&hub, "App", scope).await;
+        let delivery = deliver(&hub, hasty()).await;
+        let ada = user(&hub, "ada").await;
+        let busy = async {
+            for number in 0..400 {
+                apply(&hub, described(&ada, &format!("text {number}"))).await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let stored_meanwhile = until("the position moves", async || {
+            stored(&hub, &app.application).await.position > app.application.position + 5
+        });
+        tokio::select! {
+            () = busy => panic!("the position was not stored while anything happened"),
+            () = stored_meanwhile => {}
+        }
+        delivery.stop().await;
+    });
+}

@@ -1,0 +1,198 @@
+//! An endpoint like those that many applications have: it verifies and decrypts, keeps no record of what it
+//! has seen before, applies each event in the order in which it comes, and answers as a test wants it to.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use rollcall::application::Application;
+use rollcall::hub::Hub;
+use rollcall_protocol::{Answer, Event, EventResult, EventType};
+use rollcall_receiver::{Direct, Handler, KeySource, Receiver};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::world::add_application;
+
+/// What the endpoint says of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    Success,
+    Skipped,
+    Failed,
+    Retried,
+}
+
+/// What the endpoint says of a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Say {
+    /// All is well.
+    Yes,
+    /// Something of each event; those that succeed are applied.
+    Each(Vec<Of>),
+    /// A 200 with this body. Nothing is applied.
+    Body(String),
+    /// Another status. Nothing is applied.
+    Status(u16),
+}
+
+type Script = Box<dyn FnMut(&[Event]) -> Say + Send>;
+
+#[derive(Clone)]
+pub(crate) struct Plain {
+    pub(crate) application: Application,
+    script: Arc<Mutex<Script>>,
+    /// The events that were applied, in their order.
+    applied: Arc<Mutex<Vec<Event>>>,
+    requests: Arc<Mutex<Vec<Vec<Event>>>>,
+    _server: Arc<JoinHandle<()>>,
+}
+
+struct Nothing;
+impl Handler for Nothing {}
+
+impl Plain {
+    /// An endpoint and an application for it that sees everything.
+    pub(crate) async fn new(hub: &Hub, name: &str) -> Self {
+        Self::with_scope(hub, name, rollcall::application::Scope::everything()).await
+    }
+
+    pub(crate) async fn with_scope(hub: &Hub, name: &str, scope: rollcall::application::Scope) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/events", listener.local_addr().unwrap());
+        let application = add_application(hub, name, &url, None, scope).await;
+        let (id, now) = (application.id.clone(), hub.clock.now());
+        let jwks = hub
+            .db
+            .read(move |tx| rollcall::application::keys::jwks(tx, &id, now))
+            .await
+            .unwrap();
+        let keys = KeySource::Document(serde_json::to_string(&jwks).unwrap());
+        let opener = Receiver::builder(keys, &application.id)
+            .build(Direct::new(Nothing))
+            .unwrap();
+        let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(|_: &[Event]| Say::Yes)));
+        let applied: Arc<Mutex<Vec<Event>>> = Arc::default();
+        let requests: Arc<Mutex<Vec<Vec<Event>>>> = Arc::default();
+        let (opener, said) = (
+            Arc::new(opener),
+            (Arc::clone(&script), Arc::clone(&applied), Arc::clone(&requests)),
+        );
+        let routes = axum::Router::new().route(
+            "/events",
+            post(move |body: Bytes| {
+                let (opener, (script, applied, requests)) = (Arc::clone(&opener), said.clone());
+                async move {
+                    let opened = opener
+                        .open(&body)
+                        .await
+                        .expect("the hub seals what is opened here");
+                    let events = opened.batch.events;
+                    if events.iter().any(|event| event.kind() == Some(EventType::Test)) {
+                        let say = (script.lock().unwrap())(&events);
+                        return answer(&events, &say);
+                    }
+                    requests.lock().unwrap().push(events.clone());
+                    let say = (script.lock().unwrap())(&events);
+                    let takes = |index: usize| match &say {
+                        Say::Yes => true,
+                        Say::Each(each) => each[index] == Of::Success,
+                        Say::Body(_) | Say::Status(_) => false,
+                    };
+                    let taken = events.iter().enumerate().filter(|(index, _)| takes(*index));
+                    applied
+                        .lock()
+                        .unwrap()
+                        .extend(taken.map(|(_, event)| event.clone()));
+                    answer(&events, &say)
+                }
+            }),
+        );
+        let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        Self {
+            application,
+            script,
+            applied,
+            requests,
+            _server: Arc::new(server),
+        }
+    }
+
+    /// Answers like this from now on.
+    pub(crate) fn say(&self, script: impl FnMut(&[Event]) -> Say + Send + 'static) {
+        *self.script.lock().unwrap() = Box::new(script);
+    }
+
+    /// The events that were applied, in their order.
+    pub(crate) fn applied(&self) -> Vec<Event> {
+        self.applied.lock().unwrap().clone()
+    }
+
+    /// All requests, whatever came of them.
+    pub(crate) fn requests(&self) -> Vec<Vec<Event>> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// What the application holds of a user: the last record that was applied; none if that was a deletion.
+    pub(crate) fn user(&self, id: &str) -> Option<String> {
+        let applied = self.applied();
+        let last = applied.iter().rev().find(|event| event.biz_id == id)?;
+        (last.kind() != Some(EventType::UserDelete)).then(|| last.biz_data.clone())
+    }
+
+    /// The members of a group, as its deltas add up.
+    pub(crate) fn members(&self, group: &str) -> Vec<String> {
+        let mut members = BTreeMap::new();
+        for event in self.applied().iter().filter(|event| event.biz_id == group) {
+            let ids = || {
+                rollcall_protocol::GroupPayload::from_json(&event.biz_data)
+                    .unwrap()
+                    .user_ids
+                    .unwrap_or_default()
+            };
+            match event.kind() {
+                Some(EventType::GroupAddUser) => members.extend(ids().into_iter().map(|id| (id, ()))),
+                Some(EventType::GroupRemoveUser) => ids().iter().for_each(|id| {
+                    members.remove(id);
+                }),
+                _ => {}
+            }
+        }
+        members.into_keys().collect()
+    }
+
+    /// The ids of a subject's events in the order in which they were applied.
+    pub(crate) fn story_of(&self, subject: &str) -> Vec<Event> {
+        self.applied()
+            .into_iter()
+            .filter(|event| event.biz_id == subject)
+            .collect()
+    }
+}
+
+fn answer(events: &[Event], say: &Say) -> Response {
+    let each = match say {
+        Say::Status(status) => return (StatusCode::from_u16(*status).unwrap(), "no").into_response(),
+        Say::Body(body) => return body.clone().into_response(),
+        Say::Yes => vec![Of::Success; events.len()],
+        Say::Each(each) => each.clone(),
+    };
+    let mut answer = Answer::default();
+    for (event, of) in events.iter().zip(each) {
+        let list = match of {
+            Of::Success => &mut answer.success,
+            Of::Skipped => &mut answer.skipped,
+            Of::Failed => &mut answer.failed,
+            Of::Retried => &mut answer.retried,
+        };
+        list.push(EventResult {
+            event_id: event.event_id.clone(),
+            event_code: "CODE".to_owned(),
+            ..EventResult::default()
+        });
+    }
+    serde_json::to_string(&answer).unwrap().into_response()
+}
