@@ -1,6 +1,7 @@
 //! What the tests need beside Rust: looking for it, and installing it where that is easy.
 
 use std::fmt;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -13,6 +14,7 @@ pub(crate) struct Missing {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     Postgres,
+    Slapd,
     OpenSsl,
 }
 
@@ -33,6 +35,10 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, so) = match self.what {
             What::Postgres => ("PostgreSQL (initdb, postgres)", "the tests run on SQLite only"),
+            What::Slapd => (
+                "OpenLDAP's slapadd and slapcat",
+                "what is exported is not loaded into OpenLDAP",
+            ),
             What::OpenSsl => (
                 "OpenSSL's headers, or pkg-config (Debian: libssl-dev pkg-config)",
                 "josekit, which tests of this workspace compare with, will not build",
@@ -46,15 +52,17 @@ impl fmt::Display for Missing {
 pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
     let wanted = |what: &What| match what {
         What::Postgres => postgres && postgres_directory().is_none(),
+        What::Slapd => !has_slapd(),
         What::OpenSsl => !has_openssl(),
     };
-    let mut missing = vec![What::Postgres, What::OpenSsl];
+    let mut missing = vec![What::Postgres, What::Slapd, What::OpenSsl];
     missing.retain(wanted);
     if missing.is_empty() {
         return Vec::new();
     }
     let packages = missing.iter().flat_map(|what| match what {
         What::Postgres => ["postgresql"].as_slice(),
+        What::Slapd => &["slapd"],
         What::OpenSsl => &["libssl-dev", "pkg-config"],
     });
     let tried = install(&packages.copied().collect::<Vec<_>>());
@@ -93,6 +101,15 @@ fn has_postgres(directory: &Path) -> bool {
         .all(|it| directory.join(it).is_file())
 }
 
+fn has_slapd() -> bool {
+    // They are in directories that are not on everybody's path.
+    let sbin = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(sbin).collect();
+    let is_there = |program: &&str| folders.iter().any(|folder| folder.join(program).is_file());
+    ["slapadd", "slapcat"].iter().all(is_there)
+}
+
 fn has_openssl() -> bool {
     // The openssl-sys crate is content with this variable as well.
     std::env::var_os("OPENSSL_DIR").is_some()
@@ -125,6 +142,9 @@ fn install(packages: &[&str]) -> Result<(), String> {
         let status = command.args(arguments).status();
         status.is_ok_and(|it| it.success())
     };
+    if packages.contains(&"slapd") {
+        leave_slapd_unconfigured(sudo);
+    }
     // Package lists that cannot be brought up to date may still be good enough.
     apt(&["update"]);
     let arguments = [&["install", "--yes", "--no-install-recommends"], packages].concat();
@@ -133,6 +153,22 @@ fn install(packages: &[&str]) -> Result<(), String> {
     } else {
         Err(format!("apt-get install {names} failed."))
     }
+}
+
+/// Tells Debian's package not to make a directory: without one its server does not start.
+fn leave_slapd_unconfigured(sudo: bool) {
+    let mut command = Command::new(if sudo { "sudo" } else { "debconf-set-selections" });
+    if sudo {
+        command.args(["-n", "debconf-set-selections"]);
+    }
+    let child = command.stdin(Stdio::piped()).spawn();
+    // Where that fails, the package's own way with the server holds.
+    let _ = child.and_then(|mut child| {
+        if let Some(mut input) = child.stdin.take() {
+            input.write_all(b"slapd slapd/no_configuration boolean true\n")?;
+        }
+        child.wait()
+    });
 }
 
 pub(crate) fn is_root() -> bool {

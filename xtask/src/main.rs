@@ -12,8 +12,10 @@
 mod install;
 mod server;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::install::Missing;
@@ -28,7 +30,7 @@ Chores of this repository.
         and removes it afterwards. Other servers on this machine are not touched.
 
         With --no-postgres, or where PostgreSQL is neither found nor can be installed, the tests
-        run on SQLite only; this is said at the beginning and at the end.
+        run on SQLite only. What did not run for want of something is said at the end.
 
         The remaining arguments go to cargo test. Without -p, --package or --workspace, all
         packages are meant.
@@ -38,9 +40,10 @@ Chores of this repository.
             cargo xtask test -p rollcall --test it -- delivery --nocapture
 
     cargo xtask setup
-        Installs what the tests need beside Rust, if it is missing: PostgreSQL, and OpenSSL's
-        headers and pkg-config for josekit, which the tests compare with. On Debian and its
-        relatives, as root or with sudo that asks for no password. `test` does this by itself.
+        Installs what the tests need beside Rust, if it is missing: PostgreSQL, OpenLDAP's programs
+        for files (slapadd, slapcat; its server is never started), and OpenSSL's headers and
+        pkg-config for josekit, which the tests compare with. On Debian and its relatives, as root
+        or with sudo that asks for no password. `test` does this by itself.
 
     cargo xtask --help
         Shows this.
@@ -48,9 +51,10 @@ Chores of this repository.
 The tests find the server in these variables, which you can also set yourself, with a plain
 cargo test:
 
-    ROLLCALL_TEST_POSTGRES            URL of a superuser without a database, such as
-                                      postgres://postgres@127.0.0.1:5433
-    ROLLCALL_TEST_REQUIRE_POSTGRES    1: a test that cannot run on PostgreSQL fails
+    ROLLCALL_TEST_POSTGRES    URL of a superuser without a database, such as
+                              postgres://postgres@127.0.0.1:5433
+    ROLLCALL_TEST_REQUIRE     what must not be missing, such as postgres,slapd: a test that cannot
+                              run without it fails
 ";
 
 fn main() -> ExitCode {
@@ -63,7 +67,7 @@ fn main() -> ExitCode {
             let missing = install::missing_after_installing(true);
             report(&missing);
             if missing.is_empty() {
-                println!("xtask: PostgreSQL and OpenSSL's headers are there");
+                println!("xtask: PostgreSQL, slapadd and OpenSSL's headers are there");
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -107,12 +111,15 @@ fn test(mut arguments: Vec<OsString>) -> io::Result<ExitCode> {
     }
     report(&missing);
 
-    let status = cargo_test(&arguments, server.as_ref());
+    let skipped = std::env::temp_dir().join(format!("rollcall-skipped-{}", std::process::id()));
+    let status = cargo_test(&arguments, server.as_ref(), &skipped);
     drop(server);
+    let told = std::fs::read_to_string(&skipped).unwrap_or_default();
+    let _ = std::fs::remove_file(&skipped);
     let status = status?;
-    report(&missing);
-    if !postgres {
-        println!("xtask: the tests did not run on PostgreSQL: --no-postgres");
+    // Every test says it for itself.
+    for what in told.lines().collect::<BTreeSet<_>>() {
+        println!("xtask: did not run: {what}");
     }
     // A child that a signal ended has no code.
     let code = status
@@ -122,13 +129,17 @@ fn test(mut arguments: Vec<OsString>) -> io::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-fn cargo_test(arguments: &[OsString], server: Option<&Server>) -> io::Result<std::process::ExitStatus> {
+fn cargo_test(
+    arguments: &[OsString],
+    server: Option<&Server>,
+    skipped: &Path,
+) -> io::Result<std::process::ExitStatus> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .arg("test")
         .env_remove("ROLLCALL_TEST_POSTGRES")
-        .env_remove("ROLLCALL_TEST_REQUIRE_POSTGRES");
+        .env("ROLLCALL_TEST_SKIPPED", skipped);
     let names_packages = arguments.iter().take_while(|it| *it != "--").any(|it| {
         let it = it.to_string_lossy();
         it.starts_with("-p") || it.starts_with("--package") || it == "--workspace" || it == "--manifest-path"
@@ -138,9 +149,7 @@ fn cargo_test(arguments: &[OsString], server: Option<&Server>) -> io::Result<std
     }
     command.arg("--all-features").args(arguments);
     if let Some(server) = server {
-        command
-            .env("ROLLCALL_TEST_POSTGRES", server.url())
-            .env("ROLLCALL_TEST_REQUIRE_POSTGRES", "1");
+        command.env("ROLLCALL_TEST_POSTGRES", server.url());
     }
     command.status()
 }

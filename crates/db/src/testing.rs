@@ -8,7 +8,7 @@
 //!
 //! The PostgreSQL server is the one that `ROLLCALL_TEST_POSTGRES` names: the URL of a superuser, without
 //! a database (`postgres://postgres@127.0.0.1:5433`). `cargo xtask test` starts one. Without it, tests
-//! run on SQLite only and say so, or fail if `ROLLCALL_TEST_REQUIRE_POSTGRES` is `1`.
+//! run on SQLite only and say so, or fail if `ROLLCALL_TEST_REQUIRE` names `postgres`.
 
 #![allow(
     clippy::expect_used,
@@ -25,7 +25,32 @@ use ::postgres::{Client, NoTls};
 use crate::Dialect;
 
 const SERVER: &str = "ROLLCALL_TEST_POSTGRES";
-const REQUIRED: &str = "ROLLCALL_TEST_REQUIRE_POSTGRES";
+const REQUIRED: &str = "ROLLCALL_TEST_REQUIRE";
+const SKIPPED: &str = "ROLLCALL_TEST_SKIPPED";
+
+/// Says that a test did not run because something that it needs is missing, such as `postgres` or `slapd`. What is
+/// said is also added to the file that `ROLLCALL_TEST_SKIPPED` names, which `cargo xtask test` shows at its end.
+///
+/// # Panics
+/// If `ROLLCALL_TEST_REQUIRE`, a list separated by commas, names what is missing.
+pub fn did_not_run(what: &str, why: &str) {
+    let required = std::env::var(REQUIRED).unwrap_or_default();
+    assert!(
+        required.split(',').all(|it| it.trim() != what),
+        "{what} is required by {REQUIRED}: {why}"
+    );
+    println!("did not run: {what}: {why}");
+    let Some(file) = std::env::var_os(SKIPPED) else {
+        return;
+    };
+    let line = format!("{what}: {why}\n");
+    let written = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, line.as_bytes()));
+    written.expect("the file of what did not run");
+}
 
 /// An empty database that is removed when this is dropped.
 pub struct TestDatabase {
@@ -73,9 +98,10 @@ pub fn sqlite() -> TestDatabase {
 /// If the server does not do its part, or is required and not configured.
 pub fn postgres(name: &str) -> Option<TestDatabase> {
     let Ok(server) = std::env::var(SERVER) else {
-        let required = std::env::var(REQUIRED).is_ok_and(|it| it == "1");
-        assert!(!required, "{SERVER} is not set, and {REQUIRED}=1");
-        println!("skipped: {SERVER} is not set");
+        did_not_run(
+            "postgres",
+            &format!("{SERVER} is not set, so tests ran on SQLite only"),
+        );
         return None;
     };
     let server = server.trim_end_matches('/').to_owned();
