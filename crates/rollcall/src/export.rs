@@ -11,11 +11,16 @@ use serde::Serialize;
 
 use crate::directory::{Group, User, path, query};
 use crate::hub::Hub;
+use crate::id;
 use crate::import::entry::{Entry, GroupEntry, Path, UnitEntry, UserEntry};
 use crate::import::{Dn, Format, LdifWriter};
 
 /// Users that are read at once.
 const PAGE: usize = 1_000;
+
+/// The `pwdAccountLockedTime` of an account that is locked until somebody unlocks it (draft-behera-ldap-password-policy,
+/// section 5.3.3).
+const LOCKED: &str = "000001010000Z";
 
 /// Why an export fails.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +31,9 @@ pub enum ExportError {
     /// The file cannot be written.
     #[error("the file cannot be written: {0}")]
     Csv(#[from] csv::Error),
+    /// The base is of no kind that there is an entry for.
+    #[error("--base {0} must begin with dc, o, ou, l, st or c")]
+    Base(String),
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -83,10 +91,12 @@ impl Directory {
                 None => Vec::new(),
                 Some(above) => above.iter().cloned().chain([unit.name.clone()]).collect(),
             };
+            let id = unit.id.clone();
             paths.insert(unit.id, path.clone());
             if !path.is_empty() {
                 entries.push(UnitEntry {
                     line: 0,
+                    id: Some(id),
                     path,
                     description: Some(unit.description),
                     external_id: Some(unit.external_id),
@@ -112,6 +122,7 @@ impl Directory {
         further.sort_unstable();
         UserEntry {
             line: 0,
+            id: None,
             reference: None,
             path,
             further_paths: Some(further),
@@ -186,6 +197,7 @@ async fn jsonl(
         let members = members(hub, group).await?;
         line(&Entry::Group(GroupEntry {
             line: 0,
+            id: None,
             name: group.name.clone(),
             description: Some(group.description.clone()),
             external_id: Some(group.external_id.clone()),
@@ -268,16 +280,40 @@ async fn table(hub: &Hub, directory: &Directory, sink: impl Write + Send) -> Res
     Ok(directory.counted(users))
 }
 
+/// Writes LDIF that `slapadd` loads: entries above before those below, only attributes and classes of the core,
+/// COSINE and inetOrgPerson schemas, and [`LOCKED`] for those who may not sign in, which OpenLDAP knows where its
+/// module `ppolicy` is loaded.
+///
+/// `entryUUID` is the external id if that is a UUID, and otherwise the id here in the form of a UUID: an import
+/// recognises both, also after another server has loaded and written the file.
 async fn ldif(
     hub: &Hub,
     directory: &Directory,
     base: &Dn,
     sink: impl Write + Send,
 ) -> Result<Exported, ExportError> {
-    let mut writer = LdifWriter::new(sink)?;
+    let mut writer = LdifWriter::new(sink);
+    if let Some(rdn) = base.rdns().first() {
+        let (kind, name) = rdn.first();
+        let mut attributes = vec![("objectClass", "top")];
+        attributes.extend(match kind {
+            "dc" => [("objectClass", "domain")].as_slice(),
+            "ou" => &[("objectClass", "organizationalUnit")],
+            "c" => &[("objectClass", "country")],
+            "l" | "st" => &[("objectClass", "locality")],
+            "o" => &[("objectClass", "organization")],
+            _ => return Err(ExportError::Base(base.to_string())),
+        });
+        attributes.push((kind, name));
+        writer.record(base, &attributes)?;
+    }
     let unit_dn = |path: &Path| path.iter().fold(base.clone(), |dn, name| dn.child("ou", name));
     for unit in &directory.units {
         let name = unit.path.last().map(String::as_str).unwrap_or_default();
+        let uuid = entry_uuid(
+            unit.id.as_deref(),
+            unit.external_id.as_ref().and_then(Option::as_deref),
+        );
         let mut attributes = vec![
             ("objectClass", "top"),
             ("objectClass", "organizationalUnit"),
@@ -286,6 +322,7 @@ async fn ldif(
         if let Some(Some(text)) = &unit.description {
             attributes.push(("description", text));
         }
+        attributes.extend(uuid.as_deref().map(|uuid| ("entryUUID", uuid)));
         writer.record(&unit_dn(&unit.path), &attributes)?;
     }
     // Members of groups are named by DN, which only their primary units tell.
@@ -312,7 +349,6 @@ async fn ldif(
             ("cn", user.display_name.as_str()),
             ("sn", user.display_name.as_str()),
             ("displayName", user.display_name.as_str()),
-            ("nsAccountLock", if user.enabled { "FALSE" } else { "TRUE" }),
         ];
         for (name, value) in [
             ("mail", &user.email),
@@ -329,6 +365,11 @@ async fn ldif(
                 .filter(|path| !path.is_empty())
                 .map(|path| ("ou", path.as_str())),
         );
+        if !user.enabled {
+            attributes.push(("pwdAccountLockedTime", LOCKED));
+        }
+        let uuid = entry_uuid(Some(&user.id), user.external_id.as_deref());
+        attributes.extend(uuid.as_deref().map(|uuid| ("entryUUID", uuid)));
         writer.record(&dn, &attributes)?;
         if !user.groups.is_empty() {
             dns.insert(user.id, dn);
@@ -349,10 +390,31 @@ async fn ldif(
         ];
         attributes.extend(group.description.as_deref().map(|text| ("description", text)));
         attributes.extend(members.iter().map(|member| ("member", member.as_str())));
+        if members.is_empty() {
+            // The class wants a member; the empty name is nobody's.
+            attributes.push(("member", ""));
+        }
+        let uuid = entry_uuid(Some(&group.id), group.external_id.as_deref());
+        attributes.extend(uuid.as_deref().map(|uuid| ("entryUUID", uuid)));
         writer.record(&base.child("cn", &group.name), &attributes)?;
     }
     writer.finish()?;
     Ok(directory.counted(users))
+}
+
+/// The UUID of an entry: its external id if that is one as servers write them, otherwise its id here.
+fn entry_uuid(id: Option<&str>, external_id: Option<&str>) -> Option<String> {
+    let is_uuid = |text: &&str| {
+        text.len() == 36
+            && text.bytes().enumerate().all(|(at, byte)| match at {
+                8 | 13 | 18 | 23 => byte == b'-',
+                _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+            })
+    };
+    match external_id.filter(is_uuid) {
+        Some(uuid) => Some(uuid.to_owned()),
+        None => id.and_then(id::to_uuid),
+    }
 }
 
 impl Directory {

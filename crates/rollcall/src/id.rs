@@ -29,6 +29,35 @@ pub fn derive(prefix: &str, text: &str) -> String {
     spell(prefix, u128::from_be_bytes(bytes))
 }
 
+/// The UUID that spells the same bits as an id, for formats that know only UUIDs; `None` for an id of another
+/// form, such as the root's.
+pub fn to_uuid(id: &str) -> Option<String> {
+    let (_, digits) = id.split_once('_')?;
+    if digits.len() != 26 {
+        return None;
+    }
+    let bits = digits.bytes().try_fold(0_u128, |bits, digit| {
+        let value = ALPHABET.iter().position(|known| *known == digit)?;
+        bits.checked_mul(32)?.checked_add(value as u128)
+    })?;
+    let hex = format!("{bits:032x}");
+    Some(format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    ))
+}
+
+/// The id of this kind that spells the same bits as a UUID in lower case; `None` for another text.
+pub fn from_uuid(prefix: &str, uuid: &str) -> Option<String> {
+    let bits = u128::from_str_radix(&uuid.replace('-', ""), 16).ok()?;
+    let id = spell(prefix, bits);
+    (to_uuid(&id)? == uuid).then_some(id)
+}
+
 fn spell(prefix: &str, bits: u128) -> String {
     let mut id = String::with_capacity(prefix.len() + 27);
     id.push_str(prefix);
@@ -51,6 +80,17 @@ mod tests {
         let late = make("user", 1_700_000_000_001, &SystemRandom);
         assert!(early < late);
         assert_eq!(early.len(), "user_".len() + 26);
+    }
+
+    #[test]
+    fn an_id_and_its_uuid_spell_the_same() {
+        let id = make("user", 1_700_000_000_000, &SystemRandom);
+        let uuid = to_uuid(&id).unwrap();
+        assert_eq!(from_uuid("user", &uuid), Some(id));
+        assert_eq!(to_uuid("ou_root"), None);
+        for text in ["", "x", "0018bcfe-5680", "0018BCFE-5680-7000-8000-00000000000A"] {
+            assert_eq!(from_uuid("user", text), None, "{text}");
+        }
     }
 
     #[test]

@@ -41,8 +41,8 @@ pub(super) enum Verb {
     Serve(Serve),
     /// Show it: a hub and a receiving application in one process, with a company of 1,000 people.
     Demo(Demo),
-    Import(Import),
-    Export(Export),
+    Import(super::files::Import),
+    Export(super::files::Export),
     /// Applications: who receives changes, which, and how.
     App {
         #[command(subcommand)]
@@ -127,99 +127,6 @@ pub(super) struct Demo {
     /// The hub's port; the application listens on the next one. 0 takes free ones.
     #[arg(long, default_value_t = 8750)]
     pub(super) port: u16,
-}
-
-/// Import users, units and groups from a file
-///
-/// CSV: the first line names the columns, in any order. username, display_name and path are required;
-/// email, phone (+49 170 1234567) or phone_region and phone_number, external_id, description,
-/// further_paths, groups, status, expires and custom.NAME may be left out, and then stay as they are.
-/// `path` is the primary organizational unit from below the root, such as Engineering/Optics; units that
-/// are missing are made. `further_paths` and `groups` are lists separated by `;`. A `/` or `;` inside a
-/// name is written `\/` or `\;`. `status` is enabled or disabled, `expires` a date or time.
-///
-/// LDIF: what OpenLDAP, Active Directory and others export. organizationalUnit entries become units, the
-/// tree of their names the tree of units; inetOrgPerson, user and posixAccount entries become users;
-/// groupOfNames, groupOfUniqueNames, posixGroup and group entries become groups with their members.
-/// The username is uid or sAMAccountName, otherwise what stands before the @ of userPrincipalName or mail;
-/// an entry with none of them is refused. An entry without mail becomes a user without email.
-///
-/// JSON lines: what `rollcall export --format jsonl` writes.
-///
-/// Only differences become changes: importing the same file again changes nothing. Entries that are
-/// refused are listed with their lines, and the rest is imported (exit code 3).
-#[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
-pub(super) struct Import {
-    /// The file; `-` reads the standard input.
-    pub(super) file: PathBuf,
-    /// csv, ldif or jsonl. Left out: told from the file's name.
-    #[arg(long, value_enum)]
-    pub(super) format: Option<FileFormat>,
-    /// A field has another column or attribute, such as username=Login or email=mail,otherMailbox: the first
-    /// that has a value counts. Repeat for several fields.
-    #[arg(long, value_name = "FIELD=NAME")]
-    pub(super) mapping: Vec<String>,
-    /// LDIF: the entry that is the root here, such as ou=Company,dc=example,dc=org. What is elsewhere is
-    /// passed over.
-    #[arg(long, value_name = "DN")]
-    pub(super) base: Option<String>,
-    /// To whom everything belongs that is imported, such as ldap:example. The import then leaves alone what
-    /// belongs to others.
-    #[arg(long, value_name = "TYPE:ID")]
-    pub(super) owner: Option<crate::directory::Source>,
-    /// Take over what belongs to others and is in the file.
-    #[arg(long, requires = "owner")]
-    pub(super) adopt: bool,
-    /// Say what would be done, and do nothing.
-    #[arg(long)]
-    pub(super) dry_run: bool,
-    /// Delete what belongs to the owner and is not in the file.
-    #[arg(long, requires = "owner")]
-    pub(super) delete_missing: bool,
-    /// With --delete-missing: delete nothing if more than this would go, a number or a percentage.
-    #[arg(long, value_name = "N|N%", default_value = "10%")]
-    pub(super) max_deletions: crate::import::DeletionLimit,
-}
-
-/// A file format.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub(super) enum FileFormat {
-    /// A line for each user, under a header.
-    Csv,
-    /// What LDAP servers export.
-    Ldif,
-    /// A JSON object for each unit, user and group: everything, without loss.
-    Jsonl,
-}
-
-impl From<FileFormat> for crate::import::Format {
-    fn from(format: FileFormat) -> Self {
-        match format {
-            FileFormat::Csv => Self::Csv,
-            FileFormat::Ldif => Self::Ldif,
-            FileFormat::Jsonl => Self::Jsonl,
-        }
-    }
-}
-
-/// Export users, units and groups
-///
-/// What is written can be imported again without a difference. JSON lines hold everything; CSV holds users
-/// with their units and groups, but no empty units or groups; LDIF holds what LDAP has attributes for.
-/// Passwords are never exported.
-#[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
-pub(super) struct Export {
-    /// The file; `-` writes to the standard output.
-    #[arg(default_value = "-")]
-    pub(super) file: PathBuf,
-    /// csv, ldif or jsonl. Left out: told from the file's name; jsonl for the standard output.
-    #[arg(long, value_enum)]
-    pub(super) format: Option<FileFormat>,
-    /// LDIF: the entry above everything.
-    #[arg(long, value_name = "DN", default_value = "dc=rollcall")]
-    pub(super) base: String,
 }
 
 #[derive(Debug, Subcommand)]

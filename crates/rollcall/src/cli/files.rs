@@ -1,25 +1,154 @@
 //! `rollcall import` and `export`.
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result};
+use clap::Args;
 
-use super::args;
-use super::output::{IN_PART, Output};
+use super::output::{IN_PART, Output, complain};
+use crate::directory::Source;
 use crate::export::{self, export};
 use crate::hub::Hub;
-use crate::import::{Counts, Dn, Format, ImportReport, Mapping, Options, import};
+use crate::import::{
+    Counts, DeletionLimit, Delimiter, Dn, Format, ImportReport, Mapping, Options, Problem, import,
+};
 
-/// How many errors and notes people are shown; JSON has more.
+/// How many messages people are shown; JSON has more.
 const SHOWN: usize = 20;
+/// Of how many entries people are shown the lines for each message.
+const ENTRIES: usize = 3;
+/// The exit code for what cannot work as it was asked for.
+const WRONG_USE: u8 = 2;
 
-pub(super) async fn run_import(hub: &Hub, out: &Output, arguments: args::Import) -> Result<ExitCode> {
+/// Import users, units and groups from a file
+///
+/// Look first, then do it, then do it again whenever the file changes: only differences become changes.
+///
+///     rollcall import people.csv --dry-run
+///     rollcall import people.csv
+///
+/// A CSV file that a spreadsheet wrote, with columns and words of its own (`;` and tabs are recognised):
+///
+///     rollcall import hr.csv --mapping username=Login --mapping display_name=Name --mapping path=Department \
+///         --mapping status=Active --mapping custom.costCentre="Cost centre"
+///
+/// A whole directory each night: it owns what it brings, and what it no longer has is deleted:
+///
+///     rollcall import company.ldif --base dc=example,dc=org --owner ldap:example \
+///         --delete-missing --max-deletions 5%
+///
+/// CSV: the first line names the columns, in any order. username, display_name and path are required;
+/// email, phone (+49 170 1234567) or phone_region and phone_number, external_id, description,
+/// further_paths, groups, status, expires and custom.NAME may be left out, and then stay as they are.
+/// `path` is the primary organizational unit from below the root, such as Engineering/Optics; units that
+/// are missing are made. `further_paths` and `groups` are lists separated by `;`. A `/` or `;` inside a
+/// name is written `\/` or `\;`. `status` is enabled, active, true, yes or 1, or disabled, inactive, false, no
+/// or 0; `expires` is a date or time. The file is UTF-8.
+///
+/// LDIF: what OpenLDAP, Active Directory and others export. organizationalUnit entries become units, the
+/// tree of their names the tree of units; inetOrgPerson, user and posixAccount entries become users;
+/// groupOfNames, groupOfUniqueNames, posixGroup and group entries become groups with their members.
+/// The username is uid or sAMAccountName, otherwise what stands before the @ of userPrincipalName or mail;
+/// an entry with none of them is refused. An entry without mail becomes a user without email.
+///
+/// JSON lines: what `rollcall export --format jsonl` writes.
+///
+/// An email address, phone number or description that cannot be one is noted and left out. Entries that are
+/// refused are listed with their lines, and the rest is imported.
+///
+/// Ctrl-C stops after the portion that is being written; the same command goes on where it stopped.
+///
+/// Exit codes: 0 everything is done, 1 it failed, 2 the file or the command cannot work like this, 3 done in
+/// part (entries were refused, deletions withheld, or it was stopped).
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Import {
+    /// The file; `-` reads the standard input.
+    pub(super) file: PathBuf,
+    /// csv, ldif or jsonl. Left out: told from the file's name.
+    #[arg(long, value_enum)]
+    pub(super) format: Option<FileFormat>,
+    /// A field has another column or attribute, such as username=Login or email=mail,otherMailbox: the first
+    /// that has a value counts. Repeat for several fields.
+    #[arg(long, value_name = "FIELD=NAME")]
+    pub(super) mapping: Vec<String>,
+    /// CSV: what separates the columns: comma, semicolon or tab. Left out: told from the header.
+    #[arg(long, value_name = "NAME")]
+    pub(super) delimiter: Option<Delimiter>,
+    /// LDIF: the entry that is the root here, such as ou=Company,dc=example,dc=org. What is elsewhere is
+    /// passed over. Left out: what all entries have in common of the dc, o and c at the top.
+    #[arg(long, value_name = "DN")]
+    pub(super) base: Option<String>,
+    /// To whom everything belongs that is imported, such as ldap:example. The import then leaves alone what
+    /// belongs to others.
+    #[arg(long, value_name = "TYPE:ID")]
+    pub(super) owner: Option<Source>,
+    /// Take over what belongs to others and is in the file.
+    #[arg(long)]
+    pub(super) adopt: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Delete what belongs to the owner and is not in the file.
+    #[arg(long, requires = "owner")]
+    pub(super) delete_missing: bool,
+    /// With --delete-missing: delete nothing if more than this would go, a number or a percentage.
+    #[arg(long, value_name = "N|N%", default_value = "10%")]
+    pub(super) max_deletions: DeletionLimit,
+}
+
+/// A file format.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum FileFormat {
+    /// A line for each user, under a header.
+    Csv,
+    /// What LDAP servers export.
+    Ldif,
+    /// A JSON object for each unit, user and group: everything, without loss.
+    Jsonl,
+}
+
+impl From<FileFormat> for Format {
+    fn from(format: FileFormat) -> Self {
+        match format {
+            FileFormat::Csv => Self::Csv,
+            FileFormat::Ldif => Self::Ldif,
+            FileFormat::Jsonl => Self::Jsonl,
+        }
+    }
+}
+
+/// Export users, units and groups
+///
+/// What is written can be imported again without a difference. JSON lines hold everything; CSV holds users
+/// with their units and groups, but no empty units or groups; LDIF holds what LDAP has attributes for, in a
+/// form that OpenLDAP's slapadd loads. Passwords are never exported.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Export {
+    /// The file; `-` writes to the standard output.
+    #[arg(default_value = "-")]
+    pub(super) file: PathBuf,
+    /// csv, ldif or jsonl. Left out: told from the file's name; jsonl for the standard output.
+    #[arg(long, value_enum)]
+    pub(super) format: Option<FileFormat>,
+    /// LDIF: the entry above everything.
+    #[arg(long, value_name = "DN", default_value = "dc=rollcall")]
+    pub(super) base: String,
+}
+
+pub(super) async fn run_import(hub: &Hub, out: &Output, arguments: Import) -> Result<ExitCode> {
     let from_stdin = arguments.file == Path::new("-");
-    let format = match arguments.format {
-        Some(format) => format.into(),
-        None => Format::of(&arguments.file)?,
+    let format = match arguments
+        .format
+        .map_or_else(|| Format::of(&arguments.file), |it| Ok(it.into()))
+    {
+        Ok(format) => format,
+        Err(error) => return wrong_use(&error.into()),
     };
     // A file is read in several passes, which a pipe cannot be.
     let spool = if from_stdin {
@@ -36,38 +165,69 @@ pub(super) async fn run_import(hub: &Hub, out: &Output, arguments: args::Import)
     let file = spool
         .as_ref()
         .map_or(arguments.file.as_path(), |spool| spool.path());
-    let options = Options {
+    match plan_of(&arguments, file, format) {
+        Ok(options) => carry_out(hub, out, &arguments, options).await,
+        Err(error) => wrong_use(&error),
+    }
+}
+
+fn plan_of(arguments: &Import, file: &Path, format: Format) -> Result<Options, anyhow::Error> {
+    Ok(Options {
         mapping: Mapping::parse(&arguments.mapping)?,
+        delimiter: arguments.delimiter,
         base: arguments
             .base
             .as_deref()
             .map(Dn::parse)
             .transpose()
             .context("--base")?,
-        owner: arguments.owner,
+        owner: arguments.owner.clone(),
         adopt: arguments.adopt,
         dry_run: arguments.dry_run,
         delete_missing: arguments.delete_missing.then_some(arguments.max_deletions),
         ..Options::of(file, format)
-    };
+    })
+}
+
+async fn carry_out(hub: &Hub, out: &Output, arguments: &Import, options: Options) -> Result<ExitCode> {
     let bar = if out.json {
         indicatif::ProgressBar::hidden()
     } else {
         indicatif::ProgressBar::new_spinner()
     };
+    let stop = Arc::clone(&options.stop);
+    let listening = tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.store(true, Ordering::Relaxed);
+        }
+    });
     let report = import(hub, &options, |what, done| {
         bar.set_message(format!("{done} {what}"));
         bar.tick();
     })
-    .await
-    .with_context(|| arguments.file.display().to_string())?;
+    .await;
+    listening.abort();
     bar.finish_and_clear();
+    let name = arguments.file.display().to_string();
+    let report = match report {
+        Ok(report) => report,
+        Err(error) if error.is_wrong_use() => {
+            return wrong_use(&anyhow::Error::from(error).context(name));
+        }
+        Err(error) => return Err(anyhow::Error::from(error).context(name)),
+    };
     out.show(&report, || lines_of(&report));
     Ok(if report.is_complete() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(IN_PART)
     })
+}
+
+/// Complains about an import that cannot work as it was asked for.
+fn wrong_use(error: &anyhow::Error) -> Result<ExitCode> {
+    complain(error);
+    Ok(ExitCode::from(WRONG_USE))
 }
 
 /// The report of an import for people.
@@ -94,34 +254,34 @@ pub(super) fn lines_of(report: &ImportReport) -> String {
     }
     if report.members_added + report.members_removed > 0 {
         text.push_str(&format!(
-            "{} members of groups added, {} removed\n",
+            "members of groups: {} added, {} removed\n",
             report.members_added, report.members_removed
         ));
     }
     if report.passed_over > 0 {
         text.push_str(&format!(
-            "{} entries are neither units nor users nor groups, and were passed over\n",
+            "passed over, because neither units nor users nor groups, or outside the base: {}\n",
             report.passed_over
         ));
     }
-    for sample in &report.samples {
+    for sample in report.samples.iter().filter(|_| report.dry_run) {
         text.push_str(&format!("  {sample}\n"));
     }
-    for (title, total, list) in [
+    for (title, total, problems) in [
         ("noted", report.notes_total, &report.notes),
         ("REFUSED", report.errors_total, &report.errors),
     ] {
         if total > 0 {
             text.push_str(&format!("{total} {title}:\n"));
         }
-        for entry in list.iter().take(SHOWN) {
-            match entry.line {
-                0 => text.push_str(&format!("  {}\n", entry.message)),
-                line => text.push_str(&format!("  line {line}: {}\n", entry.message)),
-            }
+        for problem in problems.iter().take(SHOWN) {
+            text.push_str(&format!("  {}\n", line_of(problem)));
         }
-        if total > SHOWN as u64 {
-            text.push_str("  … (--json shows up to 1,000)\n");
+        if problems.len() > SHOWN {
+            text.push_str(&format!(
+                "  … and {} other messages (--json shows them)\n",
+                problems.len() - SHOWN
+            ));
         }
     }
     if let Some(withheld) = &report.withheld {
@@ -131,10 +291,39 @@ pub(super) fn lines_of(report: &ImportReport) -> String {
             withheld.deletions, withheld.owned, withheld.limit, withheld.deletions
         ));
     }
+    if report.interrupted {
+        text.push_str(
+            "STOPPED before its end. What is counted above is done and stays; the same command goes on from \
+             here.\n",
+        );
+    }
     text
 }
 
-pub(super) async fn run_export(hub: &Hub, out: &Output, arguments: args::Export) -> Result<ExitCode> {
+/// A message with the first of the entries that it is about.
+pub(super) fn line_of(problem: &Problem) -> String {
+    let entries: Vec<String> = problem
+        .entries
+        .iter()
+        .take(ENTRIES)
+        .map(|entry| match (entry.line, entry.subject.as_str()) {
+            (0, subject) => subject.to_owned(),
+            (line, "") => format!("line {line}"),
+            (line, subject) => format!("line {line}: {subject}"),
+        })
+        .filter(|text| !text.is_empty())
+        .collect();
+    match (problem.count, entries.as_slice()) {
+        (_, []) => problem.message.clone(),
+        (1, [entry, ..]) => format!("{entry}: {}", problem.message),
+        (count, entries) => {
+            let more = if count > ENTRIES as u64 { ", …" } else { "" };
+            format!("{count} × {} ({}{more})", problem.message, entries.join(", "))
+        }
+    }
+}
+
+pub(super) async fn run_export(hub: &Hub, out: &Output, arguments: Export) -> Result<ExitCode> {
     let to_stdout = arguments.file == Path::new("-");
     let format = match arguments.format {
         Some(format) => format.into(),

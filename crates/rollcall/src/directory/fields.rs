@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::DirectoryError;
 
 /// Where a record comes from. External ids are unique within one source.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Source {
     /// `build_in` for what is made by hand, `import` …
@@ -75,7 +75,7 @@ fn invalid(field: &'static str, reason: impl Into<String>) -> DirectoryError {
 }
 
 /// A text of one to `most` characters without control characters.
-pub(super) fn text(field: &'static str, value: &str, most: usize) -> Result<(), DirectoryError> {
+pub(crate) fn text(field: &'static str, value: &str, most: usize) -> Result<(), DirectoryError> {
     if value.trim().is_empty() {
         return Err(invalid(field, "must not be empty"));
     }
@@ -83,7 +83,7 @@ pub(super) fn text(field: &'static str, value: &str, most: usize) -> Result<(), 
 }
 
 /// A text of at most `most` characters without control characters, or none.
-pub(super) fn optional_text(
+pub(crate) fn optional_text(
     field: &'static str,
     value: Option<&str>,
     most: usize,
@@ -118,7 +118,7 @@ pub(super) fn username(value: &str) -> Result<(), DirectoryError> {
 }
 
 /// An email address of at most 128 characters.
-pub(super) fn email(value: Option<&str>) -> Result<(), DirectoryError> {
+pub(crate) fn email(value: Option<&str>) -> Result<(), DirectoryError> {
     optional_text("email", value, 128)?;
     let Some(value) = value else { return Ok(()) };
     let sound = value
@@ -131,7 +131,7 @@ pub(super) fn email(value: Option<&str>) -> Result<(), DirectoryError> {
 }
 
 /// A phone number of 6 to 15 digits with a region of digits; both or neither.
-pub(super) fn phone(region: Option<&str>, number: Option<&str>) -> Result<(), DirectoryError> {
+pub(crate) fn phone(region: Option<&str>, number: Option<&str>) -> Result<(), DirectoryError> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match (region, number) {
         (None, None) => Ok(()),

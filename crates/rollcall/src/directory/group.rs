@@ -168,23 +168,40 @@ fn require(tx: &mut Tx<'_>, id: &str) -> Result<Group, DirectoryError> {
     })
 }
 
+impl Group {
+    /// Whether the fields keep their limits (wire contract, section 8).
+    ///
+    /// # Errors
+    /// [`DirectoryError::InvalidField`].
+    pub fn check_limits(&self) -> Result<(), DirectoryError> {
+        fields::text("groupName", &self.name, 128)?;
+        fields::optional_text("description", self.description.as_deref(), 256)?;
+        fields::optional_text("groupExternalId", self.external_id.as_deref(), 128)
+    }
+}
+
+/// Who has what another group wants, for people.
+fn holder(row: &Row) -> Result<String, DbError> {
+    let (id, name): (String, String) = (row.get(0)?, row.get(1)?);
+    Ok(format!("the group {name:?} ({id})"))
+}
+
 fn check(tx: &mut Tx<'_>, group: &Group) -> Result<(), DirectoryError> {
-    fields::text("groupName", &group.name, 128)?;
-    fields::optional_text("description", group.description.as_deref(), 256)?;
-    fields::optional_text("groupExternalId", group.external_id.as_deref(), 128)?;
+    group.check_limits()?;
     if let Some(row) = tx.query_opt(
-        "SELECT id FROM groups WHERE name_folded = $1 AND id <> $2",
+        "SELECT id, name FROM groups WHERE name_folded = $1 AND id <> $2",
         params![fold(&group.name), group.id.as_str()],
     )? {
         return Err(DirectoryError::Taken {
             what: "name",
             value: group.name.clone(),
-            holder: row.get(0)?,
+            holder: holder(&row)?,
         });
     }
     if let Some(external_id) = &group.external_id
         && let Some(row) = tx.query_opt(
-            "SELECT id FROM groups WHERE source_type = $1 AND source_id = $2 AND external_id = $3 AND id <> $4",
+            "SELECT id, name FROM groups
+             WHERE source_type = $1 AND source_id = $2 AND external_id = $3 AND id <> $4",
             params![
                 group.source.source_type.as_str(),
                 group.source.source_id.as_str(),
@@ -194,7 +211,11 @@ fn check(tx: &mut Tx<'_>, group: &Group) -> Result<(), DirectoryError> {
         )?
     {
         let value = external_id.clone();
-        return Err(DirectoryError::Taken { what: "external id", value, holder: row.get(0)? });
+        return Err(DirectoryError::Taken {
+            what: "external id",
+            value,
+            holder: holder(&row)?,
+        });
     }
     Ok(())
 }
@@ -240,6 +261,26 @@ pub(super) fn create(
     Ok((group.id, 1))
 }
 
+impl GroupChanges {
+    /// The group that comes of them.
+    pub fn applied_to(&self, before: &Group) -> Group {
+        let mut group = before.clone();
+        if let Some(name) = &self.name {
+            group.name.clone_from(name);
+        }
+        if let Some(description) = &self.description {
+            group.description.clone_from(description);
+        }
+        if let Some(external_id) = &self.external_id {
+            group.external_id.clone_from(external_id);
+        }
+        if let Some(source) = &self.source {
+            group.source.clone_from(source);
+        }
+        group
+    }
+}
+
 pub(super) fn update(
     tx: &mut Tx<'_>,
     ctx: &Context<'_>,
@@ -247,19 +288,7 @@ pub(super) fn update(
     changes: &GroupChanges,
 ) -> Result<usize, DirectoryError> {
     let before = require(tx, id)?;
-    let mut group = before.clone();
-    if let Some(name) = &changes.name {
-        group.name.clone_from(name);
-    }
-    if let Some(description) = &changes.description {
-        group.description.clone_from(description);
-    }
-    if let Some(external_id) = &changes.external_id {
-        group.external_id.clone_from(external_id);
-    }
-    if let Some(source) = &changes.source {
-        group.source.clone_from(source);
-    }
+    let mut group = changes.applied_to(&before);
     if group == before {
         return Ok(0);
     }
@@ -391,7 +420,7 @@ pub(super) fn add_members(
     }
     move_members(tx, ctx, id, &joining, ChangeKind::Arrival)?;
     ctx.append(tx, &[group.members_change(EventType::GroupAddUser, &joining)])?;
-    Ok(joining.len() + 1)
+    Ok(joining.len())
 }
 
 pub(super) fn remove_members(
@@ -420,7 +449,7 @@ pub(super) fn remove_members(
             params![id, user_id.as_str()],
         )?;
     }
-    Ok(leaving.len() + 1)
+    Ok(leaving.len())
 }
 
 pub(super) fn delete(tx: &mut Tx<'_>, ctx: &Context<'_>, id: &str) -> Result<usize, DirectoryError> {

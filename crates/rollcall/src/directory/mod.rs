@@ -34,7 +34,7 @@ pub use fields::{CustomFields, Source};
 pub use group::{Group, GroupChanges, NewGroup};
 pub use password::{NewPassword, verify_password};
 pub use unit::{NewUnit, Unit, UnitChanges, children};
-pub use user::{NewUser, User, UserChanges, UserUnit};
+pub use user::{Held, NewUser, UniqueValue, User, UserChanges, UserUnit};
 
 /// What a command needs besides itself.
 #[derive(Clone, Copy)]
@@ -128,7 +128,8 @@ impl Command {
 pub struct Applied {
     /// The subject's id.
     pub id: String,
-    /// How many changes were appended; zero if everything was so already.
+    /// How many changes that is to people: subjects that were made, changed or deleted, users that joined or left a
+    /// group. What moves along with them does not count. Zero if everything was so already.
     pub changes: usize,
 }
 
@@ -192,15 +193,12 @@ pub fn create_users(
     user::create_many(tx, ctx, new)
 }
 
-/// Says of each of these users why [`create_users`] would refuse it, apart from its units.
+/// Says of each of these users, as they are to be, which of their unique values other stored users have.
 ///
 /// # Errors
 /// What the database reports.
-pub fn check_users(
-    tx: &mut Tx<'_>,
-    new: &[NewUser],
-) -> Result<Vec<Option<DirectoryError>>, rollcall_db::DbError> {
-    user::check_new(tx, new)
+pub fn held(tx: &mut Tx<'_>, users: &[User]) -> Result<Vec<Vec<Held>>, rollcall_db::DbError> {
+    user::held(tx, users)
 }
 
 /// The error for something that was looked for by name and not found.

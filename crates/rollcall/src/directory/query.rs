@@ -1,6 +1,6 @@
 //! Reading the directory: finding one subject, and streaming all of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rollcall_db::{DbError, Tx, Value, params};
@@ -246,34 +246,54 @@ pub fn all_units(tx: &mut Tx<'_>) -> Result<Vec<Unit>, DbError> {
     Ok(units)
 }
 
-/// Finds the users that a source's records stand for: by the external id within the source, if there is
-/// one, otherwise by username. The answers stand in the order of the questions.
+/// How a record of another directory names a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// By username.
+    pub username: String,
+    /// By its id in its source.
+    pub external_id: Option<(Source, String)>,
+    /// By the id here.
+    pub id: Option<String>,
+}
+
+/// The users that a [`Named`] may mean.
+#[derive(Clone, Debug, Default)]
+pub struct Matches {
+    /// The user of that external id within that source.
+    pub by_external_id: Option<Arc<User>>,
+    /// The user of that id.
+    pub by_id: Option<Arc<User>>,
+    /// The user of that username.
+    pub by_username: Option<Arc<User>>,
+}
+
+/// Finds the users that records of another directory may stand for. The answers stand in the order of the
+/// questions.
 ///
 /// # Errors
 /// What the database reports.
-pub fn match_users(
-    tx: &mut Tx<'_>,
-    source: &Source,
-    wanted: &[(String, Option<String>)],
-) -> Result<Vec<Option<Arc<User>>>, DbError> {
-    let external: Vec<Value<'_>> = wanted
-        .iter()
-        .filter_map(|(_, external_id)| external_id.as_deref().map(Value::from))
-        .collect();
-    let folded: Vec<String> = wanted.iter().map(|(username, _)| fold(username)).collect();
-    let mut ids = Vec::with_capacity(wanted.len());
-    for portion in external.chunks(AT_ONCE) {
-        let mut values = portion.to_vec();
-        let sql = format!(
-            "SELECT id FROM users WHERE external_id IN {} AND source_type = ${} AND source_id = ${}",
-            placeholders(1, portion.len()),
-            portion.len() + 1,
-            portion.len() + 2
-        );
-        values.push(Value::from(source.source_type.as_str()));
-        values.push(Value::from(source.source_id.as_str()));
-        for row in tx.query(&sql, &values)? {
-            ids.push(row.get(0)?);
+pub fn match_users(tx: &mut Tx<'_>, wanted: &[Named]) -> Result<Vec<Matches>, DbError> {
+    let mut external: BTreeMap<&Source, Vec<Value<'_>>> = BTreeMap::new();
+    for (source, id) in wanted.iter().filter_map(|named| named.external_id.as_ref()) {
+        external.entry(source).or_default().push(Value::from(id.as_str()));
+    }
+    let folded: Vec<String> = wanted.iter().map(|named| fold(&named.username)).collect();
+    let mut ids: Vec<String> = wanted.iter().filter_map(|named| named.id.clone()).collect();
+    for (source, external_ids) in external {
+        for portion in external_ids.chunks(AT_ONCE) {
+            let mut values = portion.to_vec();
+            let sql = format!(
+                "SELECT id FROM users WHERE external_id IN {} AND source_type = ${} AND source_id = ${}",
+                placeholders(1, portion.len()),
+                portion.len() + 1,
+                portion.len() + 2
+            );
+            values.push(Value::from(source.source_type.as_str()));
+            values.push(Value::from(source.source_id.as_str()));
+            for row in tx.query(&sql, &values)? {
+                ids.push(row.get(0)?);
+            }
         }
     }
     for portion in folded.chunks(AT_ONCE) {
@@ -288,43 +308,75 @@ pub fn match_users(
     }
     ids.sort_unstable();
     ids.dedup();
-    let mut by_external = HashMap::new();
+    let mut by_external_id = HashMap::new();
     let mut by_username = HashMap::new();
+    let mut by_id = HashMap::new();
     for user in user::load_many(tx, &ids)? {
         let user = Arc::new(user);
-        if let (Some(external_id), true) = (&user.external_id, user.source == *source) {
-            by_external.insert(external_id.clone(), Arc::clone(&user));
+        if let Some(external_id) = &user.external_id {
+            by_external_id.insert((user.source.clone(), external_id.clone()), Arc::clone(&user));
         }
-        by_username.insert(fold(&user.username), user);
+        by_username.insert(fold(&user.username), Arc::clone(&user));
+        by_id.insert(user.id.clone(), user);
     }
     Ok(wanted
         .iter()
         .zip(&folded)
-        .map(|((_, external_id), folded)| {
-            let found = external_id.as_ref().and_then(|id| by_external.get(id));
-            found.or_else(|| by_username.get(folded)).cloned()
+        .map(|(named, folded)| Matches {
+            by_external_id: named
+                .external_id
+                .as_ref()
+                .and_then(|key| by_external_id.get(key))
+                .cloned(),
+            by_id: named.id.as_ref().and_then(|id| by_id.get(id)).cloned(),
+            by_username: by_username.get(folded).cloned(),
         })
         .collect())
 }
 
-/// The ids of the users of these names, in no particular order; who is unknown is left out.
+/// The ids of the users of these names, by folded username; who is unknown is left out.
 ///
 /// # Errors
 /// What the database reports.
-pub fn user_ids_by_username(tx: &mut Tx<'_>, usernames: &[String]) -> Result<Vec<String>, DbError> {
-    let mut ids = Vec::with_capacity(usernames.len());
+pub fn user_ids_by_username(
+    tx: &mut Tx<'_>,
+    usernames: &[String],
+) -> Result<HashMap<String, String>, DbError> {
+    let mut ids = HashMap::with_capacity(usernames.len());
     for portion in usernames.chunks(AT_ONCE) {
         let folded: Vec<String> = portion.iter().map(|name| fold(name)).collect();
         let values: Vec<Value<'_>> = folded.iter().map(|name| Value::from(name.as_str())).collect();
         let sql = format!(
-            "SELECT id FROM users WHERE username_folded IN {}",
+            "SELECT username_folded, id FROM users WHERE username_folded IN {}",
             placeholders(1, portion.len())
         );
         for row in tx.query(&sql, &values)? {
-            ids.push(row.get(0)?);
+            ids.insert(row.get(0)?, row.get(1)?);
         }
     }
     Ok(ids)
+}
+
+/// How many users stand directly in each unit; units without any are left out.
+///
+/// # Errors
+/// What the database reports.
+pub fn users_by_unit(tx: &mut Tx<'_>) -> Result<HashMap<String, u64>, DbError> {
+    tx.query(
+        "SELECT unit_id, COUNT(*) FROM unit_members GROUP BY unit_id",
+        params![],
+    )?
+    .iter()
+    .map(|row| Ok((row.get(0)?, row.get::<i64>(1)?.unsigned_abs())))
+    .collect()
+}
+
+/// Users by id, in the order of the ids; those that do not exist are left out.
+///
+/// # Errors
+/// What the database reports.
+pub fn users_of(tx: &mut Tx<'_>, ids: &[String]) -> Result<Vec<User>, DbError> {
+    user::load_many(tx, ids)
 }
 
 /// The users of one source after an id, by id: each with its username.

@@ -1,11 +1,12 @@
-//! CSV: one line for each user, with a header that names the columns.
+//! CSV: one line for each user, with a header that names the columns. What separates them is told from the header.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::entry::UserEntry;
 use super::mapping::{FIELDS, Mapping};
-use super::{ImportError, RowError, Trouble, fields};
+use super::report::Remark;
+use super::{Delimiter, ImportError, Trouble, fields};
 use crate::directory::path;
 
 const REQUIRED: [&str; 3] = ["username", "display_name", "path"];
@@ -16,7 +17,8 @@ type Column = Option<String>;
 /// The users of a CSV file.
 pub(super) struct Users {
     columns: Vec<Column>,
-    records: ::csv::ByteRecordsIntoIter<Box<dyn Read + Send>>,
+    reader: ::csv::Reader<Box<dyn Read + Send>>,
+    record: ::csv::StringRecord,
 }
 
 impl Users {
@@ -24,15 +26,20 @@ impl Users {
     ///
     /// # Errors
     /// [`ImportError`] if it is not the header of such a file.
-    pub(super) fn open(source: Box<dyn Read + Send>, mapping: &Mapping) -> Result<Self, ImportError> {
+    pub(super) fn open(
+        source: Box<dyn Read + Send>,
+        mapping: &Mapping,
+        delimiter: Delimiter,
+    ) -> Result<Self, ImportError> {
         let mut reader = ::csv::ReaderBuilder::new()
-            .trim(::csv::Trim::All)
+            .delimiter(delimiter.byte())
             .flexible(true)
             .from_reader(source);
-        let columns = columns(reader.headers()?, mapping)?;
+        let columns = columns(reader.headers()?, mapping, delimiter)?;
         Ok(Self {
             columns,
-            records: reader.into_byte_records(),
+            reader,
+            record: ::csv::StringRecord::new(),
         })
     }
 }
@@ -41,34 +48,50 @@ impl Iterator for Users {
     type Item = Result<UserEntry, Trouble>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let record = match self.records.next()? {
-            Ok(record) => record,
+        match self.reader.read_record(&mut self.record) {
+            Ok(true) => {}
+            Ok(false) => return None,
             Err(error) => return Some(Err(Trouble::File(error.into()))),
-        };
-        let line = record.position().map_or(0, ::csv::Position::line);
-        let refuse = |message: String| Some(Err(Trouble::Entry(RowError { line, message })));
-        if record.len() != self.columns.len() {
-            return refuse(format!(
-                "has {} cells where the header has {}",
-                record.len(),
-                self.columns.len()
-            ));
         }
-        match ::csv::StringRecord::from_byte_record(record) {
-            Err(_) => refuse("is not UTF-8; convert the file, for example with iconv".to_owned()),
-            Ok(record) => match entry(&self.columns, &record, line) {
-                Ok(entry) => Some(Ok(entry)),
-                Err(message) => refuse(message),
-            },
+        // Where a record begins, the library tells only if no empty lines stand before it; where it ends, always.
+        let breaks = self
+            .record
+            .iter()
+            .map(|cell| cell.matches('\n').count())
+            .sum::<usize>();
+        let line = self.reader.position().line().saturating_sub(1 + breaks as u64);
+        let refuse =
+            |subject: &str, message: String| Some(Err(Trouble::Entry(Remark::new(line, subject, message))));
+        if self.record.len() != self.columns.len() {
+            return refuse(
+                "",
+                format!(
+                    "has {} cells where the header has {}",
+                    self.record.len(),
+                    self.columns.len()
+                ),
+            );
+        }
+        let mut user = UserEntry {
+            line,
+            ..UserEntry::default()
+        };
+        match fill(&mut user, &self.columns, &self.record) {
+            Ok(()) => Some(Ok(user)),
+            Err(message) => refuse(&user.username, message),
         }
     }
 }
 
-fn columns(headers: &::csv::StringRecord, mapping: &Mapping) -> Result<Vec<Column>, ImportError> {
+fn columns(
+    headers: &::csv::StringRecord,
+    mapping: &Mapping,
+    delimiter: Delimiter,
+) -> Result<Vec<Column>, ImportError> {
     let found = headers
         .iter()
         .map(|name| {
-            let name = name.trim_start_matches('\u{feff}');
+            let name = name.trim();
             if let Some(field) = mapping.field_of(name) {
                 return Ok(Some(field.to_owned()));
             }
@@ -76,26 +99,26 @@ fn columns(headers: &::csv::StringRecord, mapping: &Mapping) -> Result<Vec<Colum
             match own && mapping.given(name).is_none() {
                 true => Ok(Some(name.to_owned())),
                 // Whoever maps columns has looked at them; without that, an unknown one is a slip.
-                false if mapping.is_empty() => Err(ImportError::UnknownColumn(name.to_owned())),
+                false if mapping.is_empty() => Err(ImportError::UnknownColumn {
+                    name: name.to_owned(),
+                    delimiter,
+                }),
                 false => Ok(None),
             }
         })
         .collect::<Result<Vec<Column>, _>>()?;
     let has = |field: &str| found.iter().flatten().any(|column| column == field);
     match REQUIRED.into_iter().find(|required| !has(required)) {
-        Some(missing) => Err(ImportError::MissingColumn(missing)),
+        Some(name) => Err(ImportError::MissingColumn { name, delimiter }),
         None => Ok(found),
     }
 }
 
-fn entry(columns: &[Column], record: &::csv::StringRecord, line: u64) -> Result<UserEntry, String> {
-    let mut user = UserEntry {
-        line,
-        ..UserEntry::default()
-    };
+fn fill(user: &mut UserEntry, columns: &[Column], record: &::csv::StringRecord) -> Result<(), String> {
     let mut custom: Option<BTreeMap<String, String>> = None;
     for (column, cell) in columns.iter().zip(record.iter()) {
         let Some(column) = column else { continue };
+        let cell = cell.trim();
         let text = || Some(Some(cell.to_owned()).filter(|text| !text.is_empty()));
         match column.as_str() {
             "username" => cell.clone_into(&mut user.username),
@@ -117,13 +140,13 @@ fn entry(columns: &[Column], record: &::csv::StringRecord, line: u64) -> Result<
             }
             "email" => user.email = text(),
             "phone" => {
-                let phone = if cell.is_empty() {
-                    None
-                } else {
-                    Some(fields::phone(cell)?)
+                // A number that does not say its country is passed over later, as any other that cannot be one.
+                let (region, number) = match fields::phone(cell) {
+                    Ok((region, number)) => (Some(region), Some(number)),
+                    Err(_) => (None, Some(cell.to_owned()).filter(|cell| !cell.is_empty())),
                 };
-                user.phone_region = Some(phone.as_ref().map(|(region, _)| region.clone()));
-                user.phone_number = Some(phone.map(|(_, number)| number));
+                user.phone_region = Some(region);
+                user.phone_number = Some(number);
             }
             "phone_region" => user.phone_region = text(),
             "phone_number" => user.phone_number = text(),
@@ -140,5 +163,5 @@ fn entry(columns: &[Column], record: &::csv::StringRecord, line: u64) -> Result<
         }
     }
     user.custom_fields = custom;
-    Ok(user)
+    Ok(())
 }

@@ -16,6 +16,8 @@ use std::str::Chars;
 
 use thiserror::Error;
 
+use crate::directory::fields::fold;
+
 /// Why a text is not a distinguished name: what is wrong with it, in words for the person who wrote it, and
 /// at which of its characters, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -57,17 +59,28 @@ impl Dn {
         self.0.is_empty()
     }
 
+    /// The names from the entry that stands `rdns` below the root up to it, or all of them if there are fewer.
+    pub fn base(&self, rdns: usize) -> Dn {
+        Dn(self.0[self.0.len().saturating_sub(rdns)..].to_vec())
+    }
+
+    /// The naming context: the `dc`, `o` and `c` at the top, which say whose directory it is.
+    pub fn context(&self) -> Dn {
+        let of_context = |rdn: &&Rdn| matches!(rdn.first().0, "dc" | "o" | "c");
+        self.base(self.0.iter().rev().take_while(of_context).count())
+    }
+
     /// A text that is the same for DNs that differ only in case, in the amount of white space inside or
     /// around values, in the order of the pairs of an RDN or in spelling, and different for all others.
     ///
-    /// This is how the matching rules of most naming attributes compare. Unicode normalization is not
-    /// applied: a letter with a combining accent differs from the precomposed letter.
+    /// This is how the matching rules of most naming attributes compare; texts are folded as the directory
+    /// folds names.
     pub fn normalized(&self) -> String {
         let mut dn = self.clone();
         for Rdn(pairs) in &mut dn.0 {
             for (_, value) in pairs.iter_mut() {
-                let lower = value.to_lowercase();
-                *value = lower.split_whitespace().collect::<Vec<_>>().join(" ");
+                let folded = fold(value);
+                *value = folded.split_whitespace().collect::<Vec<_>>().join(" ");
             }
             pairs.sort();
         }

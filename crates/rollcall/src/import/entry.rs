@@ -35,6 +35,9 @@ pub enum Entry {
 pub struct UnitEntry {
     #[serde(skip)]
     pub line: u64,
+    /// Its id here, if the file comes from here.
+    #[serde(skip)]
+    pub id: Option<String>,
     pub path: Path,
     #[serde(
         default,
@@ -59,6 +62,9 @@ pub struct UnitEntry {
 pub struct UserEntry {
     #[serde(skip)]
     pub line: u64,
+    /// Its id here, if the file comes from here.
+    #[serde(skip)]
+    pub id: Option<String>,
     /// How the file's groups refer to it.
     #[serde(skip)]
     pub reference: Option<Reference>,
@@ -127,6 +133,9 @@ pub struct UserEntry {
 pub struct GroupEntry {
     #[serde(skip)]
     pub line: u64,
+    /// Its id here, if the file comes from here.
+    #[serde(skip)]
+    pub id: Option<String>,
     pub name: String,
     #[serde(
         default,

@@ -2,13 +2,15 @@
 
 use crate::clock::Millis;
 
-/// `enabled`, `disabled`, or nothing.
+/// `enabled`, `disabled` or another word for one of them, or nothing.
 pub(super) fn status(text: &str) -> Result<Option<bool>, String> {
     match text.to_lowercase().as_str() {
         "" => Ok(None),
-        "enabled" | "active" | "true" => Ok(Some(true)),
-        "disabled" | "inactive" | "false" => Ok(Some(false)),
-        _ => Err(format!("status: {text:?} is neither enabled nor disabled")),
+        "enabled" | "active" | "true" | "yes" | "1" => Ok(Some(true)),
+        "disabled" | "inactive" | "false" | "no" | "0" => Ok(Some(false)),
+        _ => Err(format!(
+            "status: {text:?} is none of enabled, active, true, yes, 1 and disabled, inactive, false, no, 0"
+        )),
     }
 }
 

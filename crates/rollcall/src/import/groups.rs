@@ -1,125 +1,475 @@
 //! Groups of an import: those that a file lists with all their members, and those that users name.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::entry::{GroupEntry, fingerprint};
+use super::entry::GroupEntry;
+use super::execute::{Index, Step, UserRef, subject};
 use super::reader::File;
-use super::users::Known;
-use super::{Deed, Import, ImportError};
-use crate::directory::{Command, DirectoryError, Group, GroupChanges, NewGroup, Source, fields::fold, query};
+use super::report::{Deed, Kind, Remark};
+use super::{Import, ImportError, Stop};
+use crate::directory::{Group, GroupChanges, NewGroup, Source, fields::fold, query};
+use crate::hub::Hub;
 
-/// Members that one command adds or removes.
-const PORTION: usize = 1_000;
+/// A group as the plan makes it.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) group: Group,
+    /// `None` for one that the plan makes.
+    pub(super) id: Option<String>,
+    /// To whom it belongs before the import.
+    pub(super) owner: Source,
+    /// Whether the file names it.
+    pub(super) seen: bool,
+    /// The line of the entry that means it.
+    line: Option<u64>,
+}
 
-/// The groups by name and by external id.
-#[derive(Default)]
-struct Groups {
-    by_name: HashMap<String, Group>,
-    by_external_id: HashMap<(Source, String), String>,
+/// A group that the file lists.
+#[derive(Debug)]
+struct Listed {
+    /// Without its members, which are read again when users are planned.
+    entry: GroupEntry,
+    state: State,
+    /// Users of the file that name it.
+    named_by: Vec<UserRef>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not planned; with what is in its way, once that is known.
+    Waiting(String),
+    Planned(Index),
+    Refused,
+}
+
+/// The groups.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    pub(super) nodes: Vec<Node>,
+    by_id: HashMap<String, Index>,
+    by_name: HashMap<String, Index>,
+    by_external_id: HashMap<(Source, String), Index>,
+    listed: Vec<Listed>,
+    listed_by_name: HashMap<String, usize>,
+    listed_by_line: HashMap<u64, usize>,
+    /// The lines of those by external id.
+    listed_by_external_id: HashMap<(Source, String), u64>,
+    /// Users that name a group which is to get another name, by that name, with the line of the first.
+    late: BTreeMap<String, (u64, BTreeSet<UserRef>)>,
+}
+
+impl Groups {
+    pub(super) async fn load(hub: &Hub) -> Result<Self, ImportError> {
+        let mut groups = Self::default();
+        for group in hub.db.read(query::list_groups).await? {
+            let id = Some(group.id.clone());
+            groups.insert(group, id);
+        }
+        Ok(groups)
+    }
+
+    pub(super) fn ids(&self) -> Vec<Option<String>> {
+        self.nodes.iter().map(|node| node.id.clone()).collect()
+    }
+
+    fn insert(&mut self, group: Group, id: Option<String>) -> Index {
+        let index = self.nodes.len();
+        if let Some(id) = &id {
+            self.by_id.insert(id.clone(), index);
+        }
+        self.nodes.push(Node {
+            owner: group.source.clone(),
+            group,
+            id,
+            seen: false,
+            line: None,
+        });
+        self.index(index);
+        index
+    }
+
+    fn index(&mut self, index: Index) {
+        let group = &self.nodes[index].group;
+        self.by_name.insert(fold(&group.name), index);
+        if let Some(external_id) = &group.external_id {
+            self.by_external_id
+                .insert((group.source.clone(), external_id.clone()), index);
+        }
+    }
+
+    /// Whether an entry means this group that is not planned yet.
+    fn is_waiting(&self, index: Index) -> bool {
+        let place = self.nodes[index]
+            .line
+            .and_then(|line| self.listed_by_line.get(&line));
+        place.is_some_and(|place| matches!(self.listed[*place].state, State::Waiting(_)))
+    }
+
+    /// Takes a group's name and external id from it.
+    pub(super) fn unindex(&mut self, index: Index) {
+        let group = &self.nodes[index].group;
+        self.by_name.remove(&fold(&group.name));
+        if let Some(external_id) = &group.external_id {
+            self.by_external_id
+                .remove(&(group.source.clone(), external_id.clone()));
+        }
+    }
+}
+
+/// Why an entry is not planned now.
+enum Not {
+    Refused(String),
+    Yet(String),
 }
 
 impl<P: FnMut(&'static str, u64)> Import<'_, P> {
-    /// Adds users to groups by name, and makes the groups that are missing. Other memberships stay.
-    pub(super) async fn join_groups(
-        &mut self,
-        joining: BTreeMap<String, Vec<String>>,
-    ) -> Result<(), ImportError> {
-        for (name, user_ids) in joining {
-            let wanted = name.clone();
-            let found = self.hub.db.read(move |tx| query::find_group(tx, &wanted)).await?;
-            let group_id = match found {
-                Some(group) => group.id,
+    /// Reads which groups the file lists.
+    pub(super) fn read_groups(&mut self, file: &File<'_>) -> Result<(), ImportError> {
+        let mut entries = Vec::new();
+        for read in file.groups()? {
+            if let Some(entry) = self.take(read)? {
+                entries.push(GroupEntry {
+                    members: Vec::new(),
+                    member_references: Vec::new(),
+                    ..entry
+                });
+            }
+        }
+        for entry in entries {
+            let place = self.groups.listed.len();
+            let external_id = entry.external_id.clone().flatten();
+            let key = external_id.map(|id| (self.source_of(entry.source.as_ref()), id));
+            let same_id = key
+                .as_ref()
+                .and_then(|key| self.groups.listed_by_external_id.get(key).copied());
+            let same_name = self.groups.listed_by_name.get(&fold(&entry.name));
+            let other = match (same_name, same_id) {
+                (Some(first), _) => Some((self.groups.listed[*first].entry.line, "name")),
+                (None, Some(line)) => Some((line, "external id")),
+                (None, None) => None,
+            };
+            let state = match other {
                 None => {
-                    let new = NewGroup {
-                        name: name.clone(),
-                        source: self.source_of(None),
-                        ..NewGroup::default()
-                    };
-                    match self.queue(vec![Command::CreateGroup(new)]).await {
-                        Ok(made) => {
-                            self.report.groups.created += 1;
-                            made.id
-                        }
-                        Err(DirectoryError::Database(error)) => return Err(error.into()),
-                        Err(error) => {
-                            self.refuse(0, format!("group {name}: {error}"));
-                            continue;
-                        }
+                    self.groups.listed_by_name.insert(fold(&entry.name), place);
+                    self.groups
+                        .listed_by_external_id
+                        .extend(key.map(|key| (key, entry.line)));
+                    State::Waiting(String::new())
+                }
+                Some((line, what)) => {
+                    let reason = format!("the group of line {line} has the same {what}; change one of them");
+                    self.refuse_group(&entry, reason);
+                    // It is in the file, and so it is not missing.
+                    if let Some(index) = self.identified_group(&entry) {
+                        self.groups.nodes[index].seen = true;
                     }
+                    State::Refused
                 }
             };
-            self.seen.insert(fingerprint(&group_id));
-            self.add_members(0, &name, &group_id, &user_ids).await?;
+            self.groups.listed_by_line.insert(entry.line, place);
+            self.groups.listed.push(Listed {
+                entry,
+                state,
+                named_by: Vec::new(),
+            });
         }
         Ok(())
     }
 
-    /// Lets users join a group, or leave it.
-    async fn move_members(
-        &mut self,
-        line: u64,
-        name: &str,
-        user_ids: &[String],
-        command: impl Fn(Vec<String>) -> Command,
-    ) -> Result<u64, ImportError> {
-        let mut moved = 0;
-        for portion in user_ids.chunks(PORTION) {
-            match self.queue(vec![command(portion.to_vec())]).await {
-                // One change is the group's own; the others are those of the members.
-                Ok(applied) => moved += applied.changes.saturating_sub(1) as u64,
-                Err(DirectoryError::Database(error)) => return Err(error.into()),
-                Err(error) => self.refuse(line, format!("group {name}: {error}")),
+    fn refuse_group(&mut self, entry: &GroupEntry, reason: String) {
+        self.report
+            .refuse(Remark::new(entry.line, subject(Kind::Group, &entry.name), reason));
+    }
+
+    /// The group whose external id, or id, an entry has.
+    fn identified_group(&self, entry: &GroupEntry) -> Option<Index> {
+        let source = self.source_of(entry.source.as_ref());
+        let external_id = entry.external_id.clone().flatten();
+        external_id
+            .and_then(|id| self.groups.by_external_id.get(&(source, id)).copied())
+            .or_else(|| self.groups.by_id.get(entry.id.as_deref()?).copied())
+    }
+
+    /// Plans the groups that the file lists, as far as nothing is in their way.
+    pub(super) async fn plan_groups(&mut self) -> Result<(), Stop> {
+        let mut progress = true;
+        while progress {
+            progress = false;
+            for place in 0..self.groups.listed.len() {
+                self.go_on()?;
+                let State::Waiting(_) = self.groups.listed[place].state else {
+                    continue;
+                };
+                let entry = self.groups.listed[place].entry.clone();
+                self.groups.listed[place].state = match self.plan_group(&entry).await? {
+                    Ok(group) => {
+                        progress = true;
+                        State::Planned(group)
+                    }
+                    Err(Not::Refused(reason)) => {
+                        self.refuse_group(&entry, reason);
+                        State::Refused
+                    }
+                    Err(Not::Yet(reason)) => State::Waiting(reason),
+                };
             }
         }
-        Ok(moved)
-    }
-
-    async fn add_members(
-        &mut self,
-        line: u64,
-        name: &str,
-        group_id: &str,
-        user_ids: &[String],
-    ) -> Result<(), ImportError> {
-        let command = |user_ids| Command::AddMembers {
-            group_id: group_id.to_owned(),
-            user_ids,
-        };
-        self.report.members_added += self.move_members(line, name, user_ids, command).await?;
         Ok(())
     }
 
-    async fn remove_members(
-        &mut self,
-        line: u64,
-        name: &str,
-        group_id: &str,
-        user_ids: &[String],
-    ) -> Result<(), ImportError> {
-        let command = |user_ids| Command::RemoveMembers {
-            group_id: group_id.to_owned(),
-            user_ids,
-        };
-        self.report.members_removed += self.move_members(line, name, user_ids, command).await?;
-        Ok(())
+    /// Refuses the groups that still have something in their way.
+    pub(super) fn refuse_waiting_groups(&mut self) {
+        for place in 0..self.groups.listed.len() {
+            let listed = &mut self.groups.listed[place];
+            if let State::Waiting(reason) = &mut listed.state {
+                let reason = std::mem::take(reason);
+                let entry = listed.entry.clone();
+                listed.state = State::Refused;
+                self.refuse_group(&entry, reason);
+            }
+        }
     }
 
-    /// Makes and changes the groups that the file lists, and gives them the members that it lists.
-    pub(super) async fn import_groups(&mut self, file: &File<'_>, known: &Known) -> Result<(), ImportError> {
-        let mut groups = Groups::default();
-        for group in self.hub.db.read(query::list_groups).await? {
-            if let Some(external_id) = &group.external_id {
-                groups
+    async fn plan_group(&mut self, entry: &GroupEntry) -> Result<Result<Index, Not>, Stop> {
+        let source = self.source_of(entry.source.as_ref());
+        let mut entry = entry.clone();
+        let by_name = self
+            .groups
+            .by_name
+            .get(&fold(&entry.name))
+            .copied()
+            .filter(|index| {
+                // External ids of one owner that differ are different groups.
+                let group = &self.groups.nodes[*index].group;
+                let said = entry.external_id.clone().flatten();
+                group.source != source
+                    || said.is_none()
+                    || group.external_id.is_none()
+                    || group.external_id == said
+            });
+        let Some(index) = self.identified_group(&entry).or(by_name) else {
+            if let Some(holder) = self.groups.by_name.get(&fold(&entry.name)) {
+                return Ok(Err(Not::Yet(self.holder(*holder))));
+            }
+            let new = NewGroup {
+                name: entry.name.clone(),
+                description: entry.description.clone().flatten(),
+                external_id: entry.external_id.clone().flatten(),
+                source,
+            };
+            return Ok(self.make_group(entry.line, new).await?.map_err(Not::Refused));
+        };
+        let node = &mut self.groups.nodes[index];
+        node.seen = true;
+        match node.line {
+            Some(line) if line != entry.line => {
+                return Ok(Err(Not::Yet(format!("is the same group as on line {line}"))));
+            }
+            _ => node.line = Some(entry.line),
+        }
+        let before = node.group.clone();
+        if node.id.is_some() && node.id == entry.id {
+            // It says its id here, and so nothing of an external one.
+            entry.external_id = None;
+        }
+        let adopted = match self.may_touch(&before.source, entry.source.as_ref()) {
+            Ok(adopted) => adopted,
+            Err(reason) => return Ok(Err(Not::Refused(reason))),
+        };
+        if adopted.is_none() && before.source != source {
+            // An external id means something to the owner only.
+            entry.external_id = None;
+        }
+        let differs =
+            |said: &Option<Option<String>>, is: &Option<String>| said.clone().filter(|said| said != is);
+        let changes = GroupChanges {
+            name: Some(entry.name.clone()).filter(|name| *name != before.name),
+            description: differs(&entry.description, &before.description),
+            external_id: differs(&entry.external_id, &before.external_id),
+            source: adopted.filter(|source| *source != before.source),
+        };
+        let after = changes.applied_to(&before);
+        if let Err(error) = after.check_limits() {
+            return Ok(Err(Not::Refused(error.to_string())));
+        }
+        if let Some(id) = &after.external_id
+            && let Some(line) = self
+                .groups
+                .listed_by_external_id
+                .get(&(after.source.clone(), id.clone()))
+            && *line != entry.line
+        {
+            // Whoever is taken over takes an external id along.
+            let reason = format!("has the external id {id:?}, which is that of the group of line {line}");
+            return Ok(Err(Not::Refused(reason)));
+        }
+        let holders = [
+            self.groups.by_name.get(&fold(&after.name)),
+            after.external_id.as_ref().and_then(|id| {
+                self.groups
                     .by_external_id
-                    .insert((group.source.clone(), external_id.clone()), fold(&group.name));
-            }
-            groups.by_name.insert(fold(&group.name), group);
+                    .get(&(after.source.clone(), id.clone()))
+            }),
+        ];
+        if let Some(holder) = holders.into_iter().flatten().find(|holder| **holder != index) {
+            return Ok(Err(Not::Yet(self.holder(*holder))));
         }
+        if after == before {
+            self.report.report.groups.unchanged += 1;
+            return Ok(Ok(index));
+        }
+        self.groups.unindex(index);
+        self.groups.nodes[index].group = after;
+        self.groups.index(index);
+        self.report.report.groups.updated += 1;
+        self.report
+            .sample(Deed::Update, Kind::Group, || entry.name.clone());
+        self.step(Step::ChangeGroup {
+            group: index,
+            line: entry.line,
+            name: entry.name,
+            changes,
+        })
+        .await?;
+        Ok(Ok(index))
+    }
+
+    /// Who has the name or external id that an entry wants, for people.
+    fn holder(&self, index: Index) -> String {
+        let node = &self.groups.nodes[index];
+        let who = match node.line {
+            Some(line) => format!("the group of line {line}"),
+            None => format!("the group {:?}", node.group.name),
+        };
+        match &node.group.external_id {
+            Some(id) => format!(
+                "its name or external id is taken by {who}, whose external id is {id:?}; rename or delete that one first"
+            ),
+            None => format!("its name or external id is taken by {who}; rename or delete that one first"),
+        }
+    }
+
+    /// Makes a group whose name nobody has.
+    async fn make_group(&mut self, line: u64, new: NewGroup) -> Result<Result<Index, String>, Stop> {
+        let group = Group {
+            id: String::new(),
+            name: new.name.clone(),
+            description: new.description.clone(),
+            source: new.source.clone(),
+            external_id: new.external_id.clone(),
+            create_time: 0,
+            update_time: 0,
+        };
+        if let Err(error) = group.check_limits() {
+            return Ok(Err(error.to_string()));
+        }
+        let index = self.groups.insert(group, None);
+        self.groups.nodes[index].seen = true;
+        self.groups.nodes[index].line = (line > 0).then_some(line);
+        self.report.report.groups.created += 1;
+        self.report.sample(Deed::Create, Kind::Group, || new.name.clone());
+        self.step(Step::MakeGroup {
+            group: index,
+            line,
+            new,
+        })
+        .await?;
+        Ok(Ok(index))
+    }
+
+    /// The group that a user of the file names, made if it is not there. `None` if the file lists it: then the user
+    /// joins with its other members.
+    pub(super) async fn named_group(
+        &mut self,
+        line: u64,
+        name: &str,
+        user: &UserRef,
+    ) -> Result<Option<Index>, Stop> {
+        let folded = fold(name);
+        if let Some(place) = self.groups.listed_by_name.get(&folded) {
+            self.groups.listed[*place].named_by.push(user.clone());
+            return Ok(None);
+        }
+        if let Some(index) = self.groups.by_name.get(&folded).copied() {
+            self.groups.nodes[index].seen = true;
+            if self.groups.is_waiting(index) {
+                // Whether the group keeps this name is not known yet.
+                let (_, users) = self
+                    .groups
+                    .late
+                    .entry(name.to_owned())
+                    .or_insert_with(|| (line, BTreeSet::new()));
+                users.insert(user.clone());
+                return Ok(None);
+            }
+            return Ok(Some(index));
+        }
+        let new = NewGroup {
+            name: name.to_owned(),
+            source: self.source_of(None),
+            ..NewGroup::default()
+        };
+        match self.make_group(0, new).await? {
+            Ok(index) => Ok(Some(index)),
+            Err(reason) => {
+                self.report
+                    .refuse(Remark::new(line, subject(Kind::Group, name), reason));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Plans who joins groups of which it was not known what they would be called.
+    async fn plan_late_members(&mut self) -> Result<(), Stop> {
+        for (name, (line, users)) in std::mem::take(&mut self.groups.late) {
+            let Some(user) = users.first() else { continue };
+            let Some(group) = self.named_group(line, &name, user).await? else {
+                continue;
+            };
+            let present = self.present_members(group).await?;
+            let joining: Vec<UserRef> = users.difference(&present).cloned().collect();
+            self.report.report.members_added += joining.len() as u64;
+            self.step(Step::Members {
+                group,
+                line: 0,
+                name,
+                joining,
+                leaving: Vec::new(),
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The members that a group has, without those who are deleted.
+    async fn present_members(&self, group: Index) -> Result<BTreeSet<UserRef>, Stop> {
+        let Some(id) = self.groups.nodes[group].id.clone() else {
+            return Ok(BTreeSet::new());
+        };
+        let members = self.hub.db.read(move |tx| query::group_members(tx, &id)).await?;
+        let present = members.into_iter().filter(|id| !self.claims.is_deleted(id));
+        Ok(present.map(UserRef::Id).collect())
+    }
+
+    /// Plans who joins and leaves the groups that the file lists.
+    pub(super) async fn plan_members(&mut self, file: &File<'_>) -> Result<(), Stop> {
+        self.plan_late_members().await?;
         let mut done = 0;
         for read in file.groups()? {
-            let Some(entry) = self.take(read)? else { continue };
-            if let Some(id) = self.import_group(&groups, &entry).await? {
-                self.import_members(&entry, id.as_deref(), known).await?;
+            self.go_on()?;
+            let entry = match read {
+                Ok(entry) => entry,
+                Err(super::Trouble::File(error)) => return Err(error.into()),
+                // It was reported when the groups were read first.
+                Err(_) => continue,
+            };
+            let Some(place) = self.groups.listed_by_line.get(&entry.line) else {
+                continue;
+            };
+            let listed = &self.groups.listed[*place];
+            if let State::Planned(group) = listed.state {
+                let named_by = listed.named_by.clone();
+                self.plan_members_of(&entry, group, named_by).await?;
             }
             done += 1;
             (self.progress)("groups", done);
@@ -127,146 +477,73 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
         Ok(())
     }
 
-    /// Makes or changes a group. Returns its id, or `Some(None)` if a dry run would make it.
-    async fn import_group(
-        &mut self,
-        groups: &Groups,
-        entry: &GroupEntry,
-    ) -> Result<Option<Option<String>>, ImportError> {
-        let source = self.source_of(entry.source.as_ref());
-        let external_id = entry.external_id.clone().flatten();
-        let key = external_id
-            .clone()
-            .and_then(|id| groups.by_external_id.get(&(source.clone(), id)).cloned())
-            .unwrap_or_else(|| fold(&entry.name));
-        let command = match groups.by_name.get(&key) {
-            None => {
-                self.report.groups.created += 1;
-                self.sample(Deed::Create, "group", || entry.name.clone());
-                if self.options.dry_run {
-                    return Ok(Some(None));
-                }
-                Command::CreateGroup(NewGroup {
-                    name: entry.name.clone(),
-                    description: entry.description.clone().flatten(),
-                    external_id,
-                    source,
-                })
-            }
-            Some(group) => {
-                self.seen.insert(fingerprint(&group.id));
-                let adopted = match self.may_touch(&group.source) {
-                    Ok(adopted) => adopted,
-                    Err(reason) => {
-                        self.refuse(entry.line, format!("group {}: {reason}", entry.name));
-                        return Ok(None);
-                    }
-                };
-                let differs = |said: &Option<Option<String>>, is: &Option<String>| {
-                    said.clone().filter(|said| said != is)
-                };
-                let changes = GroupChanges {
-                    name: Some(entry.name.clone()).filter(|name| *name != group.name),
-                    description: differs(&entry.description, &group.description),
-                    external_id: differs(&entry.external_id, &group.external_id),
-                    source: adopted.filter(|source| *source != group.source),
-                };
-                let GroupChanges {
-                    name,
-                    description,
-                    external_id,
-                    source,
-                } = &changes;
-                if name.is_none() && description.is_none() && external_id.is_none() && source.is_none() {
-                    self.report.groups.unchanged += 1;
-                    return Ok(Some(Some(group.id.clone())));
-                }
-                self.report.groups.updated += 1;
-                self.sample(Deed::Update, "group", || entry.name.clone());
-                if self.options.dry_run {
-                    return Ok(Some(Some(group.id.clone())));
-                }
-                Command::UpdateGroup {
-                    id: group.id.clone(),
-                    changes,
-                }
-            }
-        };
-        let creates = matches!(command, Command::CreateGroup(_));
-        match self.queue(vec![command]).await {
-            Ok(applied) => {
-                self.seen.insert(fingerprint(&applied.id));
-                Ok(Some(Some(applied.id)))
-            }
-            Err(DirectoryError::Database(error)) => Err(error.into()),
-            Err(error) => {
-                match creates {
-                    true => self.report.groups.created -= 1,
-                    false => self.report.groups.updated -= 1,
-                }
-                self.refuse(entry.line, format!("group {}: {error}", entry.name));
-                Ok(None)
-            }
-        }
-    }
-
-    /// Gives a group the members that the file lists.
-    async fn import_members(
+    async fn plan_members_of(
         &mut self,
         entry: &GroupEntry,
-        group_id: Option<&str>,
-        known: &Known,
-    ) -> Result<(), ImportError> {
-        let mut wanted: HashSet<String> = HashSet::new();
+        group: Index,
+        named_by: Vec<UserRef>,
+    ) -> Result<(), Stop> {
+        let mut wanted: BTreeSet<UserRef> = named_by.into_iter().collect();
         let mut unknown = 0;
         for reference in &entry.member_references {
-            match known.get(reference) {
-                Some(id) => drop(wanted.insert(id.clone())),
+            match self.known.get(reference) {
+                Some(user) => drop(wanted.insert(user.clone())),
                 None => unknown += 1,
             }
         }
-        let usernames = entry.members.clone();
+        let mut names = Vec::new();
+        for username in &entry.members {
+            if let Some(id) = self.claims.renamed_to(username) {
+                wanted.insert(UserRef::Id(id.to_owned()));
+            } else if self.claims.is_made(username) {
+                wanted.insert(UserRef::Made(fold(username)));
+            } else {
+                names.push(username.clone());
+            }
+        }
+        let asked: HashSet<String> = names.iter().map(|name| fold(name)).collect();
         let found = self
             .hub
             .db
-            .read(move |tx| query::user_ids_by_username(tx, &usernames))
+            .read(move |tx| query::user_ids_by_username(tx, &names))
             .await?;
-        unknown += entry.members.len() - found.len();
-        wanted.extend(found);
-        if self.options.dry_run {
-            let planned = |name: &&String| self.planned.contains(&fingerprint(&fold(name)));
-            wanted.extend(entry.members.iter().filter(planned).cloned());
-        }
-        if unknown > 0 && !self.options.dry_run {
-            self.note(
-                entry.line,
-                format!(
-                    "group {}: {unknown} members are not users of this directory",
-                    entry.name
-                ),
-            );
-        }
-        let present: HashSet<String> = match group_id.map(str::to_owned) {
-            None => HashSet::new(),
-            Some(id) => {
-                let members = self.hub.db.read(move |tx| query::group_members(tx, &id)).await;
-                members.map_err(ImportError::Database)?.into_iter().collect()
+        for name in &asked {
+            // Whoever had this name may have another one now.
+            let freed = self.claims.is_freed(&super::users::username_identity(name));
+            match found.get(name).filter(|id| !freed && !self.claims.is_deleted(id)) {
+                Some(id) => drop(wanted.insert(UserRef::Id(id.clone()))),
+                None => unknown += 1,
             }
-        };
-        let sorted = |ids: std::collections::hash_set::Difference<'_, String, _>| {
-            let mut ids: Vec<String> = ids.cloned().collect();
-            ids.sort_unstable();
-            ids
-        };
-        let joining = sorted(wanted.difference(&present));
-        let leaving = sorted(present.difference(&wanted));
-        if let (Some(id), false) = (group_id, self.options.dry_run) {
-            self.add_members(entry.line, &entry.name, id, &joining).await?;
-            self.remove_members(entry.line, &entry.name, id, &leaving).await
-        } else {
-            self.report.members_added += joining.len() as u64;
-            self.report.members_removed += leaving.len() as u64;
-            Ok(())
         }
+        wanted.retain(|user| !matches!(user, UserRef::Id(id) if self.claims.is_deleted(id)));
+        if unknown > 0 {
+            self.report.note(Remark::new(
+                entry.line,
+                subject(Kind::Group, &format!("{} ({unknown})", entry.name)),
+                "some members are not users of this directory",
+            ));
+        }
+        let present = self.present_members(group).await?;
+        let joining: Vec<UserRef> = wanted.difference(&present).cloned().collect();
+        let leaving: Vec<String> = present
+            .difference(&wanted)
+            .filter_map(|user| match user {
+                UserRef::Id(id) => Some(id.clone()),
+                UserRef::Made(_) => None,
+            })
+            .collect();
+        if joining.is_empty() && leaving.is_empty() {
+            return Ok(());
+        }
+        self.report.report.members_added += joining.len() as u64;
+        self.report.report.members_removed += leaving.len() as u64;
+        self.step(Step::Members {
+            group,
+            line: entry.line,
+            name: entry.name.clone(),
+            joining,
+            leaving,
+        })
+        .await
     }
 }

@@ -2,8 +2,9 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 
+use super::Trouble;
 use super::entry::Entry;
-use super::{RowError, Trouble};
+use super::report::Remark;
 
 /// A line that is longer is not a record of a directory.
 const LONGEST_LINE: u64 = 4 << 20;
@@ -42,10 +43,7 @@ impl Iterator for Lines {
                 Ok(_) if bytes.iter().all(u8::is_ascii_whitespace) => {}
                 Ok(_) => {
                     let entry = serde_json::from_slice(&bytes).map_err(|error| {
-                        Trouble::Entry(RowError {
-                            line,
-                            message: format!("is not an entry: {error}"),
-                        })
+                        Trouble::Entry(Remark::new(line, "", format!("is not an entry: {error}")))
                     });
                     return Some(entry.map(|mut entry: Entry| {
                         match &mut entry {

@@ -5,13 +5,13 @@
 //! | organizational unit | `organizationalUnit`; its name is that of its RDN |
 //! | user | `person` and its kind (`inetOrgPerson`, `user`), `account`, `posixAccount`; computers are passed over |
 //! | group | `groupOfNames`, `groupOfUniqueNames`, `posixGroup`, `group` |
-//! | path | the RDNs above the entry, up to the base; `dc`, and `o` and `c` at the top, do not count |
+//! | path | the RDNs above the entry, up to the base: `--base`, or the `dc`, `o` and `c` at the top that all entries have in common |
 //! | username | `uid`, `sAMAccountName`; else what stands before the `@` of `userPrincipalName` or `mail` |
 //! | display name | `displayName`, `cn`, `givenName` with `sn`; else the username |
 //! | email | `mail`, or none |
 //! | phone | `mobile`, `telephoneNumber`, if it says its country |
 //! | further units | values of `ou` that name a unit of the file, by name if only one has it, or by path |
-//! | external id | `entryUUID`, `objectGUID`, `ipaUniqueID`, `nsUniqueId` |
+//! | external id | `entryUUID`, `objectGUID`, `ipaUniqueID`, `nsUniqueId`; an `entryUUID` that spells the bits of an id of ours (see export) names that subject instead |
 //! | disabled | `userAccountControl` (2), `nsAccountLock: TRUE`, `pwdAccountLockedTime: 000001010000Z` |
 //! | expires | `accountExpires`, `shadowExpire` |
 //! | members | `member`, `uniqueMember` by DN, `memberUid` by username; a member that is a group stands for its members |
@@ -19,17 +19,19 @@
 //! Where a file says of nobody that the account is disabled, it says nothing about that; where it says so of
 //! somebody, those of whom it does not are enabled.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufReader, Read};
 
 use super::dn::Dn;
 use super::entry::{GroupEntry, Path, Reference, UnitEntry, UserEntry, fingerprint};
 use super::ldif::{Reader, Record};
 use super::mapping::Mapping;
-use super::{ImportError, Options, RowError, Trouble, fields};
+use super::report::Remark;
+use super::{ImportError, Options, Trouble, fields};
 use crate::clock::Millis;
 use crate::directory::fields::fold;
 use crate::directory::path;
+use crate::id;
 
 type Source = BufReader<Box<dyn Read + Send>>;
 
@@ -50,12 +52,53 @@ pub(super) struct Survey {
     named: HashMap<String, Option<Path>>,
     /// Whether the file says of somebody that the account is disabled.
     tells_status: bool,
+    /// Where the directory begins: what is above it is no part of paths.
+    pub(super) base: Dn,
+    /// What is to be said of the file as a whole.
+    pub(super) note: Option<String>,
+}
+
+/// The naming contexts of a file's entries, by their comparable names: each with how many entries it has.
+#[derive(Default)]
+struct Contexts(BTreeMap<String, (Dn, u64)>);
+
+impl Contexts {
+    fn add(&mut self, dn: &Dn) {
+        let context = dn.context();
+        self.0.entry(context.normalized()).or_insert((context, 0)).1 += 1;
+    }
+
+    /// What all of them have in common, from the top.
+    fn common(&self) -> Dn {
+        let mut contexts = self.0.values().map(|(dn, _)| dn);
+        let Some(first) = contexts.next() else {
+            return Dn::default();
+        };
+        let mut common = first.rdns().len();
+        for other in contexts {
+            while first.base(common).normalized() != other.base(common).normalized() {
+                common -= 1;
+            }
+        }
+        first.base(common)
+    }
+
+    fn shown(&self) -> Vec<String> {
+        self.0
+            .values()
+            .map(|(dn, entries)| match dn.is_empty() {
+                true => format!("the root ({entries} entries)"),
+                false => format!("{dn} ({entries} entries)"),
+            })
+            .collect()
+    }
 }
 
 /// How the attributes are read.
 #[derive(Clone, Debug)]
 struct Rules {
     mapping: Mapping,
+    given: Option<Dn>,
     base: Option<Base>,
 }
 
@@ -66,6 +109,22 @@ struct Base {
     rdns: usize,
     /// Its name, to be compared.
     normalized: String,
+}
+
+impl Base {
+    fn of(base: &Dn) -> Self {
+        Self {
+            rdns: base.rdns().len(),
+            normalized: base.normalized(),
+        }
+    }
+}
+
+/// Who an entry is.
+struct Identity {
+    /// Its id here, if the file comes from here.
+    id: Option<String>,
+    external_id: Option<String>,
 }
 
 enum Kind {
@@ -97,49 +156,92 @@ fn kind(record: &Record) -> Kind {
 }
 
 impl Ldap {
-    pub(super) fn new(source: Source, options: &Options) -> Self {
+    /// `base` is where the directory begins if the options do not say so.
+    pub(super) fn new(source: Source, options: &Options, base: Option<&Dn>) -> Self {
         Self {
             records: Reader::new(source),
             rules: Rules {
                 mapping: options.mapping.clone(),
-                base: options.base.as_ref().map(|base| Base {
-                    rdns: base.rdns().len(),
-                    normalized: base.normalized(),
-                }),
+                given: options.base.clone(),
+                base: options.base.as_ref().or(base).map(Base::of),
             },
         }
     }
 
     /// Looks through the file. What cannot be read is left to the users' pass to report.
+    ///
+    /// # Errors
+    /// [`ImportError::Base`] if the base that was given has nothing below it.
     pub(super) fn survey(self) -> Result<Survey, ImportError> {
-        let Self { records, rules } = self;
+        let Self { records, mut rules } = self;
         let mut survey = Survey::default();
-        let mut at_path = HashMap::new();
+        let mut contexts = Contexts::default();
+        let mut units = Vec::new();
+        let mut inside = 0_u64;
         for record in records.filter_map(Result::ok) {
-            match (kind(&record), rules.path(&record.dn)) {
-                (Kind::Unit, Some(path)) => {
-                    let Some(name) = path.last() else { continue };
-                    if path.len() > 1 {
-                        survey
-                            .named
-                            .entry(fold(&path::escape(name)))
-                            .and_modify(|other| *other = None)
-                            .or_insert_with(|| Some(path.clone()));
-                    }
-                    // A path tells more than a name, so it comes first.
-                    at_path.insert(fold(&path::join(&path)), Some(path.clone()));
-                    survey.units.push(UnitEntry {
-                        line: record.line,
-                        description: Some(rules.text(&record, "description").map(str::to_owned)),
-                        external_id: rules.external_id(&record).map(Some),
-                        source: None,
-                        path,
-                    });
-                }
-                (Kind::User, Some(_)) => survey.tells_status |= disabled(&record).is_some(),
-                (Kind::Group, Some(_)) => {}
-                (Kind::Other, _) | (_, None) => survey.passed_over += 1,
+            let kind = kind(&record);
+            if let Kind::Other = kind {
+                survey.passed_over += 1;
+                continue;
             }
+            contexts.add(&record.dn);
+            if rules.path(&record.dn).is_none() {
+                survey.passed_over += 1;
+                continue;
+            }
+            inside += 1;
+            match kind {
+                Kind::Unit => {
+                    let identity = rules.identity(&record, "ou");
+                    let unit = UnitEntry {
+                        line: record.line,
+                        id: identity.id,
+                        description: Some(rules.text(&record, "description").map(str::to_owned)),
+                        external_id: identity.external_id.map(Some),
+                        source: None,
+                        path: Path::new(),
+                    };
+                    units.push((record.dn, unit));
+                }
+                Kind::User => survey.tells_status |= disabled(&record).is_some(),
+                Kind::Group | Kind::Other => {}
+            }
+        }
+        match &rules.given {
+            Some(base) if inside == 0 && !contexts.0.is_empty() => {
+                return Err(ImportError::Base {
+                    base: base.to_string(),
+                    found: contexts.shown(),
+                });
+            }
+            Some(base) => survey.base = base.clone(),
+            None => {
+                survey.base = contexts.common();
+                rules.base = Some(Base::of(&survey.base));
+                if contexts.0.len() > 1 {
+                    survey.note = Some(format!(
+                        "the file has entries of several directories: {}. What they do not have in common is part of \
+                         the units' paths; --base DN takes only what is below one",
+                        contexts.shown().join("; ")
+                    ));
+                }
+            }
+        }
+        let mut at_path = HashMap::new();
+        for (dn, mut unit) in units {
+            unit.path = rules.path(&dn).unwrap_or_default();
+            let path = &unit.path;
+            let Some(name) = path.last() else { continue };
+            if path.len() > 1 {
+                survey
+                    .named
+                    .entry(fold(&path::escape(name)))
+                    .and_modify(|other| *other = None)
+                    .or_insert_with(|| Some(path.clone()));
+            }
+            // A path tells more than a name, so it comes first.
+            at_path.insert(fold(&path::join(path)), Some(path.clone()));
+            survey.units.push(unit);
         }
         survey.named.extend(at_path);
         Ok(survey)
@@ -156,7 +258,7 @@ impl Ldap {
         records.flat_map(move |read| {
             let record = match read {
                 Ok(record) => record,
-                Err(error) => return vec![Err(refused(error.line, error.message))],
+                Err(error) => return vec![Err(refused(error.line, "", error.message))],
             };
             match (kind(&record), rules.path(&record.dn)) {
                 (Kind::User, Some(_)) => rules.user(&record, &survey),
@@ -227,9 +329,8 @@ fn flatten(
     group.members = members;
 }
 
-fn refused(line: u64, message: impl Into<String>) -> Trouble {
-    let message = message.into();
-    Trouble::Entry(RowError { line, message })
+fn refused(line: u64, subject: impl Into<String>, message: impl Into<String>) -> Trouble {
+    Trouble::Entry(Remark::new(line, subject, message))
 }
 
 fn reference(dn: &Dn) -> Reference {
@@ -239,21 +340,11 @@ fn reference(dn: &Dn) -> Reference {
 impl Rules {
     /// The path that a DN stands for; `None` if it is outside the base.
     fn path(&self, dn: &Dn) -> Option<Path> {
-        let mut rdns = dn.rdns();
-        if let Some(base) = &self.base {
-            // Only one of the names above it is as long as the base.
-            let below = rdns.len().checked_sub(base.rdns)?;
-            let above = (0..below).try_fold(dn.clone(), |dn, _| dn.parent())?;
-            return (above.normalized() == base.normalized).then(|| names(&rdns[..below]));
-        }
-        while let Some((last, rest)) = rdns.split_last() {
-            let (kind, _) = last.first();
-            if !matches!(kind, "dc" | "o" | "c") {
-                break;
-            }
-            rdns = rest;
-        }
-        Some(names(rdns))
+        let Some(base) = &self.base else {
+            return Some(names(dn.rdns()));
+        };
+        let below = dn.rdns().len().checked_sub(base.rdns)?;
+        (dn.base(base.rdns).normalized() == base.normalized).then(|| names(&dn.rdns()[..below]))
     }
 
     /// The first value of a field's attributes.
@@ -270,6 +361,15 @@ impl Rules {
             Some(names) => names.iter().find_map(|name| record.text(&name.to_lowercase())),
             None => known.iter().find_map(|name| record.text(name)),
         }
+    }
+
+    /// Who an entry is; `prefix` is that of our ids of its kind.
+    fn identity(&self, record: &Record, prefix: &str) -> Identity {
+        let external_id = self.external_id(record);
+        let own = external_id
+            .as_deref()
+            .and_then(|uuid| id::from_uuid(prefix, uuid));
+        Identity { id: own, external_id }
     }
 
     fn external_id(&self, record: &Record) -> Option<String> {
@@ -296,7 +396,7 @@ impl Rules {
         let Some(username) = username.filter(|name| !name.is_empty()) else {
             let message = "has none of uid, sAMAccountName, userPrincipalName and mail, so there is no username; \
                            say where to find one with --mapping username=ATTRIBUTE";
-            return vec![Err(refused(line, format!("{} {message}", record.dn)))];
+            return vec![Err(refused(line, record.dn.to_string(), message))];
         };
         let whole_name = || match (record.text("givenname"), record.text("sn")) {
             (Some(given), Some(family)) => Some(format!("{given} {family}")),
@@ -313,31 +413,30 @@ impl Rules {
             .and_then(|parent| self.path(&parent))
             .unwrap_or_default();
         let mut read = Vec::new();
-        let mut note = |message: String| read.push(Err(Trouble::Note(RowError { line, message })));
+        let mut note = |message: String| {
+            read.push(Err(Trouble::Note(Remark::new(line, username.clone(), message))));
+        };
         let mut further = Vec::new();
         for name in record.texts("ou") {
             let by_name = || survey.named.get(&fold(&path::escape(name)));
             match survey.named.get(&fold(name)).or_else(by_name).cloned() {
                 Some(Some(unit)) if unit == own_path || further.contains(&unit) => {}
                 Some(Some(unit)) => further.push(unit),
-                Some(None) => note(format!(
-                    "{username}: several units are named {name:?}; write its path"
-                )),
-                None => note(format!("{username}: ou {name:?} is no unit of this file")),
+                Some(None) => note(format!("several units are named {name:?}; write its path")),
+                None => note(format!("ou {name:?} is no unit of this file")),
             }
         }
-        let phone = match self.text(record, "phone").map(fields::phone) {
-            Some(Ok(phone)) => Some(phone),
-            Some(Err(reason)) => {
-                note(format!("{username}: {reason}"));
-                None
-            }
-            None => None,
+        // A number that does not say its country is passed over later, as any other that cannot be one.
+        let phone = self.text(record, "phone");
+        let (phone_region, phone_number) = match phone.map(fields::phone) {
+            Some(Ok((region, number))) => (Some(region), Some(number)),
+            Some(Err(_)) => (None, phone.map(str::to_owned)),
+            None => (None, None),
         };
         let enabled = match self.mapping.given("status") {
             Some(_) => match fields::status(self.text(record, "status").unwrap_or_default()) {
                 Ok(enabled) => enabled,
-                Err(reason) => return vec![Err(refused(line, format!("{username}: {reason}")))],
+                Err(reason) => return vec![Err(refused(line, username, reason))],
             },
             None => disabled(record)
                 .map(|it| !it)
@@ -352,17 +451,19 @@ impl Rules {
             })
             .collect();
         let has_custom = self.mapping.custom().next().is_some();
+        let identity = self.identity(record, "user");
         read.push(Ok(UserEntry {
             line,
+            id: identity.id,
             reference: Some(reference(&record.dn)),
             display_name,
             path: own_path,
             further_paths: record.texts("ou").next().is_some().then_some(further),
             email: Some(self.text(record, "email").map(str::to_owned)),
-            phone_region: Some(phone.as_ref().map(|(region, _)| region.clone())),
-            phone_number: Some(phone.map(|(_, number)| number)),
+            phone_region: Some(phone_region),
+            phone_number: Some(phone_number),
             description: Some(self.text(record, "description").map(str::to_owned)),
-            external_id: self.external_id(record).map(Some),
+            external_id: identity.external_id.map(Some),
             enabled,
             account_expire_time: expires(record),
             custom_fields: has_custom.then(|| custom.into_iter().collect()),
@@ -375,13 +476,15 @@ impl Rules {
     fn group(&self, record: &Record) -> GroupEntry {
         let members = record.texts("member").chain(record.texts("uniquemember"));
         let name = record.text("cn").map(str::to_owned);
+        let identity = self.identity(record, "group");
         GroupEntry {
             line: record.line,
+            id: identity.id,
             name: name
                 .or_else(|| record.dn.rdns().first().map(|rdn| rdn.first().1.to_owned()))
                 .unwrap_or_default(),
             description: Some(self.text(record, "description").map(str::to_owned)),
-            external_id: self.external_id(record).map(Some),
+            external_id: identity.external_id.map(Some),
             source: None,
             members: record.texts("memberuid").map(str::to_owned).collect(),
             // Of names that cannot be read nobody can be found either; they count as unknown members.
@@ -394,8 +497,7 @@ impl Rules {
 
 /// The names of RDNs, from the top.
 fn names(rdns: &[super::dn::Rdn]) -> Path {
-    let names = rdns.iter().rev().filter(|rdn| rdn.first().0 != "dc");
-    names.map(|rdn| rdn.first().1.to_owned()).collect()
+    rdns.iter().rev().map(|rdn| rdn.first().1.to_owned()).collect()
 }
 
 /// Whether the account is disabled, if the record says.

@@ -244,16 +244,14 @@ fn attribute(line: &[u8]) -> Result<(String, Vec<u8>), String> {
 /// Writes records one by one.
 pub struct Writer<W> {
     sink: W,
+    /// Whether a record was written, so that the next one needs an empty line before it.
+    begun: bool,
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a file.
-    ///
-    /// # Errors
-    /// What writing reports.
-    pub fn new(mut sink: W) -> io::Result<Self> {
-        sink.write_all(b"version: 1\n")?;
-        Ok(Self { sink })
+    /// Begins a file. It says no version: OpenLDAP's `slapadd` takes that for an entry, and other readers do without.
+    pub fn new(sink: W) -> Self {
+        Self { sink, begun: false }
     }
 
     /// Writes a record: its name and its attributes in order.
@@ -261,7 +259,10 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// What writing reports.
     pub fn record(&mut self, dn: &Dn, attributes: &[(&str, &str)]) -> io::Result<()> {
-        self.sink.write_all(b"\n")?;
+        if self.begun {
+            self.sink.write_all(b"\n")?;
+        }
+        self.begun = true;
         self.line("dn", &dn.to_string())?;
         attributes
             .iter()
@@ -373,7 +374,7 @@ mod tests {
             let dn = Dn::parse("ou=x,dc=y").unwrap().child("cn", "Ä \"b\", c+d");
             let mut bytes = Vec::new();
             let attributes: Vec<_> = values.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-            Writer::new(&mut bytes).unwrap().record(&dn, &attributes).unwrap();
+            Writer::new(&mut bytes).record(&dn, &attributes).unwrap();
             prop_assert!(bytes.split(|b| *b == b'\n').all(|line| line.len() <= WIDTH));
             let records = read(&bytes);
             prop_assert_eq!(records.len(), 1);

@@ -1,21 +1,28 @@
 //! Import: making the directory what a file says.
 //!
-//! A file is CSV, LDIF or JSON lines; whatever it is, it is read as [`entry::Entry`]s, in up to three
-//! passes (units, users, groups), so that a file of any order and size needs little memory. Each pass
-//! compares what the file says with what is there, portion by portion, and only differences become
-//! commands; importing the same file again changes nothing. While one portion is written, the next one
-//! is read.
+//! A file is CSV, LDIF or JSON lines; whatever it is, it is read as [`entry::Entry`]s, in passes (units, groups,
+//! users, members), so that a file of any order and size needs little memory. An import *plans*: it compares what
+//! the file says with what is there and finds the steps that make one into the other. A dry run reports the plan;
+//! an import carries each step out while the next ones are planned. Both make the same plan, because planning
+//! never looks at what was carried out: see [`claims`].
 //!
-//! Entries are found again by their external id within the owner (`sourceType` and `sourceId`), if they
-//! have one, so that they may be renamed; otherwise users by username, groups by name and units by path.
-//! An import with an owner touches only what belongs to that owner, unless it is told to adopt, and only
-//! such an import can delete what the file no longer names, up to a limit.
+//! Entries are found again by their external id within their owner (`sourceType` and `sourceId`), if they have
+//! one, so that they may be renamed; otherwise users by username, groups by name and units by path. Of entries
+//! that stand for the same subject the first one counts, and the others are refused; external ids of one owner
+//! that differ are different subjects. An entry that wants what somebody else has waits: if the file takes it
+//! from its holder (renames or deletes it), the entry is planned after that, otherwise it is refused. So the order
+//! of a file decides nothing, and importing it again changes nothing.
+//!
+//! An import with an owner touches only what belongs to that owner, unless it is told to adopt, and only such an
+//! import can delete what the file no longer names, up to a limit.
 //!
 //! An entry that is refused is reported with its line and leaves nothing behind; the rest is imported.
 
+mod claims;
 mod csv;
 pub mod dn;
 pub mod entry;
+mod execute;
 mod fields;
 mod groups;
 mod jsonl;
@@ -24,42 +31,65 @@ pub mod ldif;
 mod mapping;
 mod missing;
 mod reader;
+mod report;
+mod text;
+mod tree;
 mod units;
 mod users;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rollcall_db::DbError;
-use serde::Serialize;
 
-use crate::directory::{Command, DirectoryError, Source};
+use crate::clock::Millis;
+use crate::directory::Source;
 use crate::hub::Hub;
+use claims::Claims;
+use execute::{Executor, Step};
+use groups::Groups;
+use report::{Remark, Writer};
+use tree::Units;
+
 pub use dn::{Dn, DnError};
 pub use ldif::Writer as LdifWriter;
 pub use mapping::{FIELDS, Mapping};
 pub use reader::Format;
-use units::Units;
+pub use report::{Counts, ImportReport, Place, Problem, Withheld};
+pub use text::Delimiter;
 
-/// How many errors, notes and samples a report holds; the rest is only counted.
-const SHOWN: usize = 1_000;
-/// How many samples of each kind a dry run shows.
-const SAMPLES: usize = 5;
+/// Users that are compared, and made in one transaction.
+const PORTION: usize = 500;
 
 /// Why a file cannot be imported at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// A column that nobody knows.
     #[error(
-        "unknown column {0:?}; the columns are {columns} and custom.NAME. Name others with --mapping FIELD=COLUMN, \
-         which also lets the rest be passed over",
+        "unknown column {name:?}; the columns are {columns} and custom.NAME. Name others with --mapping FIELD=COLUMN, \
+         which also lets the rest be passed over. The columns were taken to be separated by {delimiter}; if that is \
+         wrong, say --delimiter",
         columns = FIELDS.join(", ")
     )]
-    UnknownColumn(String),
+    UnknownColumn {
+        /// As the header has it.
+        name: String,
+        /// What was taken to separate columns.
+        delimiter: Delimiter,
+    },
     /// A column that must be there.
-    #[error("the column {0:?} is missing; if it has another name, say so with --mapping {0}=COLUMN")]
-    MissingColumn(&'static str),
+    #[error(
+        "the column {name:?} is missing; if it has another name, say so with --mapping {name}=COLUMN. The columns \
+         were taken to be separated by {delimiter}; if that is wrong, say --delimiter"
+    )]
+    MissingColumn {
+        /// The field.
+        name: &'static str,
+        /// What was taken to separate columns.
+        delimiter: Delimiter,
+    },
     /// A mapping that cannot be used.
     #[error("the mapping {text:?} cannot be used: {reason}")]
     Mapping {
@@ -71,6 +101,29 @@ pub enum ImportError {
     /// The format is not known.
     #[error("the format of {0} cannot be told from its name; say --format csv, ldif or jsonl")]
     Format(String),
+    /// The file is UTF-16.
+    #[error(
+        "the file is UTF-16 (\"Unicode text\"); save it as UTF-8 (\"CSV UTF-8\" in Excel), or convert it: \
+         iconv -f UTF-16 -t UTF-8 FILE > FILE.utf8"
+    )]
+    Utf16,
+    /// The file is not UTF-8.
+    #[error(
+        "line {line} is not UTF-8; the file is probably Windows-1252, as Excel writes \"CSV\": save it as \"CSV \
+         UTF-8\", or convert it: iconv -f WINDOWS-1252 -t UTF-8 FILE > FILE.utf8"
+    )]
+    NotUtf8 {
+        /// The first line that is not.
+        line: u64,
+    },
+    /// Nothing in the file is below the base.
+    #[error("nothing in the file is below --base {base}; its entries are below {}", found.join("; "))]
+    Base {
+        /// As it was given.
+        base: String,
+        /// Under what the entries are, with their numbers.
+        found: Vec<String>,
+    },
     /// Deleting needs an owner.
     #[error("only an import with an owner can delete what is missing: name one with --owner TYPE:ID")]
     NoOwner,
@@ -85,6 +138,13 @@ pub enum ImportError {
     Database(#[from] DbError),
 }
 
+impl ImportError {
+    /// Whether the import was asked for in a way that cannot work, rather than that something failed.
+    pub fn is_wrong_use(&self) -> bool {
+        !matches!(self, Self::Csv(_) | Self::File(_) | Self::Database(_))
+    }
+}
+
 /// What to import, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -94,6 +154,8 @@ pub struct Options {
     pub format: Format,
     /// Other names of columns or attributes.
     pub mapping: Mapping,
+    /// What separates the columns of a CSV file; `None` finds out from its header.
+    pub delimiter: Option<Delimiter>,
     /// Where in an LDIF file the directory begins; what is elsewhere is passed over.
     pub base: Option<Dn>,
     /// To whom everything belongs that is imported.
@@ -104,6 +166,10 @@ pub struct Options {
     pub dry_run: bool,
     /// Delete what belongs to the owner and is not in the file, up to this limit.
     pub delete_missing: Option<DeletionLimit>,
+    /// How many users are compared, and made in one transaction, at once.
+    pub portion: usize,
+    /// Once true, the import stops after the portion that it is writing.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Options {
@@ -113,11 +179,14 @@ impl Options {
             file: file.into(),
             format,
             mapping: Mapping::default(),
+            delimiter: None,
             base: None,
             owner: None,
             adopt: false,
             dry_run: false,
             delete_missing: None,
+            portion: PORTION,
+            stop: Arc::default(),
         }
     }
 }
@@ -166,104 +235,53 @@ impl std::fmt::Display for DeletionLimit {
     }
 }
 
-/// Something about one entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RowError {
-    /// The line in the file; the first is 1.
-    pub line: u64,
-    /// What, and what to do.
-    pub message: String,
-}
-
 /// What comes of reading an entry, if not the entry.
 #[derive(Debug)]
 enum Trouble {
     /// The entry is refused.
-    Entry(RowError),
+    Entry(Remark),
     /// Something in the entry is passed over; the entry follows.
-    Note(RowError),
+    Note(Remark),
     /// The file cannot be read any further.
     File(ImportError),
 }
 
-/// What was done to one kind of subject.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Made.
-    pub created: u64,
-    /// Changed.
-    pub updated: u64,
-    /// So already.
-    pub unchanged: u64,
-    /// Deleted.
-    pub deleted: u64,
-}
-
-/// Deletions that were not done because there were too many.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Withheld {
-    /// How many there would have been.
-    pub deletions: u64,
-    /// Of how many that the owner has.
-    pub owned: u64,
-    /// How many were allowed.
-    pub limit: String,
-}
-
-/// What an import did, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ImportReport {
-    /// Whether nothing was done in truth.
-    pub dry_run: bool,
-    /// Organizational units.
-    pub organizational_units: Counts,
-    /// Users.
-    pub users: Counts,
-    /// Groups.
-    pub groups: Counts,
-    /// Users that joined a group.
-    pub members_added: u64,
-    /// Users that left a group.
-    pub members_removed: u64,
-    /// Entries that are neither units nor users nor groups.
-    pub passed_over: u64,
-    /// Some of what a dry run would do.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub samples: Vec<String>,
-    /// Deletions that were not done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub withheld: Option<Withheld>,
-    /// How many things were passed over in entries that were imported otherwise.
-    pub notes_total: u64,
-    /// The first of them.
-    pub notes: Vec<RowError>,
-    /// How many entries were refused.
-    pub errors_total: u64,
-    /// The first of them.
-    pub errors: Vec<RowError>,
-}
-
-impl ImportReport {
-    /// Whether everything was done.
-    pub fn is_complete(&self) -> bool {
-        self.errors_total == 0 && self.withheld.is_none()
-    }
-}
-
-/// An import under way.
+/// An import under way: the plan as far as it is made, and who carries it out.
 struct Import<'a, P> {
     hub: &'a Hub,
     options: &'a Options,
-    actor: String,
+    now: Millis,
     units: Units,
-    /// Fingerprints of the ids of everything that the file names.
-    seen: HashSet<u128>,
-    /// Fingerprints of the usernames that a dry run would make.
-    planned: HashSet<u128>,
-    report: ImportReport,
-    samples: HashMap<(Deed, &'static str), usize>,
+    groups: Groups,
+    claims: Claims,
+    /// Which users the file's references mean, for members of groups.
+    known: users::Known,
+    /// Entries that want what somebody else has, by line.
+    waiting: BTreeMap<u64, Remark>,
+    report: Writer,
+    /// Nobody in a dry run.
+    executor: Option<Executor>,
     progress: P,
+}
+
+/// Why planning ends early.
+enum Stop {
+    /// Somebody asked for it.
+    Asked,
+    /// It cannot go on.
+    Failed(ImportError),
+}
+
+impl From<ImportError> for Stop {
+    fn from(error: ImportError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<DbError> for Stop {
+    fn from(error: DbError) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 /// Imports a file. `progress` is called with what is being imported and how many entries are done.
@@ -282,53 +300,88 @@ pub async fn import(
         || options.file.display().to_string(),
         |name| name.to_string_lossy().into_owned(),
     );
+    let file = reader::File::of(options)?;
+    let units = Units::load(hub, options.delete_missing.is_some()).await?;
+    let groups = Groups::load(hub).await?;
+    let executor =
+        (!options.dry_run).then(|| Executor::new(hub, format!("import:{name}"), units.ids(), groups.ids()));
     let mut import = Import {
         hub,
         options,
-        actor: format!("import:{name}"),
-        units: Units::load(hub).await?,
-        seen: HashSet::new(),
-        planned: HashSet::new(),
-        report: ImportReport {
-            dry_run: options.dry_run,
-            ..ImportReport::default()
-        },
-        samples: HashMap::new(),
+        now: hub.clock.now(),
+        units,
+        groups,
+        claims: Claims::default(),
+        known: users::Known::new(),
+        waiting: BTreeMap::new(),
+        report: Writer::default(),
+        executor,
         progress,
     };
-    let file = reader::File::of(options)?;
-    import.report.passed_over = file.passed_over();
-    import.import_units(&file).await?;
-    let known = import.import_users(&file).await?;
-    import.import_groups(&file, &known).await?;
-    if let Some(limit) = options.delete_missing {
-        import.delete_missing(limit).await?;
+    import.report.report.dry_run = options.dry_run;
+    import.report.report.passed_over = file.passed_over();
+    if let Some(note) = file.note() {
+        import.report.note(Remark::new(0, "", note));
     }
-    Ok(import.report)
-}
-
-/// What kind of thing is done, for samples.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Deed {
-    Create,
-    Update,
-    Delete,
+    let planned = import.plan(&file).await;
+    if let Some(executor) = &mut import.executor {
+        executor.finish(&mut import.report).await?;
+    }
+    match planned {
+        Ok(()) => {}
+        Err(Stop::Asked) => import.report.report.interrupted = true,
+        Err(Stop::Failed(error)) => return Err(error),
+    }
+    Ok(import.report.report)
 }
 
 impl<P: FnMut(&'static str, u64)> Import<'_, P> {
-    /// To whom an entry belongs that says this of itself.
-    fn source_of(&self, said: Option<&Source>) -> Source {
-        self.options
-            .owner
-            .clone()
-            .or_else(|| said.cloned())
-            .unwrap_or_default()
+    async fn plan(&mut self, file: &reader::File<'_>) -> Result<(), Stop> {
+        self.plan_units(file).await?;
+        self.read_groups(file)?;
+        self.plan_groups().await?;
+        self.plan_users(file).await?;
+        // What is deleted frees names and addresses, so it comes before those who wait for them.
+        let units = match self.options.delete_missing {
+            Some(limit) => self.plan_deletions(limit).await?,
+            None => false,
+        };
+        self.plan_waiting_users(file).await?;
+        self.refuse_waiting_users();
+        self.plan_groups().await?;
+        self.refuse_waiting_groups();
+        self.plan_members(file).await?;
+        if units {
+            self.plan_unit_deletions().await?;
+        }
+        Ok(())
     }
 
-    /// Whether the import may touch what belongs to somebody; if it takes it over, from now on it belongs to
-    /// the one returned.
-    fn may_touch(&self, owner: &Source) -> Result<Option<Source>, String> {
-        match &self.options.owner {
+    /// Takes a step into the plan: in a dry run there is nothing more to it.
+    async fn step(&mut self, step: Step) -> Result<(), Stop> {
+        match &mut self.executor {
+            Some(executor) => Ok(executor.run(step, &mut self.report).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails if somebody asked to stop.
+    fn go_on(&self) -> Result<(), Stop> {
+        match self.options.stop.load(Ordering::Relaxed) {
+            true => Err(Stop::Asked),
+            false => Ok(()),
+        }
+    }
+
+    /// To whom an entry belongs that says this of itself.
+    fn source_of(&self, said: Option<&Source>) -> Source {
+        self.options.owner.as_ref().or(said).cloned().unwrap_or_default()
+    }
+
+    /// Whether an entry that says this of its owner may touch what belongs to somebody; if it takes it over, from
+    /// now on it belongs to the one returned.
+    fn may_touch(&self, owner: &Source, said: Option<&Source>) -> Result<Option<Source>, String> {
+        match self.options.owner.as_ref().or(said) {
             Some(own) if own != owner && !self.options.adopt => {
                 Err(format!("belongs to {owner}, not to {own}; --adopt takes it over"))
             }
@@ -337,74 +390,19 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
         }
     }
 
-    fn refuse(&mut self, line: u64, message: impl Into<String>) {
-        self.report.errors_total += 1;
-        if self.report.errors.len() < SHOWN {
-            let message = message.into();
-            self.report.errors.push(RowError { line, message });
-        }
-    }
-
-    fn note(&mut self, line: u64, message: impl Into<String>) {
-        self.report.notes_total += 1;
-        if self.report.notes.len() < SHOWN {
-            let message = message.into();
-            self.report.notes.push(RowError { line, message });
-        }
-    }
-
     /// Sorts out what reading an entry brought.
     fn take<T>(&mut self, read: Result<T, Trouble>) -> Result<Option<T>, ImportError> {
         match read {
             Ok(entry) => Ok(Some(entry)),
-            Err(Trouble::Entry(RowError { line, message })) => {
-                self.refuse(line, message);
+            Err(Trouble::Entry(remark)) => {
+                self.report.refuse(remark);
                 Ok(None)
             }
-            Err(Trouble::Note(RowError { line, message })) => {
-                self.note(line, message);
+            Err(Trouble::Note(remark)) => {
+                self.report.note(remark);
                 Ok(None)
             }
             Err(Trouble::File(error)) => Err(error),
         }
     }
-
-    /// Shows what a dry run would do, if not enough of it is shown yet.
-    fn sample(&mut self, deed: Deed, kind: &'static str, text: impl FnOnce() -> String) {
-        let count = self.samples.entry((deed, kind)).or_default();
-        if self.options.dry_run && *count < SAMPLES {
-            *count += 1;
-            let verb = match deed {
-                Deed::Create => "create",
-                Deed::Update => "update",
-                Deed::Delete => "delete",
-            };
-            self.report.samples.push(format!("{verb} {kind} {}", text()));
-        }
-    }
-
-    /// Queues commands as one transaction.
-    fn queue(&self, commands: Vec<Command>) -> Later<Result<Applied, DirectoryError>> {
-        let (hub, actor) = (self.hub.clone(), self.actor.clone());
-        Box::pin(self.hub.db.write(move |tx| {
-            let mut applied = Applied::default();
-            for command in &commands {
-                let one = hub.apply_in(tx, &actor, command)?;
-                applied.changes += one.changes;
-                applied.id = one.id;
-            }
-            Ok(applied)
-        }))
-    }
-}
-
-/// A result that is waited for later.
-type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// What some commands did.
-#[derive(Debug, Default)]
-struct Applied {
-    /// The subject of the last one.
-    id: String,
-    changes: usize,
 }

@@ -4,10 +4,12 @@ use std::fs;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use super::dn::Dn;
 use super::entry::{Entry, GroupEntry, UnitEntry, UserEntry};
 use super::jsonl::Lines;
 use super::ldap::{Ldap, Survey};
-use super::{ImportError, Options, Trouble, csv};
+use super::text::{self, Text};
+use super::{Delimiter, ImportError, Options, Trouble, csv};
 
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,7 @@ pub(super) struct File<'a> {
     path: PathBuf,
     options: &'a Options,
     survey: Survey,
+    delimiter: Delimiter,
 }
 
 impl<'a> File<'a> {
@@ -53,25 +56,38 @@ impl<'a> File<'a> {
             path: options.file.clone(),
             options,
             survey: Survey::default(),
+            delimiter: Delimiter::default(),
         };
-        let survey = match options.format {
-            Format::Ldif => file.ldap()?.survey()?,
-            Format::Csv | Format::Jsonl => Survey::default(),
-        };
-        Ok(Self { survey, ..file })
+        text::refuse_utf16(fs::File::open(&file.path)?)?;
+        Ok(match options.format {
+            Format::Ldif => Self {
+                survey: file.ldap(None)?.survey()?,
+                ..file
+            },
+            Format::Csv => {
+                text::check_utf8(fs::File::open(&file.path)?)?;
+                let delimiter = match options.delimiter {
+                    Some(delimiter) => delimiter,
+                    None => Delimiter::of_header(file.open()?)?,
+                };
+                Self { delimiter, ..file }
+            }
+            Format::Jsonl => file,
+        })
     }
 
     fn open(&self) -> Result<Box<dyn Read + Send>, ImportError> {
-        Ok(Box::new(fs::File::open(&self.path)?))
+        Ok(Box::new(Text::new(fs::File::open(&self.path)?)))
     }
 
     fn lines(&self) -> Result<Lines, ImportError> {
         Ok(Lines::new(self.open()?))
     }
 
-    fn ldap(&self) -> Result<Ldap, ImportError> {
+    /// `base` is where the directory begins if the options do not say so.
+    fn ldap(&self, base: Option<&Dn>) -> Result<Ldap, ImportError> {
         let source = BufReader::with_capacity(1 << 16, self.open()?);
-        Ok(Ldap::new(source, self.options))
+        Ok(Ldap::new(source, self.options, base))
     }
 
     /// The units that the file lists, in its order. CSV lists none: its units are those of its users.
@@ -92,8 +108,12 @@ impl<'a> File<'a> {
     /// The users.
     pub(super) fn users(&self) -> Result<Entries<UserEntry>, ImportError> {
         Ok(match self.options.format {
-            Format::Csv => Box::new(csv::Users::open(self.open()?, &self.options.mapping)?),
-            Format::Ldif => Box::new(self.ldap()?.users(&self.survey)),
+            Format::Csv => Box::new(csv::Users::open(
+                self.open()?,
+                &self.options.mapping,
+                self.delimiter,
+            )?),
+            Format::Ldif => Box::new(self.ldap(Some(&self.survey.base))?.users(&self.survey)),
             Format::Jsonl => Box::new(self.lines()?.filter_map(|line| match line {
                 Ok(Entry::User(user)) => Some(Ok(*user)),
                 Ok(_) => None,
@@ -106,7 +126,7 @@ impl<'a> File<'a> {
     pub(super) fn groups(&self) -> Result<Entries<GroupEntry>, ImportError> {
         Ok(match self.options.format {
             Format::Csv => Box::new(std::iter::empty()),
-            Format::Ldif => Box::new(self.ldap()?.groups()?),
+            Format::Ldif => Box::new(self.ldap(Some(&self.survey.base))?.groups()?),
             Format::Jsonl => Box::new(self.lines()?.filter_map(|line| match line {
                 Ok(Entry::Group(group)) => Some(Ok(group)),
                 Ok(_) => None,
@@ -119,5 +139,10 @@ impl<'a> File<'a> {
     /// How many entries are neither units nor users nor groups.
     pub(super) fn passed_over(&self) -> u64 {
         self.survey.passed_over
+    }
+
+    /// What is to be said of the file as a whole.
+    pub(super) fn note(&self) -> Option<String> {
+        self.survey.note.clone()
     }
 }

@@ -1,315 +1,571 @@
 //! Users of an import, portion by portion.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use rollcall_db::DbError;
-
-use super::entry::{Path, Reference, UserEntry, fingerprint};
+use super::entry::{Path, Reference, UserEntry};
+use super::execute::{Changed, Index, Made, Step, UserEdit, UserRef, Users};
 use super::reader::File;
-use super::{Applied, Deed, Import, ImportError, Later};
-use crate::directory::{self, Command, DirectoryError, NewUser, User, fields::fold, path, query};
+use super::report::{Deed, Kind, Remark};
+use super::{Import, Stop, Trouble};
+use crate::directory::query::{Matches, Named};
+use crate::directory::{
+    self, Held, NewUser, UniqueValue, User, UserChanges, fields, fields::fold, path, query,
+};
 
-/// Users that are compared, and made in one transaction.
-const PORTION: usize = 500;
+/// Which user a reference of the file means.
+pub(super) type Known = HashMap<Reference, UserRef>;
 
-/// Which user a reference of the file means: its id, or its username in a dry run.
-pub(super) type Known = HashMap<Reference, String>;
+/// Which lines a pass over the file takes: all, or those that wait.
+type Waiting = BTreeMap<u64, Remark>;
 
-/// The primary unit and the further ones, as far as they are there.
-type UnitIds = (Option<String>, Vec<Option<String>>);
-
-/// A portion that is being written while the next one is read.
-struct Writing {
-    created: Vec<UserEntry>,
-    making: Later<Result<Vec<Result<String, DirectoryError>>, DirectoryError>>,
-    changing: Vec<Changing>,
+/// What an entry makes of a user that is there.
+struct Change {
+    before: Arc<User>,
+    after: User,
+    fields: Option<UserChanges>,
+    enabled: Option<bool>,
+    said: Vec<String>,
+    adopted: bool,
 }
 
-/// An entry, the id of its user, and what becomes of the commands.
-type Changing = (UserEntry, String, Later<Result<Applied, DirectoryError>>);
+/// Why an entry is not planned now.
+enum Not {
+    /// It never will be.
+    Refused(String),
+    /// Somebody is in its way who may give way.
+    Yet(String),
+}
+
+/// What an entry is about.
+enum Target {
+    New(Box<User>),
+    There(Box<Change>),
+}
+
+impl Target {
+    fn user(&self) -> &User {
+        match self {
+            Self::New(user) => user,
+            Self::There(change) => &change.after,
+        }
+    }
+}
+
+/// The identity of a username among unique values.
+pub(super) fn username_identity(username: &str) -> String {
+    UniqueValue::username(username).identity
+}
 
 impl<P: FnMut(&'static str, u64)> Import<'_, P> {
-    /// Imports the users; returns who the file's references mean.
-    pub(super) async fn import_users(&mut self, file: &File<'_>) -> Result<Known, ImportError> {
+    pub(super) async fn plan_users(&mut self, file: &File<'_>) -> Result<(), Stop> {
+        self.pass(file, None).await?;
+        self.plan_waiting_users(file).await
+    }
+
+    /// Plans those who wait for what others have, as long as others give something up.
+    pub(super) async fn plan_waiting_users(&mut self, file: &File<'_>) -> Result<(), Stop> {
+        while self.claims.freed_lately() && !self.waiting.is_empty() {
+            let waiting = std::mem::take(&mut self.waiting);
+            self.pass(file, Some(&waiting)).await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses those who still wait.
+    pub(super) fn refuse_waiting_users(&mut self) {
+        for (_, remark) in std::mem::take(&mut self.waiting) {
+            self.report.refuse(remark);
+        }
+    }
+
+    /// Goes through the users of the file; only through those that wait, if some are given.
+    async fn pass(&mut self, file: &File<'_>, waiting: Option<&Waiting>) -> Result<(), Stop> {
         let mut entries = file.users()?;
-        let mut known = Known::new();
-        let mut usernames = HashSet::new();
-        let mut writing: Option<Writing> = None;
+        let size = self.options.portion.max(1);
         let mut done = 0;
         loop {
-            let mut portion = Vec::with_capacity(PORTION);
-            while portion.len() < PORTION
+            self.go_on()?;
+            let mut portion = Vec::with_capacity(size);
+            while portion.len() < size
                 && let Some(read) = entries.next()
             {
-                let Some(entry) = self.take(read)? else { continue };
-                if usernames.insert(fingerprint(&fold(&entry.username))) {
-                    portion.push(entry);
-                } else {
-                    self.refuse(
-                        entry.line,
-                        format!("{} is named before in this file", entry.username),
-                    );
+                let Some(waiting) = waiting else {
+                    let Some(entry) = self.take(read)? else { continue };
+                    portion.extend(self.first_look(entry));
+                    continue;
+                };
+                // What was to be said of the entries was said in the first pass.
+                match read {
+                    Ok(entry) if waiting.contains_key(&entry.line) => portion.push(tidied(entry).0),
+                    Err(Trouble::File(error)) => return Err(error.into()),
+                    Ok(_) | Err(_) => {}
                 }
             }
-            let ended = portion.len() < PORTION;
+            let ended = portion.len() < size;
             done += portion.len() as u64;
-            let next = self.begin(portion, &mut known).await?;
-            if let Some(before) = writing.replace(next) {
-                self.settle(before, &mut known).await?;
-            }
+            self.plan_portion(portion).await?;
             (self.progress)("users", done);
             if ended {
-                break;
+                return Ok(());
             }
         }
-        if let Some(last) = writing {
-            self.settle(last, &mut known).await?;
-        }
-        Ok(known)
     }
 
-    /// Compares a portion with the directory and queues what is to be done.
-    async fn begin(&mut self, portion: Vec<UserEntry>, known: &mut Known) -> Result<Writing, ImportError> {
-        let compared = self.compare(portion).await?;
-        let paths: Vec<Path> = compared
-            .iter()
-            .flat_map(|(entry, _)| std::iter::once(&entry.path).chain(entry.further_paths.iter().flatten()))
-            .cloned()
-            .collect();
-        self.ensure_units(paths.iter()).await?;
-        self.names_units(paths.iter());
-        let mut created = Vec::new();
-        let mut new = Vec::new();
-        let mut changing = Vec::new();
-        for (entry, user) in compared {
-            let units = match self.unit_ids(&entry) {
-                Ok(units) => units,
-                Err(reason) => {
-                    self.refuse(entry.line, reason);
-                    continue;
+    /// Notes what is passed over, and refuses an entry whose username or external id another one has.
+    fn first_look(&mut self, entry: UserEntry) -> Option<UserEntry> {
+        let (entry, notes) = tidied(entry);
+        for (detail, message) in notes {
+            let subject = format!("{}: {detail:?}", entry.username);
+            self.report.note(Remark::new(entry.line, subject, message));
+        }
+        self.see_units(&entry);
+        let external_id = entry.external_id.as_ref().and_then(Option::as_ref);
+        let values = [
+            Some(UniqueValue::username(&entry.username)),
+            external_id.map(|id| UniqueValue::external_id(&self.source_of(entry.source.as_ref()), id)),
+        ];
+        for value in values.into_iter().flatten() {
+            if let Err(line) = self.claims.name(&value, entry.line) {
+                let reason = format!("line {line} has the same {}", value.what);
+                self.report
+                    .refuse(Remark::new(entry.line, entry.username, reason));
+                return None;
+            }
+        }
+        Some(entry)
+    }
+
+    /// The units of an entry are in the file, also if the entry is refused.
+    fn see_units(&mut self, entry: &UserEntry) {
+        if self.options.delete_missing.is_some() {
+            for path in std::iter::once(&entry.path).chain(entry.further_paths.iter().flatten()) {
+                self.units.see(path);
+            }
+        }
+    }
+
+    /// Compares a portion with the directory and plans what is to be done.
+    async fn plan_portion(&mut self, portion: Vec<UserEntry>) -> Result<(), Stop> {
+        if portion.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<Named> = portion.iter().map(|entry| self.named(entry)).collect();
+        let matches = self.hub.db.read(move |tx| query::match_users(tx, &named)).await?;
+        let mut targets = Vec::with_capacity(portion.len());
+        let mut unchecked = Vec::new();
+        for (entry, matches) in portion.into_iter().zip(matches) {
+            match self.target(&entry, &matches) {
+                Ok(target) => {
+                    let differs = match &target {
+                        Target::New(_) => true,
+                        Target::There(change) => change.fields.is_some(),
+                    };
+                    if differs {
+                        unchecked.push(target.user().clone());
+                    }
+                    targets.push((entry, target, differs));
                 }
+                Err(Not::Refused(reason)) => {
+                    self.report
+                        .refuse(Remark::new(entry.line, entry.username, reason));
+                }
+                Err(Not::Yet(reason)) => {
+                    let remark = Remark::new(entry.line, entry.username, reason);
+                    self.waiting.insert(entry.line, remark);
+                }
+            }
+        }
+        let held = match unchecked.is_empty() {
+            true => Vec::new(),
+            false => {
+                self.hub
+                    .db
+                    .read(move |tx| directory::held(tx, &unchecked))
+                    .await?
+            }
+        };
+        let mut held = held.into_iter();
+        let mut there = Vec::new();
+        let mut users = Users::default();
+        // Those who are made are written first, so they count first.
+        for (entry, target, differs) in targets {
+            let held = if differs {
+                held.next().unwrap_or_default()
+            } else {
+                Vec::new()
             };
-            match user {
-                None => {
-                    let source = self.source_of(entry.source.as_ref());
-                    let (primary, further) = units;
-                    self.sample(Deed::Create, "user", || {
-                        format!("{} ({})", entry.username, path::join(&entry.path))
-                    });
-                    new.push(entry.new_user(
-                        &source,
-                        primary.unwrap_or_default(),
-                        further.into_iter().flatten().collect(),
-                    ));
-                    created.push(entry);
-                }
-                Some(user) => {
-                    self.seen.insert(fingerprint(&user.id));
-                    if let Some(reference) = entry.reference {
-                        known.insert(reference, user.id.clone());
-                    }
-                    if let Some(change) = self.change(entry, &user, units) {
-                        changing.push(change);
-                    }
-                }
+            match target {
+                Target::New(user) => self.plan_new(entry, &user, &held, &mut users).await?,
+                Target::There(change) => there.push((entry, change, held)),
             }
         }
-        if self.options.dry_run {
-            self.report.users.created += created.len() as u64;
-            for entry in created.drain(..) {
-                self.planned.insert(fingerprint(&fold(&entry.username)));
-                if let Some(reference) = entry.reference {
-                    known.insert(reference, entry.username);
-                }
-            }
-            new.clear();
+        for (entry, change, held) in there {
+            self.plan_change(entry, *change, &held, &mut users).await?;
         }
-        Ok(Writing {
-            created,
-            making: self.make(new),
-            changing,
-        })
+        if users.made.is_empty() && users.changed.is_empty() && users.joining.is_empty() {
+            return Ok(());
+        }
+        self.step(Step::Users(users)).await
     }
 
-    /// Finds who is there already, and refuses who cannot be made or must not be touched.
-    async fn compare(
-        &mut self,
-        portion: Vec<UserEntry>,
-    ) -> Result<Vec<(UserEntry, Option<Arc<User>>)>, ImportError> {
-        let source = self.source_of(None);
-        let wanted: Vec<_> = portion
-            .iter()
-            .map(|entry| (entry.username.clone(), entry.external_id.clone().flatten()))
-            .collect();
-        let new: Vec<NewUser> = portion
-            .iter()
-            .map(|entry| {
-                let source = self.source_of(entry.source.as_ref());
-                entry.new_user(&source, String::new(), Vec::new())
-            })
-            .collect();
-        let (found, verdicts) = self
-            .hub
-            .db
-            .read(move |tx| {
-                let found = query::match_users(tx, &source, &wanted)?;
-                let new: Vec<NewUser> = new
-                    .iter()
-                    .zip(&found)
-                    .filter(|(_, found)| found.is_none())
-                    .map(|(new, _)| new.clone())
-                    .collect();
-                let verdicts = directory::check_users(tx, &new)?;
-                Ok::<_, DbError>((found, verdicts))
-            })
-            .await?;
-        let mut verdicts = verdicts.into_iter();
-        let mut compared = Vec::with_capacity(portion.len());
-        for (entry, user) in portion.into_iter().zip(found) {
-            let refused = match &user {
-                None => verdicts.next().flatten().map(|error| error.to_string()),
-                Some(user) => self.may_touch(&user.source).err(),
-            };
-            match refused {
-                Some(reason) => {
-                    // It is in the file, and so it is not missing.
-                    if let Some(user) = user {
-                        self.seen.insert(fingerprint(&user.id));
-                    }
-                    self.refuse(entry.line, format!("{}: {reason}", entry.username));
-                }
-                None => compared.push((entry, user)),
-            }
+    fn named(&self, entry: &UserEntry) -> Named {
+        Named {
+            username: entry.username.clone(),
+            external_id: entry
+                .external_id
+                .clone()
+                .flatten()
+                .map(|id| (self.source_of(entry.source.as_ref()), id)),
+            id: entry.id.clone(),
         }
-        Ok(compared)
     }
 
-    fn unit_ids(&self, entry: &UserEntry) -> Result<UnitIds, String> {
-        let id = |path: &Path| self.units.at(path).map(|id| id.map(str::to_owned));
-        let further = entry
-            .further_paths
-            .iter()
+    /// Who the entry is about, and what it makes of them.
+    fn target(&mut self, entry: &UserEntry, matches: &Matches) -> Result<Target, Not> {
+        let source = self.source_of(entry.source.as_ref());
+        let said = entry.external_id.clone().flatten();
+        // Whoever is taken over takes an external id along.
+        if let Some(id) = &said
+            && let Some(line) = self
+                .claims
+                .taken_by(&UniqueValue::external_id(&source, id), entry.line)
+        {
+            let reason = format!("the user of line {line} has the same external id {id:?}");
+            return Err(Not::Refused(reason));
+        }
+        let has_still = |user: &&Arc<User>, what: &str| {
+            let value = user.unique_values().into_iter().find(|value| value.what == what);
+            value.is_some_and(|value| !self.claims.is_freed(&value.identity))
+        };
+        let by_external_id = matches
+            .by_external_id
+            .as_ref()
+            .filter(|user| has_still(user, "external id"));
+        let by_username = matches.by_username.as_ref().filter(|user| {
+            // External ids of one owner that differ are different people.
+            let same = user.source != source
+                || said.is_none()
+                || user.external_id.is_none()
+                || user.external_id == said;
+            same && has_still(user, "username")
+        });
+        let Some(user) = by_external_id.or(matches.by_id.as_ref()).or(by_username) else {
+            let new = entry.new_user(&source, String::new(), Vec::new());
+            return self.new_target(entry, &new).map_err(Not::Refused);
+        };
+        if let Err(line) = self.claims.means(&user.id, entry.line) {
+            // That entry may give up the name or id by which this one finds the user.
+            return Err(Not::Yet(format!("is the same user as on line {line}")));
+        }
+        if let Some(reference) = entry.reference {
+            self.known.insert(reference, UserRef::Id(user.id.clone()));
+        }
+        let adopted = self
+            .may_touch(&user.source, entry.source.as_ref())
+            .map_err(Not::Refused)?;
+        let mut entry = entry.clone();
+        if adopted.is_none() && user.source != source || entry.id.as_ref() == Some(&user.id) {
+            // An external id means something to the owner only; and who is named by the id here has none.
+            entry.external_id = None;
+        }
+        let mut lines = Vec::new();
+        let mut fields = None;
+        let mut after = User::clone(user);
+        if let Some((changes, line)) = entry.changes(user, adopted.as_ref()) {
+            lines.push(line);
+            after = changes.applied_to(user);
+            after
+                .check_limits()
+                .map_err(|error| Not::Refused(error.to_string()))?;
+            fields = Some(changes);
+        }
+        Ok(Target::There(Box::new(Change {
+            enabled: self.enabled(&entry).filter(|enabled| *enabled != user.enabled),
+            before: Arc::clone(user),
+            after,
+            fields,
+            said: lines,
+            adopted: adopted.is_some(),
+        })))
+    }
+
+    fn new_target(&self, entry: &UserEntry, new: &NewUser) -> Result<Target, String> {
+        let mut user = new.to_user(String::new(), self.now);
+        user.enabled = self.enabled(entry).unwrap_or(true);
+        user.check_limits().map_err(|error| error.to_string())?;
+        Ok(Target::New(Box::new(user)))
+    }
+
+    /// Whether the user may sign in afterwards, if the entry says so. An account that has ended by then is ended by
+    /// the hub anyway, and would be enabled and ended in turn.
+    fn enabled(&self, entry: &UserEntry) -> Option<bool> {
+        let ended = entry
+            .account_expire_time
             .flatten()
-            .map(id)
-            .collect::<Result<_, _>>()?;
-        Ok((id(&entry.path)?, further))
+            .is_some_and(|time| time <= self.now);
+        match entry.enabled {
+            _ if ended => Some(false),
+            said => said,
+        }
     }
 
-    /// Queues what changes of a user that is there, if anything does.
-    fn change(&mut self, entry: UserEntry, user: &User, (primary, further): UnitIds) -> Option<Changing> {
-        let id = user.id.clone();
-        let mut commands = Vec::new();
-        let mut said = Vec::new();
-        let adopted = self.may_touch(&user.source).ok().flatten();
-        if let Some((changes, text)) = entry.changes(user, adopted.as_ref()) {
-            said.push(text);
-            commands.push(Command::UpdateUser {
-                id: id.clone(),
-                changes,
-            });
+    /// Whether nobody else has, and no other entry gets, what a user is to have.
+    fn check_unique(&mut self, entry: &UserEntry, values: &[UniqueValue], held: &[Held]) -> bool {
+        for value in values {
+            let UniqueValue {
+                what,
+                shown,
+                identity,
+            } = value;
+            if let Some(line) = self.claims.taken_by(value, entry.line) {
+                let reason = format!("the user of line {line} has the same {what} {shown:?}");
+                self.report
+                    .refuse(Remark::new(entry.line, entry.username.clone(), reason));
+                return false;
+            }
+            let holder = held.iter().find(|held| held.value.identity == *identity);
+            if let Some(holder) = holder.filter(|_| !self.claims.is_freed(identity)) {
+                let who = match self.claims.meant_by(&holder.id) {
+                    Some(line) => format!("the user of line {line}"),
+                    None => holder.username.clone(),
+                };
+                let reason = format!("{what} {shown:?} is taken by {who}; change that one first");
+                let remark = Remark::new(entry.line, entry.username.clone(), reason);
+                self.waiting.insert(entry.line, remark);
+                return false;
+            }
         }
-        let present = user.unit_ids();
-        let further = match &entry.further_paths {
-            Some(_) => further,
-            None => present.iter().skip(1).cloned().map(Some).collect(),
+        true
+    }
+
+    async fn plan_new(
+        &mut self,
+        entry: UserEntry,
+        user: &User,
+        held: &[Held],
+        users: &mut Users,
+    ) -> Result<(), Stop> {
+        let values = user.unique_values();
+        if !self.check_unique(&entry, &values, held) {
+            return Ok(());
+        }
+        let Some((primary, further)) = self.user_places(&entry).await? else {
+            return Ok(());
         };
-        let wanted: HashSet<Option<&str>> = std::iter::once(primary.as_deref())
-            .chain(further.iter().map(Option::as_deref))
+        for value in &values {
+            self.claims.take(value, entry.line);
+        }
+        let made = UserRef::Made(fold(&entry.username));
+        if self.remembers_made() {
+            self.claims.make(&entry.username);
+        }
+        self.report.report.users.created += 1;
+        self.report.sample(Deed::Create, Kind::User, || {
+            format!("{} ({})", entry.username, path::join(&entry.path))
+        });
+        if let Some(reference) = entry.reference {
+            self.known.insert(reference, made.clone());
+        }
+        let place = users.made.len();
+        for name in &entry.groups {
+            if let Some(group) = self.named_group(entry.line, name, &made).await? {
+                let joining = users.joining.entry(group).or_default();
+                joining.name.clone_from(name);
+                // A list may name a group twice.
+                if joining.made.last() != Some(&place) {
+                    joining.made.push(place);
+                    self.report.report.members_added += 1;
+                }
+            }
+        }
+        let source = self.source_of(entry.source.as_ref());
+        users.made.push(Made {
+            line: entry.line,
+            new: NewUser {
+                disabled: !user.enabled,
+                ..entry.new_user(&source, String::new(), Vec::new())
+            },
+            primary,
+            further,
+        });
+        Ok(())
+    }
+
+    /// Whether it has to be known later who is made.
+    fn remembers_made(&self) -> bool {
+        self.options.delete_missing.is_some() || self.options.format != super::Format::Csv
+    }
+
+    /// The units of an entry; `None` if it is refused because of them.
+    async fn user_places(&mut self, entry: &UserEntry) -> Result<Option<(Index, Vec<Index>)>, Stop> {
+        let paths: Vec<&Path> = std::iter::once(&entry.path)
+            .chain(entry.further_paths.iter().flatten())
             .collect();
-        let stands: HashSet<Option<&str>> = present.iter().map(|id| Some(id.as_str())).collect();
-        if wanted != stands || primary.as_deref() != present.first().map(String::as_str) {
-            said.push(format!("moved to {}", path::join(&entry.path)));
-            commands.push(Command::SetUnits {
-                id: id.clone(),
-                primary: primary.unwrap_or_default(),
-                further: further.into_iter().flatten().collect(),
-            });
-        }
-        if let Some(enabled) = entry.enabled.filter(|enabled| *enabled != user.enabled) {
-            said.push(if enabled { "enabled" } else { "disabled" }.to_owned());
-            let id = id.clone();
-            commands.push(match enabled {
-                true => Command::EnableUser { id },
-                false => Command::DisableUser { id },
-            });
-        }
-        if commands.is_empty() && entry.groups.is_empty() {
-            self.report.users.unchanged += 1;
-            return None;
-        }
-        if self.options.dry_run {
-            match commands.is_empty() {
-                true => self.report.users.unchanged += 1,
-                false => {
-                    self.report.users.updated += 1;
-                    self.sample(Deed::Update, "user", || {
-                        format!("{}: {}", user.username, said.join("; "))
-                    });
-                }
+        match self.places(&paths).await? {
+            Ok(places) => Ok(places
+                .split_first()
+                .map(|(primary, further)| (*primary, further.to_vec()))),
+            Err(reason) => {
+                self.report
+                    .refuse(Remark::new(entry.line, entry.username.clone(), reason));
+                Ok(None)
             }
-            return None;
         }
-        let changing: Later<_> = if commands.is_empty() {
-            Box::pin(std::future::ready(Ok(Applied::default())))
-        } else {
-            self.queue(commands)
+    }
+
+    async fn plan_change(
+        &mut self,
+        entry: UserEntry,
+        change: Change,
+        held: &[Held],
+        users: &mut Users,
+    ) -> Result<(), Stop> {
+        let Change {
+            before,
+            after,
+            fields,
+            enabled,
+            mut said,
+            adopted,
+        } = change;
+        let (had, has) = match fields {
+            Some(_) => (before.unique_values(), after.unique_values()),
+            None => (Vec::new(), Vec::new()),
         };
-        Some((entry, id, changing))
+        let gains: Vec<UniqueValue> = has.iter().filter(|value| !holds(&had, value)).cloned().collect();
+        if !self.check_unique(&entry, &gains, held) {
+            return Ok(());
+        }
+        let Some((primary, mut further)) = self.user_places(&entry).await? else {
+            return Ok(());
+        };
+        for value in had.iter().filter(|value| !holds(&has, value)) {
+            self.claims.free(&value.identity);
+        }
+        for value in &gains {
+            self.claims.take(value, entry.line);
+            if value.what == "username" {
+                self.claims.rename(&before.id, &entry.username);
+            }
+        }
+        if adopted {
+            self.claims.adopt(&before.id);
+        }
+        let mut edits: Vec<UserEdit> = fields
+            .map(|it| UserEdit::Fields(Box::new(it)))
+            .into_iter()
+            .collect();
+        let present: Vec<Option<Index>> = before.unit_ids().iter().map(|id| self.units.of_id(id)).collect();
+        if entry.further_paths.is_none() {
+            further = present.iter().skip(1).flatten().copied().collect();
+        }
+        further.retain(|unit| *unit != primary);
+        further.sort_unstable();
+        further.dedup();
+        let mut stands: Vec<Option<Index>> = present.iter().skip(1).copied().collect();
+        stands.sort_unstable();
+        if present.first() != Some(&Some(primary))
+            || !stands.iter().copied().eq(further.iter().copied().map(Some))
+        {
+            said.push(format!("moved to {}", path::join(&entry.path)));
+            for unit in present.iter().flatten() {
+                let users = self.units.users.entry(*unit).or_default();
+                *users = users.saturating_sub(1);
+            }
+            for unit in std::iter::once(&primary).chain(&further) {
+                *self.units.users.entry(*unit).or_default() += 1;
+            }
+            edits.push(UserEdit::Units { primary, further });
+        }
+        if let Some(enabled) = enabled {
+            said.push(if enabled { "enabled" } else { "disabled" }.to_owned());
+            edits.push(UserEdit::Enabled(enabled));
+        }
+        let user = UserRef::Id(before.id.clone());
+        for name in &entry.groups {
+            let Some(group) = self.named_group(entry.line, name, &user).await? else {
+                continue;
+            };
+            let is_member = self.groups.nodes[group]
+                .id
+                .as_ref()
+                .is_some_and(|id| before.groups.contains(id));
+            let joining = users.joining.entry(group).or_default();
+            joining.name.clone_from(name);
+            if !is_member && joining.ids.last() != Some(&before.id) {
+                joining.ids.push(before.id.clone());
+                self.report.report.members_added += 1;
+            }
+        }
+        if edits.is_empty() {
+            self.report.report.users.unchanged += 1;
+            return Ok(());
+        }
+        self.report.report.users.updated += 1;
+        self.report.sample(Deed::Update, Kind::User, || {
+            format!("{}: {}", before.username, said.join("; "))
+        });
+        users.changed.push(Changed {
+            line: entry.line,
+            id: before.id.clone(),
+            username: entry.username,
+            edits,
+        });
+        Ok(())
     }
+}
 
-    fn make(&self, new: Vec<NewUser>) -> Later<Result<Vec<Result<String, DirectoryError>>, DirectoryError>> {
-        if new.is_empty() {
-            return Box::pin(std::future::ready(Ok(Vec::new())));
-        }
-        let (hub, actor) = (self.hub.clone(), self.actor.clone());
-        Box::pin(self.hub.db.write(move |tx| hub.create_users_in(tx, &actor, &new)))
-    }
+fn holds(values: &[UniqueValue], value: &UniqueValue) -> bool {
+    values.iter().any(|other| other.identity == value.identity)
+}
 
-    /// Waits for a portion to be written, and adds its users to the groups that they name.
-    async fn settle(&mut self, writing: Writing, known: &mut Known) -> Result<(), ImportError> {
-        let mut joining: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        match writing.making.await {
-            Ok(made) => {
-                for (entry, made) in writing.created.into_iter().zip(made) {
-                    match made {
-                        Ok(id) => {
-                            self.report.users.created += 1;
-                            self.seen.insert(fingerprint(&id));
-                            for group in entry.groups {
-                                joining.entry(group).or_default().push(id.clone());
-                            }
-                            if let Some(reference) = entry.reference {
-                                known.insert(reference, id);
-                            }
-                        }
-                        Err(error) => self.refuse(entry.line, format!("{}: {error}", entry.username)),
-                    }
-                }
-            }
-            Err(DirectoryError::Database(error)) => return Err(error.into()),
-            // Another process made one of them meanwhile. It is found by the next import.
-            Err(error) => {
-                for entry in writing.created {
-                    self.refuse(entry.line, format!("{}: {error}", entry.username));
-                }
-            }
-        }
-        for (entry, id, changing) in writing.changing {
-            match changing.await {
-                Ok(applied) => {
-                    match applied.changes {
-                        0 => self.report.users.unchanged += 1,
-                        _ => self.report.users.updated += 1,
-                    }
-                    for group in entry.groups {
-                        joining.entry(group).or_default().push(id.clone());
-                    }
-                }
-                Err(DirectoryError::Database(error)) => return Err(error.into()),
-                Err(error) => self.refuse(entry.line, format!("{}: {error}", entry.username)),
-            }
-        }
-        self.join_groups(joining).await
+/// An entry without optional values that cannot be: each with the value and what becomes of it. They say nothing
+/// about the user then, so what is there stays.
+fn tidied(mut entry: UserEntry) -> (UserEntry, Vec<(String, &'static str)>) {
+    let mut notes = Vec::new();
+    if let Some(Some(email)) = &entry.email
+        && fields::email(Some(email)).is_err()
+    {
+        notes.push((
+            email.clone(),
+            "is not an email address of at most 128 characters, and is left out",
+        ));
+        entry.email = None;
+        entry.email_verified = None;
     }
+    let region = entry.phone_region.clone().flatten();
+    let number = entry.phone_number.clone().flatten();
+    let said = entry.phone_region.is_some() || entry.phone_number.is_some();
+    if said && fields::phone(region.as_deref(), number.as_deref()).is_err() {
+        let text = [region, number]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ");
+        notes.push((
+            text,
+            "is not a phone number with its country (a region such as 49, and 6 to 15 digits), and is left out",
+        ));
+        entry.phone_region = None;
+        entry.phone_number = None;
+        entry.phone_verified = None;
+    }
+    if let Some(Some(text)) = &entry.description
+        && fields::optional_text("description", Some(text), 256).is_err()
+    {
+        let start: String = text.chars().take(20).collect();
+        notes.push((
+            format!("{start}…"),
+            "has more than 256 characters or control characters, and is left out",
+        ));
+        entry.description = None;
+    }
+    // Times before 1970 are none here.
+    if let Some(Some(time)) = entry.account_expire_time
+        && time < 0
+    {
+        entry.account_expire_time = Some(None);
+    }
+    (entry, notes)
 }

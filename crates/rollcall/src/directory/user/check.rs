@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use rollcall_db::{DbError, Tx, Value};
 
-use super::{NewUser, User};
+use super::User;
 use crate::change::placeholders;
 use crate::directory::DirectoryError;
+use crate::directory::Source;
 use crate::directory::fields::{self, fold};
 
 /// Values that one look-up asks for.
@@ -39,13 +40,107 @@ pub(super) fn check_change(tx: &mut Tx<'_>, before: &User, user: &User) -> Resul
 /// What nobody may share.
 const KEYS: [fn(&User) -> Option<Key>; 4] = [username_key, email_key, phone_key, external_key];
 
-/// Does what [`check`] does for users that are not made yet.
-pub(in crate::directory) fn check_new(
-    tx: &mut Tx<'_>,
-    new: &[NewUser],
-) -> Result<Vec<Option<DirectoryError>>, DbError> {
-    let users: Vec<User> = new.iter().map(|new| new.to_user(String::new(), 0)).collect();
-    check(tx, &users)
+/// A value that at most one user may have, as somebody who plans changes needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UniqueValue {
+    /// `username`, `email`, `phone number`, `external id`.
+    pub what: &'static str,
+    /// As the user wrote it.
+    pub shown: String,
+    /// A text that is the same for equal values and for no others.
+    pub identity: String,
+}
+
+impl UniqueValue {
+    /// A username.
+    pub fn username(username: &str) -> Self {
+        username_value(username).unique_value()
+    }
+
+    /// An external id within its owner.
+    pub fn external_id(source: &Source, external_id: &str) -> Self {
+        external_value(source, external_id).unique_value()
+    }
+}
+
+/// A unique value that a stored user has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Which.
+    pub value: UniqueValue,
+    /// The id of the user who has it.
+    pub id: String,
+    /// The username of that user.
+    pub username: String,
+}
+
+impl Key {
+    fn unique_value(&self) -> UniqueValue {
+        let mut identity = format!("{}\u{1f}{}", self.column, self.value);
+        for (_, value) in &self.within {
+            identity.push('\u{1f}');
+            identity.push_str(value);
+        }
+        UniqueValue {
+            what: self.what,
+            shown: self.shown.clone(),
+            identity,
+        }
+    }
+}
+
+impl User {
+    /// What nobody else may have of this user's fields.
+    pub fn unique_values(&self) -> Vec<UniqueValue> {
+        let keys = KEYS.iter().filter_map(|key| key(self));
+        keys.map(|key| key.unique_value()).collect()
+    }
+
+    /// Whether the fields keep their limits (wire contract, section 8).
+    ///
+    /// # Errors
+    /// [`DirectoryError::InvalidField`].
+    pub fn check_limits(&self) -> Result<(), DirectoryError> {
+        limits(self)
+    }
+}
+
+/// Says of each of these users, as they are to be, which of their unique values other stored users have.
+pub(in crate::directory) fn held(tx: &mut Tx<'_>, users: &[User]) -> Result<Vec<Vec<Held>>, DbError> {
+    let mut held = vec![Vec::new(); users.len()];
+    for key in KEYS {
+        for keyed in by_realm(users, key, |_| true).into_values() {
+            let holders = holders(tx, &keyed)?;
+            for (index, key) in keyed {
+                if let Some((id, username)) = holders.get(&key.value).filter(|(id, _)| *id != users[index].id)
+                {
+                    held[index].push(Held {
+                        value: key.unique_value(),
+                        id: id.clone(),
+                        username: username.clone(),
+                    });
+                }
+            }
+        }
+    }
+    Ok(held)
+}
+
+/// The values of one kind that these users are to have, each with its user's index, by where they are unique.
+fn by_realm(
+    users: &[User],
+    key: fn(&User) -> Option<Key>,
+    wanted: impl Fn(usize) -> bool,
+) -> BTreeMap<Realm, Vec<(usize, Key)>> {
+    let mut realms: BTreeMap<Realm, Vec<(usize, Key)>> = BTreeMap::new();
+    for (index, user) in users.iter().enumerate() {
+        if wanted(index)
+            && let Some(key) = key(user)
+        {
+            realms.entry(key.within.clone()).or_default().push((index, key));
+        }
+    }
+    realms
 }
 
 fn limits(user: &User) -> Result<(), DirectoryError> {
@@ -75,13 +170,17 @@ struct Key {
 type Realm = Vec<(&'static str, String)>;
 
 fn username_key(user: &User) -> Option<Key> {
-    Some(Key {
+    Some(username_value(&user.username))
+}
+
+fn username_value(username: &str) -> Key {
+    Key {
         what: "username",
-        shown: user.username.clone(),
-        value: fold(&user.username),
+        shown: username.to_owned(),
+        value: fold(username),
         column: "username_folded",
         within: Vec::new(),
-    })
+    }
 }
 
 fn email_key(user: &User) -> Option<Key> {
@@ -107,17 +206,20 @@ fn phone_key(user: &User) -> Option<Key> {
 }
 
 fn external_key(user: &User) -> Option<Key> {
-    let external_id = user.external_id.as_ref()?;
-    Some(Key {
+    Some(external_value(&user.source, user.external_id.as_ref()?))
+}
+
+fn external_value(source: &Source, external_id: &str) -> Key {
+    Key {
         what: "external id",
-        shown: external_id.clone(),
-        value: external_id.clone(),
+        shown: external_id.to_owned(),
+        value: external_id.to_owned(),
         column: "external_id",
         within: vec![
-            ("source_type", user.source.source_type.clone()),
-            ("source_id", user.source.source_id.clone()),
+            ("source_type", source.source_type.clone()),
+            ("source_id", source.source_id.clone()),
         ],
-    })
+    }
 }
 
 fn unique(
@@ -126,15 +228,7 @@ fn unique(
     key: fn(&User) -> Option<Key>,
     verdicts: &mut [Option<DirectoryError>],
 ) -> Result<(), DbError> {
-    let mut realms: BTreeMap<Realm, Vec<(usize, Key)>> = BTreeMap::new();
-    for (index, user) in users.iter().enumerate() {
-        if verdicts[index].is_none()
-            && let Some(key) = key(user)
-        {
-            realms.entry(key.within.clone()).or_default().push((index, key));
-        }
-    }
-    for keyed in realms.into_values() {
+    for keyed in by_realm(users, key, |index| verdicts[index].is_none()).into_values() {
         // Who holds each value: those in the database, then the earlier ones of the list.
         let mut holders = holders(tx, &keyed)?;
         for (index, key) in keyed {

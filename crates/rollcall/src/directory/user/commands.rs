@@ -44,6 +44,33 @@ fn store(
     Ok(1)
 }
 
+impl UserChanges {
+    /// The user that comes of them.
+    pub fn applied_to(&self, before: &User) -> User {
+        let mut user = before.clone();
+        fn take<T: Clone>(field: &mut T, change: &Option<T>) {
+            if let Some(value) = change {
+                field.clone_from(value);
+            }
+        }
+        take(&mut user.username, &self.username);
+        take(&mut user.display_name, &self.display_name);
+        take(&mut user.email, &self.email);
+        take(&mut user.email_verified, &self.email_verified);
+        take(&mut user.phone_region, &self.phone_region);
+        take(&mut user.phone_number, &self.phone_number);
+        take(&mut user.phone_verified, &self.phone_verified);
+        take(&mut user.description, &self.description);
+        take(&mut user.external_id, &self.external_id);
+        take(&mut user.custom_fields, &self.custom_fields);
+        take(&mut user.source, &self.source);
+        if let Some(time) = self.account_expire_time {
+            user.account_expire_time = time.filter(|time| *time >= 0);
+        }
+        user
+    }
+}
+
 pub(in crate::directory) fn update(
     tx: &mut Tx<'_>,
     ctx: &Context<'_>,
@@ -51,26 +78,7 @@ pub(in crate::directory) fn update(
     changes: &UserChanges,
 ) -> Result<usize, DirectoryError> {
     let before = require(tx, id)?;
-    let mut user = before.clone();
-    fn take<T: Clone>(field: &mut T, change: &Option<T>) {
-        if let Some(value) = change {
-            field.clone_from(value);
-        }
-    }
-    take(&mut user.username, &changes.username);
-    take(&mut user.display_name, &changes.display_name);
-    take(&mut user.email, &changes.email);
-    take(&mut user.email_verified, &changes.email_verified);
-    take(&mut user.phone_region, &changes.phone_region);
-    take(&mut user.phone_number, &changes.phone_number);
-    take(&mut user.phone_verified, &changes.phone_verified);
-    take(&mut user.description, &changes.description);
-    take(&mut user.external_id, &changes.external_id);
-    take(&mut user.custom_fields, &changes.custom_fields);
-    take(&mut user.source, &changes.source);
-    if let Some(time) = changes.account_expire_time {
-        user.account_expire_time = time.filter(|time| *time >= 0);
-    }
+    let user = changes.applied_to(&before);
     store(tx, ctx, &before, user, EventType::UserUpdateInfo)
 }
 

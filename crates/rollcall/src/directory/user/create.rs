@@ -24,7 +24,7 @@ impl NewUser {
     }
 
     /// The user that this will be, without its units.
-    pub(super) fn to_user(&self, id: String, now: Millis) -> User {
+    pub fn to_user(&self, id: String, now: Millis) -> User {
         User {
             id,
             username: self.username.clone(),

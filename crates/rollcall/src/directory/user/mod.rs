@@ -14,7 +14,8 @@ use super::password::NewPassword;
 use crate::change::{ChangeKind, NewChange};
 use crate::clock::Millis;
 
-pub(super) use check::check_new;
+pub(super) use check::held;
+pub use check::{Held, UniqueValue};
 pub(super) use commands::{delete, expire_due, set_enabled, set_lock, set_password, set_units, update};
 pub(super) use create::{create, create_many};
 pub(super) use rows::{get, in_units, load_many, owned_after, page};

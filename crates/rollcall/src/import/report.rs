@@ -1,0 +1,218 @@
+//! What an import did, or would do.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+/// How many different messages a report holds; the rest is only counted.
+const MESSAGES: usize = 1_000;
+/// Of how many entries each message names the lines.
+const PLACES: usize = 20;
+/// How many samples of each kind a dry run shows.
+const SAMPLES: usize = 5;
+
+/// Something about one entry of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Remark {
+    /// The line on which the entry begins; 0 if it is about no entry of the file.
+    pub(super) line: u64,
+    /// The entry, as people know it.
+    pub(super) subject: String,
+    /// What, and what to do. Equal messages are counted together, so it does not name the entry.
+    pub(super) message: String,
+}
+
+impl Remark {
+    pub(super) fn new(line: u64, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            line,
+            subject: subject.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// An entry of the file that a message is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The line on which it begins, the first is 1; 0 if it is not in the file.
+    pub line: u64,
+    /// What people call it; may be empty.
+    pub subject: String,
+}
+
+/// A message, and the entries that it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What, and what to do.
+    pub message: String,
+    /// About how many entries.
+    pub count: u64,
+    /// The first of them.
+    pub entries: Vec<Place>,
+}
+
+/// What was done to one kind of subject.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Made.
+    pub created: u64,
+    /// Changed.
+    pub updated: u64,
+    /// So already.
+    pub unchanged: u64,
+    /// Deleted.
+    pub deleted: u64,
+}
+
+/// Deletions that were not done because there were too many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Withheld {
+    /// How many there would have been.
+    pub deletions: u64,
+    /// Of how many that the owner has.
+    pub owned: u64,
+    /// How many were allowed.
+    pub limit: String,
+}
+
+/// What an import did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportReport {
+    /// Whether nothing was done in truth.
+    pub dry_run: bool,
+    /// Whether it was stopped before its end. What it did until then stays.
+    pub interrupted: bool,
+    /// Organizational units.
+    pub organizational_units: Counts,
+    /// Users.
+    pub users: Counts,
+    /// Groups.
+    pub groups: Counts,
+    /// Users that joined a group.
+    pub members_added: u64,
+    /// Users that left a group.
+    pub members_removed: u64,
+    /// Entries that are neither units nor users nor groups.
+    pub passed_over: u64,
+    /// Some of what is done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<String>,
+    /// Deletions that were not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<Withheld>,
+    /// How many things were passed over in entries that were imported otherwise.
+    pub notes_total: u64,
+    /// What was passed over.
+    pub notes: Vec<Problem>,
+    /// How many entries were refused.
+    pub errors_total: u64,
+    /// Why they were refused.
+    pub errors: Vec<Problem>,
+}
+
+impl ImportReport {
+    /// Whether everything was done.
+    pub fn is_complete(&self) -> bool {
+        self.errors_total == 0 && self.withheld.is_none() && !self.interrupted
+    }
+
+    /// The counts of one kind.
+    pub(super) fn counts(&mut self, kind: Kind) -> &mut Counts {
+        match kind {
+            Kind::Unit => &mut self.organizational_units,
+            Kind::User => &mut self.users,
+            Kind::Group => &mut self.groups,
+        }
+    }
+}
+
+/// What an import makes, changes and deletes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Unit,
+    User,
+    Group,
+}
+
+impl Kind {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Unit => "organizational unit",
+            Self::User => "user",
+            Self::Group => "group",
+        }
+    }
+}
+
+/// What is done to a subject, for samples.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Deed {
+    Create,
+    Update,
+    Delete,
+}
+
+/// A report that is being written.
+#[derive(Default)]
+pub(super) struct Writer {
+    pub(super) report: ImportReport,
+    errors: HashMap<String, usize>,
+    notes: HashMap<String, usize>,
+    samples: HashMap<(Deed, Kind), usize>,
+}
+
+impl Writer {
+    pub(super) fn refuse(&mut self, remark: Remark) {
+        self.report.errors_total += 1;
+        add(&mut self.report.errors, &mut self.errors, remark);
+    }
+
+    pub(super) fn note(&mut self, remark: Remark) {
+        self.report.notes_total += 1;
+        add(&mut self.report.notes, &mut self.notes, remark);
+    }
+
+    /// Shows what is done, if not enough of it is shown yet.
+    pub(super) fn sample(&mut self, deed: Deed, kind: Kind, text: impl FnOnce() -> String) {
+        let count = self.samples.entry((deed, kind)).or_default();
+        if *count < SAMPLES {
+            *count += 1;
+            let verb = match deed {
+                Deed::Create => "create",
+                Deed::Update => "update",
+                Deed::Delete => "delete",
+            };
+            let sample = format!("{verb} {} {}", kind.word(), text());
+            self.report.samples.push(sample);
+        }
+    }
+}
+
+fn add(problems: &mut Vec<Problem>, known: &mut HashMap<String, usize>, remark: Remark) {
+    let Remark {
+        line,
+        subject,
+        message,
+    } = remark;
+    let index = match known.get(&message) {
+        Some(index) => *index,
+        None if problems.len() < MESSAGES => {
+            known.insert(message.clone(), problems.len());
+            problems.push(Problem {
+                message,
+                count: 0,
+                entries: Vec::new(),
+            });
+            problems.len() - 1
+        }
+        None => return,
+    };
+    if let Some(problem) = problems.get_mut(index) {
+        problem.count += 1;
+        if problem.entries.len() < PLACES {
+            problem.entries.push(Place { line, subject });
+        }
+    }
+}
