@@ -53,7 +53,7 @@ proptest! {
 
     #[test]
     fn batches_survive_the_way(
-        texts in proptest::collection::vec((any::<String>(), any::<String>(), any::<i64>()), 0..4),
+        texts in proptest::collection::vec((".{1,40}", any::<String>(), any::<i64>()), 0..4),
         uid in "[0-9]{1,18}", encrypt in any::<bool>()
     ) {
         let events = texts.into_iter().map(|(id, data, time)| Event {
