@@ -28,18 +28,18 @@ const WRONG_USE: u8 = 2;
 ///
 /// Look first, then do it, then do it again whenever the file changes: only differences become changes.
 ///
-///     rollcall import people.csv --dry-run
-///     rollcall import people.csv
+///   rollcall import people.csv --dry-run
+///   rollcall import people.csv
 ///
 /// A CSV file that a spreadsheet wrote, with columns and words of its own (`;` and tabs are recognised):
 ///
-///     rollcall import hr.csv --mapping username=Login --mapping display_name=Name --mapping path=Department \
-///         --mapping status=Active --mapping custom.costCentre="Cost centre"
+///   rollcall import hr.csv --mapping username=Login --mapping display_name=Name --mapping path=Department \
+///       --mapping status=Active --mapping custom.costCentre="Cost centre"
 ///
 /// A whole directory each night: it owns what it brings, and what it no longer has is deleted:
 ///
-///     rollcall import company.ldif --base dc=example,dc=org --owner ldap:example \
-///         --delete-missing --max-deletions 5%
+///   rollcall import company.ldif --base dc=example,dc=org --owner ldap:example \
+///       --delete-missing --max-deletions 5%
 ///
 /// CSV: the first line names the columns, in any order. username, display_name and path are required;
 /// email, phone (+49 170 1234567) or phone_region and phone_number, external_id, description,
