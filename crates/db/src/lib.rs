@@ -394,6 +394,24 @@ fn send(queue: &Sender<Message>, job: Box<dyn Job>) -> Result<(), DbError> {
     queue.send(Message::Job(job)).map_err(|_| DbError::Closed)
 }
 
+/// The file of an SQLite database, if the URL names one.
+pub fn sqlite_file(url: &str) -> Option<std::path::PathBuf> {
+    sqlite::path(url)
+}
+
+/// Whether a database has this table, with a row in it. Neither the database nor a table is made. Blocks this
+/// thread, which must not run async code; a PostgreSQL server that does not answer is waited for as by
+/// [`Db::open`].
+///
+/// # Errors
+/// Those of [`Db::open`].
+pub fn has_rows(url: &str, table: &str, options: Options) -> Result<bool, DbError> {
+    match Place::parse(url, options.unavailable_after)? {
+        Place::Sqlite(path) => sqlite::has_rows(&path, table),
+        Place::Postgres(server) => Postgres::has_rows(server, table),
+    }
+}
+
 /// The writer thread's life.
 fn write_all(mut writer: Writer, queue: &Receiver<Message>) {
     while let Ok(first) = queue.recv() {

@@ -176,6 +176,26 @@ impl Postgres {
         }
     }
 
+    /// Whether there is such a table with a row in it.
+    pub(crate) fn has_rows(server: Server, table: &str) -> Result<bool, DbError> {
+        let mut patience = Patience::new(server.unavailable_after);
+        let mut postgres = Self::reader(server);
+        loop {
+            let looked = postgres.with(|session| {
+                let there: bool = session
+                    .client
+                    .query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&table])?
+                    .try_get(0)?;
+                let row = format!("SELECT 1 FROM {table} LIMIT 1");
+                Ok(there && session.client.query_opt(&row, &[])?.is_some())
+            });
+            match looked {
+                Err(error @ DbError::Unavailable(_)) => patience.wait(error)?,
+                result => return result,
+            }
+        }
+    }
+
     fn prepare_database(&mut self, migrations: &refinery::Runner) -> Result<(), DbError> {
         self.batch(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"))?;
         self.with(|session| Ok(migrations.run(&mut session.client)))?

@@ -119,10 +119,32 @@ fn connect(path: &Path) -> Result<rusqlite::Connection, DbError> {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(connection)
     };
-    open().map_err(|error| match typed(error) {
+    open().map_err(|error| in_file(path, error))
+}
+
+fn in_file(path: &Path, error: rusqlite::Error) -> DbError {
+    match typed(error) {
         DbError::Other(message) => DbError::Other(format!("{}: {message}", path.display())),
         error => error,
-    })
+    }
+}
+
+/// Whether a file exists, is a database, and has this table with a row in it.
+pub(crate) fn has_rows(path: &Path, table: &str) -> Result<bool, DbError> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let look = || {
+        let flags = rusqlite::OpenFlags::default().difference(rusqlite::OpenFlags::SQLITE_OPEN_CREATE);
+        let connection = rusqlite::Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1";
+        Ok(connection.prepare(has_table)?.exists([table])?
+            && connection
+                .prepare(&format!("SELECT 1 FROM {table}"))?
+                .exists([])?)
+    };
+    look().map_err(|error| in_file(path, error))
 }
 
 /// The file that a URL names: `sqlite:PATH` or `sqlite://PATH`.

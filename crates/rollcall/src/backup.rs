@@ -17,6 +17,8 @@ use rollcall_db::{Db, DbError, Dialect, Row, Tx, Value, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::private;
+
 /// The name of the format.
 const FORMAT: &str = "rollcall-backup-1";
 /// Rows that one statement reads or writes.
@@ -41,7 +43,7 @@ struct Table {
 use Kind::{Blob, Bool, Int, Text};
 
 /// All tables, those before that others refer to.
-const TABLES: [Table; 15] = [
+const TABLES: [Table; 16] = [
     Table {
         name: "instance",
         columns: &[
@@ -50,6 +52,11 @@ const TABLES: [Table; 15] = [
             ("applications_version", Int),
             ("created_at", Int),
         ],
+        key: &["id"],
+    },
+    Table {
+        name: "master_key_check",
+        columns: &[("id", Int), ("sealed", Blob)],
         key: &["id"],
     },
     Table {
@@ -330,7 +337,7 @@ pub async fn write(db: &Db, file: &Path, now: i64) -> Result<u64, BackupError> {
     let rows = db
         .read(move |tx| {
             // A closure may run again; it then writes the file anew.
-            let sink = private(&file).map_err(BackupError::from)?;
+            let sink = private::create(&file).map_err(BackupError::from)?;
             let mut sink = BufWriter::with_capacity(1 << 18, sink);
             let rows = dump(tx, &mut sink, now)?;
             sink.flush()?;
@@ -339,16 +346,6 @@ pub async fn write(db: &Db, file: &Path, now: i64) -> Result<u64, BackupError> {
         })
         .await?;
     Ok(rows)
-}
-
-fn private(file: &Path) -> std::io::Result<std::fs::File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(file)
 }
 
 fn dump(tx: &mut Tx<'_>, sink: &mut impl Write, now: i64) -> Result<u64, BackupError> {

@@ -14,6 +14,7 @@ use rollcall_receiver::parse_network;
 use crate::delivery::Options;
 use crate::delivery::retention::Retention;
 use crate::delivery::send::egress::{AddressPolicy, EgressOptions};
+use crate::private;
 
 /// The configuration as it is written.
 #[derive(Clone, Debug, confique::Config)]
@@ -274,9 +275,8 @@ impl Config {
     /// If the file that holds it cannot be read.
     pub fn database_url(&self) -> Result<String> {
         if let Some(file) = &self.database_file {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("database_file: {}", file.display()))?;
-            return Ok(text.trim().to_owned());
+            let text = private::read_text(file).context("database_file")?;
+            return Ok(text.to_string());
         }
         Ok(self
             .database

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rollcall_db::{Db, DbError};
 use rollcall_protocol::Random;
 
+use crate::application::keys;
 use crate::clock::Clock;
 use crate::directory::{self, Applied, Command, DirectoryError};
 use crate::instance::{self, Instance};
@@ -28,6 +29,20 @@ pub struct Hub {
     pub instance: Instance,
     /// What is counted and measured.
     pub meters: Arc<Meters>,
+}
+
+/// Why a hub cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The database is not that of a hub.
+    #[error("there is no hub in this database")]
+    NotAHub,
+    /// The master key does not fit the database.
+    #[error("this is not the master key under which the hub's secrets are sealed")]
+    WrongKey,
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DbError),
 }
 
 impl std::fmt::Debug for Hub {
@@ -55,12 +70,35 @@ pub struct HubParts {
 }
 
 impl Hub {
-    /// Opens the database, brings its tables up to date, and makes identity and root unit at the first
-    /// start.
+    /// Opens the database, brings its tables up to date, and makes identity and root unit if it is not that
+    /// of a hub yet. The master key is checked: the first one that a database is opened with stays its own.
+    ///
+    /// # Errors
+    /// [`HubError`].
+    pub async fn open(parts: HubParts) -> Result<Self, HubError> {
+        Self::open_as(parts, true).await
+    }
+
+    /// Opens the database of a hub and brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`HubError`]; a database that is not that of a hub is left as it is.
+    pub async fn open_existing(parts: HubParts) -> Result<Self, HubError> {
+        Self::open_as(parts, false).await
+    }
+
+    /// Whether there is a hub in the database. Makes nothing.
     ///
     /// # Errors
     /// What the database reports.
-    pub async fn open(parts: HubParts) -> Result<Self, DbError> {
+    pub async fn exists(database: String) -> Result<bool, DbError> {
+        let looking = move || rollcall_db::has_rows(&database, "instance", rollcall_db::Options::default());
+        tokio::task::spawn_blocking(looking)
+            .await
+            .map_err(|error| DbError::Other(error.to_string()))?
+    }
+
+    async fn open_as(parts: HubParts, may_make: bool) -> Result<Self, HubError> {
         let HubParts {
             database,
             clock,
@@ -69,14 +107,18 @@ impl Hub {
             ali_uid,
             root_name,
         } = parts;
+        if !may_make && !Self::exists(database.clone()).await? {
+            return Err(HubError::NotAHub);
+        }
         let db = tokio::task::spawn_blocking(move || {
             Db::open(&database, schema::migrations(), rollcall_db::Options::default())
         })
         .await
         .map_err(|error| DbError::Other(error.to_string()))??;
         let now = clock.now();
+        let master = Arc::new(master);
         let instance = {
-            let random = Arc::clone(&random);
+            let (random, master) = (Arc::clone(&random), Arc::clone(&master));
             db.write(move |tx| {
                 let context = directory::Context {
                     now,
@@ -84,17 +126,29 @@ impl Hub {
                     random: &*random,
                     passwords: None,
                 };
+                if !may_make && instance::load(tx)?.is_none() {
+                    return Err(HubError::NotAHub);
+                }
                 directory::initialize(tx, &context, &root_name)
                     .map_err(|error| DbError::Other(error.to_string()))?;
-                instance::initialize(tx, now, &*random, ali_uid)
+                let instance = instance::initialize(tx, now, &*random, ali_uid)?;
+                check_master_key(tx, &instance, &master, &*random)?;
+                Ok(instance)
             })
-            .await?
+            .await
+        };
+        let instance = match instance {
+            Ok(instance) => instance,
+            Err(error) => {
+                db.close().await;
+                return Err(error);
+            }
         };
         Ok(Self {
             db,
             clock,
             random,
-            master: Arc::new(master),
+            master,
             instance,
             meters: Arc::new(Meters::new()),
         })
@@ -154,5 +208,30 @@ impl Hub {
             random: &*self.random,
             passwords,
         })
+    }
+}
+
+/// What is sealed to tell the master key again. It is no secret.
+const MASTER_KEY_CHECK: &[u8] = b"rollcall";
+
+/// Refuses a master key under which nothing in the database opens. A database from before there was a check
+/// value gets one, provided that its signing keys open.
+fn check_master_key(
+    tx: &mut rollcall_db::Tx<'_>,
+    instance: &Instance,
+    master: &MasterKey,
+    random: &dyn Random,
+) -> Result<(), HubError> {
+    let belongs_to = format!("master-key-check/{}", instance.id);
+    match instance::master_key_check(tx)? {
+        Some(sealed) => master
+            .open(&sealed, &belongs_to)
+            .map(drop)
+            .map_err(|_| HubError::WrongKey),
+        None if keys::open_under(tx, master)? == Some(false) => Err(HubError::WrongKey),
+        None => {
+            let sealed = master.seal(MASTER_KEY_CHECK, &belongs_to, random);
+            Ok(instance::set_master_key_check(tx, &sealed)?)
+        }
     }
 }

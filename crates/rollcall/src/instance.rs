@@ -78,3 +78,25 @@ pub fn applications_version(tx: &mut Tx<'_>) -> Result<i64, DbError> {
         .transpose()?
         .unwrap_or(0))
 }
+
+/// What [`set_master_key_check`] stored; `None` in a database from before there was such a check.
+///
+/// # Errors
+/// What the database reports.
+pub fn master_key_check(tx: &mut Tx<'_>) -> Result<Option<Vec<u8>>, DbError> {
+    tx.query_opt("SELECT sealed FROM master_key_check", params![])?
+        .map(|row| row.get(0))
+        .transpose()
+}
+
+/// Stores something sealed under the master key, which tells another key at the next opening.
+///
+/// # Errors
+/// What the database reports.
+pub fn set_master_key_check(tx: &mut Tx<'_>, sealed: &[u8]) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO master_key_check (id, sealed) VALUES (1, $1)",
+        params![sealed],
+    )?;
+    Ok(())
+}

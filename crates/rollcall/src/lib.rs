@@ -19,6 +19,8 @@ pub mod id;
 pub mod import;
 pub mod instance;
 pub mod meter;
+pub mod owner;
+pub mod private;
 pub mod schema;
 pub mod secret;
 pub mod why;

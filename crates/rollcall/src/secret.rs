@@ -11,27 +11,12 @@ use rollcall_protocol::Random;
 pub use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-/// Why a master key cannot be had, or a box not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    /// The key is not 64 hexadecimal digits.
-    #[error("the master key must be 64 hexadecimal digits (32 bytes); {0}")]
-    MalformedKey(String),
-    /// The file that holds the key cannot be read or made.
-    #[error("the master key file {path}: {source}")]
-    File {
-        /// Which file.
-        path: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The file that holds the key can be read by others.
-    #[error("the master key file {0} can be read by other users; run: chmod 600 {0}")]
-    Exposed(String),
-    /// The box does not open under this key.
-    #[error("a stored secret does not open: the master key is another one than it was sealed under")]
-    WrongKey,
-}
+use crate::private::{self, Bytes32, PrivateError};
+
+/// A box does not open: the key is another one, or the box was altered or belongs elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a stored secret does not open: the master key is another one than it was sealed under")]
+pub struct WrongKey;
 
 /// The key under which every other secret is stored.
 pub struct MasterKey(LessSafeKey);
@@ -51,64 +36,20 @@ impl MasterKey {
         Self(LessSafeKey::new(key))
     }
 
-    /// Reads 64 hexadecimal digits.
+    /// Reads the key from its file.
     ///
     /// # Errors
-    /// [`SecretError::MalformedKey`].
-    pub fn from_hex(text: &str) -> Result<Self, SecretError> {
-        let text = text.trim();
-        if text.len() != 64 {
-            return Err(SecretError::MalformedKey(format!(
-                "this has {} characters",
-                text.len()
-            )));
-        }
-        let mut bytes = Zeroizing::new([0_u8; 32]);
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte = text
-                .get(index * 2..index * 2 + 2)
-                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
-                .ok_or_else(|| SecretError::MalformedKey("it holds something else".into()))?;
-        }
-        Ok(Self::from_bytes(&bytes))
+    /// [`PrivateError`].
+    pub fn read(path: &Path) -> Result<Self, PrivateError> {
+        private::read(path).map(|bytes| Self::from_bytes(&bytes))
     }
 
-    /// Reads the key from a file, which is made (readable by its owner only) if it does not exist.
+    /// Reads the key from its file, which is made if it does not exist.
     ///
     /// # Errors
-    /// [`SecretError::File`], [`SecretError::Exposed`] or [`SecretError::MalformedKey`].
-    pub fn from_file(path: &Path, random: &dyn Random) -> Result<Self, SecretError> {
-        use std::io::Write as _;
-        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-        let failed = |source| SecretError::File {
-            path: path.display().to_string(),
-            source,
-        };
-        match std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-        {
-            Ok(mut file) => {
-                let mut bytes = Zeroizing::new([0_u8; 32]);
-                random.fill(bytes.as_mut());
-                let hex: Zeroizing<String> =
-                    Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
-                writeln!(file, "{}", hex.as_str())
-                    .and_then(|()| file.sync_all())
-                    .map_err(failed)?;
-                Ok(Self::from_bytes(&bytes))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
-                if mode & 0o077 != 0 {
-                    return Err(SecretError::Exposed(path.display().to_string()));
-                }
-                Self::from_hex(&Zeroizing::new(std::fs::read_to_string(path).map_err(failed)?))
-            }
-            Err(error) => Err(failed(error)),
-        }
+    /// [`PrivateError`].
+    pub fn read_or_make(path: &Path, random: &dyn Random) -> Result<Self, PrivateError> {
+        private::read_or_make(path, random).map(|bytes| Self::from_bytes(&bytes))
     }
 
     /// Seals some bytes. `belongs_to` names the row they are for and must be given again to open them.
@@ -135,18 +76,50 @@ impl MasterKey {
     /// Opens what [`MasterKey::seal`] made.
     ///
     /// # Errors
-    /// [`SecretError::WrongKey`] if the key or `belongs_to` differs, or the box was altered.
-    pub fn open(&self, sealed: &[u8], belongs_to: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-        let (nonce, text) = sealed.split_at_checked(NONCE_LEN).ok_or(SecretError::WrongKey)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SecretError::WrongKey)?;
+    /// [`WrongKey`] if the key or `belongs_to` differs, or the box was altered.
+    pub fn open(&self, sealed: &[u8], belongs_to: &str) -> Result<Zeroizing<Vec<u8>>, WrongKey> {
+        let (nonce, text) = sealed.split_at_checked(NONCE_LEN).ok_or(WrongKey)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| WrongKey)?;
         let mut text = Zeroizing::new(text.to_vec());
         let length = self
             .0
             .open_in_place(nonce, Aad::from(belongs_to.as_bytes()), text.as_mut())
-            .map_err(|_| SecretError::WrongKey)?
+            .map_err(|_| WrongKey)?
             .len();
         text.truncate(length);
         Ok(text)
+    }
+}
+
+/// What an administrator has to show: 32 bytes, as 64 hexadecimal digits. There is none that is shorter or
+/// empty.
+pub struct AdminToken(Bytes32);
+
+impl std::fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AdminToken(…)")
+    }
+}
+
+impl AdminToken {
+    /// Reads the token from its file, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`PrivateError`].
+    pub fn read_or_make(path: &Path, random: &dyn Random) -> Result<Self, PrivateError> {
+        private::read_or_make(path, random).map(Self)
+    }
+
+    /// Whether this is the token. Takes the same time for all texts that have its form.
+    pub fn is(&self, shown: &str) -> bool {
+        private::from_hex(shown).is_some_and(|shown| {
+            aws_lc_rs::constant_time::verify_slices_are_equal(shown.as_ref(), self.0.as_ref()).is_ok()
+        })
+    }
+
+    /// The token as it is shown.
+    pub fn expose(&self) -> Zeroizing<String> {
+        private::to_hex(self.0.as_ref())
     }
 }
 
@@ -173,23 +146,19 @@ mod tests {
     }
 
     #[test]
-    fn the_key_file_is_made_once_and_refused_when_exposed() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("master.key");
-        let sealed = MasterKey::from_file(&path, &SystemRandom)
-            .unwrap()
-            .seal(b"x", "y", &SystemRandom);
-        assert!(
-            MasterKey::from_file(&path, &SystemRandom)
-                .unwrap()
-                .open(&sealed, "y")
-                .is_ok()
-        );
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(
-            MasterKey::from_file(&path, &SystemRandom),
-            Err(SecretError::Exposed(_))
-        ));
+    fn only_the_whole_token_is_the_token() {
+        let token = AdminToken(zeroize::Zeroizing::new([0xab; 32]));
+        assert!(token.is(&"ab".repeat(32)));
+        for shown in [
+            "",
+            " ",
+            "ab",
+            &"ab".repeat(31),
+            &"ab".repeat(33),
+            &"ba".repeat(32),
+            &"é".repeat(32),
+        ] {
+            assert!(!token.is(shown), "{shown:?}");
+        }
     }
 }

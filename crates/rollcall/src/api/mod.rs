@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 use crate::application::keys;
 use crate::delivery::Shared;
 use crate::meter::RouteLabels;
-use crate::secret::SecretString;
+use crate::secret::AdminToken;
 pub(crate) use admin::ShownChange;
 pub use error::ApiError;
 
@@ -30,7 +30,7 @@ pub struct Api {
     /// The hub and its delivery.
     pub shared: Arc<Shared>,
     /// What an administrator must show.
-    pub token: SecretString,
+    pub token: AdminToken,
 }
 
 impl std::fmt::Debug for Api {

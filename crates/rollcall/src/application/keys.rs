@@ -196,6 +196,19 @@ impl SigningKeys {
     }
 }
 
+/// Whether a stored signing key opens under the master key; `None` if there is no signing key.
+///
+/// # Errors
+/// What the database reports.
+pub fn open_under(tx: &mut Tx<'_>, master: &MasterKey) -> Result<Option<bool>, DbError> {
+    let row = tx.query_opt("SELECT kid, private_key FROM signing_keys LIMIT 1", params![])?;
+    row.map(|row| {
+        let (kid, sealed) = (row.get::<String>(0)?, row.get::<Vec<u8>>(1)?);
+        Ok(master.open(&sealed, &belongs_to(&kid)).is_ok())
+    })
+    .transpose()
+}
+
 /// Deletes the keys whose last signature has expired.
 ///
 /// # Errors

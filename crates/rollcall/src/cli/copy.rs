@@ -11,7 +11,7 @@ use super::open;
 use super::output::Output;
 use crate::config::Config;
 use crate::hub::Hub;
-use crate::{backup, schema};
+use crate::{backup, instance, schema};
 
 pub(super) async fn backup(hub: &Hub, out: &Output, file: &Path) -> Result<ExitCode> {
     let rows = backup::write(&hub.db, file, hub.clock.now()).await?;
@@ -25,15 +25,24 @@ pub(super) async fn backup(hub: &Hub, out: &Output, file: &Path) -> Result<ExitC
 }
 
 pub(super) async fn restore(out: &Output, config: &Config, file: &Path) -> Result<ExitCode> {
-    open::make_private(&config.data_dir)?;
     let url = config.database_url()?;
+    let mut owner = open::own(config, &url)?;
     let db = tokio::task::spawn_blocking(move || {
         Db::open(&url, schema::migrations(), rollcall_db::Options::default())
     })
     .await?
     .context("the database cannot be opened")?;
     let rows = backup::restore(&db, file).await?;
+    let instance = db.read(instance::load).await?;
+    if let (Some(owner), Some(instance)) = (&mut owner, &instance) {
+        owner.set_instance(Some(&instance.id))?;
+    }
     db.close().await;
+    // A key that is missing or another is better noticed now than at the next start.
+    let hub = open::hub(config).await.context(
+        "the rows are restored, but the hub cannot be opened; put the master key of that time into its place",
+    )?;
+    hub.db.close().await;
     out.show(&json!({ "rows": rows }), || {
         format!(
             "{rows} rows are restored. Run rollcall doctor, start the hub, and synchronize the applications: they \

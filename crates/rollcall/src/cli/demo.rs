@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::output::line;
-use super::{app, args, open, serve};
+use super::serve::StopSignals;
+use super::{app, args, open};
 use crate::api::{self, Api};
 use crate::application::keys::NewKey;
 use crate::application::{Application, Encryption, NewApplication, Scope, Settings, Subscription, store};
@@ -29,7 +30,7 @@ use crate::directory::{Command, NewUnit, NewUser, UserChanges, query};
 use crate::hub::{Hub, HubParts};
 use crate::id::{self, ROOT_UNIT};
 use crate::import::{self, Format, import};
-use crate::secret::{ExposeSecret as _, MasterKey};
+use crate::secret::{AdminToken, MasterKey};
 
 /// The company that the demo shows.
 const COMPANY: &str = include_str!("../../assets/demo.csv");
@@ -39,9 +40,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(arguments: &args::Demo) -> Result<ExitCode> {
     let folder = tempfile::tempdir().context("no folder for the demo's databases")?;
+    let mut stop = StopSignals::listen()?;
     let code = tokio::select! {
         code = tell(arguments, folder.path()) => code,
-        () = serve::stop_signal() => Ok(ExitCode::SUCCESS),
+        () = stop.next() => Ok(ExitCode::SUCCESS),
     };
     // Said aloud, because a folder that cannot be removed would stay for ever.
     folder.close().context("the demo's folder cannot be removed")?;
@@ -82,8 +84,8 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
         Clock::system(),
     )?;
     let delivery = Delivery::start(hub.clone(), egress, Options::default()).await?;
-    let token = open::token(&folder.join("admin.token"))?;
-    let shown_token = token.expose_secret().to_owned();
+    let token = AdminToken::read_or_make(&folder.join("admin.token"), &SystemRandom)?;
+    let shown_token = token.expose();
     let api = api::router(Arc::new(Api {
         shared: Arc::clone(delivery.shared()),
         token,
@@ -115,7 +117,7 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
     let equal = compare_both(&hub, &mirror).await?;
     if !arguments.once {
         line(&next_steps(&hub_url, &shown_token, folder, &application));
-        serve::stop_signal().await;
+        StopSignals::listen()?.next().await;
         line("\nFinishing the requests in flight.");
     }
     delivery.stop().await;
@@ -141,7 +143,7 @@ async fn start_hub(folder: &Path) -> Result<Hub> {
         database: format!("sqlite:{}", folder.join("hub.db").display()),
         clock: Clock::system(),
         random: Arc::new(SystemRandom),
-        master: MasterKey::from_file(&folder.join("master.key"), &SystemRandom)?,
+        master: MasterKey::read_or_make(&folder.join("master.key"), &SystemRandom)?,
         ali_uid: open::ALI_UID,
         root_name: "Meridian Instruments".to_owned(),
     };

@@ -1,6 +1,5 @@
 //! `rollcall doctor`: looks at everything that operation depends on, and says what to do.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use crate::config::Config;
 use crate::delivery::ledger::parked::{self, ParkedState};
 use crate::delivery::route::Target;
 use crate::hub::Hub;
+use crate::private::{self, PrivateError};
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -74,7 +74,7 @@ pub(super) async fn run(out: &Output, config: Result<Config>) -> Result<ExitCode
                 Err(error) => report.bad(
                     "database",
                     format!("{error:#}"),
-                    "see that the database runs, and that its address and password are right",
+                    "mend that; with PostgreSQL, see that it runs, and that its address and password are right",
                 ),
             }
         }
@@ -107,36 +107,33 @@ fn lines_of(report: &Report) -> String {
 }
 
 fn look_at_files(report: &mut Report, config: &Config) {
+    let look = |report: &mut Report, what: &str, found: Result<String, PrivateError>| match found {
+        Ok(detail) => report.good(what, detail),
+        Err(PrivateError::Missing(path)) => report.doubtful(
+            what,
+            format!("{} does not exist", path.display()),
+            "rollcall serve makes it with a new hub; of a hub that exists it is needed",
+        ),
+        Err(error) => report.bad(what, error.to_string(), "mend that first"),
+    };
     let folder = &config.data_dir;
-    match std::fs::metadata(folder) {
-        Err(_) => report.good(
-            "data folder",
-            format!("{} is made at the first start", folder.display()),
-        ),
-        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => report.doubtful(
-            "data folder",
-            format!("{} can be looked into by other users", folder.display()),
-            format!("chmod 700 {}", folder.display()),
-        ),
-        Ok(_) => report.good("data folder", folder.display().to_string()),
-    }
+    let found = if folder.exists() {
+        private::check_folder(folder).map(|()| folder.display().to_string())
+    } else {
+        Err(PrivateError::Missing(folder.clone()))
+    };
+    look(report, "data folder", found);
     for (what, file) in [
         ("master key", config.master_key_path()),
         ("administrator's token", config.token_path()),
     ] {
-        look_at_secret(report, what, &file);
+        let found = private::read(&file).map(|_| file.display().to_string());
+        look(report, what, found);
     }
-}
-
-fn look_at_secret(report: &mut Report, what: &str, file: &Path) {
-    match std::fs::metadata(file) {
-        Err(_) => report.good(what, format!("{} is made at the first start", file.display())),
-        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => report.bad(
-            what,
-            format!("{} can be read by other users", file.display()),
-            format!("chmod 600 {}", file.display()),
-        ),
-        Ok(_) => report.good(what, file.display().to_string()),
+    let database = config.database_url().ok();
+    if let Some(file) = database.as_deref().and_then(rollcall_db::sqlite_file) {
+        let found = private::check_database(&file).map(|()| file.display().to_string());
+        look(report, "database files", found);
     }
 }
 

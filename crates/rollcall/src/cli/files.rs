@@ -16,6 +16,7 @@ use crate::hub::Hub;
 use crate::import::{
     Counts, DeletionLimit, Delimiter, Dn, Format, ImportReport, Mapping, Options, Problem, import,
 };
+use crate::private;
 
 /// How many messages people are shown; JSON has more.
 const SHOWN: usize = 20;
@@ -335,8 +336,7 @@ pub(super) async fn run_export(hub: &Hub, out: &Output, arguments: Export) -> Re
         export(hub, format, &base, io::BufWriter::new(io::stdout())).await?
     } else {
         let name = arguments.file.display();
-        let sink =
-            std::fs::File::create(&arguments.file).with_context(|| format!("{name} cannot be written"))?;
+        let sink = private::create(&arguments.file).with_context(|| format!("{name} cannot be written"))?;
         export(hub, format, &base, io::BufWriter::new(sink)).await?
     };
     let export::Exported {

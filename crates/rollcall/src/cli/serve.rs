@@ -4,21 +4,31 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use rollcall_protocol::SystemRandom;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::open;
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::delivery::Delivery;
+use crate::secret::AdminToken;
 
 pub(super) async fn run(config: &Config) -> Result<ExitCode> {
-    let hub = open::hub(config).await?;
-    let token = open::token(&config.token_path())?;
+    // Before the hub says that it runs: whoever reads that may stop it at once.
+    let mut stop = StopSignals::listen()?;
+    let (hub, mut owner) = open::own_hub(config).await?;
+    let token =
+        AdminToken::read_or_make(&config.token_path(), &SystemRandom).context("the administrator's token")?;
     let delivery = Delivery::start(hub.clone(), open::egress(config)?, config.delivery_options()).await?;
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("listen: cannot listen on {}", config.listen))?;
+    let address = listener.local_addr()?;
+    if let Some(owner) = &mut owner {
+        owner.set_address(&address.to_string())?;
+    }
     tracing::info!(
-        address = %listener.local_addr()?,
+        %address,
         instance = hub.instance.id,
         token = %config.token_path().display(),
         "the hub runs"
@@ -28,23 +38,38 @@ pub(super) async fn run(config: &Config) -> Result<ExitCode> {
         token,
     }));
     axum::serve(listener, api)
-        .with_graceful_shutdown(stop_signal())
+        .with_graceful_shutdown(async move { stop.next().await })
         .await?;
     tracing::info!("finishing the requests in flight");
     delivery.stop().await;
     hub.db.close().await;
+    drop(owner);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(super) async fn stop_signal() {
-    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-    let Ok(mut terminate) = terminate else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+/// Ctrl-C and SIGTERM, which from then on do not end the process by themselves.
+pub(super) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// Begins to listen for them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next of them.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

@@ -38,7 +38,7 @@ fn a_hub_that_is_killed_at_any_point_loses_nothing() {
         std::fs::write(&path, "07".repeat(32)).unwrap();
         use std::os::unix::fs::PermissionsExt as _;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        MasterKey::from_file(&path, &SystemRandom).unwrap();
+        MasterKey::read_or_make(&path, &SystemRandom).unwrap();
         let world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
         world.user("first", ROOT_UNIT).await;
         for round in 0..4_u64 {

@@ -9,6 +9,7 @@
 
 mod delivery;
 mod directory;
+mod doors;
 mod faults;
 mod import;
 mod import_again;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command as Process, Output, Stdio};
 
@@ -21,9 +22,9 @@ use rollcall_protocol::{
 };
 use serde_json::Value;
 
-use crate::world::{World, new_user, on_both, open_hub};
+use crate::world::{World, make_hub, new_user, on_both, open_hub};
 
-fn rollcall(folder: &Path, arguments: &[&str]) -> Process {
+pub(crate) fn rollcall(folder: &Path, arguments: &[&str]) -> Process {
     let mut process = Process::new(env!("CARGO_BIN_EXE_rollcall"));
     process
         .args(arguments)
@@ -33,7 +34,7 @@ fn rollcall(folder: &Path, arguments: &[&str]) -> Process {
     process
 }
 
-fn done(output: &Output) -> String {
+pub(crate) fn done(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{error}");
@@ -92,19 +93,20 @@ fn every_setting_is_shown_in_the_example_and_checked() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("url");
     std::fs::write(&secret, "postgres://u:p@h/d\n").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
     let config = read(&format!("database_file = '{}'", secret.display())).unwrap();
     assert_eq!(config.database_url().unwrap(), "postgres://u:p@h/d");
 }
 
 /// A hub as a process, listening on a free port.
-struct Served {
-    child: Child,
-    address: String,
+pub(crate) struct Served {
+    pub(crate) child: Child,
+    pub(crate) address: String,
     log: BufReader<std::process::ChildStderr>,
 }
 
 impl Served {
-    fn start(folder: &Path, database: &str) -> Self {
+    pub(crate) fn start(folder: &Path, database: &str) -> Self {
         let mut child = rollcall(
             folder,
             &["--database", database, "serve", "--listen", "127.0.0.1:0"],
@@ -124,11 +126,16 @@ impl Served {
         Self { child, address, log }
     }
 
-    fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
+        self.get_with(path, "x-request-id: from-the-test\r\n")
+    }
+
+    /// Asks with these further header lines.
+    pub(crate) fn get_with(&self, path: &str, headers: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nhost: hub\r\nx-request-id: from-the-test\r\nconnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nhost: hub\r\n{headers}connection: close\r\n\r\n"
         )
         .unwrap();
         let mut answer = String::new();
@@ -137,7 +144,7 @@ impl Served {
     }
 
     /// Asks it to stop, and returns the rest of its log.
-    fn stop(&mut self) -> String {
+    pub(crate) fn stop(&mut self) -> String {
         let pid = self.child.id().to_string();
         assert!(
             Process::new("kill")
@@ -423,6 +430,8 @@ fn an_envelope_is_opened_or_refused_for_its_reason() {
 #[test]
 fn the_doctor_looks_at_everything_and_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    make_hub(&data, &format!("sqlite:{}", data.join("rollcall.db").display()));
     let run = |arguments: &[&str]| rollcall(folder.path(), arguments).output().unwrap();
     done(&run(&["app", "create", "Wiki", "--url", "http://127.0.0.1:1/x"]));
     let output = run(&["--json", "doctor"]);
@@ -441,7 +450,6 @@ fn the_doctor_looks_at_everything_and_says_what_to_do() {
         wiki["detail"].as_str().unwrap().contains("egress.allow"),
         "{wiki}"
     );
-    use std::os::unix::fs::PermissionsExt as _;
     let key = folder.path().join("data/master.key");
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     let text = String::from_utf8(run(&["doctor"]).stdout).unwrap();

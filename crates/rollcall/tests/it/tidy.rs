@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 /// The modules from the ground up; a module uses only those on its own floor and below.
 const FLOORS: [&[&str]; 9] = [
-    &["clock", "id", "secret", "schema"],
-    &["change", "instance", "meter"],
+    &["clock", "id", "private", "secret", "schema"],
+    &["change", "instance", "meter", "owner"],
     &["directory", "application"],
     &["hub"],
     &["delivery"],

@@ -291,6 +291,21 @@ pub(crate) async fn open_hub(database: &str) -> Hub {
     .unwrap()
 }
 
+/// Makes a hub in a data folder, as `rollcall serve` does at its first start.
+pub(crate) fn make_hub(folder: &std::path::Path, database: &str) {
+    rollcall::private::make_folder(folder).unwrap();
+    let parts = HubParts {
+        database: database.to_owned(),
+        clock: Clock::system(),
+        random: Arc::new(SystemRandom),
+        master: MasterKey::read_or_make(&folder.join("master.key"), &SystemRandom).unwrap(),
+        ali_uid: 1,
+        root_name: "Company".to_owned(),
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async { Hub::open(parts).await.unwrap().db.close().await });
+}
+
 pub(crate) fn egress() -> Egress {
     let policy = AddressPolicy {
         allowed: vec!["127.0.0.0/8".parse().unwrap()],
