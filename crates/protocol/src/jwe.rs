@@ -66,6 +66,11 @@ impl EncryptionKey {
         Zeroizing::new(self.0.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
+    /// The size of the key: 256, 192 or 128.
+    pub fn bits(&self) -> usize {
+        self.0.len() * 8
+    }
+
     fn algorithm(&self) -> (&'static Algorithm, &'static str) {
         match self.0.len() {
             16 => (&AES_128_GCM, "A128GCM"),

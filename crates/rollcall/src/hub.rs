@@ -120,18 +120,19 @@ impl Hub {
         let instance = {
             let (random, master) = (Arc::clone(&random), Arc::clone(&master));
             db.write(move |tx| {
-                let context = directory::Context {
-                    now,
-                    actor: "system",
-                    random: &*random,
-                    passwords: None,
-                };
                 if !may_make && instance::load(tx)?.is_none() {
                     return Err(HubError::NotAHub);
                 }
+                let instance = instance::initialize(tx, now, &*random, ali_uid)?;
+                let context = directory::Context {
+                    now,
+                    actor: "system",
+                    instance_id: &instance.id,
+                    random: &*random,
+                    passwords: None,
+                };
                 directory::initialize(tx, &context, &root_name)
                     .map_err(|error| DbError::Other(error.to_string()))?;
-                let instance = instance::initialize(tx, now, &*random, ali_uid)?;
                 check_master_key(tx, &instance, &master, &*random)?;
                 Ok(instance)
             })
@@ -205,6 +206,7 @@ impl Hub {
         Ok(directory::Context {
             now: self.clock.now(),
             actor,
+            instance_id: &self.instance.id,
             random: &*self.random,
             passwords,
         })

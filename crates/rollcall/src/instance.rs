@@ -54,6 +54,14 @@ pub fn load(tx: &mut Tx<'_>) -> Result<Option<Instance>, DbError> {
         .transpose()
 }
 
+/// The instance id; empty before the first start.
+///
+/// # Errors
+/// What the database reports.
+pub fn id(tx: &mut Tx<'_>) -> Result<String, DbError> {
+    Ok(load(tx)?.map(|instance| instance.id).unwrap_or_default())
+}
+
 /// Says that some application must be loaded again, and wakes the delivery.
 ///
 /// # Errors

@@ -103,6 +103,9 @@ pub enum SettingsError {
     /// Encryption without a key.
     #[error("encryption is required, but the application has no encryption key: generate or enter one")]
     NoEncryptionKey,
+    /// A key of another size than the hub encrypts with.
+    #[error("the encryption key must be 64 hexadecimal digits (AES-256), not {0}")]
+    KeySize(usize),
 }
 
 impl Settings {

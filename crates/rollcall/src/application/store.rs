@@ -133,6 +133,9 @@ pub fn create(
     check_name(tx, &new.name, None)?;
     new.settings.validate(new.encryption_key.is_some())?;
     check_scope(tx, &new.scope)?;
+    if let Some(key) = &new.encryption_key {
+        check_key(key)?;
+    }
     let id = id::make("app", now, random);
     let sealed = new
         .encryption_key
@@ -193,6 +196,7 @@ pub fn update(
         application.settings = settings.clone();
     }
     if let Some(key) = &changes.encryption_key {
+        check_key(key)?;
         tx.execute(
             "UPDATE applications SET encryption_key = $2 WHERE id = $1",
             params![id, seal_key(id, key, master, random).as_slice()],
@@ -402,6 +406,14 @@ fn check_name(tx: &mut Tx<'_>, name: &str, own_id: Option<&str>) -> Result<(), A
 
 fn key_belongs_to(id: &str) -> String {
     format!("encryption-key/{id}")
+}
+
+/// The hub encrypts with A256GCM alone (wire contract, section 3), though receivers accept shorter keys.
+fn check_key(key: &EncryptionKey) -> Result<(), SettingsError> {
+    match key.bits() {
+        256 => Ok(()),
+        bits => Err(SettingsError::KeySize(bits / 4)),
+    }
 }
 
 fn seal_key(id: &str, key: &EncryptionKey, master: &MasterKey, random: &dyn Random) -> Vec<u8> {

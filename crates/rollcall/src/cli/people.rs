@@ -10,8 +10,8 @@ use super::args;
 use super::output::{Output, time};
 use crate::delivery::erase::erase_user;
 use crate::directory::{
-    self, Applied, Command, Group, GroupChanges, NewGroup, NewPassword, NewUnit, NewUser, Unit, UnitChanges,
-    User, UserChanges, query,
+    self, Applied, Command, Group, GroupChanges, LOCKED_UNTIL_UNLOCKED, NewGroup, NewPassword, NewUnit,
+    NewUser, Unit, UnitChanges, User, UserChanges, query,
 };
 use crate::hub::Hub;
 use crate::secret::SecretString;
@@ -216,12 +216,11 @@ fn show_user(out: &Output, user: &User) {
             lines.push_str(&format!("expires       {}\n", time(expires)));
         }
         if let Some(until) = user.lock_expire_time {
-            let until = if until < 0 {
-                "unlocked".to_owned()
+            lines.push_str(&if until == LOCKED_UNTIL_UNLOCKED {
+                "locked        until somebody unlocks the user\n".to_owned()
             } else {
-                time(until)
-            };
-            lines.push_str(&format!("locked until  {until}\n"));
+                format!("locked until  {}\n", time(until))
+            });
         }
         for unit in &user.units {
             let primary = if unit.primary { " (primary)" } else { "" };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::DirectoryError;
+use crate::clock::Millis;
 
 /// Where a record comes from. External ids are unique within one source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -16,11 +17,43 @@ pub struct Source {
     pub source_id: String,
 }
 
+/// The source of what is made in the hub itself.
+const BUILD_IN: &str = "build_in";
+
+impl Source {
+    /// Whether it is the hub itself.
+    pub fn is_build_in(&self) -> bool {
+        self.source_type == BUILD_IN
+    }
+
+    /// `sourceType`, `sourceId` and `externalId` as they go on the wire. What is made in the hub itself
+    /// has the instance as its source, and there its own id unless it was given another (wire contract,
+    /// section 4).
+    pub(super) fn on_the_wire(
+        &self,
+        external_id: Option<&String>,
+        id: &str,
+        instance_id: &str,
+    ) -> [Option<String>; 3] {
+        let build_in = self.is_build_in();
+        let source_id = if build_in { instance_id } else { &self.source_id };
+        [
+            Some(self.source_type.clone()),
+            Some(source_id.to_owned()),
+            external_id.cloned().or_else(|| build_in.then(|| id.to_owned())),
+        ]
+    }
+}
+
+/// When a lock ends that ends only when somebody unlocks the user: 9999-12-31T00:00:00Z, in
+/// milliseconds. On the wire -1 means that there is no lock (wire contract, section 4).
+pub const LOCKED_UNTIL_UNLOCKED: Millis = 253_402_214_400_000;
+
 impl Default for Source {
     fn default() -> Self {
         Self {
-            source_type: "build_in".to_owned(),
-            source_id: "build_in".to_owned(),
+            source_type: BUILD_IN.to_owned(),
+            source_id: BUILD_IN.to_owned(),
         }
     }
 }

@@ -85,14 +85,17 @@ fn from_row(row: &Row) -> Result<Group, DbError> {
 }
 
 impl Group {
-    fn payload(&self) -> GroupPayload {
+    fn payload(&self, instance_id: &str) -> GroupPayload {
+        let [source_type, source_id, external_id] =
+            self.source
+                .on_the_wire(self.external_id.as_ref(), &self.id, instance_id);
         GroupPayload {
             group_id: self.id.clone(),
             name: Some(self.name.clone()),
-            external_id: self.external_id.clone(),
-            source_type: Some(self.source.source_type.clone()),
-            source_id: Some(self.source.source_id.clone()),
-            description: self.description.clone(),
+            external_id,
+            source_type,
+            source_id,
+            description: Some(self.description.clone().unwrap_or_default()),
             create_time: Some(self.create_time),
             update_time: Some(self.update_time),
             user_ids: None,
@@ -100,8 +103,8 @@ impl Group {
     }
 
     /// The record as it goes on the wire.
-    pub fn record(&self) -> String {
-        self.payload().to_json()
+    pub fn record(&self, instance_id: &str) -> String {
+        self.payload(instance_id).to_json()
     }
 
     /// Where the group stands: it counts itself.
@@ -112,12 +115,12 @@ impl Group {
         })
     }
 
-    fn change(&self, event: EventType) -> NewChange {
+    fn change(&self, ctx: &Context<'_>, event: EventType) -> NewChange {
         NewChange {
             kind: ChangeKind::Event(event),
             subject_kind: SubjectKind::Group,
             subject_id: self.id.clone(),
-            record: self.record(),
+            record: self.record(ctx.instance_id),
             previous: None,
             before: Some(self.placement()),
             after: Some(self.placement()),
@@ -125,14 +128,14 @@ impl Group {
         }
     }
 
-    fn members_change(&self, event: EventType, users: &[String]) -> NewChange {
+    fn members_change(&self, ctx: &Context<'_>, event: EventType, users: &[String]) -> NewChange {
         let payload = GroupPayload {
             user_ids: Some(users.to_vec()),
-            ..self.payload()
+            ..self.payload(ctx.instance_id)
         };
         NewChange {
             record: payload.to_json(),
-            ..self.change(event)
+            ..self.change(ctx, event)
         }
     }
 }
@@ -255,7 +258,7 @@ pub(super) fn create(
         tx,
         &[NewChange {
             before: None,
-            ..group.change(EventType::GroupCreate)
+            ..group.change(ctx, EventType::GroupCreate)
         }],
     )?;
     Ok((group.id, 1))
@@ -309,12 +312,12 @@ pub(super) fn update(
             group.source.source_id.as_str()
         ],
     )?;
-    let changed = previous(&before.record(), &group.record());
+    let changed = previous(&before.record(ctx.instance_id), &group.record(ctx.instance_id));
     ctx.append(
         tx,
         &[NewChange {
             previous: changed,
-            ..group.change(EventType::GroupUpdate)
+            ..group.change(ctx, EventType::GroupUpdate)
         }],
     )?;
     Ok(1)
@@ -351,7 +354,7 @@ fn move_members(
                 NewChange {
                     before,
                     after,
-                    ..user.change(kind)
+                    ..user.change(ctx, kind)
                 }
             })
             .collect();
@@ -419,7 +422,10 @@ pub(super) fn add_members(
         tx.execute(&sql, &values)?;
     }
     move_members(tx, ctx, id, &joining, ChangeKind::Arrival)?;
-    ctx.append(tx, &[group.members_change(EventType::GroupAddUser, &joining)])?;
+    ctx.append(
+        tx,
+        &[group.members_change(ctx, EventType::GroupAddUser, &joining)],
+    )?;
     Ok(joining.len())
 }
 
@@ -441,7 +447,10 @@ pub(super) fn remove_members(
     if leaving.is_empty() {
         return Ok(0);
     }
-    ctx.append(tx, &[group.members_change(EventType::GroupRemoveUser, &leaving)])?;
+    ctx.append(
+        tx,
+        &[group.members_change(ctx, EventType::GroupRemoveUser, &leaving)],
+    )?;
     move_members(tx, ctx, id, &leaving, ChangeKind::Departure)?;
     for user_id in &leaving {
         tx.execute(
@@ -461,7 +470,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, ctx: &Context<'_>, id: &str) -> Result<usi
         tx,
         &[NewChange {
             after: None,
-            ..group.change(EventType::GroupDelete)
+            ..group.change(ctx, EventType::GroupDelete)
         }],
     )?;
     Ok(changes + 1)

@@ -30,7 +30,7 @@ use crate::clock::Millis;
 use crate::secret::MasterKey;
 
 pub use error::DirectoryError;
-pub use fields::{CustomFields, Source};
+pub use fields::{CustomFields, LOCKED_UNTIL_UNLOCKED, Source};
 pub use group::{Group, GroupChanges, NewGroup};
 pub use password::{NewPassword, verify_password};
 pub use unit::{NewUnit, Unit, UnitChanges, children};
@@ -43,6 +43,8 @@ pub struct Context<'a> {
     pub now: Millis,
     /// Who gives the command.
     pub actor: &'a str,
+    /// The hub's instance id, which is in the records of what is made in the hub itself.
+    pub instance_id: &'a str,
     /// For new ids.
     pub random: &'a dyn Random,
     /// The key that seals new passwords for applications that synchronize them; `None` if none does,
@@ -159,7 +161,7 @@ pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Ap
         Command::DisableUser { id } => (id.clone(), user::set_enabled(tx, ctx, id, false)?),
         Command::LockUser { id, until } => (
             id.clone(),
-            user::set_lock(tx, ctx, id, Some(until.unwrap_or(-1)))?,
+            user::set_lock(tx, ctx, id, Some(until.unwrap_or(LOCKED_UNTIL_UNLOCKED)))?,
         ),
         Command::UnlockUser { id } => (id.clone(), user::set_lock(tx, ctx, id, None)?),
         Command::SetUnits { id, primary, further } => {
@@ -226,6 +228,8 @@ fn previous(before: &str, after: &str) -> Option<String> {
         "updateTime",
         "lastUpdatedTime",
         "organizationalUnits",
+        "userSourceType",
+        "userSourceId",
         "userExternalId",
     ] {
         changed.remove(twin);

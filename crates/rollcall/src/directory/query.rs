@@ -12,6 +12,7 @@ use super::placement::{Tree, placement};
 use super::{Group, Unit, User, group, path, unit, user};
 use crate::change::{Placement, placeholders};
 use crate::id::ROOT_UNIT;
+use crate::instance;
 
 /// Values that one look-up asks for.
 const AT_ONCE: usize = 500;
@@ -61,13 +62,14 @@ pub fn units_page(
         .collect();
     units.sort_by(|(a, _), (b, _)| a.cmp(b));
     units.truncate(limit);
+    let instance = instance::id(tx)?;
     Ok(units
         .into_iter()
         .map(|(cursor, unit)| {
             let placement = tree.placement(std::slice::from_ref(&unit.id), Vec::new());
             (
                 SyncRow {
-                    record: unit.record(),
+                    record: unit.record(&instance),
                     placement,
                     id: unit.id,
                 },
@@ -89,6 +91,7 @@ pub fn users_page(
     placed: bool,
 ) -> Result<Vec<SyncRow>, DbError> {
     let users = user::page(tx, after.unwrap_or(""), limit)?;
+    let instance = instance::id(tx)?;
     let tree = if placed && !users.is_empty() {
         Tree::load(tx)?
     } else {
@@ -97,7 +100,7 @@ pub fn users_page(
     Ok(users
         .into_iter()
         .map(|user| SyncRow {
-            record: user.record(),
+            record: user.record(&instance),
             placement: if placed {
                 tree.placement(&user.unit_ids(), user.groups.clone())
             } else {
@@ -113,10 +116,11 @@ pub fn users_page(
 /// # Errors
 /// What the database reports.
 pub fn groups_page(tx: &mut Tx<'_>, after: Option<&str>, limit: usize) -> Result<Vec<SyncRow>, DbError> {
+    let instance = instance::id(tx)?;
     Ok(group::page(tx, after, limit)?
         .into_iter()
         .map(|group| SyncRow {
-            record: group.record(),
+            record: group.record(&instance),
             placement: group.placement(),
             id: group.id,
         })
@@ -156,22 +160,23 @@ pub fn record_of(
     kind: SubjectKind,
     id: &str,
 ) -> Result<Option<(String, Arc<Placement>)>, DbError> {
+    let instance = instance::id(tx)?;
     Ok(match kind {
         SubjectKind::User => match user::get(tx, id)? {
             Some(user) => Some((
-                user.record(),
+                user.record(&instance),
                 placement(tx, &user.unit_ids(), user.groups.clone())?,
             )),
             None => None,
         },
         SubjectKind::Unit => match unit::get(tx, id)? {
             Some(unit) => Some((
-                unit.record(),
+                unit.record(&instance),
                 placement(tx, std::slice::from_ref(&unit.id), Vec::new())?,
             )),
             None => None,
         },
-        SubjectKind::Group => group::get(tx, id)?.map(|group| (group.record(), group.placement())),
+        SubjectKind::Group => group::get(tx, id)?.map(|group| (group.record(&instance), group.placement())),
     })
 }
 

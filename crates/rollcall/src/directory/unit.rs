@@ -95,27 +95,30 @@ impl Unit {
     }
 
     /// The record as it goes on the wire.
-    pub fn record(&self) -> String {
+    pub fn record(&self, instance_id: &str) -> String {
+        let [source_type, source_id, external_id] =
+            self.source
+                .on_the_wire(self.external_id.as_ref(), &self.id, instance_id);
         UnitPayload {
             unit_id: self.id.clone(),
             name: Some(self.name.clone()),
             parent_id: self.parent_id.clone(),
-            external_id: self.external_id.clone(),
-            source_type: Some(self.source.source_type.clone()),
-            source_id: Some(self.source.source_id.clone()),
-            description: self.description.clone(),
+            external_id,
+            source_type,
+            source_id,
+            description: Some(self.description.clone().unwrap_or_default()),
             create_time: Some(self.create_time),
             update_time: Some(self.update_time),
         }
         .to_json()
     }
 
-    fn change(&self, kind: ChangeKind) -> NewChange {
+    fn change(&self, ctx: &Context<'_>, kind: ChangeKind) -> NewChange {
         NewChange {
             kind,
             subject_kind: SubjectKind::Unit,
             subject_id: self.id.clone(),
-            record: self.record(),
+            record: self.record(ctx.instance_id),
             previous: None,
             before: None,
             after: None,
@@ -284,7 +287,7 @@ pub(super) fn make_root(tx: &mut Tx<'_>, ctx: &Context<'_>, name: &str) -> Resul
         tx,
         &[NewChange {
             after,
-            ..root.change(ChangeKind::Event(EventType::UnitCreate))
+            ..root.change(ctx, ChangeKind::Event(EventType::UnitCreate))
         }],
     )?;
     Ok(())
@@ -313,7 +316,7 @@ pub(super) fn create(
         tx,
         &[NewChange {
             after,
-            ..unit.change(ChangeKind::Event(EventType::UnitCreate))
+            ..unit.change(ctx, ChangeKind::Event(EventType::UnitCreate))
         }],
     )?;
     Ok((unit.id, 1))
@@ -357,10 +360,10 @@ pub(super) fn update(
     ctx.append(
         tx,
         &[NewChange {
-            previous: previous(&before.record(), &unit.record()),
+            previous: previous(&before.record(ctx.instance_id), &unit.record(ctx.instance_id)),
             before: stands.clone(),
             after: stands,
-            ..unit.change(ChangeKind::Event(EventType::UnitUpdate))
+            ..unit.change(ctx, ChangeKind::Event(EventType::UnitUpdate))
         }],
     )?;
     Ok(1)
@@ -407,7 +410,7 @@ pub(super) fn move_below(
                 .map(|user| NewChange {
                     before: Some(old_tree.placement(&user.unit_ids(), user.groups.clone())),
                     after: Some(new_tree.placement(&user.unit_ids(), user.groups.clone())),
-                    ..user.change(kind)
+                    ..user.change(ctx, kind)
                 })
                 .collect();
             ctx.append(tx, &changes)?;
@@ -421,7 +424,7 @@ pub(super) fn move_below(
     let stands = |unit: &Unit, kind| NewChange {
         before: Some(old_tree.placement(std::slice::from_ref(&unit.id), Vec::new())),
         after: Some(new_tree.placement(std::slice::from_ref(&unit.id), Vec::new())),
-        ..unit.change(kind)
+        ..unit.change(ctx, kind)
     };
     moved_users(tx, ChangeKind::Departure)?;
     let departures: Vec<_> = below
@@ -431,7 +434,7 @@ pub(super) fn move_below(
         .collect();
     ctx.append(tx, &departures)?;
     let own = NewChange {
-        previous: previous(&before.record(), &unit.record()),
+        previous: previous(&before.record(ctx.instance_id), &unit.record(ctx.instance_id)),
         ..stands(&unit, ChangeKind::Event(EventType::UnitUpdateParent))
     };
     ctx.append(tx, &[own])?;
@@ -488,7 +491,7 @@ pub(super) fn delete(
             "DELETE FROM organizational_units WHERE id = $1",
             params![unit_id.as_str()],
         )?;
-        let change = unit.change(ChangeKind::Event(EventType::UnitDelete));
+        let change = unit.change(ctx, ChangeKind::Event(EventType::UnitDelete));
         ctx.append(tx, &[NewChange { before, ..change }])?;
         changes += 1;
     }

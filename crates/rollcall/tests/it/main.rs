@@ -18,6 +18,7 @@ mod killed;
 mod ledger;
 mod operate;
 mod plain;
+mod records;
 mod retention;
 mod slapd;
 mod tidy;

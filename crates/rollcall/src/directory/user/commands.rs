@@ -35,10 +35,10 @@ fn store(
     ctx.append(
         tx,
         &[NewChange {
-            previous: previous(&before.record(), &user.record()),
+            previous: previous(&before.record(ctx.instance_id), &user.record(ctx.instance_id)),
             before: Some(was),
             after: Some(is),
-            ..user.change(ChangeKind::Event(event))
+            ..user.change(ctx, ChangeKind::Event(event))
         }],
     )?;
     Ok(1)
@@ -100,11 +100,11 @@ pub(in crate::directory) fn set_password(
     ctx.append(
         tx,
         &[NewChange {
-            previous: previous(&before.record(), &user.record()),
+            previous: previous(&before.record(ctx.instance_id), &user.record(ctx.instance_id)),
             before: stands.clone(),
             after: stands,
             secret: ctx.seal(password, id),
-            ..user.change(ChangeKind::Event(EventType::UserUpdatePassword))
+            ..user.change(ctx, ChangeKind::Event(EventType::UserUpdatePassword))
         }],
     )?;
     Ok(1)
@@ -139,6 +139,12 @@ pub(in crate::directory) fn set_lock(
     id: &str,
     lock_expire_time: Option<Millis>,
 ) -> Result<usize, DirectoryError> {
+    if lock_expire_time.is_some_and(|time| time < 0) {
+        return Err(DirectoryError::InvalidField {
+            field: "until",
+            reason: "must be a time; leave it out to lock until somebody unlocks".to_owned(),
+        });
+    }
     let before = require(tx, id)?;
     let event = if lock_expire_time.is_some() {
         EventType::UserLock
@@ -187,7 +193,7 @@ pub(in crate::directory) fn delete(
         tx,
         &[NewChange {
             before,
-            ..user.change(ChangeKind::Event(EventType::UserDelete))
+            ..user.change(ctx, ChangeKind::Event(EventType::UserDelete))
         }],
     )?;
     Ok(1)

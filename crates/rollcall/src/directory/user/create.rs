@@ -20,7 +20,7 @@ impl NewUser {
     /// The record of the user that this will be, as it goes on the wire, but for its id and units.
     pub fn preview(&self, now: Millis) -> String {
         self.to_user("user_00000000000000000000000000".to_owned(), now)
-            .record()
+            .record("")
     }
 
     /// The user that this will be, without its units.
@@ -121,7 +121,7 @@ pub(in crate::directory) fn create_many(
                 .password
                 .as_ref()
                 .and_then(|password| ctx.seal(password, &user.id)),
-            ..user.change(ChangeKind::Event(EventType::UserCreate))
+            ..user.change(ctx, ChangeKind::Event(EventType::UserCreate))
         });
         results.push(Ok(user.id.clone()));
         rows.push((user, new.password.as_ref()));

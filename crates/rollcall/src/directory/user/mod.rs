@@ -9,6 +9,7 @@ mod rows;
 use rollcall_protocol::{SubjectKind, UnitMembership, UserPayload, UserStatus};
 use serde::{Deserialize, Serialize};
 
+use super::Context;
 use super::fields::{CustomFields, Source, present};
 use super::password::NewPassword;
 use crate::change::{ChangeKind, NewChange};
@@ -46,7 +47,8 @@ pub struct User {
     pub enabled: bool,
     /// When the account ends by itself.
     pub account_expire_time: Option<Millis>,
-    /// While set, the account is locked; -1 until somebody unlocks it, otherwise until this time.
+    /// While set, the account is locked until this time;
+    /// [`LOCKED_UNTIL_UNLOCKED`](crate::directory::LOCKED_UNTIL_UNLOCKED) if somebody has to unlock it.
     pub lock_expire_time: Option<Millis>,
     /// When the user was registered.
     pub register_time: Millis,
@@ -154,15 +156,19 @@ impl User {
         self.units.first().map(|unit| unit.id.clone()).unwrap_or_default()
     }
 
-    /// The record as it goes on the wire, without a password.
-    pub fn record(&self) -> String {
+    /// The record as it goes on the wire, without a password. Empty texts are sent as such, so that
+    /// receivers which ignore absent fields clear them.
+    pub fn record(&self, instance_id: &str) -> String {
+        let [source_type, source_id, external_id] =
+            self.source
+                .on_the_wire(self.external_id.as_ref(), &self.id, instance_id);
         UserPayload {
             user_id: self.id.clone(),
             username: Some(self.username.clone()),
             display_name: Some(self.display_name.clone()),
             password_set: Some(self.password_set),
             phone_number: self.phone_number.clone(),
-            phone_region: self.phone_region.clone(),
+            phone_region: Some(self.phone_region.clone().unwrap_or_default()),
             phone_verified: Some(self.phone_verified),
             email: self.email.clone(),
             email_verified: Some(self.email_verified),
@@ -173,14 +179,14 @@ impl User {
             }),
             account_expire_time: Some(self.account_expire_time.unwrap_or(-1)),
             register_time: Some(self.register_time),
-            lock_expire_time: self.lock_expire_time,
+            lock_expire_time: Some(self.lock_expire_time.unwrap_or(-1)),
             create_time: Some(self.create_time),
             update_time: Some(self.update_time),
-            description: self.description.clone(),
+            description: Some(self.description.clone().unwrap_or_default()),
             password: None,
-            source_type: Some(self.source.source_type.clone()),
-            source_id: Some(self.source.source_id.clone()),
-            external_id: self.external_id.clone(),
+            source_type,
+            source_id,
+            external_id,
             primary_unit_id: Some(self.primary_unit_id()),
             units: self
                 .units
@@ -201,12 +207,12 @@ impl User {
         .to_json()
     }
 
-    pub(super) fn change(&self, kind: ChangeKind) -> NewChange {
+    pub(super) fn change(&self, ctx: &Context<'_>, kind: ChangeKind) -> NewChange {
         NewChange {
             kind,
             subject_kind: SubjectKind::User,
             subject_id: self.id.clone(),
-            record: self.record(),
+            record: self.record(ctx.instance_id),
             previous: None,
             before: None,
             after: None,

@@ -7,7 +7,7 @@ use rollcall_protocol::SubjectKind;
 
 use super::{User, UserUnit};
 use crate::change::placeholders;
-use crate::directory::fields::{CustomFields, Source, fold};
+use crate::directory::fields::{CustomFields, LOCKED_UNTIL_UNLOCKED, Source, fold};
 use crate::directory::{DirectoryError, NewPassword, unit};
 
 const COLUMNS: &str = "id, username, display_name, email, email_verified, phone_region, phone_number, \
@@ -32,7 +32,10 @@ fn from_row(row: &Row) -> Result<User, DbError> {
         password_set: row.get(8)?,
         enabled: row.get::<String>(9)? == "enabled",
         account_expire_time: row.get(10)?,
-        lock_expire_time: row.get(11)?,
+        // A lock without an end used to be stored as -1.
+        lock_expire_time: row
+            .get::<Option<i64>>(11)?
+            .map(|time| if time < 0 { LOCKED_UNTIL_UNLOCKED } else { time }),
         register_time: row.get(12)?,
         description: row.get(13)?,
         custom_fields,
