@@ -539,10 +539,8 @@ pub(super) struct Open {
     /// The application's id, for which the event must be meant.
     #[arg(long)]
     pub(super) app_id: String,
-    /// The encryption key: 64 hexadecimal digits. Other users of this machine may see it; --key-file is safer.
-    #[arg(long, value_name = "HEX", conflicts_with = "key_file")]
-    pub(super) key: Option<String>,
-    /// The file that holds the encryption key.
+    /// The file that holds the encryption key, in hexadecimal digits; -: the first line of the standard input,
+    /// before the event. Left out: the environment variable ROLLCALL_OPEN_KEY, if it is set.
     #[arg(long, value_name = "FILE")]
     pub(super) key_file: Option<PathBuf>,
     /// Judge the times as of this moment, such as 2027-01-31T12:00:00Z; left out: now.

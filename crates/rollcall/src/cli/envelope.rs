@@ -1,4 +1,5 @@
-//! `rollcall open`.
+//! `rollcall open`: what a captured request holds, layer by layer, as it stands on the wire. Keys keep their
+//! order and numbers their spelling, since that is what one looks for in a capture.
 
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -6,11 +7,13 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rollcall_protocol::{EncryptionKey, Event, KeySet, OpenError, Opener};
+use rollcall_protocol::{EncryptionKey, KeySet, OpenError, Opened, Opener};
 use rollcall_receiver::{FetchJwks as _, HttpJwks};
-use serde_json::{Value, json};
+use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::args;
+use super::ordered::Ordered;
 use super::output::Output;
 use crate::clock::Clock;
 
@@ -21,14 +24,7 @@ pub(super) async fn run(out: &Output, arguments: &args::Open) -> Result<ExitCode
         .context("the event cannot be read from the standard input")?;
     let document = document(&arguments.jwks).await?;
     let keys = KeySet::from_json(&document).context("--jwks")?;
-    let key = match (&arguments.key, &arguments.key_file) {
-        (Some(hex), _) => Some(EncryptionKey::from_hex(hex).context("--key")?),
-        (None, Some(file)) => {
-            let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-            Some(EncryptionKey::from_hex(&text).context("--key-file")?)
-        }
-        (None, None) => None,
-    };
+    let key = key(arguments, &mut text)?;
     let now = match &arguments.at {
         Some(time) => time
             .parse::<jiff::Timestamp>()
@@ -41,38 +37,58 @@ pub(super) async fn run(out: &Output, arguments: &args::Open) -> Result<ExitCode
         ..Opener::new(&keys, &arguments.app_id)
     };
     let text = text.trim();
-    let (jwt, opened) = if text.starts_with('{') {
-        let jwt = serde_json::from_str::<Value>(text)
-            .ok()
-            .and_then(|body| body["event"].as_str().map(str::to_owned));
-        (jwt, opener.open(text.as_bytes(), now))
+    let jwt = if text.starts_with('{') {
+        let body = serde_json::from_str::<Value>(text).ok();
+        body.and_then(|body| body["event"].as_str().map(str::to_owned))
     } else {
-        (Some(text.to_owned()), opener.open_jwt(text, now))
+        Some(text.to_owned())
+    };
+    let opened = match &jwt {
+        Some(jwt) => opener.open_jwt_with_payload(jwt, now),
+        // This says what is wrong with it.
+        None => opener
+            .open(text.as_bytes(), now)
+            .map(|opened| (opened, String::new())),
     };
     // What was not verified is shown as well, so that a refusal can be understood; it is marked as such.
     let mut parts = jwt.as_deref().unwrap_or_default().split('.');
     let mut part = || decode(parts.next().unwrap_or_default());
-    let (header, mut claims) = (part(), part());
-    let jwe = claims["cipherData"]
-        .as_str()
-        .filter(|text| !text.is_empty())
-        .map(|cipher| {
-            let header = decode(cipher.split('.').next().unwrap_or_default());
-            json!({ "header": header, "characters": cipher.len() })
-        });
-    if let (Some(claims), Some(jwe)) = (claims.as_object_mut(), jwe) {
-        claims.insert("cipherData".to_owned(), json!({ "jwe": jwe }));
-    }
+    let (header, claims) = (part(), without_cipher(part()));
     let code = if opened.is_ok() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     };
-    let shown = page(&header, &claims, opened);
+    let shown = page(header, claims, opened);
     out.show(&shown, || {
         serde_json::to_string_pretty(&shown).unwrap_or_default()
     });
     Ok(code)
+}
+
+/// The key is never an argument, where other users of the machine would see it.
+fn key(arguments: &args::Open, input: &mut String) -> Result<Option<EncryptionKey>> {
+    const VARIABLE: &str = "ROLLCALL_OPEN_KEY";
+    let (text, from) = match &arguments.key_file {
+        Some(file) if file.as_os_str() == "-" => {
+            let (first, rest) = input.split_once('\n').context(
+                "--key-file -: the first line of the standard input must be the key, and the event must follow",
+            )?;
+            let first = Zeroizing::new(first.to_owned());
+            *input = rest.to_owned();
+            (first, "--key-file -".to_owned())
+        }
+        Some(file) => {
+            let from = format!("--key-file {}", file.display());
+            let text = std::fs::read_to_string(file).with_context(|| from.clone())?;
+            (Zeroizing::new(text), from)
+        }
+        None => match std::env::var(VARIABLE) {
+            Ok(text) => (Zeroizing::new(text), VARIABLE.to_owned()),
+            Err(_) => return Ok(None),
+        },
+    };
+    EncryptionKey::from_hex(&text).map(Some).context(from)
 }
 
 async fn document(place: &str) -> Result<String> {
@@ -86,44 +102,66 @@ async fn document(place: &str) -> Result<String> {
     std::fs::read_to_string(place).with_context(|| format!("--jwks {place}"))
 }
 
-fn decode(part: &str) -> Value {
+fn decode(part: &str) -> Ordered {
     URL_SAFE_NO_PAD
         .decode(part)
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or(Value::Null)
+        .unwrap_or(Ordered::Null)
 }
 
-fn page(header: &Value, claims: &Value, opened: Result<rollcall_protocol::Opened, OpenError>) -> Value {
+/// The claims with what is known of the JWE instead of the JWE itself.
+fn without_cipher(claims: Ordered) -> Ordered {
+    claims.with("cipherData", |cipher| match cipher {
+        Ordered::Text(text) if !text.is_empty() => {
+            let header = decode(text.split('.').next().unwrap_or_default());
+            let characters = Ordered::Number(text.len().into());
+            Ordered::object([(
+                "jwe",
+                Ordered::object([("header", header), ("characters", characters)]),
+            )])
+        }
+        other => other,
+    })
+}
+
+fn page(header: Ordered, claims: Ordered, opened: Result<(Opened, String), OpenError>) -> Ordered {
     match opened {
-        Err(error) => json!({
-            "verified": false,
-            "refused": { "error": error.code(), "reason": error.to_string() },
-            "unverified": { "header": header, "claims": claims },
-        }),
-        Ok(opened) => json!({
-            "verified": true,
-            "header": header,
-            "claims": claims,
-            "encrypted": opened.encrypted,
-            "payload": {
-                "instanceId": opened.batch.instance_id,
-                "eventVersion": opened.batch.event_version,
-                "aliUid": opened.batch.ali_uid,
-                "eventData": opened.batch.events.iter().map(shown).collect::<Vec<_>>(),
-            },
-        }),
+        Err(error) => Ordered::object([
+            ("verified", Ordered::Bool(false)),
+            (
+                "refused",
+                Ordered::object([
+                    ("error", error.code().into()),
+                    ("reason", error.to_string().as_str().into()),
+                ]),
+            ),
+            (
+                "unverified",
+                Ordered::object([("header", header), ("claims", claims)]),
+            ),
+        ]),
+        Ok((opened, payload)) => Ordered::object([
+            ("verified", Ordered::Bool(true)),
+            ("header", header),
+            ("claims", claims),
+            ("encrypted", Ordered::Bool(opened.encrypted)),
+            ("payload", unfolded(&payload)),
+        ]),
     }
 }
 
-fn shown(event: &Event) -> Value {
-    let record =
-        serde_json::from_str(&event.biz_data).unwrap_or_else(|_| Value::from(event.biz_data.as_str()));
-    json!({
-        "eventId": event.event_id,
-        "eventType": event.event_type,
-        "eventTime": event.event_time,
-        "bizId": event.biz_id,
-        "bizData": record,
-    })
+/// The payload with the strings that hold JSON as what they hold; nothing else is touched.
+fn unfolded(payload: &str) -> Ordered {
+    Ordered::from(payload)
+        .inside()
+        .with("eventData", |data| match data.inside() {
+            Ordered::List(events) => Ordered::List(
+                events
+                    .into_iter()
+                    .map(|event| event.with("bizData", Ordered::inside))
+                    .collect(),
+            ),
+            other => other,
+        })
 }

@@ -13,6 +13,7 @@ mod envelope;
 mod files;
 mod log;
 mod open;
+mod ordered;
 mod output;
 mod people;
 mod serve;

@@ -360,6 +360,7 @@ fn an_envelope_is_opened_or_refused_for_its_reason() {
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write("jwks.json", &serde_json::to_string(&jwks).unwrap());
     write("key.hex", &secret.to_hex());
+    write("other.hex", &"00".repeat(32));
     let batch = EventBatch {
         instance_id: "idaas_1".into(),
         event_version: "V1.0".into(),
@@ -369,7 +370,7 @@ fn an_envelope_is_opened_or_refused_for_its_reason() {
             event_type: "urn:alibaba:idaas:app:event:ud:user:delete".into(),
             event_time: 1,
             biz_id: "user_1".into(),
-            biz_data: "{\"userId\":\"user_1\"}".into(),
+            biz_data: "{\"userId\":\"user_1\",\"displayName\":\"Ada\",\"createTime\":\"7\"}".into(),
         }],
     };
     let now_ms = 1_800_000_000_000;
@@ -417,7 +418,7 @@ fn an_envelope_is_opened_or_refused_for_its_reason() {
         ),
         (vec!["--app-id", "app_1", "--at", at], "no_decryption_key"),
         (
-            vec!["--app-id", "app_1", "--key", &"00".repeat(32), "--at", at],
+            vec!["--app-id", "app_1", "--key-file", "other.hex", "--at", at],
             "undecryptable",
         ),
     ] {
@@ -425,6 +426,64 @@ fn an_envelope_is_opened_or_refused_for_its_reason() {
         assert_eq!(shown["refused"]["error"], reason, "{shown}");
         assert_eq!(shown["unverified"]["claims"]["aud"], "app_1");
     }
+
+    // The key from elsewhere than a file, never from the arguments; and everything as it is on the wire.
+    let told = |more: &[&str], input: &str, variable: Option<&str>| {
+        let mut process = rollcall(
+            folder.path(),
+            &["open", "--jwks", "jwks.json", "--app-id", "app_1"],
+        );
+        if let Some(key) = variable {
+            process.env("ROLLCALL_OPEN_KEY", key);
+        }
+        let piped = process.args(more).args(["--at", at]).stdin(Stdio::piped());
+        let mut child = piped
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    let key = secret.to_hex();
+    let by_variable = done(&told(&[], &body, Some(&key)));
+    let by_input = done(&told(&["--key-file", "-"], &format!("{}\n{body}", *key), None));
+    assert_eq!(by_variable, by_input);
+    let payload = &by_variable[by_variable.find("\"payload\"").unwrap()..];
+    insta::assert_snapshot!(payload, @r#"
+    "payload": {
+        "instanceId": "idaas_1",
+        "eventVersion": "V1.0",
+        "aliUid": "1",
+        "eventData": [
+          {
+            "eventId": "evnt_1",
+            "eventType": "urn:alibaba:idaas:app:event:ud:user:delete",
+            "eventTime": "1",
+            "bizId": "user_1",
+            "bizData": {
+              "userId": "user_1",
+              "displayName": "Ada",
+              "createTime": "7"
+            }
+          }
+        ]
+      }
+    }
+    "#);
+    let keys = [
+        "\"iss\"",
+        "\"sub\"",
+        "\"aud\"",
+        "\"exp\"",
+        "\"iat\"",
+        "\"jti\"",
+        "\"dataEncrypted\"",
+    ];
+    let places: Vec<_> = keys.iter().map(|key| by_variable.find(key).unwrap()).collect();
+    assert!(places.is_sorted(), "{by_variable}");
+    let argument = told(&["--key", &key], &body, None);
+    assert!(!argument.status.success());
 }
 
 #[test]

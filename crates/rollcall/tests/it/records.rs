@@ -3,7 +3,7 @@
 use rollcall::application::{ApplicationError, Encryption, NewApplication, Scope, Settings, SettingsError};
 use rollcall::application::{Subscription, keys::NewKey, store};
 use rollcall::change;
-use rollcall::directory::{Command, NewGroup, NewUnit, Source, UserChanges, query};
+use rollcall::directory::{Command, LOCKED_UNTIL_UNLOCKED, NewGroup, NewUnit, Source, UserChanges, query};
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
 use rollcall_db::testing::databases;
@@ -143,8 +143,8 @@ fn locks_are_told_as_times() {
         assert_eq!(told().await, "-1");
         apply(&hub, lock(None)).await;
         assert_eq!(told().await, "253402214400000");
-        // 9999-12-31T00:00:00Z, a day before the last second that four digits of a year can tell.
-        assert_eq!(253_402_214_400_000, (253_402_300_800 - 86_400) * 1_000);
+        // A day before the first millisecond of the year 10000.
+        assert_eq!(LOCKED_UNTIL_UNLOCKED, (253_402_300_800 - 86_400) * 1_000);
         // Nobody unlocks it but somebody.
         apply(&hub, Command::ExpireDue).await;
         assert_eq!(told().await, "253402214400000");
