@@ -262,12 +262,21 @@ fn nearly(text: &[u8], name: &[u8]) -> bool {
         })
 }
 
-/// The list that a misspelt member is meant as: `failed_events`, `FailedEvents`, `failedEvent`.
+/// The list that a misspelt member is meant as: `failed_events`, `FailedEvents`, `failedEvent`, or a name with
+/// one byte missing and another one changed, as an escape sequence makes of one that was damaged on its way.
 fn misspelt(key: &str) -> Option<AnswerList> {
     let bare: Vec<u8> = key.bytes().filter(|byte| !matches!(byte, b'_' | b'-')).collect();
+    let one_less = |name: &[u8], text: &[u8]| {
+        (0..name.len()).any(|left_out| {
+            let (before, after) = (&name[..left_out], &name[left_out + 1..]);
+            nearly(text, &[before, after].concat())
+        })
+    };
     AnswerList::ALL.into_iter().find(|list| {
         let name = list.as_str().as_bytes();
-        nearly(&bare, name) || nearly(&bare, name.get(..name.len() - 1).unwrap_or(name))
+        [key.as_bytes(), &bare]
+            .into_iter()
+            .any(|text| nearly(text, name) || one_less(name, text))
     })
 }
 

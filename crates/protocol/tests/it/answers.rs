@@ -242,6 +242,23 @@ fn ids(answer: &Answer, list: AnswerList) -> Vec<&str> {
     ids
 }
 
+#[test]
+fn a_damaged_name_of_a_list_is_not_passed_over() {
+    for name in [
+        "_ailedEvents",
+        "failed-vents",
+        r"re\riedEvents",
+        r"failedEve\ts",
+        "retried_vents",
+    ] {
+        let body = format!(r#"{{"successEvents":[],"{name}":["a"]}}"#);
+        assert!(
+            matches!(read_answer(body.as_bytes(), true), Reading::Unreadable(_)),
+            "{body}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn every_refusing_answer_is_understood((body, answer) in refusing()) {
