@@ -22,17 +22,24 @@ pub(super) const ALI_UID: u64 = 1_000_000_000_000_000;
 /// Opens the hub that a configuration describes, and that exists.
 pub(super) async fn hub(config: &Config) -> Result<Hub> {
     let database = config.database_url()?;
-    if !exists(&database).await? {
-        bail!(
-            "there is no hub in {}. rollcall serve makes one; if there is one elsewhere, name its folder with \
-             --data-dir or ROLLCALL_DATA_DIR",
-            place(config, &database)
-        );
+    let master = match existing_key(config) {
+        Ok(master) => master,
+        // A folder that is no hub has no key either, and that it is none says more.
+        Err(_) if !exists(&database).await? => return Err(no_hub(config, &database)),
+        Err(error) => return Err(error),
+    };
+    match Hub::open_existing(parts(config, database.clone(), master)).await {
+        Err(HubError::NotAHub) => Err(no_hub(config, &database)),
+        opened => opened.map_err(|error| explain(config, error)),
     }
-    let parts = parts(config, database, existing_key(config)?);
-    Hub::open_existing(parts)
-        .await
-        .map_err(|error| explain(config, error))
+}
+
+fn no_hub(config: &Config, database: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "there is no hub in {}. rollcall serve makes one; if there is one elsewhere, name its folder with \
+         --data-dir or ROLLCALL_DATA_DIR",
+        place(config, database)
+    )
 }
 
 /// Opens the hub that a configuration describes, which is made if it does not exist. On SQLite this process

@@ -7,10 +7,11 @@
 use std::collections::HashSet;
 
 use rollcall_db::{DbError, Tx, params};
-use rollcall_protocol::{EventType, SubjectKind, UserPayload};
+use rollcall_protocol::{EventType, SubjectKind};
 use serde::Serialize;
 
 use super::ledger::attempts::Exception;
+use super::model::bare_record;
 use crate::application::store;
 use crate::change;
 use crate::directory::{self, Command, DirectoryError, query};
@@ -29,15 +30,6 @@ pub struct Erased {
     pub changes: u64,
     /// Attempts from which something was taken.
     pub attempts: u64,
-}
-
-/// The record of somebody of whom nothing is known any more.
-pub(super) fn record_of(user_id: &str) -> String {
-    UserPayload {
-        user_id: user_id.to_owned(),
-        ..UserPayload::default()
-    }
-    .to_json()
 }
 
 /// Erases a user, by the id also if the user is in the directory no more.
@@ -63,7 +55,7 @@ pub fn erase_user(hub: &Hub, tx: &mut Tx<'_>, actor: &str, user_id: &str) -> Res
         "DELETE FROM parked_events WHERE subject_id = $1 AND event_type <> $2",
         params![user_id, EventType::UserDelete.short()],
     )?;
-    let record = record_of(user_id);
+    let record = bare_record(SubjectKind::User, user_id);
     tx.execute(
         "UPDATE parked_events SET record = CASE WHEN record IS NULL THEN NULL ELSE $2 END, message = NULL
          WHERE subject_id = $1",

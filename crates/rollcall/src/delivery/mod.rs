@@ -3,7 +3,7 @@
 //! Three questions, each with a place of its own:
 //! - [`plan`]: what is sent next, and what does an answer mean? Pure functions.
 //! - [`route`] and [`send`]: how does it get there? Sealing, the HTTP client, tries and halving.
-//! - [`ledger`]: what is true now? The only SQL of delivery, behind a compare-and-set.
+//! - [`ledger`]: what is true now? Whatever delivery decides is written there, behind a compare-and-set.
 //!
 //! One task follows the log ([`feed`]). Each application is delivered by one node, which holds its lease
 //! ([`ledger::leases`]), by a [`worker`]: it takes the changes after the application's position, keeps what

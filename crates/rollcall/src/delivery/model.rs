@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rollcall_protocol::{Event, EventType};
+use rollcall_protocol::{Event, EventType, GroupPayload, SubjectKind, UnitPayload, UserPayload};
 use serde::{Deserialize, Serialize};
 
 use super::job::JobPosition;
@@ -202,4 +202,26 @@ pub struct Answered {
     pub verdicts: Vec<Verdict>,
     /// What its attempt tells, unless it is stored already.
     pub attempt: Option<Attempt>,
+}
+
+/// The record of a subject of which only the id is to be told: it is gone, or everything about it was erased.
+pub fn bare_record(kind: SubjectKind, id: &str) -> String {
+    let id = id.to_owned();
+    match kind {
+        SubjectKind::User => UserPayload {
+            user_id: id,
+            ..UserPayload::default()
+        }
+        .to_json(),
+        SubjectKind::Unit => UnitPayload {
+            unit_id: id,
+            ..UnitPayload::default()
+        }
+        .to_json(),
+        SubjectKind::Group => GroupPayload {
+            group_id: id,
+            ..GroupPayload::default()
+        }
+        .to_json(),
+    }
 }

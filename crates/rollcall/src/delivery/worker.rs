@@ -20,6 +20,8 @@
 //! longer than that, and what was not answered is sealed again for the next try. A suspended application
 //! holds nothing at all: its next round is planned when it is probed.
 
+mod settle;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,20 +32,19 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use super::Shared;
 use super::feed::Tick;
 use super::job;
 use super::ledger::attempts::Attempt;
 use super::ledger::leases::Held;
 use super::ledger::parked::{Parked, ParkedState};
-use super::ledger::{self, Fence, LedgerError, Settlement, SuspensionChange};
+use super::ledger::{Fence, LedgerError, Settlement};
 use super::model::{Answered, Position, Round, Source, Suspension};
-use super::plan::conclude::{Patience, Present, conclude};
 use super::plan::lanes::Lanes;
 use super::plan::parked::{Health, ParkedQueue};
 use super::plan::{LogRound, Room};
 use super::route::{Loaded, Request, SealError, Target};
 use super::send::sender::{Carried, Interrupt, Sender};
-use super::{Shared, grown, millis};
 use crate::application::Limits;
 use crate::change::{self, Seq};
 
@@ -52,12 +53,8 @@ const FIRST_PAGE: usize = 32;
 const PAGE: usize = 512;
 /// For how long a sealed round may take room from the others.
 const ROOM_FOR: Duration = Duration::from_secs(1);
-/// How many settlements may wait for their commit.
-const UNCOMMITTED: usize = 32;
 /// How many events of an application wait outside its position before no more of the log is read.
 const PARKED_AT_MOST: usize = 10_000;
-/// After how many rounds in a row that the application wants again as a whole it is suspended.
-const STALLED_ROUNDS: u32 = 3;
 
 /// A round whose requests are sealed.
 struct Prepared {
@@ -243,15 +240,6 @@ impl Worker {
             }
         } else {
             limits
-        }
-    }
-
-    fn present(&self) -> Present {
-        let shared = self.shared();
-        Present {
-            now: shared.hub.clock.now(),
-            at: Instant::now(),
-            jitter: shared.jitter(Duration::from_secs(1)).as_secs_f64(),
         }
     }
 
@@ -573,169 +561,6 @@ impl Worker {
             Some(attempt) => Delivered::Outage(attempt, answered),
             None => Delivered::Answered(answered),
         })
-    }
-
-    /// Takes over what a round brought. Returns whether what was prepared ahead still holds.
-    async fn settle(&mut self, round: Round, answered: Vec<Answered>) -> Result<bool, Interrupt> {
-        let options = &self.shared().options;
-        let tries = options.tries;
-        let patience = Patience {
-            event_tries: options.event_tries,
-            first_pause: options.first_pause,
-            longest_pause: options.longest_pause,
-        };
-        let present = self.present();
-        let conclusion = conclude(
-            &round,
-            &answered,
-            &mut self.queue,
-            &mut self.health,
-            &patience,
-            &present,
-        );
-        let job = job::settle(self.position.job.as_ref(), &round, &answered);
-        let suspension = match (&conclusion.all_again, &self.suspension) {
-            (None, None) => SuspensionChange::Keep,
-            (None, Some(_)) => {
-                tracing::info!(application = self.id(), "the application answers again");
-                self.suspension = None;
-                SuspensionChange::Lift
-            }
-            (Some(_), None) if self.health.stalled < STALLED_ROUNDS => SuspensionChange::Keep,
-            (Some(remark), _) => {
-                let said = [Some(remark.code.as_str()), remark.message.as_deref()];
-                let said: Vec<_> = said
-                    .into_iter()
-                    .flatten()
-                    .filter(|text| !text.is_empty())
-                    .collect();
-                let reason = format!("it wants every event again ({})", said.join(" "));
-                SuspensionChange::Set(self.suspended_again(present.now, tries, reason))
-            }
-        };
-        let clean = conclusion.clean && suspension == SuspensionChange::Keep;
-        self.position = round.after;
-        if let Some(job) = &job {
-            self.position.job = Some(job.clone()).filter(|job| !job.is_finished());
-        }
-        let ended = job.as_ref().is_some_and(job::JobPosition::is_finished);
-        self.unstored = None;
-        self.commit(Settlement {
-            attempts: answered
-                .into_iter()
-                .filter_map(|answered| answered.attempt)
-                .collect(),
-            unpark: conclusion.unpark,
-            park: conclusion.park,
-            job,
-            position: Some(self.position.cursor),
-            suspension,
-        })
-        .await?;
-        // After the end of a job, planned ahead or not, the log is read with the job gone.
-        Ok(clean && !ended)
-    }
-
-    /// Nothing gets through: the application is asked again only now and then.
-    async fn suspend(&mut self, attempt: &Attempt, answered: Vec<Answered>) -> Result<(), Interrupt> {
-        if self.suspension.is_none() {
-            tracing::warn!(
-                application = self.id(),
-                outcome = attempt.outcome,
-                status = attempt.http_status,
-                "the application is suspended"
-            );
-        }
-        let reason = attempt.detail.clone().unwrap_or_default();
-        let suspension = self.suspended_again(attempt.started_at, attempt.try_number, reason);
-        self.commit(Settlement {
-            attempts: answered
-                .into_iter()
-                .filter_map(|answered| answered.attempt)
-                .collect(),
-            suspension: SuspensionChange::Set(suspension),
-            ..Settlement::default()
-        })
-        .await?;
-        self.flush().await
-    }
-
-    /// The suspension after one more failure.
-    fn suspended_again(&mut self, since: i64, tries: u32, reason: String) -> Suspension {
-        let options = &self.shared().options;
-        let before = self.suspension.as_ref().map(|(suspension, _)| suspension);
-        let probes = before.map_or(0, |before| before.tries.saturating_sub(options.tries) + 1);
-        let pause = self
-            .shared()
-            .jitter(grown(options.first_probe, probes, options.longest_probe));
-        let suspension = Suspension {
-            since: before.map_or(since, |before| before.since),
-            tries: before.map_or(tries.max(options.tries), |before| before.tries + 1),
-            next_probe: self.shared().hub.clock.now() + millis(pause),
-            reason,
-        };
-        self.suspension = Some((suspension.clone(), Instant::now() + pause));
-        suspension
-    }
-
-    /// Queues a settlement without waiting for it, but learns of those that failed before.
-    async fn commit(&mut self, settlement: Settlement) -> Result<(), Interrupt> {
-        while self.commits.front().is_some_and(JoinHandle::is_finished) || self.commits.len() >= UNCOMMITTED {
-            self.oldest_commit().await?;
-        }
-        let (fence, now) = (self.fence.clone(), self.shared().hub.clock.now());
-        self.fence = fence.next();
-        let settled = self
-            .shared()
-            .hub
-            .db
-            .write(move |tx| ledger::settle(tx, &fence, &settlement, now));
-        self.commits.push_back(tokio::spawn(settled));
-        Ok(())
-    }
-
-    async fn oldest_commit(&mut self) -> Result<(), Interrupt> {
-        if let Some(oldest) = self.commits.pop_front() {
-            oldest
-                .await
-                .map_err(|error| DbError::Other(error.to_string()))??;
-        }
-        Ok(())
-    }
-
-    /// Waits for everything that was settled to be durable.
-    async fn flush(&mut self) -> Result<(), Interrupt> {
-        while !self.commits.is_empty() {
-            self.oldest_commit().await?;
-        }
-        Ok(())
-    }
-
-    /// Stores the position, if it has moved past changes that concerned others.
-    async fn store_position(&mut self) -> Result<(), Interrupt> {
-        if self.unstored.take().is_some() {
-            self.commit(Settlement {
-                position: Some(self.position.cursor),
-                ..Settlement::default()
-            })
-            .await?;
-        }
-        Ok(())
-    }
-
-    /// Stores the position and waits for everything that was settled to be durable.
-    async fn finish(&mut self) {
-        let stored = match self.store_position().await {
-            Ok(()) => self.flush().await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = stored {
-            tracing::info!(application = self.id(), %error, "a settlement is not stored; what it settled is sent again");
-        }
-        // None of those behind a settlement that failed can succeed; they are only waited for.
-        while let Some(commit) = self.commits.pop_front() {
-            drop(commit.await);
-        }
     }
 
     /// Sleeps until there is something to do.

@@ -110,6 +110,8 @@ fn a_token_file_that_is_empty_or_open_to_others_stops_the_start() {
         write_private(&token, text);
         let said = refused(folder.path(), &SERVE);
         assert!(said.contains("admin.token"), "{said}");
+        let kept = std::fs::read_to_string(&token).unwrap();
+        assert_eq!(kept, text, "the file is not replaced");
         let doctor = rollcall(folder.path(), &["doctor"]).output().unwrap();
         let text = String::from_utf8_lossy(&doctor.stdout);
         assert!(text.contains("FAIL  administrator's token"), "{text}");

@@ -1,83 +1,20 @@
 //! Order and loss, shown against an application that remembers nothing.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rollcall::application::{Application, Changes, Limits, Scope, store};
-use rollcall::delivery::ledger::parked::{self, Parked, ParkedState};
+use rollcall::application::{Limits, Scope};
 use rollcall::delivery::ledger::{self, Fence, LedgerError, Settlement, leases, operate};
-use rollcall::delivery::{Delivery, Options, job};
-use rollcall::directory::{Command, NewUser};
-use rollcall::hub::Hub;
+use rollcall::delivery::{Options, job};
+use rollcall::directory::Command;
 use rollcall::id::{self, ROOT_UNIT};
 use rollcall_db::DbError;
 use rollcall_protocol::{Event, EventType, SystemRandom};
 
-use crate::plain::{Of, Plain, Say};
-use crate::world::{described, egress, hasty, new_user, on_both, open_hub};
-
-async fn apply(hub: &Hub, command: Command) -> String {
-    hub.apply("test", command).await.unwrap().id
-}
-
-async fn user(hub: &Hub, name: &str) -> String {
-    apply(hub, Command::CreateUser(new_user(name, ROOT_UNIT))).await
-}
-
-async fn deliver(hub: &Hub, options: Options) -> Delivery {
-    Delivery::start(hub.clone(), egress(), options).await.unwrap()
-}
-
-async fn stored(hub: &Hub, application: &Application) -> Application {
-    let id = application.id.clone();
-    hub.db.read(move |tx| store::load(tx, &id)).await.unwrap()
-}
-
-async fn parked_of(hub: &Hub, application: &Application) -> Vec<Parked> {
-    let id = application.id.clone();
-    hub.db.read(move |tx| parked::list(tx, &id)).await.unwrap()
-}
-
-async fn limit(hub: &Hub, application: &Application, limits: Limits) {
-    let mut settings = application.settings.clone();
-    settings.limits = limits;
-    let changes = Changes {
-        settings: Some(settings),
-        ..Changes::default()
-    };
-    let (id, too) = (application.id.clone(), hub.clone());
-    hub.db
-        .write(move |tx| store::update(tx, &id, &changes, 1, &SystemRandom, &too.master))
-        .await
-        .unwrap();
-}
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(40);
-    while !holds().await {
-        assert!(Instant::now() < deadline, "this does not come: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Waits until everything up to the log's end is settled and nothing waits.
-async fn settled(hub: &Hub, application: &Application) {
-    until("everything is settled", async || {
-        let head = hub.db.read(rollcall::change::head).await.unwrap().seq;
-        let waits = parked_of(hub, application)
-            .await
-            .iter()
-            .any(|parked| parked.state != ParkedState::Failed);
-        stored(hub, application).await.position == head && !waits
-    })
-    .await;
-}
-
-fn says(event: &Event, text: &str) -> bool {
-    event.biz_data.contains(text)
-}
+use crate::plain::{Of, Plain, Say, apply, deliver, limit, says, settled, stored, until, user};
+use crate::world::{described, hasty, new_user, on_both, open_hub};
 
 #[test]
 fn what_follows_an_event_that_is_wanted_again_is_sent_again_after_it() {
@@ -244,134 +181,6 @@ fn a_settlement_that_failed_stops_those_behind_it() {
 }
 
 #[test]
-fn an_event_that_is_always_refused_is_set_aside_and_stops_nobody() {
-    on_both("poison", |hub, _| async move {
-        let hub = open_hub(&hub).await;
-        let app = Plain::new(&hub, "App").await;
-        app.say(|events| match events.iter().any(|event| says(event, "poison")) {
-            true => Say::Status(400),
-            false => Say::Yes,
-        });
-        let mut ids = Vec::new();
-        for number in 0..20 {
-            let mut new: NewUser = new_user(&format!("user{number}"), ROOT_UNIT);
-            if number == 13 {
-                new.description = Some("poison".to_owned());
-            }
-            ids.push(apply(&hub, Command::CreateUser(new)).await);
-        }
-        let delivery = deliver(&hub, hasty()).await;
-        settled(&hub, &app.application).await;
-        for (number, id) in ids.iter().enumerate() {
-            assert_eq!(app.user(id).is_some(), number != 13, "user{number}");
-        }
-        let parked = parked_of(&hub, &app.application).await;
-        assert_eq!(parked.len(), 1);
-        assert_eq!(
-            (parked[0].state, &parked[0].subject_id),
-            (ParkedState::Failed, &ids[13])
-        );
-        assert!(stored(&hub, &app.application).await.suspended.is_none());
-        // Another one, alone in its request.
-        let mut new = new_user("alone", ROOT_UNIT);
-        new.description = Some("poison".to_owned());
-        let alone = apply(&hub, Command::CreateUser(new)).await;
-        settled(&hub, &app.application).await;
-        until("it is set aside", async || {
-            parked_of(&hub, &app.application).await.len() == 2
-        })
-        .await;
-        // Once the application is mended, what was set aside is sent again, or dismissed.
-        app.say(|_| Say::Yes);
-        let id = app.application.id.clone();
-        let event = parked_of(&hub, &app.application).await[0].event_id.clone();
-        let resent = hub
-            .db
-            .write(move |tx| operate::resend(tx, &id, Some(&event), 1, &SystemRandom))
-            .await
-            .unwrap();
-        assert_eq!(resent.queued, 1);
-        let id = app.application.id.clone();
-        assert_eq!(
-            hub.db
-                .write(move |tx| operate::dismiss(tx, &id, None))
-                .await
-                .unwrap(),
-            1
-        );
-        settled(&hub, &app.application).await;
-        assert!(app.user(&ids[13]).is_some() && app.user(&alone).is_none());
-        assert!(parked_of(&hub, &app.application).await.is_empty());
-        delivery.stop().await;
-    });
-}
-
-#[test]
-fn a_request_that_is_too_large_is_halved() {
-    on_both("too_large", |hub, _| async move {
-        let hub = open_hub(&hub).await;
-        let app = Plain::new(&hub, "App").await;
-        app.say(|events| match events.len() > 3 {
-            true => Say::Status(413),
-            false => Say::Yes,
-        });
-        for number in 0..20 {
-            user(&hub, &format!("user{number}")).await;
-        }
-        let delivery = deliver(&hub, hasty()).await;
-        settled(&hub, &app.application).await;
-        assert_eq!(app.applied().len(), 20);
-        let order: Vec<_> = app.applied().iter().map(|event| event.event_time).collect();
-        assert!(order.is_sorted());
-        assert!(parked_of(&hub, &app.application).await.is_empty());
-        delivery.stop().await;
-    });
-}
-
-#[test]
-fn an_application_that_wants_everything_again_has_nothing_to_repair_afterwards() {
-    on_both("all_again", |hub, _| async move {
-        let hub = open_hub(&hub).await;
-        let app = Plain::new(&hub, "App").await;
-        let away = Arc::new(AtomicBool::new(true));
-        let gone = Arc::clone(&away);
-        app.say(move |events| match gone.load(Ordering::SeqCst) {
-            // Its own database is away, but it answers connection tests.
-            true if events[0].kind() != Some(EventType::Test) => Say::Each(vec![Of::Retried; events.len()]),
-            _ => Say::Yes,
-        });
-        let ada = user(&hub, "ada").await;
-        let delivery = deliver(&hub, hasty()).await;
-        for number in 0..300 {
-            apply(&hub, described(&ada, &format!("text {number}"))).await;
-            user(&hub, &format!("user{number}")).await;
-        }
-        until("it is suspended", async || {
-            stored(&hub, &app.application).await.suspended.is_some()
-        })
-        .await;
-        let requests = app.requests().len();
-        until("it is asked again", async || app.requests().len() > requests + 20).await;
-        let parked = parked_of(&hub, &app.application).await;
-        assert!(
-            parked.iter().all(|parked| parked.state != ParkedState::Failed),
-            "{parked:#?}"
-        );
-        assert!(
-            parked.len() < 150,
-            "an outage must not fill the parked queue: {}",
-            parked.len()
-        );
-        away.store(false, Ordering::SeqCst);
-        settled(&hub, &app.application).await;
-        assert!(app.user(&ada).unwrap().contains("text 299"));
-        assert!(parked_of(&hub, &app.application).await.is_empty());
-        assert!(stored(&hub, &app.application).await.suspended.is_none());
-        delivery.stop().await;
-    });
-}
-
-#[test]
 fn parked_events_are_served_beside_a_backlog() {
     on_both("starved", |hub, _| async move {
         let hub = open_hub(&hub).await;
@@ -448,39 +257,6 @@ fn sending_again_never_turns_a_subject_back() {
             [x],
             "the member that was refused is there, the one that left is not"
         );
-        delivery.stop().await;
-    });
-}
-
-#[test]
-fn skipping_sets_the_next_event_aside() {
-    on_both("skip", |hub, _| async move {
-        let hub = open_hub(&hub).await;
-        let app = Plain::new(&hub, "App").await;
-        app.say(|_| Say::Status(500));
-        let (ada, bob) = (user(&hub, "ada").await, user(&hub, "bob").await);
-        let delivery = deliver(&hub, hasty()).await;
-        until("it is suspended", async || {
-            stored(&hub, &app.application).await.suspended.is_some()
-        })
-        .await;
-        let id = app.application.id.clone();
-        hub.db
-            .write(move |tx| operate::skip(tx, &id, None, 1))
-            .await
-            .unwrap();
-        // A probe that was in flight may still carry the event.
-        let skipped = ada.clone();
-        app.say(
-            move |events| match events.iter().any(|event| event.biz_id == skipped) {
-                true => Say::Status(500),
-                false => Say::Yes,
-            },
-        );
-        settled(&hub, &app.application).await;
-        assert!(app.user(&ada).is_none() && app.user(&bob).is_some());
-        let parked = parked_of(&hub, &app.application).await;
-        assert_eq!((parked.len(), parked[0].state), (1, ParkedState::Failed));
         delivery.stop().await;
     });
 }

@@ -18,6 +18,7 @@ mod killed;
 mod ledger;
 mod operate;
 mod plain;
+mod poison;
 mod records;
 mod retention;
 mod slapd;

@@ -3,19 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use rollcall::application::Application;
+use rollcall::application::{Application, Changes, Limits, store};
+use rollcall::delivery::ledger::parked::{self, Parked, ParkedState};
+use rollcall::delivery::{Delivery, Options};
+use rollcall::directory::Command;
 use rollcall::hub::Hub;
-use rollcall_protocol::{Answer, Event, EventResult, EventType};
+use rollcall::id::ROOT_UNIT;
+use rollcall_protocol::{Answer, Event, EventResult, EventType, SystemRandom};
 use rollcall_receiver::{Direct, Handler, KeySource, Receiver};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::world::add_application;
+use crate::world::{add_application, egress, new_user};
 
 /// What the endpoint says of one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,4 +200,65 @@ fn answer(events: &[Event], say: &Say) -> Response {
         });
     }
     serde_json::to_string(&answer).unwrap().into_response()
+}
+
+pub(crate) async fn apply(hub: &Hub, command: Command) -> String {
+    hub.apply("test", command).await.unwrap().id
+}
+
+pub(crate) async fn user(hub: &Hub, name: &str) -> String {
+    apply(hub, Command::CreateUser(new_user(name, ROOT_UNIT))).await
+}
+
+pub(crate) async fn deliver(hub: &Hub, options: Options) -> Delivery {
+    Delivery::start(hub.clone(), egress(), options).await.unwrap()
+}
+
+pub(crate) async fn stored(hub: &Hub, application: &Application) -> Application {
+    let id = application.id.clone();
+    hub.db.read(move |tx| store::load(tx, &id)).await.unwrap()
+}
+
+pub(crate) async fn parked_of(hub: &Hub, application: &Application) -> Vec<Parked> {
+    let id = application.id.clone();
+    hub.db.read(move |tx| parked::list(tx, &id)).await.unwrap()
+}
+
+pub(crate) async fn limit(hub: &Hub, application: &Application, limits: Limits) {
+    let mut settings = application.settings.clone();
+    settings.limits = limits;
+    let changes = Changes {
+        settings: Some(settings),
+        ..Changes::default()
+    };
+    let (id, too) = (application.id.clone(), hub.clone());
+    hub.db
+        .write(move |tx| store::update(tx, &id, &changes, 1, &SystemRandom, &too.master))
+        .await
+        .unwrap();
+}
+
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "this does not come: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits until everything up to the log's end is settled and nothing waits.
+pub(crate) async fn settled(hub: &Hub, application: &Application) {
+    until("everything is settled", async || {
+        let head = hub.db.read(rollcall::change::head).await.unwrap().seq;
+        let waits = parked_of(hub, application)
+            .await
+            .iter()
+            .any(|parked| parked.state != ParkedState::Failed);
+        stored(hub, application).await.position == head && !waits
+    })
+    .await;
+}
+
+pub(crate) fn says(event: &Event, text: &str) -> bool {
+    event.biz_data.contains(text)
 }

@@ -194,30 +194,22 @@ pub(super) fn append_items(tx: &mut Tx<'_>, job_id: &str, items: &[Item]) -> Res
         .get(0)?;
     let mut ordinal = last;
     for portion in items.chunks(AT_ONCE) {
-        let mut sql =
-            "INSERT INTO job_items (job_id, ordinal, action, subject_kind, subject_id, record) VALUES "
-                .to_owned();
-        let mut values: Vec<Value<'_>> = vec![Value::from(job_id)];
-        for (index, item) in portion.iter().enumerate() {
-            let first = 2 + index * 5;
-            if index > 0 {
-                sql.push_str(", ");
-            }
-            sql.push_str(&format!(
-                "($1, ${}, ${}, ${}, ${}, ${})",
-                first,
-                first + 1,
-                first + 2,
-                first + 3,
-                first + 4
-            ));
+        let mut values: Vec<Value<'_>> = Vec::with_capacity(portion.len() * 6);
+        for item in portion {
             ordinal += 1;
-            values.push(Value::from(ordinal));
-            values.push(Value::from(item.action));
-            values.push(Value::from(item.subject_kind));
-            values.push(Value::from(item.subject_id.as_str()));
-            values.push(Value::from(item.record.as_deref()));
+            values.extend([
+                Value::from(job_id),
+                Value::from(ordinal),
+                Value::from(item.action),
+                Value::from(item.subject_kind),
+                Value::from(item.subject_id.as_str()),
+                Value::from(item.record.as_deref()),
+            ]);
         }
+        let sql = format!(
+            "INSERT INTO job_items (job_id, ordinal, action, subject_kind, subject_id, record) VALUES {}",
+            change::placeholders(portion.len(), 6)
+        );
         tx.execute(&sql, &values)?;
     }
     Ok(())

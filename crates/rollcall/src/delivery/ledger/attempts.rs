@@ -127,8 +127,8 @@ impl Attempt {
                 self.exceptions.push(Exception {
                     event_id: event_id.to_owned(),
                     result: result.to_owned(),
-                    code: shorten(code),
-                    message: message.as_deref().map(shorten),
+                    code: code.clone(),
+                    message: message.clone(),
                 });
             }
         }

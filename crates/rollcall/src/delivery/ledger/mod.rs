@@ -97,8 +97,6 @@ pub struct Standing {
     pub revision: i64,
     /// The epoch of the lease.
     pub epoch: i64,
-    /// The node that holds the lease.
-    pub node: Option<String>,
 }
 
 /// Reads where delivery to an application stands; `None` if there is no such application.
@@ -107,7 +105,7 @@ pub struct Standing {
 /// What the database reports.
 pub fn standing(tx: &mut Tx<'_>, application_id: &str) -> Result<Option<Standing>, DbError> {
     tx.query_opt(
-        "SELECT position, revision, epoch, node FROM deliveries WHERE application_id = $1",
+        "SELECT position, revision, epoch FROM deliveries WHERE application_id = $1",
         params![application_id],
     )?
     .map(|row| {
@@ -115,7 +113,6 @@ pub fn standing(tx: &mut Tx<'_>, application_id: &str) -> Result<Option<Standing
             position: row.get(0)?,
             revision: row.get(1)?,
             epoch: row.get(2)?,
-            node: row.get(3)?,
         })
     })
     .transpose()

@@ -6,7 +6,7 @@
 //! placed before whatever of its subject was in flight, which is then sent after it once more.
 
 use rollcall_db::{DbError, Tx, params};
-use rollcall_protocol::{EventType, GroupPayload, Random, SubjectKind, UserPayload};
+use rollcall_protocol::{EventType, GroupPayload, Random, SubjectKind};
 use serde::Serialize;
 
 use super::parked::{self, Parked, ParkedState};
@@ -14,6 +14,7 @@ use super::standing;
 use crate::application::{Entitlements, entitlement, store};
 use crate::change::{self, Seq};
 use crate::clock::Millis;
+use crate::delivery::model::bare_record;
 use crate::directory::query;
 use crate::id;
 
@@ -403,25 +404,4 @@ fn refresh(
         ids.push(parked.event_id);
     }
     Ok(ids)
-}
-
-/// The record of somebody of whom only the id is to be told.
-fn bare_record(kind: SubjectKind, id: &str) -> String {
-    match kind {
-        SubjectKind::User => UserPayload {
-            user_id: id.to_owned(),
-            ..UserPayload::default()
-        }
-        .to_json(),
-        SubjectKind::Unit => rollcall_protocol::UnitPayload {
-            unit_id: id.to_owned(),
-            ..Default::default()
-        }
-        .to_json(),
-        SubjectKind::Group => GroupPayload {
-            group_id: id.to_owned(),
-            ..GroupPayload::default()
-        }
-        .to_json(),
-    }
 }

@@ -152,7 +152,6 @@ fn verdicts(answer: &Answer, events: &[Outgoing]) -> Vec<Verdict> {
         }
     }
     let mut said: HashMap<&str, Verdict> = HashMap::new();
-    // The strictest wins, should an event stand in two lists.
     said.extend(
         answer
             .success

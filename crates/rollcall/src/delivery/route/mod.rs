@@ -16,12 +16,11 @@ use tokio::time::Instant;
 pub use self::callback::SealError;
 use self::callback::{Body, Callback, Judged};
 use super::Shared;
-use super::erase;
 use super::job::{self, JobPosition};
 use super::ledger::attempts::Attempt;
 use super::ledger::parked::{self, Parked};
 use super::ledger::{self, Fence};
-use super::model::{Answered, Batch, Origin, Outgoing, Source};
+use super::model::{Answered, Batch, Origin, Outgoing, Source, bare_record};
 use super::send::egress::{Exchange, Failure};
 use crate::application::{Application, Entitlements, store};
 use crate::change::{Change, Seq};
@@ -209,7 +208,7 @@ impl Target {
                 event_time: change.time,
                 biz_id: change.subject_id.clone(),
                 biz_data: if change.is_erased() {
-                    erase::record_of(&change.subject_id)
+                    bare_record(change.subject_kind, &change.subject_id)
                 } else {
                     self.with_password(hub, change, outgoing.event_type)
                         .unwrap_or_else(|| change.record.clone())
