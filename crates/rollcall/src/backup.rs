@@ -43,7 +43,7 @@ struct Table {
 use Kind::{Blob, Bool, Int, Text};
 
 /// All tables, those before that others refer to.
-const TABLES: [Table; 16] = [
+const TABLES: [Table; 17] = [
     Table {
         name: "instance",
         columns: &[
@@ -148,6 +148,7 @@ const TABLES: [Table; 16] = [
             ("placed_before", Text),
             ("placed_after", Text),
             ("secret", Blob),
+            ("origin", Text),
         ],
         key: &["seq"],
     },
@@ -264,10 +265,26 @@ const TABLES: [Table; 16] = [
         ],
         key: &["id"],
     },
+    Table {
+        name: "audit_entries",
+        columns: &[
+            ("id", Int),
+            ("time", Int),
+            ("actor", Text),
+            ("origin", Text),
+            ("action", Text),
+            ("target_kind", Text),
+            ("target_id", Text),
+            ("target_name", Text),
+            ("before", Text),
+            ("after", Text),
+        ],
+        key: &["id"],
+    },
 ];
 
 /// The tables whose rows the database numbers.
-const NUMBERED: [&str; 2] = ["attempts", "parked_events"];
+const NUMBERED: [&str; 3] = ["attempts", "parked_events", "audit_entries"];
 
 /// Refers to a job, so it comes after all of them.
 const JOB_ITEMS: Table = Table {

@@ -26,6 +26,7 @@ use rollcall_db::{DbError, Row, Tx, Value, params};
 use rollcall_protocol::{EventType, Random, SubjectKind};
 use serde::{Deserialize, Serialize};
 
+use crate::access::Caller;
 use crate::clock::Millis;
 use crate::id;
 
@@ -110,7 +111,7 @@ pub struct Change {
     pub subject_id: String,
     /// When; never less than the time of the change before.
     pub time: Millis,
-    /// Who did it: `cli`, `api`, `import:FILE`, `system` …
+    /// Who did it: the text of a [`crate::access::Principal`], such as `import:people.csv`.
     pub actor: String,
     /// The full record as it goes on the wire; empty once the subject was erased.
     pub record: String,
@@ -140,7 +141,7 @@ pub struct Head {
     pub time: Millis,
 }
 
-/// Rows that one INSERT takes: 12 parameters each stay far below what either database allows.
+/// Rows that one INSERT takes: 13 parameters each stay far below what either database allows.
 const ROWS_PER_INSERT: usize = 64;
 
 /// Stands in `placed_before` where the placement did not change.
@@ -155,7 +156,7 @@ const UNCHANGED: &str = "=";
 pub fn append(
     tx: &mut Tx<'_>,
     now: Millis,
-    actor: &str,
+    caller: &Caller,
     random: &dyn Random,
     changes: &[NewChange],
 ) -> Result<Head, DbError> {
@@ -173,8 +174,10 @@ pub fn append(
         time: row.get(1)?,
     };
     let mut seq = head.seq - count;
+    let (actor, origin) = (caller.principal.to_string(), caller.origin.text());
+    let by = (actor.as_str(), origin.as_deref());
     for rows in changes.chunks(ROWS_PER_INSERT) {
-        insert(tx, &mut seq, head.time, actor, random, rows)?;
+        insert(tx, &mut seq, head.time, by, random, rows)?;
     }
     tx.announce();
     Ok(head)
@@ -184,7 +187,7 @@ fn insert(
     tx: &mut Tx<'_>,
     seq: &mut Seq,
     time: Millis,
-    actor: &str,
+    (actor, origin): (&str, Option<&str>),
     random: &dyn Random,
     rows: &[NewChange],
 ) -> Result<(), DbError> {
@@ -199,7 +202,7 @@ fn insert(
             (id::make("evnt", time, random), before, after)
         })
         .collect();
-    let mut values: Vec<Value<'_>> = Vec::with_capacity(rows.len() * 12);
+    let mut values: Vec<Value<'_>> = Vec::with_capacity(rows.len() * 13);
     for (change, (event_id, before, after)) in rows.iter().zip(&prepared) {
         *seq += 1;
         values.extend([
@@ -215,12 +218,13 @@ fn insert(
             Value::from(before.as_deref()),
             Value::from(after.as_deref()),
             Value::from(change.secret.as_deref()),
+            Value::from(origin),
         ]);
     }
     let sql = format!(
         "INSERT INTO changes (seq, event_id, kind, subject_kind, subject_id, time, actor, record,
-                              previous, placed_before, placed_after, secret) VALUES {}",
-        placeholders(rows.len(), 12)
+                              previous, placed_before, placed_after, secret, origin) VALUES {}",
+        placeholders(rows.len(), 13)
     );
     tx.execute(&sql, &values)?;
     Ok(())

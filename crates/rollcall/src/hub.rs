@@ -1,18 +1,19 @@
 //! What every part of the hub shares: the database, the clock, randomness, the master key, and the
-//! hub's identity; and the one door through which the directory is written.
+//! hub's identity; and the two doors for writes, to the directory and to the applications.
 
 use std::sync::Arc;
 
 use rollcall_db::{Db, DbError};
 use rollcall_protocol::Random;
 
-use crate::application::keys;
+use crate::access::{Caller, Context};
+use crate::application::{self, ApplicationError, keys, store};
 use crate::clock::Clock;
 use crate::directory::{self, Applied, Command, DirectoryError};
 use crate::instance::{self, Instance};
 use crate::meter::Meters;
+use crate::schema;
 use crate::secret::MasterKey;
-use crate::{application, schema};
 
 /// The shared parts. Cloning is cheap.
 #[derive(Clone)]
@@ -124,12 +125,14 @@ impl Hub {
                     return Err(HubError::NotAHub);
                 }
                 let instance = instance::initialize(tx, now, &*random, ali_uid)?;
-                let context = directory::Context {
+                let caller = Caller::system("start");
+                let context = Context {
+                    caller: &caller,
                     now,
-                    actor: "system",
                     instance_id: &instance.id,
                     random: &*random,
-                    passwords: None,
+                    master: &master,
+                    keep_passwords: false,
                 };
                 directory::initialize(tx, &context, &root_name)
                     .map_err(|error| DbError::Other(error.to_string()))?;
@@ -159,57 +162,71 @@ impl Hub {
     ///
     /// # Errors
     /// [`DirectoryError`]; nothing is changed then.
-    pub async fn apply(&self, actor: impl Into<String>, command: Command) -> Result<Applied, DirectoryError> {
-        let (hub, actor) = (self.clone(), actor.into());
-        self.db.write(move |tx| hub.apply_in(tx, &actor, &command)).await
+    pub async fn apply(
+        &self,
+        caller: impl Into<Caller>,
+        command: Command,
+    ) -> Result<Applied, DirectoryError> {
+        let (hub, caller) = (self.clone(), caller.into());
+        self.db.write(move |tx| hub.apply_in(tx, &caller, &command)).await
     }
 
-    /// Applies one command inside a transaction of the caller's.
+    /// Applies one command to the directory inside a transaction of somebody else's.
     ///
     /// # Errors
     /// [`DirectoryError`].
     pub fn apply_in(
         &self,
         tx: &mut rollcall_db::Tx<'_>,
-        actor: &str,
+        caller: &Caller,
         command: &Command,
     ) -> Result<Applied, DirectoryError> {
-        let context = self.context(tx, actor, command.carries_password())?;
+        let mut context = self.context(caller);
+        context.keep_passwords = command.carries_password() && store::any_wants_passwords(tx)?;
         directory::apply(tx, &context, command)
     }
 
-    /// Makes many users inside a transaction of the caller's; see [`directory::create_users`].
+    /// Makes many users inside a transaction of somebody else's; see [`directory::create_users`].
     ///
     /// # Errors
     /// [`DirectoryError`].
     pub fn create_users_in(
         &self,
         tx: &mut rollcall_db::Tx<'_>,
-        actor: &str,
+        caller: &Caller,
         new: &[directory::NewUser],
     ) -> Result<Vec<Result<String, DirectoryError>>, DirectoryError> {
-        let context = self.context(tx, actor, new.iter().any(|new| new.password.is_some()))?;
+        let mut context = self.context(caller);
+        let any = new.iter().any(|new| new.password.is_some());
+        context.keep_passwords = any && store::any_wants_passwords(tx)?;
         directory::create_users(tx, &context, new)
     }
 
-    fn context<'a>(
-        &'a self,
-        tx: &mut rollcall_db::Tx<'_>,
-        actor: &'a str,
-        with_password: bool,
-    ) -> Result<directory::Context<'a>, DbError> {
-        let passwords = if with_password && application::store::any_wants_passwords(tx)? {
-            Some(&*self.master)
-        } else {
-            None
-        };
-        Ok(directory::Context {
+    /// Applies one command to an application and returns once it is durable.
+    ///
+    /// # Errors
+    /// [`ApplicationError`]; nothing is changed then.
+    pub async fn apply_application(
+        &self,
+        caller: impl Into<Caller>,
+        command: application::Command,
+    ) -> Result<application::Applied, ApplicationError> {
+        let (hub, caller) = (self.clone(), caller.into());
+        self.db
+            .write(move |tx| application::apply(tx, &hub.context(&caller), &command))
+            .await
+    }
+
+    /// What either door needs besides the command. New passwords are not kept by it.
+    pub fn context<'a>(&'a self, caller: &'a Caller) -> Context<'a> {
+        Context {
+            caller,
             now: self.clock.now(),
-            actor,
             instance_id: &self.instance.id,
             random: &*self.random,
-            passwords,
-        })
+            master: &self.master,
+            keep_passwords: false,
+        }
     }
 }
 

@@ -58,6 +58,12 @@ pub fn from_uuid(prefix: &str, uuid: &str) -> Option<String> {
     (to_uuid(&id)? == uuid).then_some(id)
 }
 
+/// A short text that stands for a plan, made of all that the plan says. Whoever confirms the plan names it.
+pub fn plan_token(text: &str) -> String {
+    let id = derive("plan", text);
+    id[id.len() - 10..].to_owned()
+}
+
 fn spell(prefix: &str, bits: u128) -> String {
     let mut id = String::with_capacity(prefix.len() + 27);
     id.push_str(prefix);

@@ -2,8 +2,10 @@
 //!
 //! ARCHITECTURE.md walks through one change from its command to the receiver's answer.
 
+pub mod access;
 pub mod api;
 pub mod application;
+pub mod audit;
 pub mod backup;
 pub mod bench;
 pub mod change;

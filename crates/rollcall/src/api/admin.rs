@@ -12,6 +12,7 @@ use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::door::Door;
 use super::{Api, ApiError, Shown};
 use crate::application::{Application, store};
 use crate::change::{self, Change, Seq};
@@ -94,8 +95,10 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> 
     }
 }
 
-async fn apply(api: &Api, command: Command) -> Shown<Applied> {
-    Ok(Json(api.shared.hub.apply("api", command).await?))
+async fn apply(door: &Door, command: Command) -> Shown<Applied> {
+    Ok(Json(
+        door.api.shared.hub.apply(door.caller.clone(), command).await?,
+    ))
 }
 
 // Users. `{id}` is an id, a username or an email address.
@@ -126,7 +129,7 @@ async fn prepare(api: &Api, password: SecretString) -> Result<NewPassword, ApiEr
     Ok(prepared.map_err(|error| ApiError::bad_request(error.to_string()))??)
 }
 
-async fn create_user(State(api): Hub, Body(body): Body<CreateUser>) -> Shown<Applied> {
+async fn create_user(api: Door, Body(body): Body<CreateUser>) -> Shown<Applied> {
     let mut new: NewUser =
         serde_json::from_value(body.user).map_err(|error| ApiError::bad_request(error.to_string()))?;
     if let Some(password) = body.password {
@@ -139,32 +142,28 @@ async fn show_user(State(api): Hub, Path(id): Path<String>) -> Shown<User> {
     Ok(Json(user(&api, id).await?))
 }
 
-async fn update_user(
-    State(api): Hub,
-    Path(id): Path<String>,
-    Body(changes): Body<UserChanges>,
-) -> Shown<Applied> {
+async fn update_user(api: Door, Path(id): Path<String>, Body(changes): Body<UserChanges>) -> Shown<Applied> {
     let id = user(&api, id).await?.id;
     apply(&api, Command::UpdateUser { id, changes }).await
 }
 
-async fn delete_user(State(api): Hub, Path(id): Path<String>) -> Shown<Applied> {
+async fn delete_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
     let id = user(&api, id).await?.id;
     apply(&api, Command::DeleteUser { id }).await
 }
 
 /// Deletes a user and erases the records of it; the id also of somebody who was deleted before.
-async fn erase_user(State(api): Hub, Path(id): Path<String>) -> Shown<Erased> {
+async fn erase_user(api: Door, Path(id): Path<String>) -> Shown<Erased> {
     let id = match user(&api, id.clone()).await {
         Ok(user) => user.id,
         Err(_) => id,
     };
-    let hub = api.shared.hub.clone();
+    let (hub, caller) = (api.shared.hub.clone(), api.caller.clone());
     let erasing = api
         .shared
         .hub
         .db
-        .write(move |tx| erase::erase_user(&hub, tx, "api", &id));
+        .write(move |tx| erase::erase_user(&hub, tx, &caller, &id));
     Ok(Json(erasing.await?))
 }
 
@@ -174,12 +173,12 @@ async fn explain(State(api): Hub, Path((id, user)): Path<(String, String)>) -> S
     Ok(Json(page))
 }
 
-async fn enable_user(State(api): Hub, Path(id): Path<String>) -> Shown<Applied> {
+async fn enable_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
     let id = user(&api, id).await?.id;
     apply(&api, Command::EnableUser { id }).await
 }
 
-async fn disable_user(State(api): Hub, Path(id): Path<String>) -> Shown<Applied> {
+async fn disable_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
     let id = user(&api, id).await?.id;
     apply(&api, Command::DisableUser { id }).await
 }
@@ -190,7 +189,7 @@ struct Lock {
     until: Option<Millis>,
 }
 
-async fn lock_user(State(api): Hub, Path(id): Path<String>, Body(lock): Body<Lock>) -> Shown<Applied> {
+async fn lock_user(api: Door, Path(id): Path<String>, Body(lock): Body<Lock>) -> Shown<Applied> {
     let id = user(&api, id).await?.id;
     apply(
         &api,
@@ -202,7 +201,7 @@ async fn lock_user(State(api): Hub, Path(id): Path<String>, Body(lock): Body<Loc
     .await
 }
 
-async fn unlock_user(State(api): Hub, Path(id): Path<String>) -> Shown<Applied> {
+async fn unlock_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
     let id = user(&api, id).await?.id;
     apply(&api, Command::UnlockUser { id }).await
 }
@@ -212,11 +211,7 @@ struct SetPassword {
     password: SecretString,
 }
 
-async fn set_password(
-    State(api): Hub,
-    Path(id): Path<String>,
-    Body(body): Body<SetPassword>,
-) -> Shown<Applied> {
+async fn set_password(api: Door, Path(id): Path<String>, Body(body): Body<SetPassword>) -> Shown<Applied> {
     let id = user(&api, id).await?.id;
     let password = prepare(&api, body.password).await?;
     apply(&api, Command::SetPassword { id, password }).await
@@ -230,7 +225,7 @@ struct SetUnits {
     further: Vec<String>,
 }
 
-async fn set_units(State(api): Hub, Path(id): Path<String>, Body(body): Body<SetUnits>) -> Shown<Applied> {
+async fn set_units(api: Door, Path(id): Path<String>, Body(body): Body<SetUnits>) -> Shown<Applied> {
     let id = user(&api, id).await?.id;
     apply(
         &api,
@@ -278,7 +273,7 @@ async fn unit(api: &Api, name: String) -> Result<Unit, ApiError> {
     Ok(found.ok_or_else(|| directory::not_found(SubjectKind::Unit, &name))?)
 }
 
-async fn create_unit(State(api): Hub, Body(new): Body<NewUnit>) -> Shown<Applied> {
+async fn create_unit(api: Door, Body(new): Body<NewUnit>) -> Shown<Applied> {
     apply(&api, Command::CreateUnit(new)).await
 }
 
@@ -286,11 +281,7 @@ async fn show_unit(State(api): Hub, Path(id): Path<String>) -> Shown<Unit> {
     Ok(Json(unit(&api, id).await?))
 }
 
-async fn update_unit(
-    State(api): Hub,
-    Path(id): Path<String>,
-    Body(changes): Body<UnitChanges>,
-) -> Shown<Applied> {
+async fn update_unit(api: Door, Path(id): Path<String>, Body(changes): Body<UnitChanges>) -> Shown<Applied> {
     let id = unit(&api, id).await?.id;
     apply(&api, Command::UpdateUnit { id, changes }).await
 }
@@ -301,7 +292,7 @@ struct MoveUnit {
     parent_id: String,
 }
 
-async fn move_unit(State(api): Hub, Path(id): Path<String>, Body(body): Body<MoveUnit>) -> Shown<Applied> {
+async fn move_unit(api: Door, Path(id): Path<String>, Body(body): Body<MoveUnit>) -> Shown<Applied> {
     let id = unit(&api, id).await?.id;
     let parent_id = unit(&api, body.parent_id).await?.id;
     apply(&api, Command::MoveUnit { id, parent_id }).await
@@ -313,7 +304,7 @@ struct Delete {
     cascade: bool,
 }
 
-async fn delete_unit(State(api): Hub, Path(id): Path<String>, Query(how): Query<Delete>) -> Shown<Applied> {
+async fn delete_unit(api: Door, Path(id): Path<String>, Query(how): Query<Delete>) -> Shown<Applied> {
     let id = unit(&api, id).await?.id;
     apply(
         &api,
@@ -361,7 +352,7 @@ async fn group(api: &Api, name: String) -> Result<Group, ApiError> {
     Ok(found.ok_or_else(|| directory::not_found(SubjectKind::Group, &name))?)
 }
 
-async fn create_group(State(api): Hub, Body(new): Body<NewGroup>) -> Shown<Applied> {
+async fn create_group(api: Door, Body(new): Body<NewGroup>) -> Shown<Applied> {
     apply(&api, Command::CreateGroup(new)).await
 }
 
@@ -370,7 +361,7 @@ async fn show_group(State(api): Hub, Path(id): Path<String>) -> Shown<Group> {
 }
 
 async fn update_group(
-    State(api): Hub,
+    api: Door,
     Path(id): Path<String>,
     Body(changes): Body<GroupChanges>,
 ) -> Shown<Applied> {
@@ -378,7 +369,7 @@ async fn update_group(
     apply(&api, Command::UpdateGroup { id, changes }).await
 }
 
-async fn delete_group(State(api): Hub, Path(id): Path<String>) -> Shown<Applied> {
+async fn delete_group(api: Door, Path(id): Path<String>) -> Shown<Applied> {
     let id = group(&api, id).await?.id;
     apply(&api, Command::DeleteGroup { id }).await
 }
@@ -400,7 +391,7 @@ async fn list_members(State(api): Hub, Path(id): Path<String>) -> Shown<Vec<Stri
     ))
 }
 
-async fn add_members(State(api): Hub, Path(id): Path<String>, Body(body): Body<Members>) -> Shown<Applied> {
+async fn add_members(api: Door, Path(id): Path<String>, Body(body): Body<Members>) -> Shown<Applied> {
     let group_id = group(&api, id).await?.id;
     apply(
         &api,
@@ -412,11 +403,7 @@ async fn add_members(State(api): Hub, Path(id): Path<String>, Body(body): Body<M
     .await
 }
 
-async fn remove_members(
-    State(api): Hub,
-    Path(id): Path<String>,
-    Body(body): Body<Members>,
-) -> Shown<Applied> {
+async fn remove_members(api: Door, Path(id): Path<String>, Body(body): Body<Members>) -> Shown<Applied> {
     let group_id = group(&api, id).await?.id;
     apply(
         &api,

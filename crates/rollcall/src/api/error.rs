@@ -95,6 +95,8 @@ impl From<DirectoryError> for ApiError {
             DirectoryError::Database(inner) => return inner.clone().into(),
             DirectoryError::NotFound { .. } => StatusCode::NOT_FOUND,
             DirectoryError::InvalidField { .. } => StatusCode::BAD_REQUEST,
+            DirectoryError::OutsideScope { .. } => StatusCode::FORBIDDEN,
+            DirectoryError::Changed { .. } => StatusCode::PRECONDITION_FAILED,
             DirectoryError::Taken { .. }
             | DirectoryError::Cycle { .. }
             | DirectoryError::Root
@@ -113,6 +115,10 @@ impl From<ApplicationError> for ApiError {
         let (status, code) = match &error {
             ApplicationError::Database(inner) => return inner.clone().into(),
             ApplicationError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+            ApplicationError::Changed { .. } => (StatusCode::PRECONDITION_FAILED, "changed"),
+            ApplicationError::OutsideScope(_) => (StatusCode::FORBIDDEN, "outside_scope"),
+            ApplicationError::PlanChanged => (StatusCode::CONFLICT, "plan_changed"),
+            ApplicationError::NoJob(_) => (StatusCode::CONFLICT, "no_job"),
             ApplicationError::NameTaken(_) => (StatusCode::CONFLICT, "name_taken"),
             ApplicationError::Name | ApplicationError::UnknownInScope(_) | ApplicationError::Settings(_) => {
                 (StatusCode::BAD_REQUEST, "invalid_field")

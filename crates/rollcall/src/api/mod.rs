@@ -4,6 +4,7 @@
 //! administrator's API asks for a bearer token; the public-key endpoint and the health check do not.
 
 mod admin;
+mod door;
 mod error;
 mod metrics;
 

@@ -4,15 +4,18 @@
 //! scope and a subscription, each version valid from a position in the change log on), its signing
 //! keys ([`keys`]). Where its delivery stands is the ledger's (`delivery::ledger`).
 //!
-//! Every function here that changes something ends by bumping the application's version and waking
-//! the delivery, which then loads the application afresh. That holds across processes: a command line
-//! that changes an application reaches a running hub through the database alone.
+//! Everything that an administrator changes goes through one door, [`apply`] with a [`Command`]. It ends
+//! by raising the application's version and waking the delivery, which then loads the application afresh.
+//! That holds across processes: a command line that changes an application reaches a running hub through
+//! the database alone.
 
+pub mod command;
 pub mod entitlement;
 pub mod keys;
 pub mod settings;
 pub mod store;
 
+pub use command::{Applied, Command, Edit, NewApplication, ScopeEdit, SettingsPatch, apply};
 pub use entitlement::{Entitlement, Entitlements, Scope, Subscription};
 pub use settings::{Encryption, EventCallback, Limits, Mode, Settings, SettingsError};
-pub use store::{Application, ApplicationError, Changes, NewApplication, Suspension};
+pub use store::{Application, ApplicationError, Suspension};

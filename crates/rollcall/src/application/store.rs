@@ -4,13 +4,13 @@ use rollcall_db::{DbError, Row, Tx, params};
 use rollcall_protocol::{EncryptionKey, Random};
 use serde::{Deserialize, Serialize};
 
-use super::entitlement::{Entitlement, Entitlements, Scope, Subscription};
-use super::keys::{self, NewKey};
+use super::entitlement::Scope;
 use super::settings::{Settings, SettingsError};
-use crate::change::{self, Seq};
+use crate::access::Version;
+use crate::change::Seq;
 use crate::clock::Millis;
+use crate::instance;
 use crate::secret::MasterKey;
-use crate::{id, instance};
 
 /// An application as it is stored. Its keys are loaded apart.
 #[derive(Clone, Debug, Serialize)]
@@ -35,7 +35,7 @@ pub struct Application {
     pub suspended: Option<Suspension>,
     /// When it was made.
     pub create_time: Millis,
-    /// When an administrator last changed it.
+    /// When an administrator last changed it: its version (see [`crate::access`]).
     pub update_time: Millis,
 }
 
@@ -82,142 +82,28 @@ pub enum ApplicationError {
     /// The push parameters do not hold together.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// It is not what the caller has read.
+    #[error("{name} has changed since you read it (version {expected}, now {found}); read it again")]
+    Changed {
+        /// The application's name.
+        name: String,
+        /// The version that the caller named.
+        expected: Version,
+        /// The version that there is.
+        found: Version,
+    },
+    /// The caller's authority ends before it.
+    #[error("the synchronization scope of {0} would reach beyond what you may change")]
+    OutsideScope(String),
+    /// What was confirmed is not what would be done now.
+    #[error("the plan has changed since it was shown; look at it again and confirm the new one")]
+    PlanChanged,
+    /// A change of scope without the job that tells of who enters and who leaves.
+    #[error("the scope of {0} cannot change without the job that runs the change")]
+    NoJob(String),
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),
-}
-
-/// A new application.
-#[derive(Debug)]
-pub struct NewApplication {
-    /// Its name, unique without regard to case.
-    pub name: String,
-    /// The push parameters.
-    pub settings: Settings,
-    /// The encryption key, if it has one.
-    pub encryption_key: Option<EncryptionKey>,
-    /// The synchronization scope.
-    pub scope: Scope,
-    /// The events that it wants.
-    pub subscription: Subscription,
-    /// Its first signing key.
-    pub signing_key: NewKey,
-}
-
-/// What an administrator changes; what is `None` stays. A change of scope or subscription is not
-/// among it: that is planned and confirmed (see `delivery::plan`).
-#[derive(Debug, Default)]
-pub struct Changes {
-    /// Another name.
-    pub name: Option<String>,
-    /// Turns *Synchronize users to application* on or off.
-    pub synchronize: Option<bool>,
-    /// Other push parameters.
-    pub settings: Option<Settings>,
-    /// Another encryption key.
-    pub encryption_key: Option<EncryptionKey>,
-}
-
-/// Makes an application. It is pushed every change from now on; what is there already is the matter
-/// of a full synchronization.
-///
-/// # Errors
-/// [`ApplicationError`]; nothing is stored then.
-pub fn create(
-    tx: &mut Tx<'_>,
-    new: &NewApplication,
-    now: Millis,
-    random: &dyn Random,
-    master: &MasterKey,
-) -> Result<Application, ApplicationError> {
-    check_name(tx, &new.name, None)?;
-    new.settings.validate(new.encryption_key.is_some())?;
-    check_scope(tx, &new.scope)?;
-    if let Some(key) = &new.encryption_key {
-        check_key(key)?;
-    }
-    let id = id::make("app", now, random);
-    let sealed = new
-        .encryption_key
-        .as_ref()
-        .map(|key| seal_key(&id, key, master, random));
-    let position = change::head(tx)?.seq;
-    tx.execute(
-        "INSERT INTO applications (id, name, name_folded, synchronize, settings, encryption_key,
-                                   version, create_time, update_time)
-         VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7)",
-        params![
-            id.as_str(),
-            new.name.as_str(),
-            new.name.to_lowercase(),
-            true,
-            to_json(&new.settings)?,
-            sealed.as_deref(),
-            now
-        ],
-    )?;
-    // Its place in the ledger of delivery, which alone writes it from now on.
-    tx.execute(
-        "INSERT INTO deliveries (application_id, position, revision, epoch) VALUES ($1, $2, 0, 0)",
-        params![id.as_str(), position],
-    )?;
-    Entitlements::store(
-        tx,
-        &id,
-        &Entitlement {
-            from_seq: position,
-            scope: new.scope.clone(),
-            subscription: new.subscription.clone(),
-        },
-    )?;
-    keys::publish(tx, &id, &new.signing_key, now, std::time::Duration::ZERO)?;
-    instance::touch_applications(tx)?;
-    load(tx, &id)
-}
-
-/// Changes an application.
-///
-/// # Errors
-/// [`ApplicationError`]; nothing is changed then.
-pub fn update(
-    tx: &mut Tx<'_>,
-    id: &str,
-    changes: &Changes,
-    now: Millis,
-    random: &dyn Random,
-    master: &MasterKey,
-) -> Result<Application, ApplicationError> {
-    let mut application = load(tx, id)?;
-    if let Some(name) = &changes.name {
-        check_name(tx, name, Some(id))?;
-        application.name.clone_from(name);
-    }
-    if let Some(settings) = &changes.settings {
-        application.settings = settings.clone();
-    }
-    if let Some(key) = &changes.encryption_key {
-        check_key(key)?;
-        tx.execute(
-            "UPDATE applications SET encryption_key = $2 WHERE id = $1",
-            params![id, seal_key(id, key, master, random).as_slice()],
-        )?;
-        application.has_encryption_key = true;
-    }
-    application.settings.validate(application.has_encryption_key)?;
-    tx.execute(
-        "UPDATE applications SET name = $2, name_folded = $3, synchronize = $4, settings = $5, update_time = $6
-         WHERE id = $1",
-        params![
-            id,
-            application.name.as_str(),
-            application.name.to_lowercase(),
-            changes.synchronize.unwrap_or(application.synchronize),
-            to_json(&application.settings)?,
-            now
-        ],
-    )?;
-    touch(tx, id)?;
-    load(tx, id)
 }
 
 /// Makes the delivery load an application afresh: after a change of its settings, its keys, its jobs
@@ -242,12 +128,8 @@ pub fn touch_all(tx: &mut Tx<'_>) -> Result<(), DbError> {
     instance::touch_applications(tx)
 }
 
-/// Deletes an application with everything that belongs to it.
-///
-/// # Errors
-/// [`ApplicationError::NotFound`], or what the database reports.
-pub fn delete(tx: &mut Tx<'_>, id: &str) -> Result<(), ApplicationError> {
-    load(tx, id)?;
+/// Deletes the rows of an application and of everything that belongs to it.
+pub(super) fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
     tx.execute(
         "DELETE FROM job_items WHERE job_id IN (SELECT id FROM jobs WHERE application_id = $1)",
         params![id],
@@ -266,8 +148,7 @@ pub fn delete(tx: &mut Tx<'_>, id: &str) -> Result<(), ApplicationError> {
         )?;
     }
     tx.execute("DELETE FROM applications WHERE id = $1", params![id])?;
-    instance::touch_applications(tx)?;
-    Ok(())
+    instance::touch_applications(tx)
 }
 
 const COLUMNS: &str = "id, name, synchronize, settings, encryption_key IS NOT NULL, version, position, \
@@ -387,7 +268,7 @@ pub fn check_scope(tx: &mut Tx<'_>, scope: &Scope) -> Result<(), ApplicationErro
     Ok(())
 }
 
-fn check_name(tx: &mut Tx<'_>, name: &str, own_id: Option<&str>) -> Result<(), ApplicationError> {
+pub(super) fn check_name(tx: &mut Tx<'_>, name: &str, own_id: Option<&str>) -> Result<(), ApplicationError> {
     if name.trim().is_empty() || name.chars().count() > 128 {
         return Err(ApplicationError::Name);
     }
@@ -409,18 +290,18 @@ fn key_belongs_to(id: &str) -> String {
 }
 
 /// The hub encrypts with A256GCM alone (wire contract, section 3), though receivers accept shorter keys.
-fn check_key(key: &EncryptionKey) -> Result<(), SettingsError> {
+pub(super) fn check_key(key: &EncryptionKey) -> Result<(), SettingsError> {
     match key.bits() {
         256 => Ok(()),
         bits => Err(SettingsError::KeySize(bits / 4)),
     }
 }
 
-fn seal_key(id: &str, key: &EncryptionKey, master: &MasterKey, random: &dyn Random) -> Vec<u8> {
+pub(super) fn seal_key(id: &str, key: &EncryptionKey, master: &MasterKey, random: &dyn Random) -> Vec<u8> {
     master.seal(key.to_hex().as_bytes(), &key_belongs_to(id), random)
 }
 
-fn to_json(settings: &Settings) -> Result<String, DbError> {
+pub(super) fn to_json(settings: &Settings) -> Result<String, DbError> {
     serde_json::to_string(settings).map_err(|error| DbError::Other(error.to_string()))
 }
 

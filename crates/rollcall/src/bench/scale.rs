@@ -11,7 +11,8 @@ use super::crypto;
 use super::deliver::{Bare, ceiling};
 use super::world::{World, new_user};
 use super::{Figure, Options, Sorted, float};
-use crate::application::{Application, Changes, Limits, store};
+use crate::access::Caller;
+use crate::application::{Application, Command, Limits, store};
 use crate::change;
 use crate::clock::Clock;
 use crate::delivery::job;
@@ -402,15 +403,10 @@ pub(super) async fn backlog(options: &Options) -> Result<Vec<Figure>> {
     let peak = peak_memory().context("the system does not tell how much memory is used")?;
     // Paused ones end at once; the others would go on for minutes.
     for application in &all {
-        let (hub, id, now) = (world.hub.clone(), application.id.clone(), world.hub.clock.now());
-        let off = Changes {
-            synchronize: Some(false),
-            ..Changes::default()
-        };
+        let id = application.id.clone();
         world
             .hub
-            .db
-            .write(move |tx| store::update(tx, &id, &off, now, &*hub.random, &hub.master))
+            .apply_application(Caller::system("bench"), Command::DisableSynchronization { id })
             .await?;
     }
     delivery.stop().await;

@@ -11,9 +11,10 @@ use rollcall_protocol::{EncryptionKey, SigningKey, SystemRandom};
 use tempfile::TempDir;
 
 use super::endpoint::Keys;
+use crate::access::Caller;
 use crate::application::keys::{self, NewKey};
 use crate::application::{
-    Application, Changes, Encryption, Limits, NewApplication, Scope, Settings, Subscription, store,
+    self, Application, Encryption, Limits, NewApplication, Scope, Settings, SettingsPatch, Subscription,
 };
 use crate::clock::Clock;
 use crate::delivery::send::egress::{AddressPolicy, Egress, EgressOptions};
@@ -104,30 +105,35 @@ impl World {
             let key = SigningKey::from_pkcs8(&kid, &der)?;
             let mut settings = Settings::event_callback("http://127.0.0.1/", Encryption::Required);
             settings.limits = limits;
-            let new = NewApplication {
+            let new = application::Command::Create(Box::new(NewApplication {
                 name: format!("application {number:04}"),
                 settings,
                 encryption_key: Some(encryption_key),
                 scope: Scope::everything(),
                 subscription: Subscription::everything(),
                 signing_key: NewKey::of(&key, &SystemRandom, &self.hub.master)?,
-            };
+            }));
             let (hub, now) = (self.hub.clone(), self.hub.clock.now());
             let url = format!("{}/{}", self.endpoint.url, manner(number));
             let (application, jwks) = self
                 .hub
                 .db
                 .write(move |tx| {
-                    let made = store::create(tx, &new, now, &*hub.random, &hub.master)?;
-                    let mut settings = new.settings.clone();
-                    settings.callback_mut().url = format!("{url}/{}", made.id);
-                    let changes = Changes {
-                        settings: Some(settings),
-                        ..Changes::default()
+                    let caller = Caller::system("bench");
+                    let context = hub.context(&caller);
+                    let id = application::apply(tx, &context, &new)?.application.id;
+                    let settings = SettingsPatch {
+                        url: Some(format!("{url}/{id}")),
+                        ..SettingsPatch::default()
                     };
-                    let application = store::update(tx, &made.id, &changes, now, &*hub.random, &hub.master)?;
+                    let renamed = application::Command::Update {
+                        id,
+                        name: None,
+                        settings,
+                    };
+                    let application = application::apply(tx, &context, &renamed)?.application;
                     let jwks = keys::jwks(tx, &application.id, now)?;
-                    Ok::<_, store::ApplicationError>((application, jwks))
+                    Ok::<_, application::ApplicationError>((application, jwks))
                 })
                 .await?;
             let keys = Keys {
@@ -173,7 +179,7 @@ impl World {
             let made = self
                 .hub
                 .db
-                .write(move |tx| hub.create_users_in(tx, "bench", &new))
+                .write(move |tx| hub.create_users_in(tx, &Caller::system("bench"), &new))
                 .await?;
             for id in made {
                 ids.push(id?);
@@ -228,7 +234,9 @@ pub(super) fn change(
     };
     // It is queued by this call, not when it is waited for.
     let too = hub.clone();
-    let queued = hub.db.write(move |tx| too.apply_in(tx, "bench", &command));
+    let queued = hub
+        .db
+        .write(move |tx| too.apply_in(tx, &Caller::system("bench"), &command));
     async move {
         queued.await?;
         Ok(())

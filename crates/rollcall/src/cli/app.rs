@@ -1,5 +1,7 @@
 //! `rollcall app`.
 
+pub(super) mod scope;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,11 +10,13 @@ use rollcall_protocol::{EncryptionKey, SubjectKind};
 use serde_json::json;
 
 use super::args::{App, PushArgs, ScopeArgs};
+use super::caller::caller;
 use super::open;
 use super::output::{IN_PART, Output, line, time};
 use crate::application::entitlement::subscribable;
 use crate::application::{
-    Application, Changes, Encryption, Entitlements, NewApplication, Scope, Settings, Subscription,
+    self, Application, Command, Encryption, Entitlements, NewApplication, Scope, Settings, SettingsPatch,
+    Subscription,
     keys::{self, NewKey},
     store,
 };
@@ -38,7 +42,8 @@ pub(super) async fn run(hub: &Hub, out: &Output, config: &Config, verb: App) -> 
         App::List => list(hub, out).await,
         App::Show { app } => show(hub, out, config, &app).await,
         App::Set { app, name, url, push } => set(hub, out, &app, name, url, push).await,
-        App::Scope { app, scope, confirm } => change_scope(hub, out, &app, scope, confirm).await,
+        App::Scope(change) => scope::scope(hub, out, change).await,
+        App::Subscription(change) => scope::subscription(hub, out, change).await,
         App::Test { app } => {
             let id = find(hub, &app).await?.id;
             let shared = Shared::for_one(hub.clone(), open::egress(config)?).await?;
@@ -88,7 +93,7 @@ pub(super) async fn run(hub: &Hub, out: &Output, config: &Config, verb: App) -> 
                 );
             }
             let id = application.id.clone();
-            hub.db.write(move |tx| store::delete(tx, &id)).await?;
+            hub.apply_application(caller(), Command::Delete { id }).await?;
             out.show(&json!({ "deleted": application.id }), || {
                 format!("{} is deleted", application.name)
             });
@@ -135,34 +140,32 @@ async fn entitlement(hub: &Hub, args: ScopeArgs) -> Result<(Scope, Subscription)
     Ok((scope, subscription))
 }
 
-/// Puts what was typed into the settings; returns a new encryption key, and whether it was made here.
-fn merge(hub: &Hub, settings: &mut Settings, push: &PushArgs) -> Result<(Option<EncryptionKey>, bool)> {
-    let limits = &mut settings.limits;
-    limits.max_events = push.max_events.unwrap_or(limits.max_events);
-    limits.max_bytes = push.max_bytes.unwrap_or(limits.max_bytes);
-    limits.lanes = push.lanes.unwrap_or(limits.lanes);
-    if let Some(rate) = push.requests_per_second {
-        limits.requests_per_second = Some(rate).filter(|rate| *rate > 0);
+impl PushArgs {
+    /// What was named of the push parameters.
+    fn patch(&self) -> SettingsPatch {
+        SettingsPatch {
+            url: None,
+            encryption: self.no_encryption.then_some(Encryption::Off),
+            password_synchronization: self.password_sync,
+            max_events: self.max_events,
+            max_bytes: self.max_bytes,
+            lanes: self.lanes,
+            requests_per_second: self.requests_per_second,
+        }
     }
-    if let Some(wanted) = push.password_sync {
-        settings.password_synchronization = wanted;
-    }
-    if push.no_encryption {
-        settings.callback_mut().encryption = Encryption::Off;
-    }
-    let key = if push.encrypt {
-        Some(EncryptionKey::generate(&*hub.random))
-    } else if let Some(path) = &push.encryption_key_file {
+
+    /// The encryption key that was asked for: a new one, or one from a file.
+    fn encryption_key(&self, hub: &Hub) -> Result<Option<EncryptionKey>> {
+        if self.encrypt {
+            return Ok(Some(EncryptionKey::generate(&*hub.random)));
+        }
+        let Some(path) = &self.encryption_key_file else {
+            return Ok(None);
+        };
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("the key file {} cannot be read", path.display()))?;
-        Some(EncryptionKey::from_hex(&text)?)
-    } else {
-        None
-    };
-    if key.is_some() {
-        settings.callback_mut().encryption = Encryption::Required;
+        Ok(Some(EncryptionKey::from_hex(&text)?))
     }
-    Ok((key, push.encrypt))
 }
 
 fn jwks_url(hub: &Hub, config: &Config, id: &str) -> String {
@@ -183,11 +186,16 @@ async fn create(
     push: PushArgs,
 ) -> Result<ExitCode> {
     let (scope, subscription) = entitlement(hub, scope).await?;
-    let mut settings = Settings::event_callback(url, Encryption::Off);
-    let (encryption_key, generated) = merge(hub, &mut settings, &push)?;
+    let encryption_key = push.encryption_key(hub)?;
+    let encryption = match encryption_key {
+        Some(_) => Encryption::Required,
+        None => Encryption::Off,
+    };
+    let mut settings = Settings::event_callback(url, encryption);
+    push.patch().apply_to(&mut settings);
     let shown = encryption_key
         .as_ref()
-        .filter(|_| generated)
+        .filter(|_| push.encrypt)
         .map(EncryptionKey::to_hex);
     let now = hub.clock.now();
     let new = NewApplication {
@@ -198,11 +206,8 @@ async fn create(
         subscription,
         signing_key: NewKey::generate(now, &*hub.random, &hub.master)?,
     };
-    let hub_too = hub.clone();
-    let application = hub
-        .db
-        .write(move |tx| store::create(tx, &new, now, &*hub_too.random, &hub_too.master))
-        .await?;
+    let create = Command::Create(Box::new(new));
+    let application = hub.apply_application(caller(), create).await?.application;
     let jwks = jwks_url(hub, config, &application.id);
     let key = shown.as_ref().map(|key| key.as_str());
     out.show(
@@ -223,23 +228,68 @@ async fn create(
     Ok(ExitCode::SUCCESS)
 }
 
+/// An application in the list.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    #[serde(flatten)]
+    application: Application,
+    state: &'static str,
+    behind: change::Seq,
+    /// Events that were set aside as failed.
+    set_aside: u64,
+    ever_synchronized: bool,
+    scope: Vec<String>,
+    subscription: Subscription,
+}
+
 async fn list(hub: &Hub, out: &Output) -> Result<ExitCode> {
-    let (applications, head) = hub
+    let listed = hub
         .db
-        .read(|tx| Ok::<_, rollcall_db::DbError>((store::list(tx)?, change::head(tx)?.seq)))
+        .read(|tx| {
+            let head = change::head(tx)?.seq;
+            let mut listed = Vec::new();
+            for application in store::list(tx)? {
+                let id = application.id.as_str();
+                let current = Entitlements::load(tx, id)?.current().clone();
+                let parked = parked::list(tx, id)?;
+                let failed = parked.iter().filter(|event| event.state == ParkedState::Failed);
+                listed.push(Listed {
+                    state: application.state(),
+                    behind: head - application.position,
+                    set_aside: failed.count() as u64,
+                    ever_synchronized: !job::newest(tx, id, 1)?.is_empty(),
+                    scope: scope::names(tx, &current.scope)?,
+                    subscription: current.subscription,
+                    application,
+                });
+            }
+            Ok::<_, rollcall_db::DbError>(listed)
+        })
         .await?;
-    out.show(&applications, || {
-        applications
-            .iter()
-            .map(|application| {
-                let state = application.state();
-                let behind = head - application.position;
-                format!(
-                    "{}  {:<24} {state:<10} {behind} changes behind\n",
-                    application.id, application.name
-                )
-            })
-            .collect()
+    out.show(&listed, || {
+        let lines = listed.iter().map(|one| {
+            let mut text = format!(
+                "{}  {:<24} {:<10} {} behind",
+                one.application.id,
+                one.application.name,
+                one.state,
+                scope::counted(one.behind.unsigned_abs(), "change")
+            );
+            if one.set_aside > 0 {
+                text.push_str(&format!(", {} SET ASIDE", scope::counted(one.set_aside, "event")));
+            }
+            if !one.ever_synchronized {
+                text.push_str(", never synchronized");
+            }
+            text.push_str(&format!(
+                "\n    {}; {}\n",
+                scope::listed(&one.scope),
+                scope::events(&one.subscription)
+            ));
+            text
+        });
+        lines.collect()
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -247,12 +297,15 @@ async fn list(hub: &Hub, out: &Output) -> Result<ExitCode> {
 async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<ExitCode> {
     let application = find(hub, app).await?;
     let id = application.id.clone();
-    let (head, entitlements, keys, parked, jobs) = hub
+    let (head, entitlements, scope_names, keys, parked, jobs) = hub
         .db
         .read(move |tx| {
+            let entitlements = Entitlements::load(tx, &id)?;
+            let scope_names = scope::names(tx, &entitlements.current().scope)?;
             Ok::<_, rollcall_db::DbError>((
                 change::head(tx)?.seq,
-                Entitlements::load(tx, &id)?,
+                entitlements,
+                scope_names,
                 keys::list(tx, &id)?,
                 parked::list(tx, &id)?,
                 job::newest(tx, &id, 3)?,
@@ -264,7 +317,7 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
     let outbound = &config.egress.outbound_addresses;
     let shown = json!({
         "application": application, "jwksUrl": jwks, "outboundAddresses": outbound, "keys": keys,
-        "scope": current.scope, "subscription": current.subscription, "head": head,
+        "scope": current.scope, "scopeNames": scope_names, "subscription": current.subscription, "head": head,
         "parkedEvents": parked, "synchronizations": jobs,
     });
     out.show(&shown, || {
@@ -273,13 +326,6 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
             Encryption::Off => "off",
             Encryption::Required => "A256GCM",
         };
-        let ids: Vec<&str> = current
-            .scope
-            .organizational_unit_ids
-            .iter()
-            .chain(&current.scope.group_ids)
-            .map(String::as_str)
-            .collect();
         let outbound: Vec<String> = outbound.iter().map(ToString::to_string).collect();
         let outbound = if outbound.is_empty() {
             "not configured (egress.outbound_addresses)".to_owned()
@@ -288,14 +334,15 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
         };
         let mut text = format!(
             "{}  {}\nstate         {}\nreceiving URL {}\npublic keys   {jwks}\noutbound IPs  {outbound}\nencryption    {encryption}\n\
-             passwords     {}\nscope         {}\nlimits        {} events and {} bytes a request, {} in flight\n\
+             passwords     {}\nscope         {}\nsubscription  {}\nlimits        {} events and {} bytes a request, {} in flight\n\
              position      {} of {head}\n",
             application.id,
             application.name,
             application.state(),
             application.settings.callback().url,
             if application.settings.password_synchronization { "synchronized" } else { "not sent" },
-            ids.join(", "),
+            scope::listed(&scope_names),
+            scope::events(&current.subscription),
             limits.max_events,
             limits.max_bytes,
             limits.lanes,
@@ -325,6 +372,9 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
                 event.subject_id,
                 event.message.as_deref().unwrap_or_default()
             ));
+        }
+        if jobs.is_empty() {
+            text.push_str(&format!("never synchronized: run rollcall app sync {}\n", application.name));
         }
         for job in &jobs {
             text.push_str(&format!("job           {}\n", line_of(job)));
@@ -357,57 +407,63 @@ async fn set(
     url: Option<String>,
     push: PushArgs,
 ) -> Result<ExitCode> {
-    let application = find(hub, app).await?;
-    let mut settings = application.settings.clone();
-    if let Some(url) = url {
-        settings.callback_mut().url = url;
+    let id = find(hub, app).await?.id;
+    let patch = SettingsPatch { url, ..push.patch() };
+    let key = push.encryption_key(hub)?;
+    let shown = key.as_ref().filter(|_| push.encrypt).map(EncryptionKey::to_hex);
+    let mut commands = Vec::new();
+    if let Some(key) = key {
+        let id = id.clone();
+        commands.push(Command::SetEncryptionKey { id, key });
     }
-    let (encryption_key, generated) = merge(hub, &mut settings, &push)?;
-    let shown = encryption_key
-        .as_ref()
-        .filter(|_| generated)
-        .map(EncryptionKey::to_hex);
-    let changes = Changes {
+    commands.push(Command::Update {
+        id,
         name,
-        synchronize: None,
-        settings: Some(settings),
-        encryption_key,
-    };
-    let application = update(hub, &application.id, changes).await?;
+        settings: patch,
+    });
+    let too = hub.clone();
+    let (application, changed) = hub
+        .db
+        .write(move |tx| {
+            let (caller, mut last, mut changed) = (caller(), None, false);
+            for command in &commands {
+                let applied = application::apply(tx, &too.context(&caller), command)?;
+                changed |= applied.changed;
+                last = Some(applied.application);
+            }
+            Ok::<_, application::ApplicationError>((last, changed))
+        })
+        .await?;
     let key = shown.as_ref().map(|key| key.as_str());
+    let name = application
+        .as_ref()
+        .map(|application| application.name.clone())
+        .unwrap_or_default();
     out.show(
-        &json!({ "application": application, "encryptionKey": key }),
+        &json!({ "application": application, "changed": changed, "encryptionKey": key }),
         || match key {
-            Some(key) => format!("{} is changed\nencryption key  {key}\n", application.name),
-            None => format!("{} is changed", application.name),
+            Some(key) => {
+                format!("{name} is changed\nencryption key  {key}\n                (shown only now)")
+            }
+            None if changed => format!("{name} is changed"),
+            None => format!("{name}: nothing to change"),
         },
     );
     Ok(ExitCode::SUCCESS)
 }
 
-async fn update(hub: &Hub, id: &str, changes: Changes) -> Result<Application> {
-    let (hub_too, id, now) = (hub.clone(), id.to_owned(), hub.clock.now());
-    Ok(hub
-        .db
-        .write(move |tx| store::update(tx, &id, &changes, now, &*hub_too.random, &hub_too.master))
-        .await?)
-}
-
 async fn switch(hub: &Hub, out: &Output, app: &str, on: bool) -> Result<ExitCode> {
     let id = find(hub, app).await?.id;
-    if on {
+    let command = if on {
         let id = id.clone();
         hub.db.write(move |tx| operate::resume(tx, &id)).await?;
-    }
-    let application = update(
-        hub,
-        &id,
-        Changes {
-            synchronize: Some(on),
-            ..Changes::default()
-        },
-    )
-    .await?;
+        Command::EnableSynchronization {
+            id: find(hub, app).await?.id,
+        }
+    } else {
+        Command::DisableSynchronization { id }
+    };
+    let application = hub.apply_application(caller(), command).await?.application;
     out.show(&application, || {
         if on {
             format!("{} is pushed to again", application.name)
@@ -419,61 +475,18 @@ async fn switch(hub: &Hub, out: &Output, app: &str, on: bool) -> Result<ExitCode
 }
 
 async fn rotate(hub: &Hub, out: &Output, app: &str, after_hours: f64) -> Result<ExitCode> {
-    let application = find(hub, app).await?;
+    let id = find(hub, app).await?.id;
     let delay = Duration::try_from_secs_f64(after_hours * 3_600.0).context("--after-hours")?;
-    let now = hub.clock.now();
-    let key = NewKey::generate(now, &*hub.random, &hub.master)?;
+    let key = NewKey::generate(hub.clock.now(), &*hub.random, &hub.master)?;
     let kid = key.kid().to_owned();
+    let rotate = Command::RotateSigningKey { id, key, delay };
     let signs_from = hub
-        .db
-        .write(move |tx| {
-            let signs_from = keys::publish(tx, &application.id, &key, now, delay)?;
-            store::touch(tx, &application.id)?;
-            Ok::<_, rollcall_db::DbError>(signs_from)
-        })
-        .await?;
+        .apply_application(caller(), rotate)
+        .await?
+        .signs_from
+        .unwrap_or_default();
     out.show(&json!({ "kid": kid, "signsFrom": signs_from }), || {
         format!("{kid} is published now and signs from {}", time(signs_from))
-    });
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn change_scope(
-    hub: &Hub,
-    out: &Output,
-    app: &str,
-    args: ScopeArgs,
-    confirm: bool,
-) -> Result<ExitCode> {
-    let application = find(hub, app).await?;
-    let (scope, subscription) = entitlement(hub, args).await?;
-    let now = hub.clock.now();
-    let job_id = id::make("job", now, &*hub.random);
-    let id = application.id.clone();
-    let plan = if confirm {
-        hub.db
-            .write(move |tx| job::change_scope(tx, &id, &scope, &subscription, &job_id, now))
-            .await?
-    } else {
-        hub.db.read(move |tx| job::plan(tx, &id, &scope)).await?
-    };
-    out.show(&plan, || {
-        let counts = |counts: &job::Counts| {
-            format!(
-                "{} units, {} users, {} groups",
-                counts.organizational_units, counts.users, counts.groups
-            )
-        };
-        let hint = if confirm {
-            "It is under way."
-        } else {
-            "Nothing is changed yet; repeat with --confirm."
-        };
-        format!(
-            "enter: {}\nleave: {}\n{hint}\n",
-            counts(&plan.enter),
-            counts(&plan.leave)
-        )
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -65,6 +65,7 @@ pub(super) enum Verb {
     },
     /// Show the change log, or what was sent to an application.
     Log(Log),
+    Audit(super::audit::Audit),
     Why(Why),
     Open(Open),
     /// Write the whole database to a file, while the hub runs.
@@ -163,16 +164,10 @@ pub(super) enum App {
         #[command(flatten)]
         push: PushArgs,
     },
-    /// Change the synchronization scope: show who enters and who leaves, and do it with --confirm.
-    Scope {
-        /// Its id or name.
-        app: String,
-        #[command(flatten)]
-        scope: ScopeArgs,
-        /// Do it.
-        #[arg(long)]
-        confirm: bool,
-    },
+    /// Change the synchronization scope: show who enters and who leaves, then do it with --confirm.
+    Scope(super::app::scope::ScopeChange),
+    /// Change which events are wanted: show it, then do it with --confirm.
+    Subscription(super::app::scope::SubscriptionChange),
     /// Test Connectivity: send a test event and report every step.
     Test {
         /// Its id or name.

@@ -18,9 +18,10 @@ use tokio::task::JoinHandle;
 use super::output::line;
 use super::serve::StopSignals;
 use super::{app, args, open};
+use crate::access::Caller;
 use crate::api::{self, Api};
 use crate::application::keys::NewKey;
-use crate::application::{Application, Encryption, NewApplication, Scope, Settings, Subscription, store};
+use crate::application::{self, Application, Encryption, NewApplication, Scope, Settings, Subscription};
 use crate::change::{self, ChangeKind};
 use crate::clock::Clock;
 use crate::compare;
@@ -192,11 +193,11 @@ async fn create_application(hub: &Hub, url: &str, key: &EncryptionKey) -> Result
         subscription: Subscription::everything(),
         signing_key: NewKey::generate(now, &*hub.random, &hub.master)?,
     };
-    let hub_too = hub.clone();
+    let create = application::Command::Create(Box::new(new));
     Ok(hub
-        .db
-        .write(move |tx| store::create(tx, &new, now, &*hub_too.random, &hub_too.master))
-        .await?)
+        .apply_application(Caller::system("demo"), create)
+        .await?
+        .application)
 }
 
 async fn synchronize(hub: &Hub, application: &Application) -> Result<()> {
@@ -301,7 +302,7 @@ async fn live_changes(hub: &Hub, mirror: &Mirror) -> Result<()> {
 /// Applies a command and shows how long it takes from its commit until the application has stored it.
 async fn step(hub: &Hub, mirror: &Mirror, what: &str, command: Command) -> Result<String> {
     let before = hub.db.read(change::head).await?.seq;
-    let applied = hub.apply("demo", command).await?;
+    let applied = hub.apply(Caller::system("demo"), command).await?;
     let watch = hub.clock.stopwatch();
     let changes = hub
         .db

@@ -5,7 +5,9 @@
 
 mod app;
 mod args;
+mod audit;
 mod bench;
+mod caller;
 mod copy;
 mod demo;
 mod doctor;
@@ -127,6 +129,7 @@ async fn on_hub(
         Verb::Unit { verb } => people::unit(hub, out, verb).await,
         Verb::Group { verb } => people::group(hub, out, verb).await,
         Verb::Log(log) => log::run(hub, out, log).await,
+        Verb::Audit(args) => audit::run(hub, out, args).await,
         Verb::Why(question) => why::run(hub, out, question).await,
         Verb::Backup { file } => copy::backup(hub, out, &file).await,
         Verb::Serve(_)

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use rollcall_protocol::SubjectKind;
 
 use super::args;
+use super::caller::caller;
 use super::output::{Output, time};
 use crate::delivery::erase::erase_user;
 use crate::directory::{
@@ -17,7 +18,7 @@ use crate::hub::Hub;
 use crate::secret::SecretString;
 
 async fn apply(hub: &Hub, out: &Output, command: Command) -> Result<ExitCode> {
-    let applied: Applied = hub.apply("cli", command).await?;
+    let applied: Applied = hub.apply(caller(), command).await?;
     out.show(&applied, || match applied.changes {
         0 => format!("{}: nothing to change", applied.id),
         1 => applied.id.clone(),
@@ -185,7 +186,10 @@ async fn erase(hub: &Hub, out: &Output, name: &str, confirm: bool) -> Result<Exi
         bail!("this deletes {name} and every record of it, which cannot be undone; repeat with --confirm");
     }
     let too = hub.clone();
-    let erased = hub.db.write(move |tx| erase_user(&too, tx, "cli", &id)).await?;
+    let erased = hub
+        .db
+        .write(move |tx| erase_user(&too, tx, &caller(), &id))
+        .await?;
     out.show(&erased, || {
         format!(
             "{} is erased: {} records in the change log, {} attempts\n\

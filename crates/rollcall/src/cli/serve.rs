@@ -37,9 +37,12 @@ pub(super) async fn run(config: &Config) -> Result<ExitCode> {
         shared: Arc::clone(delivery.shared()),
         token,
     }));
-    axum::serve(listener, api)
-        .with_graceful_shutdown(async move { stop.next().await })
-        .await?;
+    axum::serve(
+        listener,
+        api.into_make_service_with_connect_info::<std::net::SocketAddr>(),
+    )
+    .with_graceful_shutdown(async move { stop.next().await })
+    .await?;
     tracing::info!("finishing the requests in flight");
     delivery.stop().await;
     hub.db.close().await;

@@ -9,10 +9,13 @@ use std::collections::HashSet;
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::{EventType, SubjectKind};
 use serde::Serialize;
+use serde_json::json;
 
 use super::ledger::attempts::Exception;
 use super::model::bare_record;
+use crate::access::Caller;
 use crate::application::store;
+use crate::audit::{self, Target};
 use crate::change;
 use crate::directory::{self, Command, DirectoryError, query};
 use crate::hub::Hub;
@@ -36,14 +39,19 @@ pub struct Erased {
 ///
 /// # Errors
 /// [`DirectoryError::NotFound`] if nothing knows the id; what the database reports.
-pub fn erase_user(hub: &Hub, tx: &mut Tx<'_>, actor: &str, user_id: &str) -> Result<Erased, DirectoryError> {
+pub fn erase_user(
+    hub: &Hub,
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    user_id: &str,
+) -> Result<Erased, DirectoryError> {
     let mut erased = Erased {
         id: user_id.to_owned(),
         ..Erased::default()
     };
     if query::record_of(tx, SubjectKind::User, user_id)?.is_some() {
         let id = user_id.to_owned();
-        hub.apply_in(tx, actor, &Command::DeleteUser { id })?;
+        hub.apply_in(tx, caller, &Command::DeleteUser { id })?;
         erased.deleted = true;
     }
     let event_ids = event_ids(tx, user_id)?;
@@ -66,6 +74,10 @@ pub fn erase_user(hub: &Hub, tx: &mut Tx<'_>, actor: &str, user_id: &str) -> Res
         params![user_id, record.as_str()],
     )?;
     erased.attempts = forget_messages(tx, &event_ids)?;
+    audit::erase(tx, user_id)?;
+    let left = json!({ "changes": erased.changes, "attempts": erased.attempts });
+    let context = hub.context(caller);
+    audit::record(tx, &context, "erase", &Target::user(user_id), None, Some(&left))?;
     // What is in memory is read again.
     store::touch_all(tx)?;
     Ok(erased)

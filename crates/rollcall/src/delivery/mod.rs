@@ -44,6 +44,7 @@ use rollcall_db::{DbError, Dialect, params};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use crate::access::Caller;
 use crate::application::{keys, store};
 use crate::change;
 use crate::clock::Millis;
@@ -254,7 +255,11 @@ async fn keep_house(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
                 tracing::warn!(%error, "what is old cannot be removed");
             }
         }
-        if let Err(error) = shared.hub.apply("system", directory::Command::ExpireDue).await {
+        if let Err(error) = shared
+            .hub
+            .apply(Caller::system("expiry"), directory::Command::ExpireDue)
+            .await
+        {
             tracing::warn!(%error, "accounts and locks that are due cannot be expired");
         }
         let now = shared.hub.clock.now();

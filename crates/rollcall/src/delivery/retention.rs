@@ -21,6 +21,7 @@ use rollcall_db::{DbError, Tx, params};
 use super::job::{self, JobKind};
 use super::millis;
 use crate::application::store;
+use crate::audit;
 use crate::change::{self, Seq};
 use crate::clock::Millis;
 use crate::hub::Hub;
@@ -85,6 +86,7 @@ pub async fn trim(hub: &Hub, retention: Retention, meters: &Meters) -> Result<Tr
     }
     let oldest = now - millis(retention.attempts);
     trimmed.attempts += in_portions(hub, move |tx| trim_attempts(tx, oldest)).await?;
+    in_portions(hub, move |tx| audit::trim(tx, oldest, PORTION)).await?;
     meters.trimmed_changes.inc_by(trimmed.changes);
     meters.trimmed_attempts.inc_by(trimmed.attempts);
     if trimmed != Trimmed::default() {

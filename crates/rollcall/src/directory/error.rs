@@ -3,6 +3,8 @@
 use rollcall_db::DbError;
 use rollcall_protocol::SubjectKind;
 
+use crate::access::Version;
+
 /// Why a command is refused. Nothing is changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
@@ -54,6 +56,26 @@ pub enum DirectoryError {
         units: i64,
         /// Users that have it as a unit.
         users: i64,
+    },
+    /// The caller's authority ends before it.
+    #[error("{} {id:?} would be outside the scope that you may change", words(*.kind))]
+    OutsideScope {
+        /// Of which kind.
+        kind: SubjectKind,
+        /// Its id, or its name if it does not exist yet.
+        id: String,
+    },
+    /// It is not what the caller has read.
+    #[error("{} {id:?} has changed since you read it (version {expected}, now {found}); read it again", words(*.kind))]
+    Changed {
+        /// Of which kind.
+        kind: SubjectKind,
+        /// Its id.
+        id: String,
+        /// The version that the caller named.
+        expected: Version,
+        /// The version that there is.
+        found: Version,
     },
     /// The database.
     #[error(transparent)]
@@ -115,6 +137,8 @@ impl DirectoryError {
             Self::Cycle { .. } => "cycle",
             Self::Root => "root_unit",
             Self::UnitNotEmpty { .. } => "unit_not_empty",
+            Self::OutsideScope { .. } => "outside_scope",
+            Self::Changed { .. } => "changed",
             Self::Database(_) => "database",
         }
     }

@@ -296,7 +296,7 @@ pub(super) fn update(
         return Ok(0);
     }
     check(tx, &group)?;
-    group.update_time = ctx.now;
+    group.update_time = ctx.next_version(before.update_time);
     tx.execute(
         "UPDATE groups SET name = $2, name_folded = $3, description = $4, external_id = $5, update_time = $6,
                            source_type = $7, source_id = $8

@@ -8,6 +8,7 @@
 //! each of those gets its own change, in an order that is right for applications that lose them as
 //! well as for those that gain them; see [`crate::change`].
 
+mod authority;
 mod error;
 pub mod fields;
 mod group;
@@ -21,13 +22,12 @@ mod user;
 use std::collections::BTreeMap;
 
 use rollcall_db::Tx;
-use rollcall_protocol::{Random, SubjectKind};
+use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::change::{self, Head, NewChange};
+use crate::access::Context;
 use crate::clock::Millis;
-use crate::secret::MasterKey;
 
 pub use error::DirectoryError;
 pub use fields::{CustomFields, LOCKED_UNTIL_UNLOCKED, Source};
@@ -36,30 +36,12 @@ pub use password::{NewPassword, verify_password};
 pub use unit::{NewUnit, Unit, UnitChanges, children};
 pub use user::{Held, NewUser, UniqueValue, User, UserChanges, UserUnit};
 
-/// What a command needs besides itself.
-#[derive(Clone, Copy)]
-pub struct Context<'a> {
-    /// Now.
-    pub now: Millis,
-    /// Who gives the command.
-    pub actor: &'a str,
-    /// The hub's instance id, which is in the records of what is made in the hub itself.
-    pub instance_id: &'a str,
-    /// For new ids.
-    pub random: &'a dyn Random,
-    /// The key that seals new passwords for applications that synchronize them; `None` if none does,
-    /// and then no password is kept.
-    pub passwords: Option<&'a MasterKey>,
-}
-
 impl Context<'_> {
-    fn append(&self, tx: &mut Tx<'_>, changes: &[NewChange]) -> Result<Head, rollcall_db::DbError> {
-        change::append(tx, self.now, self.actor, self.random, changes)
-    }
-
     fn seal(&self, password: &NewPassword, user_id: &str) -> Option<Vec<u8>> {
-        let key = self.passwords?;
-        Some(key.seal(password.expose(), &format!("password/{user_id}"), self.random))
+        self.keep_passwords.then(|| {
+            let belongs_to = format!("password/{user_id}");
+            self.master.seal(password.expose(), &belongs_to, self.random)
+        })
     }
 }
 
@@ -143,11 +125,27 @@ pub fn initialize(tx: &mut Tx<'_>, ctx: &Context<'_>, root_name: &str) -> Result
     unit::make_root(tx, ctx, root_name)
 }
 
-/// Applies a command.
+/// Applies a command, if the caller may: what is outside of its authority does not exist for it.
 ///
 /// # Errors
 /// [`DirectoryError`]; the caller's transaction must then be undone.
 pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Applied, DirectoryError> {
+    authority::check(tx, ctx, command)?;
+    dispatch(tx, ctx, command).map_err(|error| discreet(ctx, error))
+}
+
+/// Who holds what is taken may be somebody whom the caller must not know of.
+fn discreet(ctx: &Context<'_>, error: DirectoryError) -> DirectoryError {
+    match error {
+        DirectoryError::Taken { what, value, .. } if !ctx.caller.authority.is_everything() => {
+            let holder = "somebody else".to_owned();
+            DirectoryError::Taken { what, value, holder }
+        }
+        error => error,
+    }
+}
+
+fn dispatch(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Applied, DirectoryError> {
     let (id, changes) = match command {
         Command::CreateUnit(new) => unit::create(tx, ctx, new)?,
         Command::CreateUser(new) => user::create(tx, ctx, new)?,
@@ -192,7 +190,11 @@ pub fn create_users(
     ctx: &Context<'_>,
     new: &[NewUser],
 ) -> Result<Vec<Result<String, DirectoryError>>, DirectoryError> {
-    user::create_many(tx, ctx, new)
+    let made = user::create_many(tx, ctx, new)?;
+    Ok(made
+        .into_iter()
+        .map(|one| one.map_err(|error| discreet(ctx, error)))
+        .collect())
 }
 
 /// Says of each of these users, as they are to be, which of their unique values other stored users have.

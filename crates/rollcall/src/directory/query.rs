@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::fields::{Source, fold};
 use super::placement::{Tree, placement};
 use super::{Group, Unit, User, group, path, unit, user};
+use crate::access::Version;
 use crate::change::{Placement, placeholders};
 use crate::id::ROOT_UNIT;
 use crate::instance;
@@ -178,6 +179,19 @@ pub fn record_of(
         },
         SubjectKind::Group => group::get(tx, id)?.map(|group| (group.record(&instance), group.placement())),
     })
+}
+
+/// The version of a subject (see [`crate::access`]); `None` if it does not exist.
+///
+/// # Errors
+/// What the database reports.
+pub fn version_of(tx: &mut Tx<'_>, kind: SubjectKind, id: &str) -> Result<Option<Version>, DbError> {
+    let sql = match kind {
+        SubjectKind::User => "SELECT update_time FROM users WHERE id = $1",
+        SubjectKind::Unit => "SELECT update_time FROM organizational_units WHERE id = $1",
+        SubjectKind::Group => "SELECT update_time FROM groups WHERE id = $1",
+    };
+    tx.query_opt(sql, params![id])?.map(|row| row.get(0)).transpose()
 }
 
 /// Finds a user by id, username or email address.

@@ -354,7 +354,7 @@ pub(super) fn update(
         return Ok(0);
     }
     check(tx, &unit)?;
-    unit.update_time = ctx.now;
+    unit.update_time = ctx.next_version(before.update_time);
     update_row(tx, &unit)?;
     let stands = Some(placement(tx, std::slice::from_ref(&unit.id), Vec::new())?);
     ctx.append(
@@ -395,7 +395,7 @@ pub(super) fn move_below(
     }
     let mut unit = before.clone();
     unit.parent_id = Some(parent_id.to_owned());
-    unit.update_time = ctx.now;
+    unit.update_time = ctx.next_version(before.update_time);
     check(tx, &unit)?;
     update_row(tx, &unit)?;
     let mut new_tree = Tree::load(tx)?;

@@ -9,6 +9,7 @@ use std::pin::Pin;
 
 use super::ImportError;
 use super::report::{Kind, Remark, Writer};
+use crate::access::Caller;
 use crate::directory::{
     Command, DirectoryError, GroupChanges, NewGroup, NewUnit, NewUser, UnitChanges, UserChanges, query,
 };
@@ -142,7 +143,7 @@ struct Writing {
 
 pub(super) struct Executor {
     hub: Hub,
-    actor: String,
+    caller: Caller,
     units: Vec<Option<String>>,
     groups: Vec<Option<String>>,
     writing: Option<Writing>,
@@ -163,13 +164,13 @@ impl Executor {
     /// `units` and `groups` are the ids of those that are there.
     pub(super) fn new(
         hub: &Hub,
-        actor: String,
+        caller: Caller,
         units: Vec<Option<String>>,
         groups: Vec<Option<String>>,
     ) -> Self {
         Self {
             hub: hub.clone(),
-            actor,
+            caller,
             units,
             groups,
             writing: None,
@@ -289,11 +290,11 @@ impl Executor {
 
     /// Queues commands as one transaction; the id is that of the last one's subject.
     fn queue(&self, commands: Vec<Command>) -> Later<Result<String, DirectoryError>> {
-        let (hub, actor) = (self.hub.clone(), self.actor.clone());
+        let (hub, caller) = (self.hub.clone(), self.caller.clone());
         Box::pin(self.hub.db.write(move |tx| {
             let mut id = String::new();
             for command in &commands {
-                id = hub.apply_in(tx, &actor, command)?.id;
+                id = hub.apply_in(tx, &caller, command)?.id;
             }
             Ok(id)
         }))
@@ -325,8 +326,12 @@ impl Executor {
         let making: Later<Creations> = if new.is_empty() {
             Box::pin(std::future::ready(Ok(Vec::new())))
         } else {
-            let (hub, actor) = (self.hub.clone(), self.actor.clone());
-            Box::pin(self.hub.db.write(move |tx| hub.create_users_in(tx, &actor, &new)))
+            let (hub, caller) = (self.hub.clone(), self.caller.clone());
+            Box::pin(
+                self.hub
+                    .db
+                    .write(move |tx| hub.create_users_in(tx, &caller, &new)),
+            )
         };
         let changing = changed
             .into_iter()

@@ -44,6 +44,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rollcall_db::DbError;
 
+use crate::access::Principal;
 use crate::clock::Millis;
 use crate::directory::Source;
 use crate::hub::Hub;
@@ -303,8 +304,10 @@ pub async fn import(
     let file = reader::File::of(options)?;
     let units = Units::load(hub, options.delete_missing.is_some()).await?;
     let groups = Groups::load(hub).await?;
-    let executor =
-        (!options.dry_run).then(|| Executor::new(hub, format!("import:{name}"), units.ids(), groups.ids()));
+    let executor = (!options.dry_run).then(|| {
+        let caller = Principal::Import { source: name }.into();
+        Executor::new(hub, caller, units.ids(), groups.ids())
+    });
     let mut import = Import {
         hub,
         options,

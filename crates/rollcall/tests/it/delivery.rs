@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use rollcall::application::{Changes, Limits, Scope, Subscription, keys, store};
+use rollcall::access::Caller;
+use rollcall::application::{self, Scope, ScopeEdit, SettingsPatch, keys};
 use rollcall::delivery::job::{self, JobStatus};
 use rollcall::delivery::ledger::attempts;
 use rollcall::delivery::ledger::operate;
 use rollcall::delivery::ledger::parked::{self, ParkedState};
 use rollcall::delivery::{Shared, connectivity};
 use rollcall::directory::{Command, NewPassword, UserChanges};
-use rollcall::id::{self, ROOT_UNIT};
+use rollcall::id::ROOT_UNIT;
 use rollcall_protocol::{EventType, SystemRandom, UserPayload};
 
 use crate::world::{Fault, World, add_application, egress, on_both};
@@ -33,13 +34,9 @@ fn renamed(id: &str, name: &str) -> Command {
 }
 
 pub(crate) async fn rescope(world: &World, scope: Scope) -> job::Plan {
-    let (id, now) = (world.application.id.clone(), world.hub.clock.now());
-    let job_id = id::make("job", now, &SystemRandom);
-    let wanted = job_id.clone();
-    let plan = world
-        .hub
-        .db
-        .write(move |tx| job::change_scope(tx, &id, &scope, &Subscription::everything(), &wanted, now))
+    let edit = ScopeEdit::to(&scope);
+    let id = &world.application.id;
+    let (plan, job_id) = job::change_scope(&world.hub, Caller::system("test"), id, edit, None)
         .await
         .unwrap();
     assert_eq!(world.job_done(&job_id).await.status, JobStatus::Success);
@@ -118,9 +115,9 @@ fn subjects_enter_and_leave_the_scope() {
         let plan = rescope(&world, scope).await;
         assert_eq!(
             (
-                plan.leave.users,
-                plan.leave.organizational_units,
-                plan.enter.users
+                plan.leave.counts.users,
+                plan.leave.counts.organizational_units,
+                plan.enter.counts.users
             ),
             (2, 3, 0)
         );
@@ -181,7 +178,7 @@ fn subjects_enter_and_leave_the_scope() {
         assert_eq!(world.endpoint.story_of(&bob).last().unwrap(), "ud:user:delete");
         // Widening creates who enters.
         let plan = rescope(&world, Scope::everything()).await;
-        assert_eq!(plan.enter.users, 2);
+        assert_eq!(plan.enter.counts.users, 2);
         world.converged().await;
         world.stop().await;
     });
@@ -210,24 +207,12 @@ fn a_full_synchronization_and_live_changes_do_not_disturb_each_other() {
             })
             .await;
         // Lanes and small requests make many rounds, so that changes come in between.
-        let mut settings = world.application.settings.clone();
-        settings.limits = Limits {
-            max_events: 3,
-            lanes: 3,
-            ..Limits::default()
+        let settings = SettingsPatch {
+            max_events: Some(3),
+            lanes: Some(3),
+            ..SettingsPatch::default()
         };
-        let (id, hub) = (world.application.id.clone(), world.hub.clone());
-        hub.db
-            .clone()
-            .write(move |tx| {
-                let changes = Changes {
-                    settings: Some(settings.clone()),
-                    ..Changes::default()
-                };
-                store::update(tx, &id, &changes, 0, &SystemRandom, &hub.master)
-            })
-            .await
-            .unwrap();
+        world.configure(settings).await;
         world.start().await;
         let changing = async {
             for (n, user) in users.iter().enumerate() {
@@ -338,20 +323,11 @@ fn passwords_travel_only_where_they_may_and_are_erased_afterwards() {
             0,
             "a password that no application wants is not kept"
         );
-        let mut settings = world.application.settings.clone();
-        settings.password_synchronization = true;
-        let (id, hub) = (world.application.id.clone(), world.hub.clone());
-        hub.db
-            .clone()
-            .write(move |tx| {
-                let changes = Changes {
-                    settings: Some(settings.clone()),
-                    ..Changes::default()
-                };
-                store::update(tx, &id, &changes, 0, &SystemRandom, &hub.master)
-            })
-            .await
-            .unwrap();
+        let settings = SettingsPatch {
+            password_synchronization: Some(true),
+            ..SettingsPatch::default()
+        };
+        world.configure(settings).await;
         world.apply(set("correct horse")).await;
         assert_eq!(secrets().await, 1);
         let sql = "SELECT record, secret FROM changes WHERE secret IS NOT NULL";
@@ -472,12 +448,7 @@ fn changes_outside_the_scope_cost_the_application_nothing() {
         .await;
         world.endpoint.serve(&world.hub, &app, world.key.clone()).await;
         let id = world.application.id.clone();
-        world
-            .hub
-            .db
-            .write(move |tx| store::delete(tx, &id))
-            .await
-            .unwrap();
+        world.command(application::Command::Delete { id }).await;
         world.application = app;
         world.start().await;
         for n in 0..30 {

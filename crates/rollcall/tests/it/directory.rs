@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use rollcall::access::Caller;
 use rollcall::application::{Entitlement, Scope, Subscription};
 use rollcall::change::{self, Change, ChangeKind, Placement};
 use rollcall::delivery::job;
@@ -18,12 +19,16 @@ use rollcall_protocol::{EventType, SubjectKind, SystemRandom};
 use crate::world::{new_user, open_hub};
 
 async fn apply(hub: &Hub, command: Command) -> String {
-    hub.apply("test", command).await.unwrap().id
+    hub.apply(Caller::system("test"), command).await.unwrap().id
 }
 
 async fn refused(hub: &Hub, command: Command) -> &'static str {
     let before = hub.db.read(change::head).await.unwrap();
-    let code = hub.apply("test", command).await.unwrap_err().code();
+    let code = hub
+        .apply(Caller::system("test"), command)
+        .await
+        .unwrap_err()
+        .code();
     assert_eq!(
         hub.db.read(change::head).await.unwrap(),
         before,
@@ -291,11 +296,13 @@ fn accounts_and_locks_end_by_themselves() {
             },
         )
         .await;
-        hub.apply("system", Command::ExpireDue).await.unwrap();
+        hub.apply(Caller::system("expiry"), Command::ExpireDue)
+            .await
+            .unwrap();
         let told: Vec<_> = log(&hub)
             .await
             .into_iter()
-            .filter(|change| change.actor == "system" && change.subject_kind == SubjectKind::User)
+            .filter(|change| change.actor == "system:expiry" && change.subject_kind == SubjectKind::User)
             .map(|change| (change.subject_id, change.kind))
             .collect();
         let event = ChangeKind::Event;
@@ -306,7 +313,13 @@ fn accounts_and_locks_end_by_themselves() {
                 (bob, event(EventType::UserUnlock))
             ]
         );
-        assert_eq!(hub.apply("system", Command::ExpireDue).await.unwrap().changes, 0);
+        assert_eq!(
+            hub.apply(Caller::system("expiry"), Command::ExpireDue)
+                .await
+                .unwrap()
+                .changes,
+            0
+        );
     });
 }
 
@@ -460,7 +473,7 @@ proptest! {
                     },
                 };
                 // Some are refused: a cycle, a subject that is gone. That is part of it.
-                if let Ok(applied) = hub.apply("test", command).await {
+                if let Ok(applied) = hub.apply(Caller::system("test"), command).await {
                     match what {
                         0 => units.push(applied.id),
                         1 | 2 => users.push(applied.id),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use rollcall::application::{Changes, Scope, store};
+use rollcall::application::{Scope, SettingsPatch};
 use rollcall::delivery::Delivery;
 use rollcall::delivery::job::{self, JobStatus};
 use rollcall::delivery::ledger::attempts;
@@ -282,7 +282,7 @@ proptest! {
                 add_application(&world.hub, "Scoped", &world.endpoint.url, world.key.clone(), scope).await;
             world.endpoint.serve(&world.hub, &app, world.key.clone()).await;
             let id = world.application.id.clone();
-            world.hub.db.write(move |tx| rollcall::application::store::delete(tx, &id)).await.unwrap();
+            world.command(rollcall::application::Command::Delete { id }).await;
             world.application = app;
             world.delivery =
                 Some(Delivery::start(world.hub.clone(), egress(), hasty()).await.unwrap());
@@ -333,28 +333,19 @@ fn a_full_synchronization_goes_on_after_a_restart_and_can_be_cancelled() {
         for n in 0..60 {
             world.user(&format!("u{n}"), ROOT_UNIT).await;
         }
-        let mut settings = world.application.settings.clone();
-        settings.limits.max_events = 2;
-        let (id, now, hub) = (
-            world.application.id.clone(),
-            world.hub.clock.now(),
-            world.hub.clone(),
-        );
+        let settings = SettingsPatch {
+            max_events: Some(2),
+            ..SettingsPatch::default()
+        };
+        world.configure(settings).await;
+        let (id, now) = (world.application.id.clone(), world.hub.clock.now());
         let job_id = rollcall::id::make("job", now, &SystemRandom);
         let wanted = job_id.clone();
-        world
+        let asking = world
             .hub
             .db
-            .write(move |tx| {
-                let changes = Changes {
-                    settings: Some(settings.clone()),
-                    ..Changes::default()
-                };
-                store::update(tx, &id, &changes, now, &SystemRandom, &hub.master)?;
-                job::request_full(tx, &id, &wanted, now)
-            })
-            .await
-            .unwrap();
+            .write(move |tx| job::request_full(tx, &id, &wanted, now));
+        asking.await.unwrap();
         for _ in 0..5 {
             world.start().await;
             tokio::time::sleep(Duration::from_millis(60)).await;

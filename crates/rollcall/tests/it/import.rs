@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
+use rollcall::access::Caller;
 use rollcall::change;
 use rollcall::directory::{Command, Source, query};
 use rollcall::export::export;
@@ -425,7 +426,7 @@ fn what_is_exported_is_imported_without_a_difference() {
                 ..Default::default()
             }),
         ] {
-            place.hub.apply("test", command).await.unwrap();
+            place.hub.apply(Caller::system("test"), command).await.unwrap();
         }
         let head = place.head().await;
         for (format, name) in [

@@ -401,7 +401,11 @@ fn an_ended_account_is_not_enabled_and_ended_in_turn() {
             let text = "username,display_name,path,status,expires\nold,Old,A,enabled,2001-01-01\n";
             twice(&place, "x.csv", text).await;
             let due = rollcall::directory::Command::ExpireDue;
-            place.hub.apply("test", due).await.unwrap();
+            place
+                .hub
+                .apply(rollcall::access::Caller::system("test"), due)
+                .await
+                .unwrap();
             let report = twice(&place, "x.csv", text).await;
             assert_eq!(report.users, counts(0, 0, 1, 0));
             assert!(!place.user("old").await.unwrap().enabled);

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rollcall::access::Caller;
 use rollcall::application::{Limits, Scope};
 use rollcall::delivery::ledger::{self, Fence, LedgerError, Settlement, leases, operate};
 use rollcall::delivery::{Options, job};
@@ -319,7 +320,7 @@ fn members_of_a_group_survive_rounds_that_are_thrown_away() {
         let too = hub.clone();
         let ids: Vec<String> = hub
             .db
-            .write(move |tx| too.create_users_in(tx, "test", &new))
+            .write(move |tx| too.create_users_in(tx, &Caller::system("test"), &new))
             .await
             .unwrap()
             .into_iter()

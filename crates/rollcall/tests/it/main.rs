@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and waits by the machine's clock"
 )]
 
+mod cli_doors;
 mod delivery;
 mod directory;
 mod doors;
@@ -23,5 +24,6 @@ mod records;
 mod retention;
 mod slapd;
 mod tidy;
+mod two_doors;
 mod why;
 mod world;

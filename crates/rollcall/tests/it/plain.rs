@@ -9,13 +9,14 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use rollcall::application::{Application, Changes, Limits, store};
+use rollcall::access::Caller;
+use rollcall::application::{self, Application, Limits, SettingsPatch, store};
 use rollcall::delivery::ledger::parked::{self, Parked, ParkedState};
 use rollcall::delivery::{Delivery, Options};
 use rollcall::directory::Command;
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
-use rollcall_protocol::{Answer, Event, EventResult, EventType, SystemRandom};
+use rollcall_protocol::{Answer, Event, EventResult, EventType};
 use rollcall_receiver::{Direct, Handler, KeySource, Receiver};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -203,7 +204,7 @@ fn answer(events: &[Event], say: &Say) -> Response {
 }
 
 pub(crate) async fn apply(hub: &Hub, command: Command) -> String {
-    hub.apply("test", command).await.unwrap().id
+    hub.apply(Caller::system("test"), command).await.unwrap().id
 }
 
 pub(crate) async fn user(hub: &Hub, name: &str) -> String {
@@ -225,15 +226,18 @@ pub(crate) async fn parked_of(hub: &Hub, application: &Application) -> Vec<Parke
 }
 
 pub(crate) async fn limit(hub: &Hub, application: &Application, limits: Limits) {
-    let mut settings = application.settings.clone();
-    settings.limits = limits;
-    let changes = Changes {
-        settings: Some(settings),
-        ..Changes::default()
+    let command = application::Command::Update {
+        id: application.id.clone(),
+        name: None,
+        settings: SettingsPatch {
+            max_events: Some(limits.max_events),
+            max_bytes: Some(limits.max_bytes),
+            lanes: Some(limits.lanes),
+            requests_per_second: limits.requests_per_second,
+            ..SettingsPatch::default()
+        },
     };
-    let (id, too) = (application.id.clone(), hub.clone());
-    hub.db
-        .write(move |tx| store::update(tx, &id, &changes, 1, &SystemRandom, &too.master))
+    hub.apply_application(Caller::system("test"), command)
         .await
         .unwrap();
 }

@@ -1,7 +1,10 @@
 //! What the directory's records say on the wire, held against the wire contract, section 4.
 
-use rollcall::application::{ApplicationError, Encryption, NewApplication, Scope, Settings, SettingsError};
-use rollcall::application::{Subscription, keys::NewKey, store};
+use rollcall::access::Caller;
+use rollcall::application::{
+    self, ApplicationError, Encryption, NewApplication, Scope, Settings, SettingsError,
+};
+use rollcall::application::{Subscription, keys::NewKey};
 use rollcall::change;
 use rollcall::directory::{Command, LOCKED_UNTIL_UNLOCKED, NewGroup, NewUnit, Source, UserChanges, query};
 use rollcall::hub::Hub;
@@ -24,7 +27,7 @@ where
 }
 
 async fn apply(hub: &Hub, command: Command) -> String {
-    hub.apply("test", command).await.unwrap().id
+    hub.apply(Caller::system("test"), command).await.unwrap().id
 }
 
 /// The record of a subject's last change; what a full synchronization sends is the same.
@@ -153,7 +156,10 @@ fn locks_are_told_as_times() {
         assert_eq!(told().await, until.to_string());
         apply(&hub, Command::UnlockUser { id: ada.clone() }).await;
         assert_eq!(told().await, "-1");
-        let refused = hub.apply("test", lock(Some(-1))).await.unwrap_err();
+        let refused = hub
+            .apply(Caller::system("test"), lock(Some(-1)))
+            .await
+            .unwrap_err();
         assert_eq!(refused.code(), "invalid_field");
     });
 }
@@ -210,7 +216,7 @@ fn only_keys_of_256_bits_are_taken() {
     on_each("key_size", |url| async move {
         let hub = open_hub(&url).await;
         for digits in [32, 48, 64] {
-            let (now, hub_) = (hub.clock.now(), hub.clone());
+            let now = hub.clock.now();
             let new = NewApplication {
                 name: format!("App {digits}"),
                 settings: Settings::event_callback("https://app.example/events", Encryption::Required),
@@ -219,10 +225,8 @@ fn only_keys_of_256_bits_are_taken() {
                 subscription: Subscription::everything(),
                 signing_key: NewKey::generate(now, &SystemRandom, &hub.master).unwrap(),
             };
-            let made = hub
-                .db
-                .write(move |tx| store::create(tx, &new, now, &SystemRandom, &hub_.master))
-                .await;
+            let create = application::Command::Create(Box::new(new));
+            let made = hub.apply_application(Caller::system("test"), create).await;
             match made {
                 Ok(_) => assert_eq!(digits, 64),
                 Err(ApplicationError::Settings(SettingsError::KeySize(given))) => {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rollcall::application::{Changes, Scope, store};
+use rollcall::access::Caller;
+use rollcall::application::{self, Scope};
 use rollcall::change;
 use rollcall::delivery::erase::erase_user;
 use rollcall::delivery::job::{self, JobStatus, Trigger};
@@ -137,21 +138,13 @@ fn who_fell_behind_is_pushed_everything_and_keeps_nobody_who_left() {
 }
 
 async fn switch(world: &World, on: bool) {
-    let (id, hub, now) = (
-        world.application.id.clone(),
-        world.hub.clone(),
-        world.hub.clock.now(),
-    );
-    let changes = Changes {
-        synchronize: Some(on),
-        ..Changes::default()
+    let id = world.application.id.clone();
+    let command = if on {
+        application::Command::EnableSynchronization { id }
+    } else {
+        application::Command::DisableSynchronization { id }
     };
-    world
-        .hub
-        .db
-        .write(move |tx| store::update(tx, &id, &changes, now, &*hub.random, &hub.master))
-        .await
-        .unwrap();
+    world.command(command).await;
 }
 
 #[test]
@@ -224,7 +217,7 @@ fn somebody_who_is_erased_leaves_no_trace_and_is_deleted_everywhere() {
         let erased = world
             .hub
             .db
-            .write(move |tx| erase_user(&hub, tx, "test", &id))
+            .write(move |tx| erase_user(&hub, tx, &Caller::system("test"), &id))
             .await
             .unwrap();
         assert!(
@@ -273,7 +266,7 @@ fn somebody_who_is_erased_leaves_no_trace_and_is_deleted_everywhere() {
         let erased = world
             .hub
             .db
-            .write(move |tx| erase_user(&hub, tx, "test", &never_sent))
+            .write(move |tx| erase_user(&hub, tx, &Caller::system("test"), &never_sent))
             .await
             .unwrap();
         assert!(!erased.deleted && erased.changes == 2);
@@ -281,7 +274,7 @@ fn somebody_who_is_erased_leaves_no_trace_and_is_deleted_everywhere() {
         let unknown = world
             .hub
             .db
-            .write(move |tx| erase_user(&hub, tx, "test", "user_x"))
+            .write(move |tx| erase_user(&hub, tx, &Caller::system("test"), "user_x"))
             .await;
         assert!(matches!(unknown, Err(DirectoryError::NotFound { .. })));
         world.converged().await;

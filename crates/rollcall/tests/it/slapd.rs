@@ -85,7 +85,11 @@ async fn fill(place: &Place) {
         ..NewGroup::default()
     };
     for command in [Command::CreateUnit(unit), Command::CreateGroup(group)] {
-        place.hub.apply("test", command).await.unwrap();
+        place
+            .hub
+            .apply(rollcall::access::Caller::system("test"), command)
+            .await
+            .unwrap();
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// The modules from the ground up; a module uses only those on its own floor and below.
 const FLOORS: [&[&str]; 9] = [
     &["clock", "id", "private", "secret", "schema"],
-    &["change", "instance", "meter", "owner"],
+    &["access", "audit", "change", "instance", "meter", "owner"],
     &["directory", "application"],
     &["hub"],
     &["delivery"],
@@ -16,7 +16,8 @@ const FLOORS: [&[&str]; 9] = [
 ];
 
 /// Where SQL may stand.
-const ROOMS: [&str; 7] = [
+const ROOMS: [&str; 8] = [
+    "audit",
     "change",
     "instance",
     "directory",

@@ -1,5 +1,6 @@
 //! "Why did this user (not) arrive?" has an answer on one page.
 
+use rollcall::access::Caller;
 use rollcall::application::Scope;
 use rollcall::directory::Command;
 use rollcall::id::ROOT_UNIT;
@@ -105,7 +106,10 @@ fn who_was_there_before_the_application_waits_for_a_synchronization() {
     on_both("why_before", |hub, mirror| async move {
         let hub_too = crate::world::open_hub(&hub).await;
         let new = crate::world::new_user("early", ROOT_UNIT);
-        hub_too.apply("test", Command::CreateUser(new)).await.unwrap();
+        hub_too
+            .apply(Caller::system("test"), Command::CreateUser(new))
+            .await
+            .unwrap();
         let mut world = World::new(&hub, &mirror, Scope::everything()).await;
         let before = conclusion(&world, "early").await;
         assert!(before.contains("rollcall app sync"), "{before}");

@@ -8,9 +8,11 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
+use rollcall::access::Caller;
 use rollcall::application::keys::NewKey;
 use rollcall::application::{
-    Application, Encryption, Entitlements, NewApplication, Scope, Settings, Subscription, store,
+    self, Application, Encryption, Entitlements, NewApplication, Scope, Settings, SettingsPatch,
+    Subscription, store,
 };
 use rollcall::clock::Clock;
 use rollcall::compare;
@@ -385,11 +387,27 @@ impl World {
     }
 
     pub(crate) async fn try_apply(&self, command: Command) -> Result<Applied, DirectoryError> {
-        self.hub.apply("test", command).await
+        self.hub.apply(Caller::system("test"), command).await
     }
 
     pub(crate) async fn apply(&self, command: Command) -> String {
         self.try_apply(command).await.unwrap().id
+    }
+
+    /// Changes push parameters of the application.
+    pub(crate) async fn configure(&self, settings: SettingsPatch) -> Application {
+        self.command(application::Command::Update {
+            id: self.application.id.clone(),
+            name: None,
+            settings,
+        })
+        .await
+    }
+
+    /// Applies a command to an application.
+    pub(crate) async fn command(&self, command: application::Command) -> Application {
+        let applied = self.hub.apply_application(Caller::system("test"), command).await;
+        applied.unwrap().application
     }
 
     pub(crate) async fn unit(&self, name: &str, parent_id: &str) -> String {
@@ -534,9 +552,9 @@ pub(crate) async fn add_application(
         subscription: Subscription::everything(),
         signing_key: NewKey::generate(now, &SystemRandom, &hub.master).unwrap(),
     };
-    let hub_too = hub.clone();
-    hub.db
-        .write(move |tx| store::create(tx, &new, now, &SystemRandom, &hub_too.master))
+    let create = application::Command::Create(Box::new(new));
+    hub.apply_application(Caller::system("test"), create)
         .await
         .unwrap()
+        .application
 }

@@ -34,7 +34,7 @@ use crate::clock::Millis;
 
 pub use census::scan;
 pub(super) use census::start;
-pub use scope::{Counts, Plan, change_scope, plan};
+pub use scope::{Counts, Plan, Side, change_scope, plan};
 pub(super) use steps::{Context, ReadAhead, event_name, next_round, settle};
 use store::create;
 pub(super) use store::repin;

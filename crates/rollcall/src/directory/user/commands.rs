@@ -23,7 +23,7 @@ fn store(
         return Ok(0);
     }
     check_change(tx, before, &user)?;
-    user.update_time = ctx.now;
+    user.update_time = ctx.next_version(before.update_time);
     rows::update(tx, &user)?;
     let was = placement(tx, &before.unit_ids(), before.groups.clone())?;
     let is = if user.units == before.units {
@@ -91,10 +91,10 @@ pub(in crate::directory) fn set_password(
     let before = require(tx, id)?;
     let mut user = before.clone();
     user.password_set = true;
-    user.update_time = ctx.now;
+    user.update_time = ctx.next_version(before.update_time);
     tx.execute(
         "UPDATE users SET password_hash = $2, update_time = $3 WHERE id = $1",
-        params![id, password.hash(), ctx.now],
+        params![id, password.hash(), user.update_time],
     )?;
     let stands = Some(placement(tx, &user.unit_ids(), user.groups.clone())?);
     ctx.append(

@@ -72,11 +72,12 @@ type Place = (Vec<UserUnit>, Arc<Placement>);
 struct Places(HashMap<(String, Vec<String>), Place>);
 
 impl Places {
-    fn of(&mut self, tx: &mut Tx<'_>, new: &NewUser) -> Result<&Place, DirectoryError> {
+    fn of(&mut self, tx: &mut Tx<'_>, ctx: &Context<'_>, new: &NewUser) -> Result<&Place, DirectoryError> {
         let (primary, further) = (&new.primary_organizational_unit_id, &new.organizational_unit_ids);
         Ok(match self.0.entry((primary.clone(), further.clone())) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
+                ctx.sees_units(tx, &std::iter::once(primary).chain(further).collect::<Vec<_>>())?;
                 let units = unit_list(tx, primary, further)?;
                 let ids: Vec<String> = units.iter().map(|unit| unit.id.clone()).collect();
                 let stands = placement(tx, &ids, Vec::new())?;
@@ -104,7 +105,7 @@ pub(in crate::directory) fn create_many(
     for ((mut user, verdict), new) in users.into_iter().zip(verdicts).zip(new) {
         let place = match verdict {
             Some(refused) => Err(refused),
-            None => places.of(tx, new),
+            None => places.of(tx, ctx, new),
         };
         let (units, stands) = match place {
             Ok(place) => place,

@@ -1,0 +1,571 @@
+//! The one door through which applications change: [`apply`], the twin of [`crate::directory::apply`].
+//!
+//! A command changes what it names and nothing else: settings are patches, a scope is edited unit by unit
+//! and group by group, so two administrators who change different things at the same time both have their
+//! will. What a command changed stands in the audit log, by the same transaction.
+//!
+//! Operations of the delivery (pause, resume, resend, synchronize) are not among the commands: they belong
+//! to whoever delivers.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rollcall_db::{DbError, Tx, params};
+use rollcall_protocol::{EncryptionKey, EventType, SubjectKind};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use super::entitlement::{Entitlement, Entitlements, Scope, Subscription};
+use super::keys::{self, NewKey};
+use super::settings::{Encryption, Settings};
+use super::store::{self, Application, ApplicationError};
+use crate::access::Context;
+use crate::audit::{self, Target};
+use crate::change;
+use crate::clock::Millis;
+use crate::directory::query;
+use crate::{id, instance};
+
+/// A new application.
+#[derive(Debug)]
+pub struct NewApplication {
+    /// Its name, unique without regard to case.
+    pub name: String,
+    /// The push parameters.
+    pub settings: Settings,
+    /// The encryption key, if it has one.
+    pub encryption_key: Option<EncryptionKey>,
+    /// The synchronization scope.
+    pub scope: Scope,
+    /// The events that it wants.
+    pub subscription: Subscription,
+    /// Its first signing key.
+    pub signing_key: NewKey,
+}
+
+/// Changes of the push parameters; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SettingsPatch {
+    /// Another receiving URL.
+    pub url: Option<String>,
+    /// Whether the events are encrypted.
+    pub encryption: Option<Encryption>,
+    /// Whether new passwords are sent along.
+    pub password_synchronization: Option<bool>,
+    /// Events in one request.
+    pub max_events: Option<u32>,
+    /// Bytes of event data in one request.
+    pub max_bytes: Option<u32>,
+    /// Requests in flight at once.
+    pub lanes: Option<u32>,
+    /// Requests per second, at most; zero ends the limit.
+    pub requests_per_second: Option<u32>,
+}
+
+impl SettingsPatch {
+    /// Changes settings by it.
+    pub fn apply_to(&self, settings: &mut Settings) {
+        let Self {
+            url,
+            encryption,
+            password_synchronization,
+            max_events,
+            max_bytes,
+            lanes,
+            requests_per_second,
+        } = self;
+        if let Some(url) = url {
+            settings.callback_mut().url.clone_from(url);
+        }
+        let set = |field: &mut u32, value: &Option<u32>| *field = value.unwrap_or(*field);
+        set(&mut settings.limits.max_events, max_events);
+        set(&mut settings.limits.max_bytes, max_bytes);
+        set(&mut settings.limits.lanes, lanes);
+        if let Some(rate) = requests_per_second {
+            settings.limits.requests_per_second = Some(*rate).filter(|rate| *rate > 0);
+        }
+        if let Some(encryption) = encryption {
+            settings.callback_mut().encryption = *encryption;
+        }
+        if let Some(wanted) = password_synchronization {
+            settings.password_synchronization = *wanted;
+        }
+    }
+}
+
+/// A change of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit<T> {
+    /// It becomes this.
+    Set(BTreeSet<T>),
+    /// These come in and those go out; the rest stays.
+    Change {
+        /// What comes in.
+        add: BTreeSet<T>,
+        /// What goes out.
+        remove: BTreeSet<T>,
+    },
+}
+
+impl<T> Default for Edit<T> {
+    /// Everything stays.
+    fn default() -> Self {
+        Self::Change {
+            add: BTreeSet::new(),
+            remove: BTreeSet::new(),
+        }
+    }
+}
+
+impl<T: Ord + Clone> Edit<T> {
+    /// The set after the change.
+    pub fn applied_to(&self, set: &BTreeSet<T>) -> BTreeSet<T> {
+        match self {
+            Self::Set(to) => to.clone(),
+            Self::Change { add, remove } => set
+                .union(add)
+                .filter(|it| !remove.contains(it))
+                .cloned()
+                .collect(),
+        }
+    }
+}
+
+/// A change of a scope; what is not named stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScopeEdit {
+    /// Of its organizational units, by id.
+    pub units: Edit<String>,
+    /// Of its groups, by id.
+    pub groups: Edit<String>,
+}
+
+impl ScopeEdit {
+    /// The change after which a scope is this one.
+    pub fn to(scope: &Scope) -> Self {
+        Self {
+            units: Edit::Set(scope.organizational_unit_ids.clone()),
+            groups: Edit::Set(scope.group_ids.clone()),
+        }
+    }
+
+    /// The scope after the change.
+    pub fn applied_to(&self, scope: &Scope) -> Scope {
+        Scope {
+            organizational_unit_ids: self.units.applied_to(&scope.organizational_unit_ids),
+            group_ids: self.groups.applied_to(&scope.group_ids),
+        }
+    }
+}
+
+/// A change that somebody wants.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields name what the variant says")]
+pub enum Command {
+    /// Makes an application. It is pushed every change from now on; what is there already is the matter of
+    /// a full synchronization.
+    Create(Box<NewApplication>),
+    /// Changes the name and push parameters that are named.
+    Update {
+        id: String,
+        name: Option<String>,
+        settings: SettingsPatch,
+    },
+    /// Changes the scope, for the changes after the log's present end. `job` is the id of the job that
+    /// deletes who leaves and creates who enters, made by the same transaction (`delivery::job`).
+    SetScope {
+        id: String,
+        scope: ScopeEdit,
+        job: String,
+    },
+    /// Changes the events that are wanted, for the changes after the log's present end.
+    SetSubscription { id: String, events: Edit<EventType> },
+    /// Stores another encryption key, and requires encryption.
+    SetEncryptionKey { id: String, key: EncryptionKey },
+    /// Makes another encryption key, and requires encryption. The key is shown once, in the answer.
+    GenerateEncryptionKey { id: String },
+    /// Publishes another signing key, which signs after the delay.
+    RotateSigningKey {
+        id: String,
+        key: NewKey,
+        delay: Duration,
+    },
+    /// Turns *Synchronize users to application* on.
+    EnableSynchronization { id: String },
+    /// Turns it off. Changes wait.
+    DisableSynchronization { id: String },
+    /// Deletes an application with everything that belongs to it.
+    Delete { id: String },
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub struct Applied {
+    /// The application as it is now; as it was if it is deleted.
+    pub application: Application,
+    /// Whether anything changed.
+    pub changed: bool,
+    /// The encryption key that was made.
+    pub encryption_key: Option<EncryptionKey>,
+    /// From when on the new signing key signs.
+    pub signs_from: Option<Millis>,
+}
+
+impl Applied {
+    fn of(application: Application, changed: bool) -> Self {
+        Self {
+            application,
+            changed,
+            encryption_key: None,
+            signs_from: None,
+        }
+    }
+}
+
+/// Applies a command, if the caller may: an application whose scope reaches beyond the caller's authority
+/// does not exist for it.
+///
+/// # Errors
+/// [`ApplicationError`]; the caller's transaction must then be undone.
+pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Applied, ApplicationError> {
+    match command {
+        Command::Create(new) => create(tx, ctx, new),
+        Command::Update { id, name, settings } => update(tx, ctx, id, name.as_deref(), settings),
+        Command::SetScope { id, scope, job } => set_scope(tx, ctx, id, scope, job),
+        Command::SetSubscription { id, events } => set_subscription(tx, ctx, id, events),
+        Command::SetEncryptionKey { id, key } => set_encryption_key(tx, ctx, id, key),
+        Command::GenerateEncryptionKey { id } => {
+            let key = EncryptionKey::generate(ctx.random);
+            let applied = set_encryption_key(tx, ctx, id, &key)?;
+            Ok(Applied {
+                encryption_key: Some(key),
+                ..applied
+            })
+        }
+        Command::RotateSigningKey { id, key, delay } => {
+            let before = open(tx, ctx, id)?;
+            let signs_from = keys::publish(tx, id, key, ctx.now, *delay)?;
+            let after = json!({ "kid": key.kid(), "signsFrom": signs_from });
+            let applied = close(tx, ctx, &before, "rotate_signing_key", None, Some(after))?;
+            Ok(Applied {
+                signs_from: Some(signs_from),
+                ..applied
+            })
+        }
+        Command::EnableSynchronization { id } => set_synchronize(tx, ctx, id, true),
+        Command::DisableSynchronization { id } => set_synchronize(tx, ctx, id, false),
+        Command::Delete { id } => delete(tx, ctx, id),
+    }
+}
+
+/// Reads an application that the caller may change, and holds it to the version that the caller named.
+pub(crate) fn open(tx: &mut Tx<'_>, ctx: &Context<'_>, id: &str) -> Result<Application, ApplicationError> {
+    let application = store::load(tx, id)?;
+    if !ctx.caller.authority.is_everything() {
+        let scope = Entitlements::load(tx, id)?.current().scope.clone();
+        if !is_within(tx, ctx, &scope)? {
+            return Err(ApplicationError::NotFound(id.to_owned()));
+        }
+    }
+    match ctx.caller.expected {
+        Some(expected) if expected != application.update_time => Err(ApplicationError::Changed {
+            name: application.name,
+            expected,
+            found: application.update_time,
+        }),
+        _ => Ok(application),
+    }
+}
+
+/// Whether a scope reaches nowhere beyond the caller's authority. One that reaches nowhere at all is
+/// nobody's but his who may do everything.
+fn is_within(tx: &mut Tx<'_>, ctx: &Context<'_>, scope: &Scope) -> Result<bool, DbError> {
+    if ctx.caller.authority.is_everything() {
+        return Ok(true);
+    }
+    let mut parts = 0;
+    for (kind, ids) in [
+        (SubjectKind::Unit, &scope.organizational_unit_ids),
+        (SubjectKind::Group, &scope.group_ids),
+    ] {
+        for id in ids {
+            parts += 1;
+            match query::record_of(tx, kind, id)? {
+                Some((_, placement)) if ctx.caller.authority.covers(kind, &placement) => {}
+                _ => return Ok(false),
+            }
+        }
+    }
+    Ok(parts > 0)
+}
+
+/// Raises the version, makes the delivery load the application afresh, and tells the audit log.
+fn close(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    before: &Application,
+    action: &str,
+    was: Option<Json>,
+    is: Option<Json>,
+) -> Result<Applied, ApplicationError> {
+    let id = before.id.as_str();
+    tx.execute(
+        "UPDATE applications SET update_time = $2 WHERE id = $1",
+        params![id, ctx.next_version(before.update_time)],
+    )?;
+    store::touch(tx, id)?;
+    let application = store::load(tx, id)?;
+    let target = Target::application(id, &application.name);
+    audit::record(tx, ctx, action, &target, was.as_ref(), is.as_ref())?;
+    Ok(Applied::of(application, true))
+}
+
+/// The fields of two records that are different, on either side.
+fn differences(before: &Json, after: &Json) -> (Json, Json) {
+    let (Some(was), Some(is)) = (before.as_object(), after.as_object()) else {
+        return (before.clone(), after.clone());
+    };
+    let side = |own: &serde_json::Map<String, Json>, other: &serde_json::Map<String, Json>| {
+        let different = own.iter().filter(|(key, value)| other.get(*key) != Some(value));
+        Json::Object(
+            different
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+        )
+    };
+    (side(was, is), side(is, was))
+}
+
+/// What the audit log shows of name and push parameters.
+fn shown(name: &str, settings: &Settings) -> Json {
+    json!({
+        "name": name,
+        "url": settings.callback().url,
+        "encryption": settings.callback().encryption,
+        "passwordSynchronization": settings.password_synchronization,
+        "limits": settings.limits,
+    })
+}
+
+fn create(tx: &mut Tx<'_>, ctx: &Context<'_>, new: &NewApplication) -> Result<Applied, ApplicationError> {
+    store::check_name(tx, &new.name, None)?;
+    new.settings.validate(new.encryption_key.is_some())?;
+    store::check_scope(tx, &new.scope)?;
+    if let Some(key) = &new.encryption_key {
+        store::check_key(key)?;
+    }
+    if !is_within(tx, ctx, &new.scope)? {
+        return Err(ApplicationError::OutsideScope(new.name.clone()));
+    }
+    let id = id::make("app", ctx.now, ctx.random);
+    let key = new.encryption_key.as_ref();
+    let sealed = key.map(|key| store::seal_key(&id, key, ctx.master, ctx.random));
+    let position = change::head(tx)?.seq;
+    tx.execute(
+        "INSERT INTO applications (id, name, name_folded, synchronize, settings, encryption_key,
+                                   version, create_time, update_time)
+         VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7)",
+        params![
+            id.as_str(),
+            new.name.as_str(),
+            new.name.to_lowercase(),
+            true,
+            store::to_json(&new.settings)?,
+            sealed.as_deref(),
+            ctx.now
+        ],
+    )?;
+    // Its place in the ledger of delivery, which alone writes it from now on.
+    tx.execute(
+        "INSERT INTO deliveries (application_id, position, revision, epoch) VALUES ($1, $2, 0, 0)",
+        params![id.as_str(), position],
+    )?;
+    let entitlement = Entitlement {
+        from_seq: position,
+        scope: new.scope.clone(),
+        subscription: new.subscription.clone(),
+    };
+    Entitlements::store(tx, &id, &entitlement)?;
+    keys::publish(tx, &id, &new.signing_key, ctx.now, Duration::ZERO)?;
+    instance::touch_applications(tx)?;
+    let mut after = shown(&new.name, &new.settings);
+    after["scope"] = json!(new.scope);
+    after["subscription"] = json!(new.subscription);
+    after["kid"] = json!(new.signing_key.kid());
+    let target = Target::application(&id, &new.name);
+    audit::record(tx, ctx, "create", &target, None, Some(&after))?;
+    Ok(Applied::of(store::load(tx, &id)?, true))
+}
+
+fn update(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    name: Option<&str>,
+    patch: &SettingsPatch,
+) -> Result<Applied, ApplicationError> {
+    let before = open(tx, ctx, id)?;
+    let name = name.unwrap_or(&before.name);
+    let mut settings = before.settings.clone();
+    patch.apply_to(&mut settings);
+    if name == before.name && settings == before.settings {
+        return Ok(Applied::of(before, false));
+    }
+    store::check_name(tx, name, Some(id))?;
+    settings.validate(before.has_encryption_key)?;
+    tx.execute(
+        "UPDATE applications SET name = $2, name_folded = $3, settings = $4 WHERE id = $1",
+        params![id, name, name.to_lowercase(), store::to_json(&settings)?],
+    )?;
+    let (was, is) = differences(&shown(&before.name, &before.settings), &shown(name, &settings));
+    close(tx, ctx, &before, "update", Some(was), Some(is))
+}
+
+fn set_scope(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    edit: &ScopeEdit,
+    job: &str,
+) -> Result<Applied, ApplicationError> {
+    let before = open(tx, ctx, id)?;
+    let current = Entitlements::load(tx, id)?.current().clone();
+    let scope = edit.applied_to(&current.scope);
+    if scope == current.scope {
+        return Ok(Applied::of(before, false));
+    }
+    store::check_scope(tx, &scope)?;
+    if !is_within(tx, ctx, &scope)? {
+        return Err(ApplicationError::OutsideScope(before.name));
+    }
+    let position = change::head(tx)?.seq;
+    // Without its job, whoever enters or leaves by the change would never be told of.
+    let runs = tx.query_opt(
+        "SELECT 1 FROM jobs WHERE id = $1 AND application_id = $2 AND position_seq = $3 AND status = 'pending'",
+        params![job, id, position],
+    )?;
+    if runs.is_none() {
+        return Err(ApplicationError::NoJob(before.name));
+    }
+    let (was, is) = (
+        json!({"scope": current.scope}),
+        json!({"scope": scope, "job": job}),
+    );
+    let entitlement = Entitlement {
+        from_seq: position,
+        scope,
+        subscription: current.subscription,
+    };
+    Entitlements::store(tx, id, &entitlement)?;
+    close(tx, ctx, &before, "set_scope", Some(was), Some(is))
+}
+
+/// What a change of a subscription would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionPlan {
+    /// The events that are wanted.
+    pub before: Subscription,
+    /// The events that would be wanted.
+    pub after: Subscription,
+    /// What confirms just this plan.
+    pub token: String,
+}
+
+/// Says what a change of a subscription would do.
+///
+/// # Errors
+/// What the database reports.
+pub fn plan_subscription(
+    tx: &mut Tx<'_>,
+    id: &str,
+    edit: &Edit<EventType>,
+) -> Result<SubscriptionPlan, ApplicationError> {
+    let before = Entitlements::load(tx, id)?.current().subscription.clone();
+    let after = Subscription::of(edit.applied_to(&before.events().collect()));
+    let token = id::plan_token(&json!([id, before, after]).to_string());
+    Ok(SubscriptionPlan { before, after, token })
+}
+
+fn set_subscription(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    edit: &Edit<EventType>,
+) -> Result<Applied, ApplicationError> {
+    let before = open(tx, ctx, id)?;
+    let current = Entitlements::load(tx, id)?.current().clone();
+    let subscription = Subscription::of(edit.applied_to(&current.subscription.events().collect()));
+    if subscription == current.subscription {
+        return Ok(Applied::of(before, false));
+    }
+    let (was, is) = (
+        json!({"subscription": current.subscription}),
+        json!({"subscription": subscription}),
+    );
+    let entitlement = Entitlement {
+        from_seq: change::head(tx)?.seq,
+        scope: current.scope,
+        subscription,
+    };
+    Entitlements::store(tx, id, &entitlement)?;
+    close(tx, ctx, &before, "set_subscription", Some(was), Some(is))
+}
+
+fn set_encryption_key(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    key: &EncryptionKey,
+) -> Result<Applied, ApplicationError> {
+    let before = open(tx, ctx, id)?;
+    store::check_key(key)?;
+    let mut settings = before.settings.clone();
+    settings.callback_mut().encryption = Encryption::Required;
+    settings.validate(true)?;
+    let sealed = store::seal_key(id, key, ctx.master, ctx.random);
+    tx.execute(
+        "UPDATE applications SET encryption_key = $2, settings = $3 WHERE id = $1",
+        params![id, sealed.as_slice(), store::to_json(&settings)?],
+    )?;
+    let was = json!({"hasEncryptionKey": before.has_encryption_key,
+                     "encryption": before.settings.callback().encryption});
+    let is = json!({"hasEncryptionKey": true, "encryption": Encryption::Required});
+    close(tx, ctx, &before, "set_encryption_key", Some(was), Some(is))
+}
+
+fn set_synchronize(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    on: bool,
+) -> Result<Applied, ApplicationError> {
+    let before = open(tx, ctx, id)?;
+    if before.synchronize == on {
+        return Ok(Applied::of(before, false));
+    }
+    tx.execute(
+        "UPDATE applications SET synchronize = $2 WHERE id = $1",
+        params![id, on],
+    )?;
+    let (was, is) = (json!({"synchronize": !on}), json!({"synchronize": on}));
+    let action = if on {
+        "enable_synchronization"
+    } else {
+        "disable_synchronization"
+    };
+    close(tx, ctx, &before, action, Some(was), Some(is))
+}
+
+fn delete(tx: &mut Tx<'_>, ctx: &Context<'_>, id: &str) -> Result<Applied, ApplicationError> {
+    let application = open(tx, ctx, id)?;
+    let current = Entitlements::load(tx, id)?.current().clone();
+    store::remove(tx, id)?;
+    let mut before = shown(&application.name, &application.settings);
+    before["scope"] = json!(current.scope);
+    before["subscription"] = json!(current.subscription);
+    let target = Target::application(id, &application.name);
+    audit::record(tx, ctx, "delete", &target, Some(&before), None)?;
+    Ok(Applied::of(application, true))
+}
