@@ -259,6 +259,16 @@ pub fn head(tx: &mut Tx<'_>) -> Result<Head, DbError> {
     })
 }
 
+/// Sees to it that whatever is appended from now on is later than `time`, and than all that the log holds.
+///
+/// # Errors
+/// What the database reports.
+pub fn advance(tx: &mut Tx<'_>, time: Millis) -> Result<(), DbError> {
+    let later = head(tx)?.time.max(time).saturating_add(1);
+    tx.execute("UPDATE change_head SET time = $1 WHERE id = 1", params![later])?;
+    Ok(())
+}
+
 const COLUMNS: &str = "seq, event_id, kind, subject_kind, subject_id, time, actor, record, previous, \
                        placed_before, placed_after, secret";
 

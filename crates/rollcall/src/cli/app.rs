@@ -395,6 +395,7 @@ fn line_of(job: &JobPosition) -> String {
         match job.trigger {
             job::Trigger::Manual => "",
             job::Trigger::Retention => "  (it fell behind the log's retention)",
+            job::Trigger::Restore => "  (the hub was restored from a backup)",
         }
     )
 }

@@ -78,8 +78,8 @@ pub(super) enum Verb {
     },
     /// Restore a backup into a new, empty database.
     ///
-    /// Put the master key of that time into its place first. Afterwards synchronize the applications: they
-    /// may have got changes that the backup does not know of.
+    /// Put the master key of that time into its place first. When the hub starts, it synchronizes every
+    /// application in full, because changes may have reached them that the backup does not know of.
     Restore {
         /// The file.
         file: PathBuf,

@@ -2,13 +2,16 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use rollcall_db::Db;
+use rollcall_protocol::SystemRandom;
 use serde_json::json;
 
 use super::open;
 use super::output::Output;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::{backup, instance, schema};
@@ -32,7 +35,7 @@ pub(super) async fn restore(out: &Output, config: &Config, file: &Path) -> Resul
     })
     .await?
     .context("the database cannot be opened")?;
-    let rows = backup::restore(&db, file).await?;
+    let restored = backup::restore(&db, file, Clock::system().now(), Arc::new(SystemRandom)).await?;
     let instance = db.read(instance::load).await?;
     if let (Some(owner), Some(instance)) = (&mut owner, &instance) {
         owner.set_instance(Some(&instance.id))?;
@@ -43,10 +46,15 @@ pub(super) async fn restore(out: &Output, config: &Config, file: &Path) -> Resul
         "the rows are restored, but the hub cannot be opened; put the master key of that time into its place",
     )?;
     hub.db.close().await;
-    out.show(&json!({ "rows": rows }), || {
+    let backup::Restored { rows, due } = restored;
+    out.show(&json!({ "rows": rows, "synchronizations": due }), || {
+        let synchronized = match due {
+            1 => "1 application is".to_owned(),
+            due => format!("{due} applications are"),
+        };
         format!(
-            "{rows} rows are restored. Run rollcall doctor, start the hub, and synchronize the applications: they \
-             may have got changes that this backup does not know of."
+            "{rows} rows are restored. Run rollcall doctor and start the hub. {synchronized} synchronized in full \
+             then, because changes may have reached them that this backup does not know of."
         )
     });
     Ok(ExitCode::SUCCESS)

@@ -4,8 +4,6 @@
 //! only what still has to be said: that the user is gone. Records of the user in parked events and in
 //! jobs go as well, and what applications said about the user's events.
 
-use std::collections::HashSet;
-
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::{EventType, SubjectKind};
 use serde::Serialize;
@@ -19,7 +17,6 @@ use crate::audit::{self, Target};
 use crate::change;
 use crate::directory::{self, Command, DirectoryError, query};
 use crate::hub::Hub;
-use crate::id;
 
 /// What was erased.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -54,7 +51,6 @@ pub fn erase_user(
         hub.apply_in(tx, caller, &Command::DeleteUser { id })?;
         erased.deleted = true;
     }
-    let event_ids = event_ids(tx, user_id)?;
     erased.changes = change::erase_records(tx, user_id)?;
     if erased.changes == 0 && !erased.deleted {
         return Err(directory::not_found(SubjectKind::User, user_id));
@@ -73,7 +69,7 @@ pub fn erase_user(
         "UPDATE job_items SET record = $2 WHERE subject_id = $1 AND record IS NOT NULL",
         params![user_id, record.as_str()],
     )?;
-    erased.attempts = forget_messages(tx, &event_ids)?;
+    erased.attempts = forget_messages(tx, user_id)?;
     audit::erase(tx, user_id)?;
     let left = json!({ "changes": erased.changes, "attempts": erased.attempts });
     let context = hub.context(caller);
@@ -83,33 +79,8 @@ pub fn erase_user(
     Ok(erased)
 }
 
-/// The ids of all events that were made of the user.
-fn event_ids(tx: &mut Tx<'_>, user_id: &str) -> Result<HashSet<String>, DbError> {
-    let mut ids = HashSet::new();
-    for row in tx.query(
-        "SELECT event_id FROM changes WHERE subject_id = $1",
-        params![user_id],
-    )? {
-        ids.insert(row.get(0)?);
-    }
-    for row in tx.query("SELECT id FROM jobs", params![])? {
-        let job: String = row.get(0)?;
-        for (event, part) in [
-            (EventType::UserPush, ""),
-            (EventType::UserCreate, "enter"),
-            (EventType::UserDelete, "leave"),
-        ] {
-            ids.insert(id::derive(
-                "evnt",
-                &super::job::event_name(&job, event, user_id, part),
-            ));
-        }
-    }
-    Ok(ids)
-}
-
-/// Forgets what applications said about these events.
-fn forget_messages(tx: &mut Tx<'_>, event_ids: &HashSet<String>) -> Result<u64, DbError> {
+/// Forgets what applications said about the user's events, and about events of which nobody knows whose they are.
+fn forget_messages(tx: &mut Tx<'_>, user_id: &str) -> Result<u64, DbError> {
     let mut changed = 0;
     for row in tx.query(
         "SELECT id, exceptions FROM attempts WHERE exceptions IS NOT NULL",
@@ -121,7 +92,8 @@ fn forget_messages(tx: &mut Tx<'_>, event_ids: &HashSet<String>) -> Result<u64, 
             .map_err(|error| DbError::Other(format!("the exceptions of an attempt: {error}")))?;
         let mut touched = false;
         for exception in &mut exceptions {
-            if exception.message.is_some() && event_ids.contains(&exception.event_id) {
+            let theirs = exception.subject_id == user_id || exception.subject_id.is_empty();
+            if theirs && exception.message.is_some() {
                 exception.message = None;
                 touched = true;
             }

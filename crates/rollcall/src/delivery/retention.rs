@@ -175,7 +175,7 @@ fn give_up_laggards(hub: &Hub, tx: &mut Tx<'_>, oldest: Millis, now: Millis) -> 
             continue;
         }
         let job_id = id::make("job", now, &*hub.random);
-        let job_id = job::repin(tx, &application.id, &job_id, now)?;
+        let job_id = job::repin(tx, &application.id, &job_id, job::Trigger::Retention, now)?;
         fallen_behind += 1;
         tracing::warn!(
             application = application.id,

@@ -21,6 +21,7 @@ mod operate;
 mod plain;
 mod poison;
 mod records;
+mod restore;
 mod retention;
 mod slapd;
 mod tidy;

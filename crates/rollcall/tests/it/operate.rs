@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command as Process, Output, Stdio};
+use std::sync::Arc;
 
 use rollcall::application::Scope;
 use rollcall::backup::{self, BackupError};
@@ -282,12 +283,15 @@ fn a_backup_fits_either_database_and_the_hub_goes_on_from_there() {
         std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
         let db = open(target.clone()).await;
         assert!(matches!(
-            backup::restore(&db, &cut).await,
+            backup::restore(&db, &cut, 1, Arc::new(SystemRandom)).await,
             Err(BackupError::Malformed(_))
         ));
-        assert_eq!(backup::restore(&db, &file).await.unwrap(), later);
+        let restored = backup::restore(&db, &file, 1, Arc::new(SystemRandom))
+            .await
+            .unwrap();
+        assert_eq!(restored.rows, later);
         assert!(matches!(
-            backup::restore(&db, &file).await,
+            backup::restore(&db, &file, 1, Arc::new(SystemRandom)).await,
             Err(BackupError::NotEmpty)
         ));
         db.close().await;

@@ -194,6 +194,7 @@ fn somebody_who_is_erased_leaves_no_trace_and_is_deleted_everywhere() {
         let said = Attempt {
             exceptions: vec![Exception {
                 event_id: log(&world).await.last().unwrap().event_id.clone(),
+                subject_id: user.clone(),
                 result: "failed".into(),
                 code: "ERR".into(),
                 message: Some("erika is known already".into()),

@@ -35,10 +35,10 @@ use crate::clock::Millis;
 pub use census::scan;
 pub(super) use census::start;
 pub use scope::{Counts, Plan, Side, change_scope, plan};
-pub(super) use steps::{Context, ReadAhead, event_name, next_round, settle};
+pub(super) use steps::{Context, ReadAhead, next_round, settle};
 use store::create;
 pub(super) use store::repin;
-pub use store::{cancel, load, newest, open_job, request_full, store};
+pub use store::{after_restore, cancel, load, newest, open_job, request_full, store};
 
 /// How many rows one read takes.
 const PAGE: usize = 500;
@@ -78,6 +78,8 @@ pub enum Trigger {
     Manual,
     /// The application fell behind the log's retention.
     Retention,
+    /// The hub was restored from a backup.
+    Restore,
 }
 
 impl Trigger {
@@ -85,6 +87,7 @@ impl Trigger {
         match self {
             Self::Manual => "manual",
             Self::Retention => "retention",
+            Self::Restore => "restore",
         }
     }
 }
@@ -289,6 +292,13 @@ pub struct JobPosition {
 }
 
 impl JobPosition {
+    /// Names this run of the job. A job that begins anew, because its position was given up or the hub was
+    /// restored, sends other records than before under the same job's id: were their events named by the job
+    /// alone, a receiver would take them for those that it has.
+    fn run(&self) -> String {
+        format!("{}@{}.{}", self.id, self.position, self.position_time)
+    }
+
     /// Whether delivery has not reached its position yet.
     pub fn is_pending(&self) -> bool {
         self.status == JobStatus::Pending

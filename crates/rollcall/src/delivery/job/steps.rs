@@ -151,13 +151,19 @@ fn read_steps(
     phase: &Phase,
 ) -> impl Future<Output = Result<Vec<Step>, DbError>> + Send + use<> {
     let entitlement = target.entitlements.current().clone();
-    let (db, job_id, position_time, phase) =
-        (hub.db.clone(), job.id.clone(), job.position_time, phase.clone());
+    let (db, job_id, run, position_time, phase) = (
+        hub.db.clone(),
+        job.id.clone(),
+        job.run(),
+        job.position_time,
+        phase.clone(),
+    );
     let (kind, instance_id) = (job.kind, hub.instance.id.clone());
     async move {
         db.read(move |tx| {
             let source = Steps {
                 job_id: &job_id,
+                run: &run,
                 kind,
                 instance_id: &instance_id,
                 position_time,
@@ -171,6 +177,8 @@ fn read_steps(
 
 struct Steps<'a> {
     job_id: &'a str,
+    /// The job, and its beginning: see [`JobPosition::run`].
+    run: &'a str,
     kind: JobKind,
     instance_id: &'a str,
     position_time: Millis,
@@ -275,7 +283,7 @@ impl Steps<'_> {
 
     fn inventory(&self, record: &str, time: Millis) -> Outgoing {
         let name = event_name(
-            self.job_id,
+            self.run,
             EventType::Inventory,
             self.instance_id,
             &format!("{time}|{record}"),
@@ -412,7 +420,7 @@ impl Steps<'_> {
         if !self.entitlement.subscription.contains(event_type) {
             return None;
         }
-        let name = event_name(self.job_id, event_type, subject_id, part);
+        let name = event_name(self.run, event_type, subject_id, part);
         Some(Outgoing {
             origin: Origin::Apart(Arc::new(Event {
                 event_id: id::derive("evnt", &name),
@@ -428,13 +436,8 @@ impl Steps<'_> {
 }
 
 /// What the id of a job's event is derived from, so that it is the same at every try.
-pub(in crate::delivery) fn event_name(
-    job_id: &str,
-    event: EventType,
-    subject_id: &str,
-    part: &str,
-) -> String {
-    format!("{job_id}|{}|{subject_id}|{part}", event.short())
+fn event_name(run: &str, event: EventType, subject_id: &str, part: &str) -> String {
+    format!("{run}|{}|{subject_id}|{part}", event.short())
 }
 
 fn skip(then: Phase) -> Step {

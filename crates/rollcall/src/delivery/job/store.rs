@@ -1,6 +1,7 @@
 //! Synchronization jobs as they are stored.
 
 use rollcall_db::{DbError, Row, Tx, Value, params};
+use rollcall_protocol::Random;
 use serde::{Deserialize, Serialize};
 
 use super::{JobError, JobKind, JobPosition, JobStatus, Phase, Statistics, Trigger};
@@ -8,6 +9,7 @@ use crate::application::store as applications;
 use crate::change;
 use crate::clock::Millis;
 use crate::delivery::ledger::operate;
+use crate::id;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,7 +40,24 @@ pub fn request_full(
     )
 }
 
-/// Has everything pushed to an application that retention has left behind, from the log's present end on. An
+/// Has everything pushed to every application that is kept in step, from the log's present end on: a backup was
+/// restored, and nobody knows what they have got since it was taken. Returns how many they are.
+///
+/// # Errors
+/// What the database reports.
+pub fn after_restore(tx: &mut Tx<'_>, now: Millis, random: &dyn Random) -> Result<u64, DbError> {
+    let mut due = 0;
+    for application in applications::list(tx)? {
+        if application.synchronize {
+            let new_id = id::make("job", now, random);
+            repin(tx, &application.id, &new_id, Trigger::Restore, now)?;
+            due += 1;
+        }
+    }
+    Ok(due)
+}
+
+/// Has everything pushed to an application that would not converge otherwise, from the log's present end on. An
 /// unfinished job of the application takes that upon itself: what it has still to send (who leaves a scope is
 /// told by nobody else) goes first.
 ///
@@ -48,6 +67,7 @@ pub(in crate::delivery) fn repin(
     tx: &mut Tx<'_>,
     application_id: &str,
     new_id: &str,
+    trigger: Trigger,
     now: Millis,
 ) -> Result<String, DbError> {
     let Some(open) = open_job(tx, application_id)? else {
@@ -55,7 +75,7 @@ pub(in crate::delivery) fn repin(
             tx,
             application_id,
             new_id,
-            (JobKind::Full, Trigger::Retention),
+            (JobKind::Full, trigger),
             Phase::Units,
             Statistics::default(),
             now,
@@ -83,7 +103,7 @@ pub(in crate::delivery) fn repin(
         params![
             open.id.as_str(),
             JobKind::Full.as_str(),
-            Trigger::Retention.as_str(),
+            trigger.as_str(),
             head.seq,
             to_json(&progress)?,
             to_json(&Statistics::default())?
@@ -321,6 +341,7 @@ fn from_row(row: &Row) -> Result<JobPosition, DbError> {
         error: row.get(9)?,
         trigger: match row.get::<String>(10)?.as_str() {
             "retention" => Trigger::Retention,
+            "restore" => Trigger::Restore,
             _ => Trigger::Manual,
         },
     })

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::Seq;
 use crate::clock::Millis;
-use crate::delivery::model::{Remark, Source, Verdict};
+use crate::delivery::model::{Outgoing, Remark, Source, Verdict};
 use crate::delivery::send::egress::Failure;
 
 /// An event that did not simply succeed.
@@ -18,6 +18,9 @@ use crate::delivery::send::egress::Failure;
 pub struct Exception {
     /// The event.
     pub event_id: String,
+    /// The unit, user or group that the event is about; unknown in attempts that an earlier version stored.
+    #[serde(default)]
+    pub subject_id: String,
     /// `skipped`, `failed` or `retried`.
     pub result: String,
     /// The application's code.
@@ -104,7 +107,7 @@ impl Attempt {
     /// Notes what became of the events. `foreign` says what came instead of an answer, if none did.
     pub fn conclude<'a>(
         &mut self,
-        events: impl Iterator<Item = (&'a str, &'a Verdict)>,
+        events: impl Iterator<Item = (&'a Outgoing, &'a Verdict)>,
         foreign: Option<&str>,
     ) {
         match foreign {
@@ -114,7 +117,7 @@ impl Attempt {
                 self.detail = Some(format!("assumed, not confirmed: {what}"));
             }
         }
-        for (event_id, verdict) in events {
+        for (event, verdict) in events {
             let (count, exception) = match verdict {
                 Verdict::Accepted => (&mut self.succeeded, None),
                 Verdict::Assumed => (&mut self.assumed, None),
@@ -125,7 +128,8 @@ impl Attempt {
             *count += 1;
             if let Some((result, Remark { code, message })) = exception {
                 self.exceptions.push(Exception {
-                    event_id: event_id.to_owned(),
+                    event_id: event.event_id().to_owned(),
+                    subject_id: event.subject_id().to_owned(),
                     result: result.to_owned(),
                     code: code.clone(),
                     message: message.clone(),

@@ -310,8 +310,7 @@ impl Target {
         match &judged {
             Ok(Judged { verdicts, foreign }) => {
                 attempt.http_status = Some(200);
-                let ids = request.batch.events.iter().map(Outgoing::event_id);
-                attempt.conclude(ids.zip(verdicts), foreign.as_deref());
+                attempt.conclude(request.batch.events.iter().zip(verdicts), foreign.as_deref());
             }
             Err(failure) => attempt.fail(failure),
         }
