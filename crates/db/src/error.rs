@@ -1,6 +1,11 @@
 //! What can go wrong, in terms that a caller can act on.
 
-/// Why the database did not do what was asked.
+use std::borrow::Cow;
+
+/// Why the database did not do what was asked. [`DbError::class`] says what a caller may do about it.
+///
+/// `code` is the database's own: the SQLSTATE of PostgreSQL (`22021`), or the extended result code of
+/// SQLite (`787`). It is `None` where the error did not come from the database itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DbError {
     /// A row with these values exists already.
@@ -18,9 +23,9 @@ pub enum DbError {
     /// The database refuses these values, and will refuse them again: a check or NOT NULL constraint, a
     /// text that it cannot store (one with a NUL on PostgreSQL), a number out of range, a key that is too
     /// long for its index.
-    #[error("the database refuses the values: {message}")]
+    #[error("the database refuses the values{}: {message}", shown(code))]
     Refused {
-        /// The database's own code: the SQLSTATE, or SQLite's extended result code.
+        /// The database's code.
         code: Option<String>,
         /// The database's sentence.
         message: String,
@@ -30,12 +35,46 @@ pub enum DbError {
     ///
     /// If the connection was lost while a commit was under way and did not come back in time, it is
     /// not known whether the write was applied; the message says so.
-    #[error("the database is unavailable: {0}")]
-    Unavailable(String),
+    #[error("the database is unavailable{}: {message}", shown(code))]
+    Unavailable {
+        /// The database's code.
+        code: Option<String>,
+        /// What happened.
+        message: String,
+    },
+    /// There is no room for what was to be written; reading goes on.
+    #[error("the database has no space left{}: {message}", shown(code))]
+    Full {
+        /// The database's code.
+        code: Option<String>,
+        /// The database's sentence.
+        message: String,
+    },
+    /// The files of the database cannot be used: corrupt pages, an input or output error, a file that was
+    /// replaced, emptied, made read-only, or is not this database.
+    #[error("the database is damaged{}: {message}", shown(code))]
+    Damaged {
+        /// The database's code.
+        code: Option<String>,
+        /// What is wrong.
+        message: String,
+    },
+    /// There is no database yet, and it was not to be made; see [`Create`](crate::Create).
+    #[error("{0}")]
+    Missing(String),
     /// The [`Db`](crate::Db) was closed.
     #[error("the database was closed")]
     Closed,
-    /// Anything else: wrong SQL, a wrong type, a full disk, a panic in a closure.
+    /// The statement cannot be run: its syntax, a table or column that does not exist, a parameter of
+    /// the wrong type.
+    #[error("database{}: {message}", shown(code))]
+    Statement {
+        /// The database's code.
+        code: Option<String>,
+        /// The database's sentence.
+        message: String,
+    },
+    /// Anything else: a panic in a closure, a row that cannot be read, a wrong URL or password.
     #[error("database: {0}")]
     Other(String),
 }
@@ -45,9 +84,13 @@ pub enum DbError {
 pub enum ErrorClass {
     /// Try again: the database is away or busy, or this process is ending.
     Transient,
+    /// Nothing can be written until somebody makes room.
+    Full,
+    /// Somebody has to look after the database's files.
+    Damaged,
     /// These values are refused, whenever they are tried.
     Refused,
-    /// A mistake in this program, in its configuration or in what is stored.
+    /// A mistake in this program, in its configuration or in what is stored: trying again does not help.
     Bug,
 }
 
@@ -55,9 +98,25 @@ impl DbError {
     /// What may be done about it.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Unavailable(_) | Self::Closed => ErrorClass::Transient,
+            Self::Unavailable { .. } | Self::Closed => ErrorClass::Transient,
+            Self::Full { .. } => ErrorClass::Full,
+            Self::Damaged { .. } | Self::Missing(_) => ErrorClass::Damaged,
             Self::Unique { .. } | Self::ForeignKey(_) | Self::Refused { .. } => ErrorClass::Refused,
-            Self::Other(_) => ErrorClass::Bug,
+            Self::Statement { .. } | Self::Other(_) => ErrorClass::Bug,
+        }
+    }
+
+    /// The database's own code: the SQLSTATE, or SQLite's extended result code.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. }
+            | Self::Unavailable { code, .. }
+            | Self::Full { code, .. }
+            | Self::Damaged { code, .. }
+            | Self::Statement { code, .. } => code.as_deref(),
+            Self::Unique { .. } | Self::ForeignKey(_) | Self::Missing(_) | Self::Closed | Self::Other(_) => {
+                None
+            }
         }
     }
 
@@ -65,6 +124,24 @@ impl DbError {
     pub(crate) fn other(error: &(dyn std::error::Error + 'static)) -> Self {
         Self::Other(with_causes(error))
     }
+
+    /// Something that may go away by itself, of which the database itself has not spoken.
+    pub(crate) fn away(message: impl Into<String>) -> Self {
+        Self::Unavailable {
+            code: None,
+            message: message.into(),
+        }
+    }
+
+    /// Whether it may go away by itself, on a new connection.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+fn shown(code: &Option<String>) -> Cow<'static, str> {
+    code.as_ref()
+        .map_or(Cow::Borrowed(""), |code| format!(" ({code})").into())
 }
 
 /// An error's sentence and those of its causes, as `this: because of that`. A cause that its parent

@@ -1,11 +1,13 @@
 //! A transaction as a closure sees it, and the connection underneath.
 
+use std::any::Any;
+
 use crate::{DbError, Dialect, Row, Value};
 
 /// What `commit` of a lost connection left open, answered when the next transaction begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begun {
-    /// A transaction is open, with its first savepoint.
+    /// A transaction is open.
     Open,
     /// No transaction is open: the last one, of whose commit nothing was heard, was committed.
     AlreadyCommitted,
@@ -14,27 +16,65 @@ pub(crate) enum Begun {
 /// A connection to either database, with at most one transaction at a time.
 ///
 /// A method that reports [`DbError::Unavailable`] has given the transaction up; `begin_…` connects
-/// anew if it has to.
+/// anew if it has to. Whatever returns no rows may be sent to the database later, with what follows.
 pub(crate) trait Connection: Send {
     fn dialect(&self) -> Dialect;
-    /// Begins the one writing transaction of this database and sets its first savepoint.
+    /// Begins a writing transaction.
     fn begin_write(&mut self) -> Result<Begun, DbError>;
     /// Begins a read-only transaction that sees one state of the database.
     fn begin_read(&mut self) -> Result<(), DbError>;
-    /// Keeps what was done since the last savepoint, and sets the next.
+    /// Sets the savepoint to which [`Connection::undo`] goes back.
     fn savepoint(&mut self) -> Result<(), DbError>;
-    /// Undoes what was done since the last savepoint, which stays.
+    /// Keeps what was done since the savepoint, all of which has succeeded then.
+    fn release(&mut self) -> Result<(), DbError>;
+    /// Undoes what was done since the savepoint.
     fn undo(&mut self) -> Result<(), DbError>;
-    /// Commits durably.
-    fn commit(&mut self) -> Result<(), DbError>;
+    /// Commits durably, and tells other processes if there is something to tell.
+    fn commit(&mut self, announce: bool) -> Result<(), DbError>;
     /// Rolls back whatever is open, and forgets a commit of which nothing was heard.
     fn abandon(&mut self);
-    /// Whether the transaction that was begun is still open: some errors end it.
-    fn is_intact(&self) -> bool;
+    /// Makes sure that everything was sent, and has succeeded.
+    fn flush(&mut self) -> Result<(), DbError> {
+        Ok(())
+    }
+    /// Why the open transaction cannot go on, apart from what statements have reported themselves.
+    fn failure(&self) -> Option<DbError>;
     fn execute(&mut self, sql: &str, params: &[Value<'_>]) -> Result<u64, DbError>;
+    fn execute_later(&mut self, sql: &str, params: &[Value<'_>]) -> Result<(), DbError> {
+        self.execute(sql, params).map(drop)
+    }
     fn query(&mut self, sql: &str, params: &[Value<'_>]) -> Result<Vec<Row>, DbError>;
+    /// Takes out of the files what was deleted or overwritten and still lies in a write-ahead log. There is
+    /// no transaction meanwhile.
+    fn scrub(&mut self) -> Result<(), DbError> {
+        Ok(())
+    }
     /// Ends an orderly life.
     fn close(self: Box<Self>) {}
+}
+
+/// What the closures of one commit have in common and keep in memory until it is written: the rows of a log, say,
+/// that all of them append to. It begins empty with each transaction, and is written before the commit, or
+/// before a statement that it concerns; after that it begins empty again.
+pub trait Gathered: Any + Send {
+    /// Whether a statement reads or writes what this stands for.
+    fn concerns(&self, sql: &str) -> bool;
+
+    /// Writes what was gathered.
+    ///
+    /// # Errors
+    /// What the database reports.
+    fn write(self: Box<Self>, tx: &mut Tx<'_>) -> Result<(), DbError>;
+}
+
+/// What the closures of the open transaction have gathered.
+#[derive(Default)]
+pub(crate) struct Gatherings(Vec<Box<dyn Gathered>>);
+
+impl Gatherings {
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 /// A transaction, as the closures of [`Db::write`](crate::Db::write) and
@@ -48,16 +88,21 @@ pub(crate) trait Connection: Send {
 /// conflict is expected, use `ON CONFLICT`.)
 pub struct Tx<'c> {
     connection: &'c mut dyn Connection,
+    gathered: Option<&'c mut Gatherings>,
     failure: Option<DbError>,
     announced: bool,
+    wrote: bool,
 }
 
 impl<'c> Tx<'c> {
-    pub(crate) fn new(connection: &'c mut dyn Connection) -> Self {
+    /// A transaction that may write if it may gather.
+    pub(crate) fn new(connection: &'c mut dyn Connection, gathered: Option<&'c mut Gatherings>) -> Self {
         Self {
             connection,
+            gathered,
             failure: None,
             announced: false,
+            wrote: false,
         }
     }
 
@@ -66,7 +111,20 @@ impl<'c> Tx<'c> {
     /// # Errors
     /// What the database reports.
     pub fn execute(&mut self, sql: &str, params: &[Value<'_>]) -> Result<u64, DbError> {
-        self.attempt(|connection| connection.execute(sql, params))
+        self.wrote = true;
+        self.attempt(sql, |connection| connection.execute(sql, params))
+    }
+
+    /// Runs a statement of which nobody needs to know how many rows it changes. On PostgreSQL it is sent with
+    /// the next statement that has an answer, which saves waiting for it; what follows sees its effect all
+    /// the same. If it fails, the closure fails, though a later statement or the commit may be what reports
+    /// it.
+    ///
+    /// # Errors
+    /// What the database reports, if it has been asked by then.
+    pub fn execute_later(&mut self, sql: &str, params: &[Value<'_>]) -> Result<(), DbError> {
+        self.wrote = true;
+        self.attempt(sql, |connection| connection.execute_later(sql, params))
     }
 
     /// Runs a statement and returns its rows.
@@ -74,7 +132,8 @@ impl<'c> Tx<'c> {
     /// # Errors
     /// What the database reports.
     pub fn query(&mut self, sql: &str, params: &[Value<'_>]) -> Result<Vec<Row>, DbError> {
-        self.attempt(|connection| connection.query(sql, params))
+        self.wrote |= may_write(sql);
+        self.attempt(sql, |connection| connection.query(sql, params))
     }
 
     /// Runs a statement and returns its first row, if it has any.
@@ -94,6 +153,50 @@ impl<'c> Tx<'c> {
             .ok_or_else(|| DbError::Other(format!("there is no row for: {sql}")))
     }
 
+    /// What the closures of this commit have gathered of this kind, and may add to. Whatever else happens to
+    /// this closure, it counts as having written.
+    ///
+    /// # Errors
+    /// [`DbError::Other`] in a read-only transaction.
+    pub fn gather<T: Gathered + Default>(&mut self) -> Result<&mut T, DbError> {
+        self.wrote = true;
+        self.gathered_mut()
+            .ok_or_else(|| DbError::Other("nothing can be gathered in a read-only transaction".into()))
+    }
+
+    /// What has been gathered of this kind, if anything has.
+    pub fn gathered<T: Gathered>(&self) -> Option<&T> {
+        let gathered = self.gathered.as_ref()?;
+        gathered.0.iter().find_map(|it| {
+            let it: &dyn Any = &**it;
+            it.downcast_ref()
+        })
+    }
+
+    fn gathered_mut<T: Gathered + Default>(&mut self) -> Option<&mut T> {
+        let gathered = &mut self.gathered.as_mut()?.0;
+        let found = gathered.iter().position(|it| {
+            let it: &dyn Any = &**it;
+            it.is::<T>()
+        });
+        let index = found.unwrap_or_else(|| {
+            gathered.push(Box::<T>::default());
+            gathered.len() - 1
+        });
+        let it: &mut dyn Any = &mut *gathered[index];
+        it.downcast_mut()
+    }
+
+    /// Writes what was gathered, all of it or what a statement concerns.
+    pub(crate) fn write_gathered(&mut self, concerned: Option<&str>) -> Result<(), DbError> {
+        let Some(gathered) = &mut self.gathered else {
+            return Ok(());
+        };
+        let due = |it: &mut Box<dyn Gathered>| concerned.is_none_or(|sql| it.concerns(sql));
+        let due: Vec<_> = gathered.0.extract_if(.., due).collect();
+        due.into_iter().try_for_each(|it| it.write(self))
+    }
+
     /// Wakes those who wait on [`Db::announcements`](crate::Db::announcements) once this closure's
     /// work is committed, and only then.
     pub fn announce(&mut self) {
@@ -107,11 +210,13 @@ impl<'c> Tx<'c> {
 
     fn attempt<T>(
         &mut self,
+        sql: &str,
         statement: impl FnOnce(&mut dyn Connection) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
+        self.write_gathered(Some(sql))?;
         let result = statement(self.connection);
         self.failure = result.as_ref().err().cloned();
         result
@@ -125,5 +230,47 @@ impl<'c> Tx<'c> {
     /// Whether the closure asked for an announcement.
     pub(crate) fn announced(&self) -> bool {
         self.announced
+    }
+
+    /// Whether the closure may have changed something.
+    pub(crate) fn wrote(&self) -> bool {
+        self.wrote
+    }
+}
+
+/// Whether a statement that returns rows may change some as well. It says so rather once too often.
+fn may_write(sql: &str) -> bool {
+    let sql = sql.trim_start();
+    let begins = |word: &str| {
+        sql.get(..word.len())
+            .is_some_and(|it| it.eq_ignore_ascii_case(word))
+    };
+    if begins("SELECT") {
+        return false;
+    }
+    let writes = |word: &str| {
+        ["INSERT", "UPDATE", "DELETE", "MERGE"]
+            .iter()
+            .any(|it| word.eq_ignore_ascii_case(it))
+    };
+    !begins("WITH") || sql.split(|c: char| !c.is_ascii_alphabetic()).any(writes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_reads_is_told_from_what_may_write() {
+        assert!(!may_write("SELECT update_time FROM users"));
+        assert!(!may_write("\n  select 1"));
+        assert!(!may_write(
+            "WITH RECURSIVE up (id) AS (SELECT 1) SELECT id FROM up"
+        ));
+        assert!(may_write(
+            "WITH gone AS (DELETE FROM a RETURNING b) SELECT b FROM gone"
+        ));
+        assert!(may_write("INSERT INTO a VALUES (1) RETURNING b"));
+        assert!(may_write("PRAGMA user_version = 1"));
     }
 }

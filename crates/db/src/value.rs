@@ -81,6 +81,19 @@ impl<'a> From<&'a Value<'_>> for Value<'a> {
     }
 }
 
+impl Value<'_> {
+    /// The same value, on its own.
+    pub(crate) fn to_static(&self) -> Value<'static> {
+        match self {
+            Value::Null => Value::Null,
+            Value::Int(value) => Value::Int(*value),
+            Value::Text(value) => Value::Text(Cow::Owned(value.clone().into_owned())),
+            Value::Bool(value) => Value::Bool(*value),
+            Value::Blob(value) => Value::Blob(Cow::Owned(value.clone().into_owned())),
+        }
+    }
+}
+
 /// A row that a query returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {

@@ -5,129 +5,35 @@
 //! in one transaction, commits once, and only then answers every caller. The busier the system, the
 //! larger the groups.
 //!
-//! The closures do not notice each other's failures: each runs in a savepoint and is undone alone. If
-//! the group as a whole cannot be committed (say, because a deferred constraint of one closure fails at
-//! the commit), its members are run again one by one, so that only the culprit fails. If the
-//! connection is lost, the group is run again on a new one. Hence a closure may run more than once,
+//! The closures do not notice each other's failures. A closure that fails before it has written leaves nothing
+//! behind. If one fails later, the transaction is given up and the group is run again **carefully**: each
+//! closure in a savepoint, to be undone alone, and each statement waited for, so that an error is known to be
+//! this closure's. Failures after writing are rare enough that running a group twice costs less than a
+//! savepoint for every closure. If the group as a whole cannot be committed even so (say, because a deferred
+//! constraint of one closure fails at the commit), its members are run again one by one, so that only the
+//! culprit fails. A full disk or a damaged file is nobody's fault: then the whole group fails.
+//!
+//! If the connection is lost, the group is run again on a new one. Hence a closure may run more than once,
 //! and must have no effect outside of its transaction.
 //!
 //! Readers are simpler: one closure, one read-only transaction, again if the connection was lost.
 
-use std::any::Any;
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::job::{Job, Ran};
 use crate::patience::{Patience, monotonic};
-use crate::tx::{Begun, Connection};
-use crate::{DbError, Tx};
+use crate::tx::{Begun, Connection, Gatherings};
+use crate::{DbError, ErrorClass, Tx};
 
 /// How many closures one commit takes at most: enough to make the commit's cost vanish, few enough
 /// that the first of them is answered soon.
 pub(crate) const GROUP: usize = 256;
 
-thread_local! {
-    static IN_CLOSURE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread runs a closure just now. Waiting for another one here would wait for ever.
-pub(crate) fn in_closure() -> bool {
-    IN_CLOSURE.get()
-}
-
-/// What became of a closure.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ran {
-    /// It wants its work committed.
-    Keep { announce: bool },
-    /// It wants its work undone.
-    Undo,
-}
-
-/// A closure with its caller, whatever their types.
-pub(crate) trait Job: Send {
-    /// Runs the closure and keeps its result.
-    fn run(&mut self, tx: &mut Tx<'_>) -> Ran;
-    /// Gives the caller the result, or the error that came in between.
-    fn answer(self: Box<Self>, fate: Result<(), DbError>);
-}
-
-/// The one [`Job`]: a closure, its last result, and the way back to the caller.
-pub(crate) struct Task<F, R, T, E> {
-    closure: F,
-    reply: R,
-    result: Option<Result<T, E>>,
-    panicked: bool,
-}
-
-impl<F, R, T, E> Task<F, R, T, E> {
-    pub(crate) fn new(closure: F, reply: R) -> Self {
-        Self {
-            closure,
-            reply,
-            result: None,
-            panicked: false,
-        }
-    }
-}
-
-impl<F, R, T, E> Job for Task<F, R, T, E>
-where
-    F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send,
-    R: FnOnce(Result<T, E>) + Send,
-    T: Send,
-    E: From<DbError> + Send,
-{
-    fn run(&mut self, tx: &mut Tx<'_>) -> Ran {
-        if self.panicked {
-            // What a panic left of the closure's state is not fit for another run; the answer stands.
-            return Ran::Undo;
-        }
-        IN_CLOSURE.set(true);
-        let outcome = catch_unwind(AssertUnwindSafe(|| (self.closure)(tx)));
-        IN_CLOSURE.set(false);
-        let result = match outcome {
-            Ok(Ok(value)) => tx
-                .failure()
-                .cloned()
-                .map_or(Ok(value), |failure| Err(failure.into())),
-            Ok(Err(error)) => Err(error),
-            Err(panic) => {
-                self.panicked = true;
-                Err(DbError::Other(format!("a closure panicked: {}", message(&*panic))).into())
-            }
-        };
-        let ran = if result.is_ok() {
-            Ran::Keep {
-                announce: tx.announced(),
-            }
-        } else {
-            Ran::Undo
-        };
-        self.result = Some(result);
-        ran
-    }
-
-    fn answer(self: Box<Self>, fate: Result<(), DbError>) {
-        let missing = || Err(DbError::Other("a closure was not run".into()).into());
-        (self.reply)(match fate {
-            Ok(()) => self.result.unwrap_or_else(missing),
-            Err(error) => Err(error.into()),
-        });
-    }
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
-}
-
-/// Counts of what the writer has done.
+/// Counts of what the writers have done.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) groups: AtomicU64,
@@ -151,26 +57,58 @@ impl Counters {
     }
 }
 
-/// The only one who writes, on the one thread that does.
+/// Why a writer's last commit failed, if it did and it was no closure's fault.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble(Mutex<Option<DbError>>);
+
+impl Trouble {
+    pub(crate) fn get(&self) -> Option<DbError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, trouble: Option<DbError>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+/// What a writer shares with the [`Db`](crate::Db).
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) announcements: watch::Sender<u64>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) trouble: Arc<Trouble>,
+}
+
+/// The only one who writes in its lane, on the one thread that does.
 pub(crate) struct Writer {
     connection: Box<dyn Connection>,
     patience: Patience,
-    announcements: watch::Sender<u64>,
-    counters: Arc<Counters>,
+    shared: Shared,
+    /// How many closures one commit takes at most.
+    pub(crate) group: usize,
+}
+
+/// How an attempt ended that did not fail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// Everything that wanted to be is committed.
+    Done,
+    /// A closure has to be undone alone.
+    NeedsCare,
 }
 
 impl Writer {
     pub(crate) fn new(
         connection: Box<dyn Connection>,
         unavailable_after: Duration,
-        announcements: watch::Sender<u64>,
-        counters: Arc<Counters>,
+        group: usize,
+        shared: Shared,
     ) -> Self {
         Self {
             connection,
             patience: Patience::new(unavailable_after),
-            announcements,
-            counters,
+            shared,
+            group: group.clamp(1, GROUP),
         }
     }
 
@@ -178,34 +116,50 @@ impl Writer {
     pub(crate) fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         let begun = monotonic();
         let fate = self.persevere(&mut jobs);
-        match fate {
-            Err(DbError::Unavailable(_)) | Ok(()) => {}
-            Err(ref error) if jobs.len() > 1 => {
-                tracing::warn!(%error, "a group failed; running its members one by one");
-                return jobs.into_iter().for_each(|job| self.commit(vec![job]));
-            }
+        if let Err(error) = &fate
+            && jobs.len() > 1
+            && has_a_culprit(error)
+        {
+            tracing::warn!(%error, "a group failed; running its members one by one");
+            return jobs.into_iter().for_each(|job| self.commit(vec![job]));
+        }
+        let counters = &self.shared.counters;
+        counters.count(jobs.len(), monotonic().duration_since(begun));
+        match &fate {
+            Ok(()) => self.shared.trouble.set(None),
+            Err(error) if !has_a_culprit(error) => self.shared.trouble.set(Some(error.clone())),
             Err(_) => {}
         }
-        self.counters.count(jobs.len(), monotonic().duration_since(begun));
         jobs.into_iter().for_each(|job| job.answer(fate.clone()));
     }
 
     /// Tries until the group is committed, or refused, or the database has been away for too long.
     fn persevere(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), DbError> {
         let mut announce = false;
+        let mut careful = false;
         loop {
-            let fate = match self.attempt(jobs, &mut announce) {
-                Err(error @ DbError::Unavailable(_)) => match self.patience.wait(error) {
+            let fate = match self.attempt(jobs, careful, &mut announce) {
+                Ok(Attempt::NeedsCare) => {
+                    self.connection.abandon();
+                    careful = true;
+                    continue;
+                }
+                Err(error) if jobs.len() > 1 && !careful && has_a_culprit(&error) => {
+                    self.connection.abandon();
+                    careful = true;
+                    continue;
+                }
+                Err(error) if error.is_transient() => match self.patience.wait(error) {
                     Ok(()) => continue,
                     given_up => given_up,
                 },
                 fate => {
                     self.patience.recovered();
-                    fate
+                    fate.map(drop)
                 }
             };
             match fate {
-                Ok(()) if announce => self.announcements.send_modify(|count| *count += 1),
+                Ok(()) if announce => self.shared.announcements.send_modify(|count| *count += 1),
                 Ok(()) => {}
                 Err(_) => self.connection.abandon(),
             }
@@ -213,40 +167,59 @@ impl Writer {
         }
     }
 
-    fn attempt(&mut self, jobs: &mut [Box<dyn Job>], announce: &mut bool) -> Result<(), DbError> {
-        if self.connection.begin_write()? == Begun::AlreadyCommitted {
+    fn attempt(
+        &mut self,
+        jobs: &mut [Box<dyn Job>],
+        careful: bool,
+        announce: &mut bool,
+    ) -> Result<Attempt, DbError> {
+        let connection = &mut *self.connection;
+        if connection.begin_write()? == Begun::AlreadyCommitted {
             // The attempt before went through; its results and its announcement stand.
-            return Ok(());
+            return Ok(Attempt::Done);
         }
         *announce = false;
-        let mut kept = false;
-        let mut at_savepoint = true;
+        let mut something = false;
+        let mut gathered = Gatherings::default();
+        let alone = jobs.len() == 1;
         for job in jobs {
-            if !at_savepoint {
-                self.connection.savepoint()?;
-            }
-            match run(&mut *self.connection, job.as_mut())? {
-                Ran::Keep { announce: wanted } => {
+            let ran = if careful {
+                run_in_savepoint(connection, &mut gathered, job.as_mut())?
+            } else {
+                run(connection, Some(&mut gathered), job.as_mut())?
+            };
+            match ran {
+                Ran::Keep {
+                    announce: wanted,
+                    wrote,
+                } => {
                     *announce |= wanted;
-                    kept = true;
-                    at_savepoint = false;
+                    something |= wrote || wanted;
                 }
-                Ran::Undo => {
-                    self.connection.undo()?;
-                    at_savepoint = true;
-                }
+                Ran::Undo if !careful && !alone => return Ok(Attempt::NeedsCare),
+                Ran::Undo | Ran::Nothing => {}
             }
         }
-        if kept {
-            self.connection.commit()
+        if something {
+            Tx::new(connection, Some(&mut gathered)).write_gathered(None)?;
+            connection.commit(*announce)?;
         } else {
-            self.connection.abandon();
-            Ok(())
+            connection.abandon();
         }
+        Ok(Attempt::Done)
     }
 
     pub(crate) fn read(&mut self, job: Box<dyn Job>) {
         read(&mut *self.connection, &mut self.patience, job);
+    }
+
+    pub(crate) fn scrub(&mut self) -> Result<(), DbError> {
+        self.connection.scrub()
+    }
+
+    /// Gives up what a panic has left half done.
+    pub(crate) fn abandon(&mut self) {
+        self.connection.abandon();
     }
 
     pub(crate) fn close(self) {
@@ -254,14 +227,43 @@ impl Writer {
     }
 }
 
+/// Whether an error is the doing of a closure, and not of the database's surroundings.
+fn has_a_culprit(error: &DbError) -> bool {
+    matches!(error.class(), ErrorClass::Refused | ErrorClass::Bug)
+}
+
+/// Runs a job in the open transaction so that it can be undone alone, and waits for all of its statements.
+fn run_in_savepoint(
+    connection: &mut dyn Connection,
+    gathered: &mut Gatherings,
+    job: &mut dyn Job,
+) -> Result<Ran, DbError> {
+    connection.savepoint()?;
+    let ran = match run(connection, Some(gathered), job) {
+        Ok(ran @ Ran::Keep { .. }) => Tx::new(connection, Some(gathered))
+            .write_gathered(None)
+            .and_then(|()| connection.release())
+            .map(|()| ran),
+        ran => ran,
+    };
+    match ran {
+        Ok(Ran::Undo) => {}
+        Err(error) if has_a_culprit(&error) => job.fail(error),
+        // There is nothing to undo, or no transaction to undo it in.
+        Ok(Ran::Nothing) => return connection.release().map(|()| Ran::Nothing),
+        ran => return ran,
+    }
+    gathered.clear();
+    connection.undo()?;
+    Ok(Ran::Undo)
+}
+
 /// Runs a job in a read-only transaction and answers its caller.
 pub(crate) fn read(connection: &mut dyn Connection, patience: &mut Patience, mut job: Box<dyn Job>) {
     let fate = loop {
-        match connection
-            .begin_read()
-            .and_then(|()| run(connection, job.as_mut()))
-        {
-            Err(error @ DbError::Unavailable(_)) => {
+        let ran = connection.begin_read();
+        match ran.and_then(|()| run(connection, None, job.as_mut())) {
+            Err(error) if error.is_transient() => {
                 if let Err(error) = patience.wait(error) {
                     break Err(error);
                 }
@@ -278,14 +280,16 @@ pub(crate) fn read(connection: &mut dyn Connection, patience: &mut Patience, mut
 
 /// Runs a job in the open transaction. Reports an error if that did not survive, whatever the closure
 /// made of it.
-fn run(connection: &mut dyn Connection, job: &mut dyn Job) -> Result<Ran, DbError> {
-    let mut tx = Tx::new(connection);
+fn run(
+    connection: &mut dyn Connection,
+    gathered: Option<&mut Gatherings>,
+    job: &mut dyn Job,
+) -> Result<Ran, DbError> {
+    let mut tx = Tx::new(connection, gathered);
     let ran = job.run(&mut tx);
-    match tx.failure().cloned() {
-        Some(error @ DbError::Unavailable(_)) => Err(error),
-        failure if !connection.is_intact() => {
-            Err(failure.unwrap_or_else(|| DbError::Other("the transaction was ended".into())))
-        }
-        _ => Ok(ran),
+    match (tx.failure().cloned(), connection.failure()) {
+        (Some(error), _) if error.is_transient() => Err(error),
+        (Some(error), Some(_)) | (None, Some(error)) => Err(error),
+        (_, None) => Ok(ran),
     }
 }

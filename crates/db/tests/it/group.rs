@@ -204,7 +204,7 @@ async fn a_reader_sees_one_state_and_changes_nothing() {
         assert_eq!(db.read(logged).await.unwrap(), [1, 2]);
 
         let written = db.read(|tx| count(tx, "reader")).await;
-        assert!(matches!(written, Err(DbError::Other(_))), "{written:?}");
+        assert!(matches!(written, Err(DbError::Statement { .. })), "{written:?}");
         assert_eq!(db.read(logged).await.unwrap(), [1, 2]);
     }
 }

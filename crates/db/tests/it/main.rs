@@ -8,8 +8,12 @@
     reason = "a test may stop at the first surprise, and waits in real time"
 )]
 
+mod errors;
+mod faults;
+mod files;
 mod group;
 mod inline;
+mod lanes;
 mod lost;
 mod values;
 
@@ -85,7 +89,8 @@ fn hold_the_writer(db: &Db) -> std::sync::mpsc::Sender<()> {
     let (started, is_held) = std::sync::mpsc::channel();
     let db = db.clone();
     std::thread::spawn(move || {
-        db.write_blocking(move |_| {
+        db.write_blocking(move |tx| {
+            tx.query("SELECT 1", params![])?;
             let _ = started.send(());
             let _ = released.recv();
             Ok::<_, DbError>(())

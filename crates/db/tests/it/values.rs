@@ -1,5 +1,7 @@
 //! What goes in comes out, and what does not fit is told.
 
+use rollcall_db::ErrorClass;
+
 use super::*;
 
 #[tokio::test]
@@ -60,9 +62,9 @@ async fn violations_are_typed() {
             Err(DbError::ForeignKey(_))
         ));
         let wrong: Result<_, DbError> = db.write(|tx| tx.execute("INSERT INTO nowhere", params![])).await;
-        assert!(matches!(wrong, Err(DbError::Other(_))));
+        assert!(matches!(wrong, Err(DbError::Statement { .. })), "{wrong:?}");
         let few: Result<_, DbError> = db.write(move |tx| tx.execute(sql, params![1_i64])).await;
-        assert!(matches!(few, Err(DbError::Other(_))));
+        assert_eq!(few.unwrap_err().class(), ErrorClass::Bug);
         let none = db
             .read(|tx| tx.query_one("SELECT id FROM names WHERE id = 99", params![]))
             .await;

@@ -312,7 +312,7 @@ fn a_backup_holds_every_table_and_column() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hub.db");
     let url = format!("sqlite:{}", file.display());
-    let db = Db::open_inline(&url, schema::migrations()).unwrap();
+    let db = Db::open_inline(&url, schema::migrations(), Options::default()).unwrap();
     let bytes = folder.path().join("empty.backup");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(backup::write(&db, &bytes, 1)).unwrap();

@@ -1,4 +1,4 @@
-//! Temporary databases, so that every test runs on both kinds.
+//! Temporary databases, so that every test runs on both kinds, and [faults](Faults) for commits.
 //!
 //! ```no_run
 //! for database in rollcall_db::testing::databases("transfers") {
@@ -17,12 +17,16 @@
     reason = "this runs in tests only"
 )]
 
+mod faults;
+
 use std::hash::{BuildHasher, RandomState};
 use std::thread;
 
 use ::postgres::{Client, NoTls};
 
 use crate::Dialect;
+
+pub use self::faults::{Fault, Faults};
 
 const SERVER: &str = "ROLLCALL_TEST_POSTGRES";
 const REQUIRED: &str = "ROLLCALL_TEST_REQUIRE";

@@ -2,15 +2,23 @@
 //!
 //! Several processes may share the file: `BEGIN IMMEDIATE` makes their writers wait for each other,
 //! and readers see the last committed state without waiting at all.
+//!
+//! What is deleted is overwritten (`secure_delete`), so that an erased person is not found in free pages.
+//! The write-ahead log still holds old pages until it is truncated: [`Connection::scrub`] does that.
+
+mod error;
+mod file;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rusqlite::OpenFlags;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{ErrorCode, ffi};
 
+pub(crate) use self::file::{Identity, identity};
 use crate::tx::{Begun, Connection};
-use crate::{DbError, Dialect, Row, Value};
+use crate::{Create, DbError, Dialect, Row, Value};
 
 /// How long one statement waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,12 +41,25 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the file, creating it if need be, and migrates it.
-    pub(crate) fn create(path: &Path, migrations: &refinery::Runner) -> Result<Self, DbError> {
+    /// Opens the file, making it if it is missing and that is wanted, and migrates it.
+    pub(crate) fn create(
+        path: &Path,
+        create: Create,
+        migrations: &refinery::Runner,
+    ) -> Result<Self, DbError> {
+        if is_private(path) {
+            return Self::migrated(path, migrations);
+        }
+        if !file::exists(path, create)? {
+            static DRAFTS: AtomicU64 = AtomicU64::new(0);
+            let draft = file::Draft::new(path, DRAFTS.fetch_add(1, Ordering::Relaxed))?;
+            drop(Self::migrated(draft.path(), migrations)?.into_whole_file()?);
+            draft.publish(path)?;
+        }
         let mut attempt = 1;
         loop {
-            match Self::try_create(path, migrations) {
-                Err(error) if attempt < MIGRATION_ATTEMPTS => {
+            match Self::existing(path, migrations) {
+                Err(error @ DbError::Other(_)) if attempt < MIGRATION_ATTEMPTS => {
                     tracing::debug!(%error, "migrating again");
                     attempt += 1;
                     std::thread::sleep(Duration::from_millis(20));
@@ -48,26 +69,40 @@ impl Sqlite {
         }
     }
 
-    fn try_create(path: &Path, migrations: &refinery::Runner) -> Result<Self, DbError> {
-        let mut connection = connect(path)?;
-        connection
-            .pragma_update(None, "journal_mode", "WAL")
-            .map_err(typed)?;
-        // Foreign keys are not enforced meanwhile: a migration may have to build a table anew.
-        connection
-            .pragma_update(None, "foreign_keys", false)
-            .map_err(typed)?;
-        connection.set_transaction_behavior(rusqlite::TransactionBehavior::Immediate);
-        migrations
-            .run(&mut connection)
-            .map_err(|error| DbError::other(&error))?;
-        connection
-            .pragma_update(None, "foreign_keys", true)
-            .map_err(typed)?;
-        Ok(Self {
-            connection,
+    /// Opens a file that exists, if it was made by migrations, and brings it up to date.
+    fn existing(path: &Path, migrations: &refinery::Runner) -> Result<Self, DbError> {
+        let sql = "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'refinery_schema_history'";
+        let known: i64 = connect(path)?
+            .query_row(sql, [], |row| row.get(0))
+            .map_err(|error| named(path, error::typed(&error, false)))?;
+        if known == 0 {
+            return Err(file::damaged(
+                path,
+                "the file is a SQLite database of something else: name another file",
+            ));
+        }
+        Self::migrated(path, migrations)
+    }
+
+    fn migrated(path: &Path, migrations: &refinery::Runner) -> Result<Self, DbError> {
+        let mut sqlite = Self {
+            connection: connect(path)?,
             reading: false,
-        })
+        };
+        sqlite.pragma("journal_mode", "WAL")?;
+        // Foreign keys are not enforced meanwhile: a migration may have to build a table anew.
+        sqlite.pragma("foreign_keys", false)?;
+        let connection = &mut sqlite.connection;
+        connection.set_transaction_behavior(rusqlite::TransactionBehavior::Immediate);
+        migrations.run(connection).map_err(|error| migrating(&error))?;
+        sqlite.pragma("foreign_keys", true)?;
+        Ok(sqlite)
+    }
+
+    /// Brings everything into the one file, without a write-ahead log.
+    fn into_whole_file(self) -> Result<Self, DbError> {
+        self.pragma("journal_mode", "DELETE")?;
+        Ok(self)
     }
 
     /// Opens a further connection to a file that exists.
@@ -78,19 +113,26 @@ impl Sqlite {
         })
     }
 
+    fn pragma(&self, name: &str, value: impl rusqlite::ToSql) -> Result<(), DbError> {
+        let set = self.connection.pragma_update(None, name, value);
+        set.map_err(|error| self.typed(&error))
+    }
+
+    fn typed(&self, error: &rusqlite::Error) -> DbError {
+        error::typed(error, self.reading)
+    }
+
     fn run(&self, sql: &str) -> Result<(), DbError> {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut it| it.execute([]))
             .map(drop)
-            .map_err(typed)
+            .map_err(|error| self.typed(&error))
     }
 
     fn reading(&mut self, reading: bool) -> Result<(), DbError> {
         if self.reading != reading {
-            self.connection
-                .pragma_update(None, "query_only", reading)
-                .map_err(typed)?;
+            self.pragma("query_only", reading)?;
             self.reading = reading;
         }
         Ok(())
@@ -105,52 +147,77 @@ impl Sqlite {
     }
 
     fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>, DbError> {
-        self.connection.prepare_cached(&numbered(sql)).map_err(typed)
+        let statement = self.connection.prepare_cached(&numbered(sql));
+        statement.map_err(|error| self.typed(&error))
     }
 }
 
 fn connect(path: &Path) -> Result<rusqlite::Connection, DbError> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // A file that somebody removed is missed, and not made again by the next reader.
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, is_private(path));
     let open = || {
-        let connection = rusqlite::Connection::open(path)?;
+        let connection = rusqlite::Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "secure_delete", true)?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(connection)
     };
-    open().map_err(|error| in_file(path, error))
-}
-
-fn in_file(path: &Path, error: rusqlite::Error) -> DbError {
-    match typed(error) {
-        DbError::Other(message) => DbError::Other(format!("{}: {message}", path.display())),
-        error => error,
-    }
+    open().map_err(|error: rusqlite::Error| named(path, error::typed(&error, false)))
 }
 
 /// Whether a file exists, is a database, and has this table with a row in it.
 pub(crate) fn has_rows(path: &Path, table: &str) -> Result<bool, DbError> {
-    if !path.exists() {
-        return Ok(false);
+    match file::exists(path, Create::Never) {
+        Ok(_) => {}
+        Err(DbError::Missing(_)) => return Ok(false),
+        Err(error) => return Err(error),
     }
-    let look = || {
-        let flags = rusqlite::OpenFlags::default().difference(rusqlite::OpenFlags::SQLITE_OPEN_CREATE);
-        let connection = rusqlite::Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        let has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1";
-        Ok(connection.prepare(has_table)?.exists([table])?
-            && connection
-                .prepare(&format!("SELECT 1 FROM {table}"))?
-                .exists([])?)
-    };
-    look().map_err(|error| in_file(path, error))
+    let mut sqlite = Sqlite::reader(path)?;
+    sqlite.reading(true)?;
+    let has_table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = $1";
+    let row = format!("SELECT 1 FROM {table} LIMIT 1");
+    Ok(!sqlite.query(has_table, &[Value::from(table)])?.is_empty() && !sqlite.query(&row, &[])?.is_empty())
+}
+
+/// What a failed migration means: what the database said beneath it, if that is not a mistake in the SQL.
+fn migrating(error: &refinery::Error) -> DbError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = cause {
+        if let Some(sqlite) = inner.downcast_ref::<rusqlite::Error>() {
+            match error::typed(sqlite, false) {
+                DbError::Statement { .. } => {}
+                known => return known,
+            }
+        }
+        cause = inner.source();
+    }
+    DbError::other(error)
+}
+
+/// Says of which file an error speaks.
+fn named(path: &Path, error: DbError) -> DbError {
+    match error {
+        DbError::Damaged { code, message } => DbError::Damaged {
+            code,
+            message: format!("{}: {message}", path.display()),
+        },
+        error => error,
+    }
 }
 
 /// The file that a URL names: `sqlite:PATH` or `sqlite://PATH`.
 pub(crate) fn path(url: &str) -> Option<PathBuf> {
     let path = url.strip_prefix("sqlite:")?;
     Some(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
+}
+
+/// Whether each connection to it has a database of its own.
+pub(crate) fn is_private(path: &Path) -> bool {
+    path.as_os_str() == ":memory:" || path.as_os_str().is_empty()
 }
 
 impl Connection for Sqlite {
@@ -162,7 +229,6 @@ impl Connection for Sqlite {
         self.roll_back()?;
         self.reading(false)?;
         self.run("BEGIN IMMEDIATE")?;
-        self.run("SAVEPOINT closure")?;
         Ok(Begun::Open)
     }
 
@@ -173,15 +239,19 @@ impl Connection for Sqlite {
     }
 
     fn savepoint(&mut self) -> Result<(), DbError> {
-        self.run("RELEASE closure")?;
         self.run("SAVEPOINT closure")
     }
 
-    fn undo(&mut self) -> Result<(), DbError> {
-        self.run("ROLLBACK TO closure")
+    fn release(&mut self) -> Result<(), DbError> {
+        self.run("RELEASE closure")
     }
 
-    fn commit(&mut self) -> Result<(), DbError> {
+    fn undo(&mut self) -> Result<(), DbError> {
+        self.run("ROLLBACK TO closure")?;
+        self.run("RELEASE closure")
+    }
+
+    fn commit(&mut self, _: bool) -> Result<(), DbError> {
         self.run("COMMIT")
     }
 
@@ -191,16 +261,19 @@ impl Connection for Sqlite {
         }
     }
 
-    fn is_intact(&self) -> bool {
-        !self.connection.is_autocommit()
+    fn failure(&self) -> Option<DbError> {
+        let ended = self.connection.is_autocommit();
+        ended.then(|| DbError::Other("the transaction was ended".into()))
     }
 
     fn execute(&mut self, sql: &str, params: &[Value<'_>]) -> Result<u64, DbError> {
-        let changed = self.prepare(sql)?.execute(bound(params)).map_err(typed)?;
+        let changed = self.prepare(sql)?.execute(bound(params));
+        let changed = changed.map_err(|error| self.typed(&error))?;
         Ok(u64::try_from(changed).unwrap_or(u64::MAX))
     }
 
     fn query(&mut self, sql: &str, params: &[Value<'_>]) -> Result<Vec<Row>, DbError> {
+        let typed = |error: rusqlite::Error| self.typed(&error);
         let mut statement = self.prepare(sql)?;
         let columns = statement.column_count();
         let mut rows = statement.query(bound(params)).map_err(typed)?;
@@ -210,6 +283,20 @@ impl Connection for Sqlite {
             found.push(Row::new((0..columns).map(value).collect::<Result<_, DbError>>()?));
         }
         Ok(found)
+    }
+
+    fn scrub(&mut self) -> Result<(), DbError> {
+        self.roll_back()?;
+        let done = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let busy = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], done);
+        match busy.map_err(|error| self.typed(&error))? {
+            0 => Ok(()),
+            _ => Err(DbError::away(
+                "somebody still reads what the write-ahead log holds",
+            )),
+        }
     }
 }
 
@@ -264,31 +351,6 @@ fn numbered(sql: &str) -> String {
     }
     numbered.push_str(&sql[copied..]);
     numbered
-}
-
-fn typed(error: rusqlite::Error) -> DbError {
-    let Some(code) = error.sqlite_error() else {
-        return DbError::other(&error);
-    };
-    let message = error.to_string();
-    match (code.code, code.extended_code) {
-        (
-            _,
-            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID,
-        ) => DbError::Unique {
-            constraint: message
-                .strip_prefix("UNIQUE constraint failed: ")
-                .map(str::to_owned),
-            message,
-        },
-        (_, ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => DbError::ForeignKey(message),
-        (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => DbError::Unavailable(message),
-        (ErrorCode::ConstraintViolation | ErrorCode::TooBig, extended) => DbError::Refused {
-            code: Some(extended.to_string()),
-            message,
-        },
-        _ => DbError::other(&error),
-    }
 }
 
 #[cfg(test)]

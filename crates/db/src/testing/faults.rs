@@ -1,0 +1,256 @@
+//! Things that go wrong with commits, on purpose.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::tx::{Begun, Connection};
+use crate::writer::GROUP;
+use crate::{DbError, Dialect, Lane, Row, Value};
+
+/// What happens to a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection is lost before the commit, which is then tried again. Nobody notices.
+    Lost,
+    /// The commit goes through, and the connection is lost before its answer. The writer finds out; nobody
+    /// notices.
+    Unheard,
+    /// The commit goes through, and the database stays away, so that the caller is told
+    /// [`DbError::Unavailable`] of work that is done. It lasts as long as the writer's patience
+    /// ([`Options::unavailable_after`](crate::Options::unavailable_after)).
+    UnheardForGood,
+    /// The database is locked for longer than the writer's patience: [`DbError::Unavailable`], nothing done.
+    Busy,
+    /// There is no room: [`DbError::Full`], nothing done.
+    Full,
+    /// A page is corrupt: [`DbError::Damaged`], nothing done.
+    Damaged,
+    /// The commit takes this much longer.
+    Slow(Duration),
+}
+
+/// Lets commits fail. Clones share what is planned; the default plans nothing.
+///
+/// ```
+/// use rollcall_db::testing::{Fault, Faults};
+/// use rollcall_db::{Lane, Options};
+///
+/// let faults = Faults::default();
+/// let options = Options { faults: faults.one_by_one(), ..Options::default() };
+/// // Db::open(…, options), and then:
+/// faults.next(Lane::Settlement, [Fault::Full]);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    plan: Arc<Mutex<Plan>>,
+    one_by_one: bool,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    log: VecDeque<Option<Fault>>,
+    settlement: VecDeque<Option<Fault>>,
+    random: Option<Random>,
+}
+
+#[derive(Debug)]
+struct Random {
+    state: u64,
+    one_in: u64,
+    kinds: Vec<Fault>,
+}
+
+impl Faults {
+    /// Commits each closure on its own, so that a fault meets one closure.
+    #[must_use]
+    pub fn one_by_one(&self) -> Self {
+        Self {
+            plan: Arc::clone(&self.plan),
+            one_by_one: true,
+        }
+    }
+
+    /// What happens to the next commits of a lane, behind what is planned for it already. `None` lets one
+    /// through. On SQLite, and inline, all commits are of the log lane.
+    pub fn next(&self, lane: Lane, faults: impl IntoIterator<Item = impl Into<Option<Fault>>>) {
+        let mut plan = self.plan();
+        plan.of(lane).extend(faults.into_iter().map(Into::into));
+    }
+
+    /// Lets one commit in `one_in` meet one of these faults, by chance that a seed fixes, where nothing else is
+    /// planned. None does if `kinds` is empty.
+    pub fn at_random(&self, seed: u64, one_in: u64, kinds: &[Fault]) {
+        self.plan().random = (!kinds.is_empty()).then(|| Random {
+            state: seed,
+            one_in: one_in.max(1),
+            kinds: kinds.to_vec(),
+        });
+    }
+
+    /// How many faults are planned that have not happened yet.
+    pub fn pending(&self) -> usize {
+        let plan = self.plan();
+        plan.log.iter().chain(&plan.settlement).flatten().count()
+    }
+
+    pub(crate) fn around(&self, lane: Lane, connection: Box<dyn Connection>) -> Box<dyn Connection> {
+        Box::new(Faulty {
+            connection,
+            lane,
+            faults: self.clone(),
+            away: None,
+            unheard: false,
+        })
+    }
+
+    pub(crate) fn group(&self) -> usize {
+        if self.one_by_one { 1 } else { GROUP }
+    }
+
+    fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Plan {
+    fn of(&mut self, lane: Lane) -> &mut VecDeque<Option<Fault>> {
+        match lane {
+            Lane::Log => &mut self.log,
+            Lane::Settlement => &mut self.settlement,
+        }
+    }
+
+    fn take(&mut self, lane: Lane) -> Option<Fault> {
+        if let Some(planned) = self.of(lane).pop_front() {
+            return planned;
+        }
+        let random = self.random.as_mut()?;
+        (random.draw(random.one_in) == 0).then(|| {
+            let count = u64::try_from(random.kinds.len()).unwrap_or(1);
+            let index = usize::try_from(random.draw(count)).unwrap_or(0);
+            random.kinds[index]
+        })
+    }
+}
+
+impl Random {
+    /// A number below a bound, by SplitMix64.
+    fn draw(&mut self, bound: u64) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut number = self.state;
+        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (number ^ (number >> 31)) % bound
+    }
+}
+
+/// A connection that meets faults.
+struct Faulty {
+    connection: Box<dyn Connection>,
+    lane: Lane,
+    faults: Faults,
+    /// The database stays away until the writer gives up.
+    away: Option<&'static str>,
+    /// The last commit went through, which the writer does not know.
+    unheard: bool,
+}
+
+const LOST: &str = "a fault: the connection was lost";
+const BUSY: &str = "a fault: the database is locked";
+const IN_DOUBT: &str = "a fault: the connection was lost during a commit, which may have been applied";
+
+impl Connection for Faulty {
+    fn dialect(&self) -> Dialect {
+        self.connection.dialect()
+    }
+
+    fn begin_write(&mut self) -> Result<Begun, DbError> {
+        if let Some(why) = self.away {
+            return Err(DbError::away(why));
+        }
+        if std::mem::take(&mut self.unheard) {
+            return Ok(Begun::AlreadyCommitted);
+        }
+        self.connection.begin_write()
+    }
+
+    fn begin_read(&mut self) -> Result<(), DbError> {
+        self.connection.begin_read()
+    }
+
+    fn savepoint(&mut self) -> Result<(), DbError> {
+        self.connection.savepoint()
+    }
+
+    fn release(&mut self) -> Result<(), DbError> {
+        self.connection.release()
+    }
+
+    fn undo(&mut self) -> Result<(), DbError> {
+        self.connection.undo()
+    }
+
+    fn commit(&mut self, announce: bool) -> Result<(), DbError> {
+        let fault = self.faults.plan().take(self.lane);
+        match fault {
+            None => return self.connection.commit(announce),
+            Some(Fault::Slow(pause)) => {
+                std::thread::sleep(pause);
+                return self.connection.commit(announce);
+            }
+            Some(Fault::Unheard | Fault::UnheardForGood) => {
+                self.connection.commit(announce)?;
+                self.unheard = fault == Some(Fault::Unheard);
+                self.away = (!self.unheard).then_some(IN_DOUBT);
+                return Err(DbError::away(IN_DOUBT));
+            }
+            Some(Fault::Lost | Fault::Busy | Fault::Full | Fault::Damaged) => {}
+        }
+        self.connection.abandon();
+        let (code, message) = (None, "a fault".to_owned());
+        Err(match fault {
+            Some(Fault::Full) => DbError::Full { code, message },
+            Some(Fault::Damaged) => DbError::Damaged { code, message },
+            Some(Fault::Busy) => {
+                self.away = Some(BUSY);
+                DbError::away(BUSY)
+            }
+            _ => DbError::away(LOST),
+        })
+    }
+
+    fn abandon(&mut self) {
+        self.away = None;
+        self.unheard = false;
+        self.connection.abandon();
+    }
+
+    fn flush(&mut self) -> Result<(), DbError> {
+        self.connection.flush()
+    }
+
+    fn failure(&self) -> Option<DbError> {
+        self.connection.failure()
+    }
+
+    fn execute(&mut self, sql: &str, params: &[Value<'_>]) -> Result<u64, DbError> {
+        self.connection.execute(sql, params)
+    }
+
+    fn execute_later(&mut self, sql: &str, params: &[Value<'_>]) -> Result<(), DbError> {
+        self.connection.execute_later(sql, params)
+    }
+
+    fn query(&mut self, sql: &str, params: &[Value<'_>]) -> Result<Vec<Row>, DbError> {
+        self.connection.query(sql, params)
+    }
+
+    fn scrub(&mut self) -> Result<(), DbError> {
+        self.connection.scrub()
+    }
+
+    fn close(self: Box<Self>) {
+        self.connection.close();
+    }
+}

@@ -1,0 +1,167 @@
+//! The file of a SQLite database.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use rollcall_db::testing::{postgres, sqlite};
+use rollcall_db::{Create, ErrorClass};
+
+use super::*;
+
+fn path(database: &TestDatabase) -> PathBuf {
+    database.url.strip_prefix("sqlite:").unwrap().into()
+}
+
+fn only_existing() -> Options {
+    Options {
+        create: Create::Never,
+        ..Options::default()
+    }
+}
+
+fn mode(path: &std::path::Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn only_its_owner_can_read_it() {
+    let database = sqlite();
+    let path = path(&database);
+    let db = open(&database);
+    db.write(|tx| count(tx, "a")).await.unwrap();
+    let folder = path.parent().unwrap();
+    let mut files = 0;
+    for file in fs::read_dir(folder).unwrap() {
+        files += 1;
+        let file = file.unwrap().path();
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+    assert_eq!(files, 3, "the database, its log and that one's index");
+    db.close().await;
+    // What an earlier version, or a copy, left open is closed.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let db = open(&database);
+    assert_eq!(mode(&path), 0o600);
+    db.close().await;
+}
+
+#[test]
+fn a_missing_database_is_not_made_where_that_is_not_wanted() {
+    for database in databases("never") {
+        let answer = Db::open(&database.url, migrations(), only_existing());
+        assert!(matches!(answer, Err(DbError::Missing(_))), "{answer:?}");
+        let answer = Db::open(&database.url, migrations(), only_existing());
+        assert!(matches!(answer, Err(DbError::Missing(_))), "{answer:?}");
+        open(&database).close_blocking();
+        let db = Db::open(&database.url, migrations(), only_existing()).unwrap();
+        assert_eq!(db.write_blocking(|tx| count(tx, "a")), Ok(1));
+        db.close_blocking();
+    }
+}
+
+#[test]
+fn a_file_that_is_empty_or_something_else_is_refused_and_left_alone() {
+    let other = |path: &PathBuf| {
+        let other = rusqlite::Connection::open(path).unwrap();
+        other.execute_batch("CREATE TABLE songs (title TEXT)").unwrap();
+    };
+    type Make<'a> = &'a dyn Fn(&PathBuf);
+    let cases: [(&str, Make<'_>); 3] = [
+        ("is empty", &|path| fs::write(path, "").unwrap()),
+        ("not a SQLite database", &|path| {
+            fs::write(path, "listen = \"127.0.0.1:7420\"\n").unwrap();
+        }),
+        ("something else", &other),
+    ];
+    for (told, make) in cases {
+        for create in [Create::IfMissing, Create::Never] {
+            let database = sqlite();
+            let path = path(&database);
+            make(&path);
+            let before = fs::read(&path).unwrap();
+            let options = Options {
+                create,
+                ..Options::default()
+            };
+            let error = Db::open(&database.url, migrations(), options).unwrap_err();
+            assert_eq!(error.class(), ErrorClass::Damaged, "{error}");
+            assert!(error.to_string().contains(told), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), before);
+        }
+    }
+}
+
+#[test]
+fn a_failed_first_migration_leaves_no_file() {
+    use rollcall_db::refinery::{Migration, Runner};
+    let database = sqlite();
+    let broken = || Runner::new(&[Migration::unapplied("V1__initial", "CREATE TABLE").unwrap()]);
+    let migrations = Migrations {
+        sqlite: broken(),
+        postgres: broken(),
+    };
+    assert!(Db::open(&database.url, migrations, Options::default()).is_err());
+    let folder = path(&database).parent().unwrap().to_owned();
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+    open(&database).close_blocking();
+}
+
+#[tokio::test]
+async fn a_file_that_was_removed_or_replaced_is_noticed() {
+    let database = sqlite();
+    let path = path(&database);
+    let db = open(&database);
+    assert_eq!(db.check_identity(), Ok(()));
+    let copy = path.with_extension("copy");
+    fs::copy(&path, &copy).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert_eq!(db.check_identity().unwrap_err().class(), ErrorClass::Damaged);
+    fs::rename(&copy, &path).unwrap();
+    let error = db.check_identity().unwrap_err();
+    assert!(error.to_string().contains("replaced"), "{error}");
+    let Some(database) = postgres("identity") else {
+        return;
+    };
+    assert_eq!(open(&database).check_identity(), Ok(()));
+}
+
+#[tokio::test]
+async fn what_is_deleted_and_scrubbed_is_in_no_file() {
+    for database in databases("scrub") {
+        let db = open(&database);
+        let secret = "Hedy Lamarr's telephone number";
+        db.write(move |tx| count(tx, secret)).await.unwrap();
+        db.write(|tx| {
+            // Rows before and after it, so that a page with room for it stays.
+            for _ in 0..50 {
+                count(tx, "somebody")?;
+            }
+            Ok::<_, DbError>(())
+        })
+        .await
+        .unwrap();
+        db.scrub().await.unwrap();
+        if database.dialect == rollcall_db::Dialect::Sqlite {
+            assert!(found(&database, secret), "the search finds what is there");
+        }
+        db.write(move |tx| tx.execute("DELETE FROM entries WHERE who = $1", params![secret]))
+            .await
+            .unwrap();
+        db.scrub().await.unwrap();
+        if database.dialect == rollcall_db::Dialect::Sqlite {
+            assert!(!found(&database, secret));
+        }
+        assert_eq!(db.write(|tx| count(tx, "a")).await, Ok(52));
+        db.close().await;
+    }
+}
+
+fn found(database: &TestDatabase, text: &str) -> bool {
+    fs::read_dir(path(database).parent().unwrap())
+        .unwrap()
+        .any(|file| {
+            let bytes = fs::read(file.unwrap().path()).unwrap();
+            bytes.windows(text.len()).any(|it| it == text.as_bytes())
+        })
+}
