@@ -56,6 +56,8 @@ pub(crate) struct Postgres {
     broken: Option<DbError>,
     /// A commit of which nothing was heard.
     in_doubt: Option<i64>,
+    /// Whether the transaction is one that reads only.
+    reading: bool,
 }
 
 enum Role {
@@ -155,6 +157,7 @@ impl Postgres {
             later: Vec::new(),
             broken: None,
             in_doubt: None,
+            reading: false,
         }
     }
 
@@ -194,8 +197,7 @@ impl Postgres {
     fn failed(&mut self, error: &tokio_postgres::Error) -> DbError {
         let lost = self.session.as_ref().is_none_or(Session::is_lost);
         // A server that was made a standby takes no more writes; another one will.
-        let demoted = matches!(self.role, Role::Writer { .. })
-            && error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
+        let demoted = !self.reading && error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
         let error = if lost || demoted {
             DbError::Unavailable {
                 code: error.code().map(|code| code.code().to_owned()),
@@ -266,6 +268,7 @@ impl Postgres {
     }
 
     fn begin(&mut self) -> Result<Begun, DbError> {
+        self.reading = false;
         self.later.clear();
         self.broken = None;
         let Role::Writer { lock, .. } = self.role else {
@@ -313,6 +316,7 @@ impl Connection for Postgres {
     }
 
     fn begin_read(&mut self) -> Result<(), DbError> {
+        self.reading = true;
         self.later.clear();
         self.broken = None;
         self.batch_later("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
