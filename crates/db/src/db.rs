@@ -13,7 +13,7 @@ use crate::place::{Opened, Place};
 use crate::sqlite::Identity;
 use crate::tx::Connection;
 use crate::writer::{Counters, Shared, Trouble, Writer};
-use crate::{DbError, Dialect, Lane, Migrations, Options, Stats, Tx};
+use crate::{DbError, Dialect, ErrorClass, Lane, Migrations, Options, Stats, Tx};
 
 /// An open database. Clones share it. It is closed by [`Db::close`], or when the last clone is
 /// dropped; what was queued by then is still done.
@@ -29,6 +29,7 @@ struct Inner {
     counters: Arc<Counters>,
     /// Of each writer.
     troubles: Vec<Arc<Trouble>>,
+    damage: Arc<Trouble>,
     engine: Engine,
     /// Ends the listener, also by being dropped.
     closed: watch::Sender<bool>,
@@ -99,6 +100,7 @@ impl Db {
             announcements: watch::Sender::new(0),
             counters: Arc::default(),
             trouble: Arc::default(),
+            damage: Arc::default(),
         };
         let mut troubles = vec![Arc::clone(&shared.trouble)];
         let patience = || Patience::new(options.unavailable_after);
@@ -120,8 +122,9 @@ impl Db {
         let readers = (0..options.readers.max(1))
             .map(|_| Ok((place.reader()?, patience())))
             .collect::<Result<_, DbError>>()?;
-        let reads = engine::read("db reader", readers, room)?;
-        let feed = engine::read("db feed reader", vec![(place.reader()?, patience())], room)?;
+        let reads = engine::read("db reader", readers, &shared.damage, room)?;
+        let feed = vec![(place.reader()?, patience())];
+        let feed = engine::read("db feed reader", feed, &shared.damage, room)?;
 
         let closed = watch::Sender::new(false);
         if let Some(name) = name {
@@ -152,6 +155,7 @@ impl Db {
             announcements: watch::Sender::new(0),
             counters: Arc::default(),
             trouble: Arc::default(),
+            damage: Arc::default(),
         };
         let writer = make_writer(Lane::Log, opened.writer, &options, shared.clone());
         let engine = Engine::Inline(Mutex::new(Some(writer)));
@@ -182,6 +186,7 @@ impl Db {
                 announcements: shared.announcements,
                 counters: shared.counters,
                 troubles,
+                damage: shared.damage,
                 engine,
                 closed,
             }),
@@ -319,10 +324,53 @@ impl Db {
         self.inner.troubles.iter().find_map(|trouble| trouble.get())
     }
 
+    /// Makes sure that the database can do its work now: the open file is the one that stands under its name and
+    /// is not empty, its disk has room, a small commit succeeds in each lane, and a read succeeds. If a statement
+    /// met damage since the last check, or [`Db::verify`] found some, it verifies once more.
+    ///
+    /// It waits its turn behind what is queued, so give it a limit of time. It writes a page or a row.
+    ///
+    /// # Errors
+    /// What is wrong, classed by [`DbError::class`].
+    pub async fn check(&self) -> Result<(), DbError> {
+        self.check_identity()?;
+        let place = self.inner.place.clone();
+        // On a thread of ours, which may wait for a disk.
+        self.read(move |_| place.check_room()).await?;
+        self.write(|tx| tx.touch()).await?;
+        if self.dialect() == Dialect::Postgres {
+            self.settle(|tx| tx.touch()).await?;
+        }
+        self.read_feed(|tx| tx.query("SELECT 1", &[]).map(drop)).await?;
+        if self.inner.damage.get().is_some() {
+            self.verify().await?;
+        }
+        Ok(())
+    }
+
+    /// Reads all of a SQLite file and looks whether its pages are whole (`PRAGMA quick_check`), which takes about
+    /// a second for each gigabyte. Does nothing on PostgreSQL, whose server watches its own files.
+    ///
+    /// # Errors
+    /// [`DbError::Damaged`] with the first thing that is wrong.
+    pub async fn verify(&self) -> Result<(), DbError> {
+        let damage = Arc::clone(&self.inner.damage);
+        self.read(move |tx| {
+            let found = tx.verify();
+            match &found {
+                Ok(()) => damage.set(None),
+                Err(error) if error.class() == ErrorClass::Damaged => damage.set(Some(error.clone())),
+                Err(_) => {}
+            }
+            found
+        })
+        .await
+    }
+
     /// Makes sure that the open file is still the one that stands under its name. Always so on PostgreSQL.
     ///
     /// # Errors
-    /// [`DbError::Damaged`] if the file was removed or replaced.
+    /// [`DbError::Damaged`] if the file was removed, replaced or emptied.
     pub fn check_identity(&self) -> Result<(), DbError> {
         self.inner.place.check_identity(self.inner.identity)
     }

@@ -15,7 +15,7 @@ use crate::DbError;
 use crate::job::Job;
 use crate::patience::Patience;
 use crate::tx::Connection;
-use crate::writer::{self, Writer};
+use crate::writer::{self, Trouble, Writer};
 
 /// What a thread is to do.
 pub(crate) enum Message {
@@ -80,15 +80,16 @@ pub(crate) fn write(name: &str, writer: Writer, room: usize) -> Result<Queue, Db
 pub(crate) fn read(
     name: &str,
     connections: Vec<(Box<dyn Connection>, Patience)>,
+    damage: &Arc<Trouble>,
     room: usize,
 ) -> Result<Queue, DbError> {
     let (sender, queue) = channel(room);
     let queue = Arc::new(Mutex::new(queue));
     let threads = connections.len();
     for (number, (connection, patience)) in connections.into_iter().enumerate() {
-        let queue = Arc::clone(&queue);
+        let (queue, damage) = (Arc::clone(&queue), Arc::clone(damage));
         spawn(&format!("{name} {}", number + 1), move || {
-            let closed = read_all(connection, patience, &queue);
+            let closed = read_all(connection, patience, &damage, &queue);
             // What is still queued is answered before the caller of `close` is.
             drop(queue);
             drop(closed);
@@ -137,6 +138,7 @@ fn write_all(mut writer: Writer, mut queue: Receiver<Message>) {
 fn read_all(
     connection: Box<dyn Connection>,
     patience: Patience,
+    damage: &Trouble,
     queue: &Mutex<Receiver<Message>>,
 ) -> Option<Arc<dyn Send + Sync>> {
     let mut reader = (connection, patience);
@@ -148,7 +150,7 @@ fn read_all(
         match message {
             Some(Message::Job(job)) => survive(
                 &mut reader,
-                |(connection, patience)| writer::read(&mut **connection, patience, job),
+                |(connection, patience)| writer::read(&mut **connection, patience, damage, job),
                 |(connection, _)| connection.abandon(),
             ),
             Some(Message::Scrub(_)) => {}

@@ -134,4 +134,12 @@ impl Place {
             _ => Ok(()),
         }
     }
+
+    /// Whether the disk of a file has room.
+    pub(crate) fn check_room(&self) -> Result<(), DbError> {
+        match self {
+            Self::Sqlite(path) if !sqlite::is_private(path) => sqlite::check_room(path),
+            _ => Ok(()),
+        }
+    }
 }

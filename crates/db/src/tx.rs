@@ -44,6 +44,14 @@ pub(crate) trait Connection: Send {
         self.execute(sql, params).map(drop)
     }
     fn query(&mut self, sql: &str, params: &[Value<'_>]) -> Result<Vec<Row>, DbError>;
+    /// Writes something of no meaning within the open transaction, if its commit would not write anyway.
+    fn touch(&mut self) -> Result<(), DbError> {
+        Ok(())
+    }
+    /// Looks whether the files are whole, within an open transaction.
+    fn verify(&mut self) -> Result<(), DbError> {
+        Ok(())
+    }
     /// Takes out of the files what was deleted or overwritten and still lies in a write-ahead log. There is
     /// no transaction meanwhile.
     fn scrub(&mut self) -> Result<(), DbError> {
@@ -206,6 +214,17 @@ impl<'c> Tx<'c> {
     /// Which database this is, for the rare statement that has to differ.
     pub fn dialect(&self) -> Dialect {
         self.connection.dialect()
+    }
+
+    /// Makes sure that there is something to commit.
+    pub(crate) fn touch(&mut self) -> Result<(), DbError> {
+        self.wrote = true;
+        self.attempt("", |connection| connection.touch())
+    }
+
+    /// Looks whether the files are whole.
+    pub(crate) fn verify(&mut self) -> Result<(), DbError> {
+        self.attempt("", |connection| connection.verify())
     }
 
     fn attempt<T>(

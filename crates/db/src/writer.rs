@@ -57,7 +57,7 @@ impl Counters {
     }
 }
 
-/// Why a writer's last commit failed, if it did and it was no closure's fault.
+/// Why a writer's last commit failed, if it did and it was no closure's fault; or what damage was met last.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble(Mutex<Option<DbError>>);
 
@@ -66,7 +66,7 @@ impl Trouble {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, trouble: Option<DbError>) {
+    pub(crate) fn set(&self, trouble: Option<DbError>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 }
@@ -77,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) announcements: watch::Sender<u64>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) trouble: Arc<Trouble>,
+    /// What statements, and checks, have found wrong with the files.
+    pub(crate) damage: Arc<Trouble>,
 }
 
 /// The only one who writes in its lane, on the one thread that does.
@@ -174,6 +176,7 @@ impl Writer {
         announce: &mut bool,
     ) -> Result<Attempt, DbError> {
         let connection = &mut *self.connection;
+        let damage = &*self.shared.damage;
         if connection.begin_write()? == Begun::AlreadyCommitted {
             // The attempt before went through; its results and its announcement stand.
             return Ok(Attempt::Done);
@@ -184,9 +187,9 @@ impl Writer {
         let alone = jobs.len() == 1;
         for job in jobs {
             let ran = if careful {
-                run_in_savepoint(connection, &mut gathered, job.as_mut())?
+                run_in_savepoint(connection, &mut gathered, job.as_mut(), damage)?
             } else {
-                run(connection, Some(&mut gathered), job.as_mut())?
+                run(connection, Some(&mut gathered), job.as_mut(), damage)?
             };
             match ran {
                 Ran::Keep {
@@ -210,7 +213,12 @@ impl Writer {
     }
 
     pub(crate) fn read(&mut self, job: Box<dyn Job>) {
-        read(&mut *self.connection, &mut self.patience, job);
+        read(
+            &mut *self.connection,
+            &mut self.patience,
+            &self.shared.damage,
+            job,
+        );
     }
 
     pub(crate) fn scrub(&mut self) -> Result<(), DbError> {
@@ -237,9 +245,10 @@ fn run_in_savepoint(
     connection: &mut dyn Connection,
     gathered: &mut Gatherings,
     job: &mut dyn Job,
+    damage: &Trouble,
 ) -> Result<Ran, DbError> {
     connection.savepoint()?;
-    let ran = match run(connection, Some(gathered), job) {
+    let ran = match run(connection, Some(gathered), job, damage) {
         Ok(ran @ Ran::Keep { .. }) => Tx::new(connection, Some(gathered))
             .write_gathered(None)
             .and_then(|()| connection.release())
@@ -259,10 +268,15 @@ fn run_in_savepoint(
 }
 
 /// Runs a job in a read-only transaction and answers its caller.
-pub(crate) fn read(connection: &mut dyn Connection, patience: &mut Patience, mut job: Box<dyn Job>) {
+pub(crate) fn read(
+    connection: &mut dyn Connection,
+    patience: &mut Patience,
+    damage: &Trouble,
+    mut job: Box<dyn Job>,
+) {
     let fate = loop {
         let ran = connection.begin_read();
-        match ran.and_then(|()| run(connection, None, job.as_mut())) {
+        match ran.and_then(|()| run(connection, None, job.as_mut(), damage)) {
             Err(error) if error.is_transient() => {
                 if let Err(error) = patience.wait(error) {
                     break Err(error);
@@ -284,10 +298,17 @@ fn run(
     connection: &mut dyn Connection,
     gathered: Option<&mut Gatherings>,
     job: &mut dyn Job,
+    damage: &Trouble,
 ) -> Result<Ran, DbError> {
     let mut tx = Tx::new(connection, gathered);
     let ran = job.run(&mut tx);
-    match (tx.failure().cloned(), connection.failure()) {
+    let failure = tx.failure().cloned();
+    if let Some(error) = &failure
+        && error.class() == ErrorClass::Damaged
+    {
+        damage.set(Some(error.clone()));
+    }
+    match (failure, connection.failure()) {
         (Some(error), _) if error.is_transient() => Err(error),
         (Some(error), Some(_)) | (None, Some(error)) => Err(error),
         (_, None) => Ok(ran),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rollcall_db::{Db, DbError};
+use rollcall_db::{Create, Db, DbError};
 use rollcall_protocol::Random;
 
 use crate::access::{Caller, Context};
@@ -77,29 +77,16 @@ impl Hub {
     /// # Errors
     /// [`HubError`].
     pub async fn open(parts: HubParts) -> Result<Self, HubError> {
-        Self::open_as(parts, true).await
+        Self::open_with(parts, rollcall_db::Options::default()).await
     }
 
-    /// Opens the database of a hub and brings its tables up to date.
+    /// Opens the database as [`Hub::open`] does, and runs it in another way than usual: with more readers, say,
+    /// or with faults on purpose. Makes it unless the options forbid that.
     ///
     /// # Errors
-    /// [`HubError`]; a database that is not that of a hub is left as it is.
-    pub async fn open_existing(parts: HubParts) -> Result<Self, HubError> {
-        Self::open_as(parts, false).await
-    }
-
-    /// Whether there is a hub in the database. Makes nothing.
-    ///
-    /// # Errors
-    /// What the database reports.
-    pub async fn exists(database: String) -> Result<bool, DbError> {
-        let looking = move || rollcall_db::has_rows(&database, "instance", rollcall_db::Options::default());
-        tokio::task::spawn_blocking(looking)
-            .await
-            .map_err(|error| DbError::Other(error.to_string()))?
-    }
-
-    async fn open_as(parts: HubParts, may_make: bool) -> Result<Self, HubError> {
+    /// [`HubError`].
+    pub async fn open_with(parts: HubParts, options: rollcall_db::Options) -> Result<Self, HubError> {
+        let may_make = options.create == Create::IfMissing;
         let HubParts {
             database,
             clock,
@@ -111,11 +98,9 @@ impl Hub {
         if !may_make && !Self::exists(database.clone()).await? {
             return Err(HubError::NotAHub);
         }
-        let db = tokio::task::spawn_blocking(move || {
-            Db::open(&database, schema::migrations(), rollcall_db::Options::default())
-        })
-        .await
-        .map_err(|error| DbError::Other(error.to_string()))??;
+        let db = tokio::task::spawn_blocking(move || Db::open(&database, schema::migrations(), options))
+            .await
+            .map_err(|error| DbError::Other(error.to_string()))??;
         let now = clock.now();
         let master = Arc::new(master);
         let instance = {
@@ -156,6 +141,29 @@ impl Hub {
             instance,
             meters: Arc::new(Meters::new()),
         })
+    }
+
+    /// Opens the database of a hub and brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`HubError`]; a database that is not that of a hub is left as it is.
+    pub async fn open_existing(parts: HubParts) -> Result<Self, HubError> {
+        let options = rollcall_db::Options {
+            create: Create::Never,
+            ..rollcall_db::Options::default()
+        };
+        Self::open_with(parts, options).await
+    }
+
+    /// Whether there is a hub in the database. Makes nothing.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn exists(database: String) -> Result<bool, DbError> {
+        let looking = move || rollcall_db::has_rows(&database, "instance", rollcall_db::Options::default());
+        tokio::task::spawn_blocking(looking)
+            .await
+            .map_err(|error| DbError::Other(error.to_string()))?
     }
 
     /// Applies one command to the directory and returns once it is durable.

@@ -77,9 +77,13 @@ pub struct Owner {
 
 /// The lock file of an SQLite database.
 pub fn lock_file(database: &Path) -> PathBuf {
-    // Two names of one file must lead to one lock.
-    let database = database.canonicalize().unwrap_or_else(|_| database.to_owned());
-    let mut name = database.into_os_string();
+    // Two names of one file must lead to one lock, also before it is made.
+    let in_folder = || {
+        let folder = database.parent()?.canonicalize().ok()?;
+        Some(folder.join(database.file_name()?))
+    };
+    let whole = database.canonicalize().ok().or_else(in_folder);
+    let mut name = whole.unwrap_or_else(|| database.to_owned()).into_os_string();
     name.push(".lock");
     PathBuf::from(name)
 }

@@ -284,18 +284,11 @@ pub fn database_files(database: &Path) -> [PathBuf; 3] {
     })
 }
 
-/// Closes an SQLite database to others, and makes an empty one if there is none: SQLite gives the files
-/// beside it the same mode.
+/// Closes the files of an SQLite database to others, as far as there are any.
 ///
 /// # Errors
-/// [`PrivateError`] if it cannot be made or closed.
+/// [`PrivateError`] if they cannot be closed.
 pub fn close_database(database: &Path) -> Result<(), PrivateError> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(database)
-        .map_err(io(database))?;
     database_files(database)
         .iter()
         .filter(|file| file.exists())

@@ -173,10 +173,11 @@ impl Postgres {
         self.batch(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"))?;
         self.with(|session| Ok(session.block_on(async |client| migrations.run_async(client).await)))?
             .map_err(|error| DbError::other(&error))?;
-        self.batch(&format!(
-            "CREATE TABLE IF NOT EXISTS commit_tokens (writer TEXT PRIMARY KEY, token BIGINT NOT NULL);
-             SELECT pg_advisory_unlock({MIGRATION_LOCK})"
-        ))?;
+        self.batch(
+            "CREATE TABLE IF NOT EXISTS commit_tokens (writer TEXT PRIMARY KEY, token BIGINT NOT NULL)",
+        )?;
+        // Not in one batch with the table, which is a transaction: the next one would not see it yet.
+        self.batch(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})"))?;
         let names = self.query("SELECT CAST(gen_random_uuid() AS TEXT)", &[])?;
         let name = names.first().map(|row| row.get(0));
         name.unwrap_or_else(|| Err(DbError::Other("PostgreSQL made no name".into())))

@@ -5,14 +5,15 @@
 //! processes that start at the same time, and a file that is empty was emptied by somebody.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Create, DbError};
 
-/// What every SQLite database begins with.
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// How much must fit on the disk beside the database for a check to pass: what a busy second writes.
+const ROOM: usize = 256 * 1024;
 
 /// Only the owner may read and write: there are names, addresses and sealed secrets in it.
 const MODE: u32 = 0o600;
@@ -24,55 +25,62 @@ pub(crate) struct Identity {
     inode: u64,
 }
 
-/// The file that stands under a name now.
+/// The file that stands under a name now, which must not be empty.
+///
+/// It is looked at, and not opened: closing a file takes from this process all locks that SQLite holds on it.
 pub(crate) fn identity(path: &Path) -> Result<Identity, DbError> {
     let found = fs::metadata(path).map_err(|error| damaged(path, &error.to_string()))?;
+    must_hold_something(path, &found)?;
     Ok(Identity {
         device: found.dev(),
         inode: found.ino(),
     })
 }
 
-/// Whether there is a database under the name; makes sure that what is there is one, and that only the
-/// owner can read it.
+/// Whether there is a file under the name; makes sure that it is not empty, and that only the owner can read it.
 pub(super) fn exists(path: &Path, create: Create) -> Result<bool, DbError> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return match create {
-                Create::IfMissing => Ok(false),
-                Create::Never => Err(DbError::Missing(format!(
-                    "there is no database at {}",
-                    path.display()
-                ))),
-            };
+    match fs::metadata(path) {
+        Ok(found) => {
+            must_hold_something(path, &found)?;
+            restrict(path, &found);
+            Ok(true)
         }
-        Err(error) => return Err(damaged(path, &error.to_string())),
-    };
-    let mut head = [0; MAGIC.len()];
-    match file.read_exact(&mut head) {
-        Ok(()) if head == *MAGIC => {}
-        Ok(()) => return Err(damaged(path, "the file is not a SQLite database")),
-        Err(_) => {
-            let why = if file.metadata().is_ok_and(|it| it.len() == 0) {
-                "the file is empty: restore it from a backup, or remove it to begin anew"
-            } else {
-                "the file is not a SQLite database"
-            };
-            return Err(damaged(path, why));
-        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(damaged(path, &error.to_string())),
+        Err(_) if create == Create::IfMissing => Ok(false),
+        Err(_) => Err(DbError::Missing(format!(
+            "there is no database at {}",
+            path.display()
+        ))),
     }
-    restrict(path, &file);
-    Ok(true)
+}
+
+fn must_hold_something(path: &Path, found: &fs::Metadata) -> Result<(), DbError> {
+    if found.is_file() && found.len() == 0 {
+        let why = "the file is empty; remove it, then restore a backup or begin with a new one";
+        return Err(damaged(path, why));
+    }
+    Ok(())
+}
+
+/// Makes sure that the disk takes more than a commit, which may find room in the write-ahead log on a full one.
+pub(crate) fn check_room(path: &Path) -> Result<(), DbError> {
+    static CHECKS: AtomicU64 = AtomicU64::new(0);
+    let number = CHECKS.fetch_add(1, Ordering::Relaxed);
+    let probe = beside(path, &format!(".room-{}-{number}", std::process::id()));
+    let mut open = OpenOptions::new();
+    open.write(true).create(true).truncate(true).mode(MODE);
+    let written = open.open(&probe).and_then(|mut file| {
+        // It has no name any more by the time that it may be large, so nothing is left of it.
+        fs::remove_file(&probe)?;
+        file.write_all(&vec![0; ROOM])
+    });
+    written.map_err(|error| from_io(path, &error))
 }
 
 /// Takes from everyone but the owner what an earlier version, or a copy, left open; the files beside it
 /// follow. Whoever is not the owner cannot, and need not.
-fn restrict(path: &Path, file: &File) {
-    let is_open = |mode: u32| mode & 0o077 != 0;
-    if let Ok(found) = file.metadata()
-        && is_open(found.mode())
-    {
+fn restrict(path: &Path, found: &fs::Metadata) {
+    if found.mode() & 0o077 != 0 {
         for path in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
             if let Err(error) = fs::set_permissions(&path, Permissions::from_mode(MODE))
                 && error.kind() != ErrorKind::NotFound

@@ -16,7 +16,7 @@ use std::time::Duration;
 use rusqlite::OpenFlags;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
-pub(crate) use self::file::{Identity, identity};
+pub(crate) use self::file::{Identity, check_room, identity};
 use crate::tx::{Begun, Connection};
 use crate::{Create, DbError, Dialect, Row, Value};
 
@@ -283,6 +283,29 @@ impl Connection for Sqlite {
             found.push(Row::new((0..columns).map(value).collect::<Result<_, DbError>>()?));
         }
         Ok(found)
+    }
+
+    fn touch(&mut self) -> Result<(), DbError> {
+        // A number in the first page that SQLite keeps for its user; nothing else uses it.
+        let get = |row: &rusqlite::Row<'_>| row.get::<_, i32>(0);
+        let found = self.connection.query_row("PRAGMA user_version", [], get);
+        let next = found
+            .map_err(|error| self.typed(&error))?
+            .checked_add(1)
+            .unwrap_or(0);
+        self.pragma("user_version", next)
+    }
+
+    fn verify(&mut self) -> Result<(), DbError> {
+        let get = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        let found = self.connection.query_row("PRAGMA quick_check(1)", [], get);
+        match found.map_err(|error| self.typed(&error))?.as_str() {
+            "ok" => Ok(()),
+            wrong => Err(DbError::Damaged {
+                code: None,
+                message: wrong.to_owned(),
+            }),
+        }
     }
 
     fn scrub(&mut self) -> Result<(), DbError> {

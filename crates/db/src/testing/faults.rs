@@ -246,6 +246,14 @@ impl Connection for Faulty {
         self.connection.query(sql, params)
     }
 
+    fn touch(&mut self) -> Result<(), DbError> {
+        self.connection.touch()
+    }
+
+    fn verify(&mut self) -> Result<(), DbError> {
+        self.connection.verify()
+    }
+
     fn scrub(&mut self) -> Result<(), DbError> {
         self.connection.scrub()
     }

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use rollcall_db::testing::{postgres, sqlite};
-use rollcall_db::{Create, ErrorClass};
+use rollcall_db::testing::{Fault, Faults, sqlite};
+use rollcall_db::{Create, Dialect, ErrorClass, Lane};
 
 use super::*;
 
@@ -69,7 +69,7 @@ fn a_file_that_is_empty_or_something_else_is_refused_and_left_alone() {
     type Make<'a> = &'a dyn Fn(&PathBuf);
     let cases: [(&str, Make<'_>); 3] = [
         ("is empty", &|path| fs::write(path, "").unwrap()),
-        ("not a SQLite database", &|path| {
+        ("file is not a database", &|path| {
             fs::write(path, "listen = \"127.0.0.1:7420\"\n").unwrap();
         }),
         ("something else", &other),
@@ -108,22 +108,111 @@ fn a_failed_first_migration_leaves_no_file() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_removed_or_replaced_is_noticed() {
+async fn a_check_passes_while_all_is_well_and_leaves_nothing_behind() {
+    for database in databases("check") {
+        let db = open(&database);
+        db.write(|tx| count(tx, "a")).await.unwrap();
+        let groups = db.stats().groups;
+        assert_eq!(db.check().await, Ok(()));
+        let committed = db.stats().groups - groups;
+        assert_eq!(committed, if database.dialect == Dialect::Sqlite { 1 } else { 2 });
+        assert_eq!(db.verify().await, Ok(()));
+        assert_eq!(db.read(logged).await.unwrap(), [1]);
+        if database.dialect == Dialect::Sqlite {
+            let folder = path(&database).parent().unwrap().to_owned();
+            assert_eq!(fs::read_dir(folder).unwrap().count(), 3);
+        }
+        db.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_check_notices_a_file_that_was_removed_replaced_or_emptied() {
     let database = sqlite();
     let path = path(&database);
     let db = open(&database);
-    assert_eq!(db.check_identity(), Ok(()));
+    assert_eq!(db.check().await, Ok(()));
     let copy = path.with_extension("copy");
     fs::copy(&path, &copy).unwrap();
     fs::remove_file(&path).unwrap();
-    assert_eq!(db.check_identity().unwrap_err().class(), ErrorClass::Damaged);
+    assert_eq!(db.check().await.unwrap_err().class(), ErrorClass::Damaged);
     fs::rename(&copy, &path).unwrap();
-    let error = db.check_identity().unwrap_err();
+    let error = db.check().await.unwrap_err();
     assert!(error.to_string().contains("replaced"), "{error}");
-    let Some(database) = postgres("identity") else {
-        return;
-    };
-    assert_eq!(open(&database).check_identity(), Ok(()));
+
+    let database = sqlite();
+    let db = open(&database);
+    db.scrub().await.unwrap();
+    fs::write(self::path(&database), "").unwrap();
+    let error = db.check().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Damaged);
+    assert!(error.to_string().contains("empty"), "{error}");
+}
+
+#[tokio::test]
+async fn a_check_says_what_the_writers_and_readers_meet() {
+    for database in databases("check_faults") {
+        let faults = Faults::default();
+        let options = Options {
+            faults: faults.clone(),
+            unavailable_after: Duration::from_millis(50),
+            ..Options::default()
+        };
+        let db = Db::open(&database.url, migrations(), options).unwrap();
+        for (fault, class) in [
+            (Fault::Full, ErrorClass::Full),
+            (Fault::Damaged, ErrorClass::Damaged),
+            (Fault::Busy, ErrorClass::Transient),
+        ] {
+            for lane in [Lane::Log, Lane::Settlement] {
+                if lane == Lane::Settlement && database.dialect == Dialect::Sqlite {
+                    continue;
+                }
+                faults.next(lane, [fault]);
+                assert_eq!(db.check().await.unwrap_err().class(), class, "{lane:?}");
+                assert_eq!(db.check().await, Ok(()));
+            }
+        }
+        db.close().await;
+    }
+}
+
+#[tokio::test]
+async fn corrupt_pages_are_found_by_verifying_and_told_by_the_check_until_they_are_mended() {
+    let database = sqlite();
+    let path = path(&database);
+    let db = open(&database);
+    // Many leaf pages, all of which are in the file and not in the write-ahead log.
+    db.write(|tx| {
+        for n in 0..2_000_i64 {
+            let who = "x".repeat(100);
+            tx.execute("INSERT INTO entries (n, who) VALUES ($1, $2)", params![n, who])?;
+        }
+        Ok::<_, DbError>(())
+    })
+    .await
+    .unwrap();
+    db.close().await;
+    let whole = fs::read(&path).unwrap();
+    let mut torn = whole.clone();
+    torn[whole.len() / 2..].fill(0xff);
+    fs::write(&path, &torn).unwrap();
+
+    let db = open(&database);
+    assert_eq!(db.check().await, Ok(()), "nobody has looked there yet");
+    let error = db.read(logged).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Damaged, "{error}");
+    assert_eq!(db.check().await.unwrap_err().class(), ErrorClass::Damaged);
+    db.close().await;
+    let db = open(&database);
+    assert_eq!(db.verify().await.unwrap_err().class(), ErrorClass::Damaged);
+    assert_eq!(db.check().await.unwrap_err().class(), ErrorClass::Damaged);
+    db.close().await;
+
+    fs::write(&path, &whole).unwrap();
+    let db = open(&database);
+    assert_eq!(db.verify().await, Ok(()));
+    assert_eq!(db.check().await, Ok(()));
 }
 
 #[tokio::test]

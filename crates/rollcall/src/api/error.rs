@@ -1,9 +1,9 @@
 //! The one place where errors become HTTP statuses.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rollcall_db::DbError;
+use rollcall_db::{DbError, ErrorClass};
 use serde_json::json;
 
 use crate::application::ApplicationError;
@@ -17,6 +17,8 @@ pub struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// In how many seconds it is worth another try.
+    retry_after: Option<u16>,
 }
 
 impl ApiError {
@@ -26,6 +28,7 @@ impl ApiError {
             status: StatusCode::NOT_FOUND,
             code: "not_found",
             message: message.into(),
+            retry_after: None,
         }
     }
 
@@ -37,6 +40,7 @@ impl ApiError {
             message: "send the header Authorization: Bearer TOKEN, with the token from admin.token in the \
                       hub's data folder"
                 .to_owned(),
+            retry_after: None,
         }
     }
 
@@ -46,6 +50,7 @@ impl ApiError {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             code: "internal",
             message: message.into(),
+            retry_after: None,
         }
     }
 
@@ -55,6 +60,7 @@ impl ApiError {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "unavailable",
             message: message.into(),
+            retry_after: None,
         }
     }
 
@@ -64,27 +70,81 @@ impl ApiError {
             status: StatusCode::BAD_REQUEST,
             code: "bad_request",
             message: message.into(),
+            retry_after: None,
         }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (
-            self.status,
-            Json(json!({ "error": self.code, "errorDescription": self.message })),
-        )
-            .into_response()
+        let status = self.status;
+        let body = Json(json!({ "error": self.code, "errorDescription": self.message }));
+        let mut response = (status, body).into_response();
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 
+/// In how many seconds a request is worth another try that the database was too busy for, or away.
+const BUSY: u16 = 5;
+
+/// The same if somebody has to see to the database first.
+const OUT_OF_ORDER: u16 = 60;
+
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
-        tracing::error!(%error, "a request failed at the database");
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "database",
-            message: "the database does not do its part now; try again".to_owned(),
+        let of = |status, code, message: &str| Self {
+            status,
+            code,
+            message: message.to_owned(),
+            retry_after: None,
+        };
+        match error.class() {
+            ErrorClass::Refused => {
+                tracing::info!(%error, "the database refused what a request wants to store");
+                let message = format!("this cannot be stored: {error}");
+                of(StatusCode::UNPROCESSABLE_ENTITY, "refused", &message)
+            }
+            ErrorClass::Transient => {
+                tracing::warn!(%error, "a request found the database busy or away");
+                Self {
+                    retry_after: Some(BUSY),
+                    ..of(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "unavailable",
+                        "the database is busy or away; it may be done all the same: look, then try again",
+                    )
+                }
+            }
+            ErrorClass::Full => {
+                tracing::error!(%error, "a request found no room in the database");
+                of(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "disk_full",
+                    "the database's disk is full, nothing was changed; make room there, then try again",
+                )
+            }
+            ErrorClass::Damaged => {
+                tracing::error!(%error, "a request met damage of the database");
+                Self {
+                    retry_after: Some(OUT_OF_ORDER),
+                    ..of(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "database_damaged",
+                        "the files of the database are damaged, or gone; rollcall doctor says more",
+                    )
+                }
+            }
+            ErrorClass::Bug => {
+                tracing::error!(%error, "a request failed at the database");
+                Self::internal(
+                    "the hub made a mistake; its log tells of it under the id that the header X-Request-Id bears",
+                )
+            }
         }
     }
 }
@@ -106,6 +166,7 @@ impl From<DirectoryError> for ApiError {
             status,
             code: error.code(),
             message: error.to_string(),
+            retry_after: None,
         }
     }
 }
@@ -128,6 +189,7 @@ impl From<ApplicationError> for ApiError {
             status,
             code,
             message: error.to_string(),
+            retry_after: None,
         }
     }
 }
@@ -151,6 +213,7 @@ impl From<JobError> for ApiError {
                 status: StatusCode::CONFLICT,
                 code: "job",
                 message: other.to_string(),
+                retry_after: None,
             },
         }
     }

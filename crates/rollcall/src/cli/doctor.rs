@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use rollcall_db::{DbError, Dialect};
+use rollcall_db::{DbError, Dialect, ErrorClass};
 use serde::Serialize;
 
 use super::open;
@@ -139,18 +139,34 @@ fn look_at_files(report: &mut Report, config: &Config) {
 
 async fn look_at_hub(report: &mut Report, config: &Config, hub: &Hub) -> Result<()> {
     let watch = hub.clock.stopwatch();
-    let touched = hub
-        .db
-        .write(|tx| change::head(tx).map(|head| (head.seq, head.time)))
-        .await;
-    let (head, time) = match touched {
+    let looked = match hub.db.check().await {
+        Ok(()) => hub
+            .db
+            .read(|tx| change::head(tx).map(|head| (head.seq, head.time)))
+            .await
+            .map(|head| (head, watch.elapsed())),
+        Err(error) => Err(error),
+    };
+    let looked = match looked {
+        Ok(found) => hub.db.verify().await.map(|()| found),
+        Err(error) => Err(error),
+    };
+    let ((head, time), took) = match looked {
         Ok(found) => found,
         Err(error) => {
-            report.bad("database", error.to_string(), "see whether it can be written");
+            let advice = match error.class() {
+                ErrorClass::Transient => "see that it runs, and that this machine reaches it",
+                ErrorClass::Full => "make room on its disk",
+                ErrorClass::Damaged => {
+                    "stop the hub, keep a copy of the files, and restore the latest backup"
+                }
+                ErrorClass::Refused | ErrorClass::Bug => "that is a mistake of the hub: report it",
+            };
+            report.bad("database", error.to_string(), advice);
             return Ok(());
         }
     };
-    let took = watch.elapsed().as_secs_f64() * 1e3;
+    let took = took.as_secs_f64() * 1e3;
     let dialect = match hub.db.dialect() {
         Dialect::Sqlite => "SQLite",
         Dialect::Postgres => "PostgreSQL",

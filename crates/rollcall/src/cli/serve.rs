@@ -17,6 +17,13 @@ pub(super) async fn run(config: &Config) -> Result<ExitCode> {
     // Before the hub says that it runs: whoever reads that may stop it at once.
     let mut stop = StopSignals::listen()?;
     let (hub, mut owner) = open::own_hub(config).await?;
+    // A large file takes a while; a statement that meets damage meanwhile, or later, tells of it as well.
+    let verifying = hub.db.clone();
+    tokio::spawn(async move {
+        if let Err(error) = verifying.verify().await {
+            tracing::error!(%error, "the database is not whole; rollcall doctor says what to do");
+        }
+    });
     let token =
         AdminToken::read_or_make(&config.token_path(), &SystemRandom).context("the administrator's token")?;
     let delivery = Delivery::start(hub.clone(), open::egress(config)?, config.delivery_options()).await?;

@@ -8,6 +8,7 @@
 )]
 
 mod cli_doors;
+mod database;
 mod delivery;
 mod directory;
 mod doors;

@@ -1,0 +1,178 @@
+//! What the hub makes of a database that does not do its part.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall::api::{self, Api, ApiError};
+use rollcall::clock::Clock;
+use rollcall::delivery::Delivery;
+use rollcall::hub::{Hub, HubError, HubParts};
+use rollcall::id::ROOT_UNIT;
+use rollcall::secret::{AdminToken, MasterKey};
+use rollcall_db::testing::{Fault, Faults, databases, sqlite};
+use rollcall_db::{DbError, Lane, params};
+use rollcall_protocol::SystemRandom;
+use serde_json::Value;
+
+use crate::world::{egress, hasty};
+
+fn parts(database: &str) -> HubParts {
+    HubParts {
+        database: database.to_owned(),
+        clock: Clock::system(),
+        random: Arc::new(SystemRandom),
+        master: MasterKey::from_bytes(&[7; 32]),
+        ali_uid: 1,
+        root_name: "Company".to_owned(),
+    }
+}
+
+/// A hub whose database meets faults, and its API.
+struct Served {
+    hub: Hub,
+    address: SocketAddr,
+    token: String,
+    _folder: tempfile::TempDir,
+}
+
+struct Said {
+    status: u16,
+    retry_after: Option<String>,
+    request_id: String,
+    code: String,
+    text: String,
+}
+
+impl Served {
+    async fn new(database: &str, faults: &Faults) -> Self {
+        let options = rollcall_db::Options {
+            faults: faults.clone(),
+            unavailable_after: Duration::from_millis(50),
+            ..rollcall_db::Options::default()
+        };
+        let hub = Hub::open_with(parts(database), options).await.unwrap();
+        let delivery = Delivery::start(hub.clone(), egress(), hasty()).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let token = AdminToken::read_or_make(&folder.path().join("token"), &SystemRandom).unwrap();
+        let shown = token.expose().to_string();
+        let shared = Arc::clone(delivery.shared());
+        let routes = api::router(Arc::new(Api { shared, token }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        // So that all commits, and the faults, are the API's.
+        delivery.stop().await;
+        Self {
+            hub,
+            address,
+            token: shown,
+            _folder: folder,
+        }
+    }
+
+    async fn create(&self, username: &str) -> Said {
+        let body = serde_json::json!({ "username": username, "displayName": "Ada",
+            "primaryOrganizationalUnitId": ROOT_UNIT });
+        let response = reqwest::Client::new()
+            .post(format!("http://{}/api/v1/users", self.address))
+            .bearer_auth(&self.token)
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap();
+        let header = |name: &str| {
+            let value = response.headers().get(name);
+            value.map(|value| value.to_str().unwrap().to_owned())
+        };
+        let (retry_after, request_id) = (header("retry-after"), header("x-request-id").unwrap());
+        let status = response.status().as_u16();
+        let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        Said {
+            status,
+            retry_after,
+            request_id,
+            code: text("error"),
+            text: text("errorDescription"),
+        }
+    }
+}
+
+#[test]
+fn each_class_of_errors_has_a_status_of_its_own() {
+    for database in databases("statuses") {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let faults = Faults::default();
+            let served = Served::new(&database.url, &faults).await;
+            let said = served.create("first").await;
+            assert!(said.status < 300, "{}", said.text);
+
+            faults.next(Lane::Log, [Fault::Busy]);
+            let said = served.create("busy").await;
+            assert_eq!((said.status, said.code.as_str()), (503, "unavailable"));
+            assert_eq!(said.retry_after.as_deref(), Some("5"));
+
+            faults.next(Lane::Log, [Fault::Full]);
+            let said = served.create("full").await;
+            assert_eq!((said.status, said.code.as_str()), (507, "disk_full"));
+            assert!(said.text.contains("disk is full"), "{}", said.text);
+
+            faults.next(Lane::Log, [Fault::Damaged]);
+            let said = served.create("damaged").await;
+            assert_eq!((said.status, said.code.as_str()), (503, "database_damaged"));
+            assert_eq!(said.retry_after.as_deref(), Some("60"));
+
+            assert!(served.create("good").await.status < 300);
+
+            // A mistake: the table is not what the program takes it for.
+            let renamed = served
+                .hub
+                .db
+                .write(|tx| tx.execute("ALTER TABLE users RENAME TO people", params![]));
+            renamed.await.unwrap();
+            let said = served.create("bug").await;
+            assert_eq!((said.status, said.code.as_str()), (500, "internal"));
+            assert_eq!(said.retry_after, None);
+            assert!(said.text.contains("X-Request-Id"), "{}", said.text);
+            assert!(!said.text.contains("users"), "the table is the log's affair");
+            assert!(said.request_id.starts_with("req_"), "{}", said.request_id);
+        });
+    }
+}
+
+#[test]
+fn values_that_the_database_refuses_are_the_request_s_own_fault() {
+    use axum::response::IntoResponse as _;
+    let refused = DbError::Refused {
+        code: Some("22021".into()),
+        message: "invalid byte sequence".into(),
+    };
+    let response = ApiError::from(refused).into_response();
+    assert_eq!(response.status().as_u16(), 422);
+    assert!(!response.headers().contains_key("retry-after"));
+}
+
+#[test]
+fn an_emptied_file_is_not_taken_for_a_new_hub() {
+    let database = sqlite();
+    let file = rollcall_db::sqlite_file(&database.url).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let hub = Hub::open(parts(&database.url)).await.unwrap();
+        hub.db.close().await;
+        std::fs::write(&file, "").unwrap();
+        for open in [
+            Hub::open(parts(&database.url)).await,
+            Hub::open_existing(parts(&database.url)).await,
+        ] {
+            let Err(HubError::Database(error)) = open else {
+                panic!("it was opened");
+            };
+            assert!(error.to_string().contains("the file is empty"), "{error}");
+        }
+        assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
+    });
+}
