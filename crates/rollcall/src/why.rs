@@ -361,7 +361,7 @@ fn conclude(page: &Why, application: &Application, exists: bool) -> String {
         ),
         (Some(suspension), true) => format!(
             "{name} does not answer ({}); it is asked again by itself, or at once with rollcall app resume",
-            suspension.reason
+            suspension.in_full()
         ),
         (None, true) => format!(
             "it is on its way; if it stays so, see whether a hub runs (rollcall doctor) and what rollcall log --app {name:?} shows"

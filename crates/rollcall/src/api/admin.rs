@@ -158,13 +158,7 @@ async fn erase_user(api: Door, Path(id): Path<String>) -> Shown<Erased> {
         Ok(user) => user.id,
         Err(_) => id,
     };
-    let (hub, caller) = (api.shared.hub.clone(), api.caller.clone());
-    let erasing = api
-        .shared
-        .hub
-        .db
-        .write(move |tx| erase::erase_user(&hub, tx, &caller, &id));
-    Ok(Json(erasing.await?))
+    Ok(Json(erase::erase_user(&api.shared.hub, &api.caller, &id).await?))
 }
 
 /// Why a user did or did not arrive.

@@ -60,8 +60,21 @@ pub struct Suspension {
     pub tries: u32,
     /// When it is probed again.
     pub next_probe: Millis,
-    /// The last failure, for people.
+    /// The last failure, in the hub's words.
     pub reason: String,
+    /// What the application said about it. It may name people, so it goes when somebody is erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<String>,
+}
+
+impl Suspension {
+    /// The last failure with what the application said about it.
+    pub fn in_full(&self) -> String {
+        match &self.said {
+            Some(said) => format!("{}: {said}", self.reason),
+            None => self.reason.clone(),
+        }
+    }
 }
 
 /// Why an application cannot be made, found or changed.

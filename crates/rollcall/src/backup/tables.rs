@@ -201,6 +201,7 @@ const TABLES: [Table; 17] = [
             ("retried", Int),
             ("exceptions", Text),
             ("detail", Text),
+            ("said", Text),
         ],
         key: &["id"],
     },

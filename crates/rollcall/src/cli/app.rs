@@ -353,7 +353,7 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
                 "suspended     since {}, next probe {}: {}\n",
                 time(suspension.since),
                 time(suspension.next_probe),
-                suspension.reason
+                suspension.in_full()
             ));
         }
         for key in &keys {

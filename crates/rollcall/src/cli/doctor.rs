@@ -267,7 +267,7 @@ async fn look_at_application(
     if let Some(suspension) = &application.suspended {
         report.bad(
             &what,
-            format!("does not answer: {}", suspension.reason),
+            format!("does not answer: {}", suspension.in_full()),
             format!("rollcall app test {:?}", application.name),
         );
         return Ok(());

@@ -156,8 +156,7 @@ fn show_attempt(out: &Output, attempt: &Attempt) {
         attempt.events,
         attempt.try_number,
         attempt
-            .detail
-            .as_ref()
+            .in_full()
             .map(|detail| format!("  {detail}"))
             .unwrap_or_default()
     ));

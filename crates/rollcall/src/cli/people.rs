@@ -9,7 +9,8 @@ use rollcall_protocol::SubjectKind;
 use super::args;
 use super::caller::caller;
 use super::output::{Output, time};
-use crate::delivery::erase::erase_user;
+use crate::delivery::erase::earlier::{self, Incarnation};
+use crate::delivery::erase::{erase_user, is_known};
 use crate::directory::{
     self, Applied, Command, Group, GroupChanges, LOCKED_UNTIL_UNLOCKED, NewGroup, NewPassword, NewUnit,
     NewUser, Unit, UnitChanges, User, UserChanges, query,
@@ -182,23 +183,57 @@ async fn erase(hub: &Hub, out: &Output, name: &str, confirm: bool) -> Result<Exi
     let wanted = name.to_owned();
     let found = hub.db.read(move |tx| query::find_user(tx, &wanted)).await?;
     let id = found.map_or_else(|| name.to_owned(), |user| user.id);
+    if !is_known(hub, &id).await? {
+        let wanted = name.to_owned();
+        let others = hub.db.read(move |tx| earlier::named(tx, &wanted)).await?;
+        if others.is_empty() {
+            bail!(
+                "there is no user {name}, and the change log knows of none; a user of any time is found by the id"
+            );
+        }
+        bail!(
+            "there is no user {name} in the directory. The change log knows these; erase by the id:{}",
+            incarnations(&others)
+        );
+    }
     if !confirm {
         bail!("this deletes {name} and every record of it, which cannot be undone; repeat with --confirm");
     }
-    let too = hub.clone();
-    let erased = hub
-        .db
-        .write(move |tx| erase_user(&too, tx, &caller(), &id))
-        .await?;
+    let erased = erase_user(hub, &caller(), &id).await?;
     out.show(&erased, || {
-        format!(
+        let mut text = format!(
             "{} is erased: {} records in the change log, {} attempts\n\
              Backups and the applications' own copies are not reached from here; the applications are told \
              that the user is gone.",
             erased.id, erased.changes, erased.attempts
-        )
+        );
+        if !erased.others.is_empty() {
+            text.push_str("\nThese may be the same person under another id. If they are, erase them too:");
+            text.push_str(&incarnations(&erased.others));
+        }
+        text
     });
     Ok(ExitCode::SUCCESS)
+}
+
+fn incarnations(list: &[Incarnation]) -> String {
+    list.iter()
+        .map(|other| {
+            let state = if other.in_directory {
+                "in the directory"
+            } else {
+                "deleted"
+            };
+            let shares: Vec<_> = other.shares.iter().copied().collect();
+            format!(
+                "\n  {}  {}  {state}, last changed {}; same {}",
+                other.id,
+                other.username,
+                time(other.changed_at),
+                shares.join(", ")
+            )
+        })
+        .collect()
 }
 
 fn show_user(out: &Output, user: &User) {

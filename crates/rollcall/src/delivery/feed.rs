@@ -49,9 +49,26 @@ pub struct Feed {
     db: Db,
     poll: Duration,
     window: RwLock<Window>,
-    pages: Mutex<VecDeque<(Seq, Page)>>,
+    pages: Mutex<Pages>,
     versions: RwLock<Arc<HashMap<String, i64>>>,
     tick: watch::Sender<Tick>,
+}
+
+/// The last few pages that were read for those that lag.
+#[derive(Debug, Default)]
+struct Pages {
+    kept: VecDeque<(Seq, Page)>,
+    /// Grows whenever all of them are forgotten: a page that was asked for before is not kept then.
+    generation: u64,
+}
+
+impl Pages {
+    fn get(&self, start: Seq) -> Option<Page> {
+        self.kept
+            .iter()
+            .find(|(at, _)| *at == start)
+            .map(|(_, page)| Arc::clone(page))
+    }
 }
 
 #[derive(Debug)]
@@ -194,16 +211,14 @@ impl Feed {
 
     /// The changes of a span that lies wholly before the window.
     async fn page(&self, start: Seq) -> Result<Page, DbError> {
-        let kept = |pages: &VecDeque<(Seq, Page)>| {
-            pages
-                .iter()
-                .find(|(at, _)| *at == start)
-                .map(|(_, page)| Arc::clone(page))
-        };
         let lock = || self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(page) = kept(&lock()) {
-            return Ok(page);
-        }
+        let generation = {
+            let pages = lock();
+            if let Some(page) = pages.get(start) {
+                return Ok(page);
+            }
+            pages.generation
+        };
         let changes = self
             .db
             .read(move |tx| change::read_between(tx, start, start + SPAN))
@@ -212,10 +227,10 @@ impl Feed {
         let mut pages = lock();
         // A page at the log's end may still grow.
         let complete = start + SPAN <= self.now().head;
-        if complete && kept(&pages).is_none() {
-            pages.push_back((start, Arc::clone(&page)));
-            if pages.len() > PAGES {
-                pages.pop_front();
+        if complete && pages.generation == generation && pages.get(start).is_none() {
+            pages.kept.push_back((start, Arc::clone(&page)));
+            if pages.kept.len() > PAGES {
+                pages.kept.pop_front();
             }
         }
         Ok(page)
@@ -223,7 +238,10 @@ impl Feed {
 
     /// Forgets all changes up to a position, so that they are read again.
     fn forget(&self, head: Seq) {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.kept.clear();
+        pages.generation += 1;
+        drop(pages);
         let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
         *window = Window {
             after: head,

@@ -76,7 +76,7 @@ impl Prepared {
 enum Delivered {
     Answered(Vec<Answered>),
     /// Nothing gets through; what some of the lanes brought is only noted.
-    Outage(Attempt, Vec<Answered>),
+    Outage(Box<Attempt>, Vec<Answered>),
 }
 
 struct Worker {

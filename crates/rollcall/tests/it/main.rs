@@ -12,6 +12,7 @@ mod database;
 mod delivery;
 mod directory;
 mod doors;
+mod erasure;
 mod faults;
 mod import;
 mod import_again;

@@ -43,6 +43,8 @@ pub(crate) enum Say {
     Body(String),
     /// Another status. Nothing is applied.
     Status(u16),
+    /// Another status with this body. Nothing is applied.
+    Refusal(u16, String),
 }
 
 type Script = Box<dyn FnMut(&[Event]) -> Say + Send>;
@@ -106,7 +108,7 @@ impl Plain {
                     let takes = |index: usize| match &say {
                         Say::Yes => true,
                         Say::Each(each) => each[index] == Of::Success,
-                        Say::Body(_) | Say::Status(_) => false,
+                        Say::Body(_) | Say::Status(_) | Say::Refusal(..) => false,
                     };
                     let taken = events.iter().enumerate().filter(|(index, _)| takes(*index));
                     applied
@@ -182,6 +184,9 @@ impl Plain {
 fn answer(events: &[Event], say: &Say) -> Response {
     let each = match say {
         Say::Status(status) => return (StatusCode::from_u16(*status).unwrap(), "no").into_response(),
+        Say::Refusal(status, body) => {
+            return (StatusCode::from_u16(*status).unwrap(), body.clone()).into_response();
+        }
         Say::Body(body) => return body.clone().into_response(),
         Say::Yes => vec![Of::Success; events.len()],
         Say::Each(each) => each.clone(),
@@ -197,7 +202,11 @@ fn answer(events: &[Event], say: &Say) -> Response {
         list.push(EventResult {
             event_id: event.event_id.clone(),
             event_code: "CODE".to_owned(),
-            ..EventResult::default()
+            // Applications like to quote what they do not take.
+            event_message: match of {
+                Of::Success => String::new(),
+                Of::Skipped | Of::Failed | Of::Retried => format!("not taken: {}", event.biz_data),
+            },
         });
     }
     serde_json::to_string(&answer).unwrap().into_response()

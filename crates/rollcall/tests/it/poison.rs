@@ -172,3 +172,29 @@ fn skipping_sets_the_next_event_aside() {
         delivery.stop().await;
     });
 }
+
+#[test]
+fn an_event_is_not_blamed_for_an_outage_that_ends_between_it_and_the_test() {
+    on_both("blame", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        let first = user(&hub, "first").await;
+        // The application comes back after the last try of the request, so that the test which follows it
+        // gets through.
+        let mut refusals = hasty().tries;
+        app.say(move |events| {
+            let test = events.iter().any(|event| event.kind() == Some(EventType::Test));
+            if test || refusals == 0 {
+                Say::Yes
+            } else {
+                refusals -= 1;
+                Say::Status(503)
+            }
+        });
+        let delivery = deliver(&hub, hasty()).await;
+        settled(&hub, &app.application).await;
+        assert!(app.user(&first).is_some());
+        assert!(parked_of(&hub, &app.application).await.is_empty());
+        delivery.stop().await;
+    });
+}

@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use rollcall::access::Caller;
 use rollcall::application::{self, Scope};
 use rollcall::change;
-use rollcall::delivery::erase::erase_user;
 use rollcall::delivery::job::{self, JobStatus, Trigger};
-use rollcall::delivery::ledger::attempts::{self, Attempt, Exception};
-use rollcall::delivery::model::Source;
 use rollcall::delivery::retention::{Retention, Trimmed, trim};
-use rollcall::directory::{Command, DirectoryError};
+use rollcall::directory::Command;
 use rollcall::id::ROOT_UNIT;
 
-use crate::world::{Fault, World, described, on_both};
+use crate::world::{World, described, on_both};
 
 const FOR_EVER: Duration = Duration::from_secs(1_000_000);
 
@@ -178,107 +174,5 @@ fn members_that_left_a_group_meanwhile_do_not_stay() {
         );
         world.start().await;
         world.converged().await;
-    });
-}
-
-#[test]
-fn somebody_who_is_erased_leaves_no_trace_and_is_deleted_everywhere() {
-    on_both("erased", |hub, mirror| async move {
-        let mut world = World::new(&hub, &mirror, Scope::everything()).await;
-        world.synchronize().await;
-        let user = world.user("erika", ROOT_UNIT).await;
-        let never_sent = world.user("other", ROOT_UNIT).await;
-        world.converged().await;
-        world.endpoint.fail_always(Some(Fault::Status(503)));
-        world.apply(described(&user, "a private matter")).await;
-        let said = Attempt {
-            exceptions: vec![Exception {
-                event_id: log(&world).await.last().unwrap().event_id.clone(),
-                subject_id: user.clone(),
-                result: "failed".into(),
-                code: "ERR".into(),
-                message: Some("erika is known already".into()),
-            }],
-            ..Attempt::new(Source::Log, Some((1, 1)), (0, 1), 1)
-        };
-        let id = world.application.id.clone();
-        world
-            .hub
-            .db
-            .write(move |tx| attempts::store(tx, &id, &said))
-            .await
-            .unwrap();
-        world
-            .until("the application is suspended", || async {
-                world.stored().await.suspended.is_some()
-            })
-            .await;
-
-        let (hub, id) = (world.hub.clone(), user.clone());
-        let erased = world
-            .hub
-            .db
-            .write(move |tx| erase_user(&hub, tx, &Caller::system("test"), &id))
-            .await
-            .unwrap();
-        assert!(
-            erased.deleted && erased.changes == 3 && erased.attempts == 1,
-            "{erased:?}"
-        );
-        for change in log(&world)
-            .await
-            .iter()
-            .filter(|change| change.subject_id == user)
-        {
-            assert_eq!((change.record.as_str(), &change.previous), ("", &None));
-        }
-        let id = world.application.id.clone();
-        let attempts = world
-            .hub
-            .db
-            .read(move |tx| attempts::newest(tx, &id, 0, 1_000))
-            .await
-            .unwrap();
-        assert!(!serde_json::to_string(&attempts).unwrap().contains("erika"));
-
-        world.endpoint.fail_always(None);
-        world.converged().await;
-        let story = world.endpoint.story_of(&user);
-        assert_eq!(
-            story,
-            ["ud:user:create", "ud:user:delete"],
-            "what was private was not told"
-        );
-        assert!(
-            world
-                .endpoint
-                .arrived()
-                .iter()
-                .all(|event| !event.biz_data.contains("private"))
-        );
-
-        // Who was deleted before is erased by id; nobody knows a third one.
-        world
-            .apply(Command::DeleteUser {
-                id: never_sent.clone(),
-            })
-            .await;
-        let hub = world.hub.clone();
-        let erased = world
-            .hub
-            .db
-            .write(move |tx| erase_user(&hub, tx, &Caller::system("test"), &never_sent))
-            .await
-            .unwrap();
-        assert!(!erased.deleted && erased.changes == 2);
-        let hub = world.hub.clone();
-        let unknown = world
-            .hub
-            .db
-            .write(move |tx| erase_user(&hub, tx, &Caller::system("test"), "user_x"))
-            .await;
-        assert!(matches!(unknown, Err(DirectoryError::NotFound { .. })));
-        world.converged().await;
-        world.stop().await;
     });
 }

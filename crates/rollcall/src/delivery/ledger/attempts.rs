@@ -68,8 +68,10 @@ pub struct Attempt {
     pub retried: u32,
     /// The events that did not simply succeed.
     pub exceptions: Vec<Exception>,
-    /// The failure, in words.
+    /// The failure, in the hub's words.
     pub detail: Option<String>,
+    /// What the application said about it. It may name people, so it goes when somebody is erased.
+    pub said: Option<String>,
 }
 
 impl Attempt {
@@ -94,6 +96,7 @@ impl Attempt {
             retried: 0,
             exceptions: Vec::new(),
             detail: None,
+            said: None,
         }
     }
 
@@ -102,6 +105,7 @@ impl Attempt {
         failure.code().clone_into(&mut self.outcome);
         self.http_status = failure.status();
         self.detail = Some(shorten(&failure.to_string()));
+        self.said = failure.said().map(str::to_owned);
     }
 
     /// Notes what became of the events. `foreign` says what came instead of an answer, if none did.
@@ -138,6 +142,24 @@ impl Attempt {
         }
     }
 
+    /// The failure with what the application said about it; `None` if it did not fail.
+    pub fn in_full(&self) -> Option<String> {
+        let texts: Vec<&str> = [self.detail.as_deref(), self.said.as_deref()]
+            .into_iter()
+            .flatten()
+            .filter(|text| !text.is_empty())
+            .collect();
+        (!texts.is_empty()).then(|| texts.join(": "))
+    }
+
+    /// Forgets what the application said, on the whole and of single events.
+    pub fn forget_what_was_said(&mut self) {
+        self.said = None;
+        for exception in &mut self.exceptions {
+            exception.message = None;
+        }
+    }
+
     /// Whether the application took the request, by the wire.
     pub fn was_received(&self) -> bool {
         matches!(self.outcome.as_str(), "delivered" | "assumed")
@@ -164,8 +186,8 @@ pub fn store(tx: &mut Tx<'_>, application_id: &str, attempt: &Attempt) -> Result
     tx.execute(
         "INSERT INTO attempts (application_id, source, from_seq, to_seq, lane, lanes, try_number,
                                started_at, latency_us, outcome, http_status, events, succeeded,
-                               skipped, failed, retried, exceptions, detail, assumed)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+                               skipped, failed, retried, exceptions, detail, assumed, said)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
         params![
             application_id,
             attempt.source.as_str(),
@@ -185,7 +207,8 @@ pub fn store(tx: &mut Tx<'_>, application_id: &str, attempt: &Attempt) -> Result
             i64::from(attempt.retried),
             exceptions.as_deref(),
             attempt.detail.as_deref(),
-            i64::from(attempt.assumed)
+            i64::from(attempt.assumed),
+            attempt.said.as_deref()
         ],
     )?;
     Ok(())
@@ -251,7 +274,7 @@ fn first_since(tx: &mut Tx<'_>, time: Millis) -> Result<i64, DbError> {
 }
 
 const COLUMNS: &str = "id, source, from_seq, to_seq, lane, lanes, try_number, started_at, latency_us, \
-     outcome, http_status, events, succeeded, skipped, failed, retried, exceptions, detail, assumed";
+     outcome, http_status, events, succeeded, skipped, failed, retried, exceptions, detail, assumed, said";
 
 /// The newest attempts of an application, newest first, each with its number; only those after
 /// `after`, if given.
@@ -302,6 +325,7 @@ fn from_row(row: &Row) -> Result<(i64, Attempt), DbError> {
         retried: count(15)?,
         exceptions,
         detail: row.get(17)?,
+        said: row.get(19)?,
         assumed: count(18)?,
     };
     Ok((row.get(0)?, attempt))

@@ -190,15 +190,10 @@ fn remark(result: &EventResult) -> Remark {
 }
 
 fn refusal(reply: &Reply) -> Failure {
-    let description = ErrorAnswer::parse(&reply.body)
+    let said = ErrorAnswer::parse(&reply.body)
         .map(|answer| match answer.error_description {
             Some(description) => format!("{}: {description}", answer.error),
             None => answer.error,
-        })
-        .or_else(|| {
-            (300..400)
-                .contains(&reply.status)
-                .then(|| "redirects are not followed".to_owned())
         })
         .or_else(|| {
             let text = String::from_utf8_lossy(&reply.body);
@@ -206,7 +201,7 @@ fn refusal(reply: &Reply) -> Failure {
         });
     Failure::Status {
         status: reply.status,
-        description: description.map(|text| shorten(&text)),
+        said: said.map(|text| shorten(&text)),
         retry_after: reply.retry_after,
     }
 }

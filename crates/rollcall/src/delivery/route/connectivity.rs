@@ -136,7 +136,7 @@ async fn run(shared: &Arc<Shared>, target: &Arc<Target>, report: &mut Report) ->
     let addresses = match shared.egress.resolve(target.url()).await {
         Ok(addresses) => addresses,
         Err(failure) => {
-            report.fail("resolve", watch.elapsed(), failure.to_string(), advice(&failure));
+            report.fail("resolve", watch.elapsed(), failure.in_full(), advice(&failure));
             return Ok(());
         }
     };
@@ -154,7 +154,7 @@ async fn run(shared: &Arc<Shared>, target: &Arc<Target>, report: &mut Report) ->
         }
         Ok(Err(error)) => {
             let failure = Failure::Connect(error.to_string());
-            report.fail("connect", watch.elapsed(), failure.to_string(), advice(&failure));
+            report.fail("connect", watch.elapsed(), failure.in_full(), advice(&failure));
             return Ok(());
         }
         Err(_) => {
@@ -195,7 +195,7 @@ async fn run(shared: &Arc<Shared>, target: &Arc<Target>, report: &mut Report) ->
     let https = target.url().scheme() == "https";
     match &sent {
         Err((failure @ Failure::Tls(_), _)) => {
-            report.fail("tls", took, failure.to_string(), advice(failure));
+            report.fail("tls", took, failure.in_full(), advice(failure));
             return Ok(());
         }
         _ if https => report.pass("tls", Duration::ZERO, "the certificate is trusted"),
@@ -212,7 +212,7 @@ async fn run(shared: &Arc<Shared>, target: &Arc<Target>, report: &mut Report) ->
             } else {
                 "status"
             };
-            report.fail(step, took, failure.to_string(), advice(&failure));
+            report.fail(step, took, failure.in_full(), advice(&failure));
             return Ok(());
         }
     };

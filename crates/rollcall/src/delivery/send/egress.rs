@@ -105,12 +105,12 @@ pub enum Failure {
     #[error("the answer cannot be read: {0}")]
     Unreadable(String),
     /// An answer with another status than 200.
-    #[error("HTTP {status}{}", .description.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
+    #[error("HTTP {status}{}", if matches!(status, 300..400) { " (redirects are not followed)" } else { "" })]
     Status {
         /// The HTTP status.
         status: u16,
-        /// `error` and `errorDescription` of the answer, if it has them.
-        description: Option<String>,
+        /// What the answer says: its `error` and `errorDescription` if it has them, or else its text.
+        said: Option<String>,
         /// How long the application asks to wait, from `Retry-After`.
         retry_after: Option<Duration>,
     },
@@ -129,6 +129,22 @@ impl Failure {
             Self::Broken(_) => "broken",
             Self::Unreadable(_) => "unreadable_answer",
             Self::Status { .. } => "refused",
+        }
+    }
+
+    /// What the application said: its words, which may name people. They are in no other text of a failure.
+    pub fn said(&self) -> Option<&str> {
+        match self {
+            Self::Status { said, .. } => said.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The failure with what the application said about it, for people who may see both.
+    pub fn in_full(&self) -> String {
+        match self.said() {
+            Some(said) => format!("{self}: {said}"),
+            None => self.to_string(),
         }
     }
 

@@ -4,7 +4,9 @@
 //! A request that fails is sent again with growing pauses. If it still fails, there are two possibilities, and
 //! a connection test tells them apart. If that is refused too, nothing gets through: an outage, which suspends
 //! the application and costs no event anything. If it is accepted, something in the request is at fault:
-//! the request is halved until the event that is refused stands alone. That one is set aside; the rest goes on.
+//! the request is halved until the event that is refused stands alone. That one is sent once more after the test
+//! got through, because the application may just have come back; if it is refused again, and a test accepted
+//! again, it is set aside, and the rest goes on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +64,7 @@ pub(in crate::delivery) enum Carried {
     /// It was answered, in one piece or in several, in the order of its events.
     Answered(Vec<Answered>),
     /// Nothing gets through.
-    Outage(Attempt),
+    Outage(Box<Attempt>),
 }
 
 /// Carries requests to one application.
@@ -76,6 +78,14 @@ pub(in crate::delivery) struct Sender {
     /// The settings were last looked at as of this tick.
     pub(in crate::delivery) seen: Tick,
     pub(in crate::delivery) stopped: watch::Receiver<bool>,
+}
+
+/// What is held against a request of one event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Suspicion {
+    None,
+    /// It was refused, and a connection test was accepted after it.
+    RefusedAlone,
 }
 
 enum Judgement {
@@ -93,8 +103,8 @@ impl Sender {
     ) -> Result<Carried, Interrupt> {
         let mut answered = Vec::new();
         // The parts that are left, the next one last.
-        let mut left = vec![(request, tries)];
-        while let Some((mut request, tries)) = left.pop() {
+        let mut left = vec![(request, tries, Suspicion::None)];
+        while let Some((mut request, tries, suspicion)) = left.pop() {
             let (failure, attempt) = match self.persist(&mut request, tries).await? {
                 Ok(part) => {
                     answered.push(part);
@@ -103,7 +113,7 @@ impl Sender {
                 Err(failed) => failed,
             };
             match self.judge(&request, &failure).await? {
-                Judgement::Outage => return Ok(Carried::Outage(attempt)),
+                Judgement::Outage => return Ok(Carried::Outage(Box::new(attempt))),
                 Judgement::Halve => {
                     let [first, second] = request.halves();
                     for half in [second, first] {
@@ -113,8 +123,12 @@ impl Sender {
                         } else {
                             TRIES_OF_A_PART
                         };
-                        left.push((half, tries));
+                        left.push((half, tries, Suspicion::None));
                     }
+                }
+                Judgement::SetAside if suspicion == Suspicion::None => {
+                    left.push((request, 1, Suspicion::RefusedAlone));
+                    self.pause(self.shared.options.first_pause).await?;
                 }
                 Judgement::SetAside => {
                     tracing::warn!(
@@ -127,7 +141,7 @@ impl Sender {
                         events: Arc::clone(&request.batch.events),
                         verdicts: vec![Verdict::Refused(Remark {
                             code: failure.code().to_owned(),
-                            message: Some(failure.to_string()),
+                            message: Some(failure.in_full()),
                         })],
                         attempt: None,
                     });
@@ -146,6 +160,9 @@ impl Sender {
         let mut try_number = 1;
         loop {
             self.check_lease()?;
+            // Somebody may have been erased, or the receiving URL changed, since the request was made.
+            let tick = *self.ticks.borrow();
+            self.check_version(tick)?;
             let (failure, attempt) = match self.target.send(&self.shared, request, try_number).await {
                 Ok(answered) => return Ok(Ok(answered)),
                 Err(failed) => failed,

@@ -63,8 +63,9 @@ impl Worker {
                     .flatten()
                     .filter(|text| !text.is_empty())
                     .collect();
-                let reason = format!("it wants every event again ({})", said.join(" "));
-                SuspensionChange::Set(self.suspended_again(present.now, tries, reason))
+                let said = Some(said.join(" ")).filter(|text| !text.is_empty());
+                let reason = "it wants every event again".to_owned();
+                SuspensionChange::Set(self.suspended_again(present.now, tries, reason, said))
             }
         };
         let clean = conclusion.clean && suspension == SuspensionChange::Keep;
@@ -104,8 +105,8 @@ impl Worker {
                 "the application is suspended"
             );
         }
-        let reason = attempt.detail.clone().unwrap_or_default();
-        let suspension = self.suspended_again(attempt.started_at, attempt.try_number, reason);
+        let (reason, said) = (attempt.detail.clone().unwrap_or_default(), attempt.said.clone());
+        let suspension = self.suspended_again(attempt.started_at, attempt.try_number, reason, said);
         self.commit(Settlement {
             attempts: answered
                 .into_iter()
@@ -119,7 +120,13 @@ impl Worker {
     }
 
     /// The suspension after one more failure.
-    fn suspended_again(&mut self, since: i64, tries: u32, reason: String) -> Suspension {
+    fn suspended_again(
+        &mut self,
+        since: i64,
+        tries: u32,
+        reason: String,
+        said: Option<String>,
+    ) -> Suspension {
         let options = &self.shared().options;
         let before = self.suspension.as_ref().map(|(suspension, _)| suspension);
         let probes = before.map_or(0, |before| before.tries.saturating_sub(options.tries) + 1);
@@ -131,6 +138,7 @@ impl Worker {
             tries: before.map_or(tries.max(options.tries), |before| before.tries + 1),
             next_probe: self.shared().hub.clock.now() + millis(pause),
             reason,
+            said,
         };
         self.suspension = Some((suspension.clone(), Instant::now() + pause));
         suspension

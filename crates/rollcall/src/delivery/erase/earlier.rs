@@ -1,0 +1,165 @@
+//! Who may be the same person under another id, by what the change log still holds.
+//!
+//! A person is recognised by what identifies somebody: the username, the e-mail address, the phone number and the
+//! external id of the same source; names alone do not. The log is read page by page, records and the earlier
+//! values of fields alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rollcall_db::{DbError, Tx, params};
+use rollcall_protocol::SubjectKind;
+use serde::{Deserialize, Serialize};
+
+use crate::change::Seq;
+use crate::clock::Millis;
+use crate::directory::fields::fold;
+use crate::directory::query;
+
+/// How many changes one statement reads.
+const PAGE: i64 = 2_000;
+
+/// A user who shares something with another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Incarnation {
+    /// The id.
+    pub id: String,
+    /// The newest username that the log knows.
+    pub username: String,
+    /// Whether the user is in the directory.
+    pub in_directory: bool,
+    /// What is the same: `username`, `email`, `phone number`, `external id`.
+    pub shares: BTreeSet<&'static str>,
+    /// The time of the newest change.
+    pub changed_at: Millis,
+}
+
+/// The fields of a record by which somebody is recognised.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Traits {
+    username: Option<String>,
+    email: Option<String>,
+    phone_region: Option<String>,
+    phone_number: Option<String>,
+    source_id: Option<String>,
+    external_id: Option<String>,
+}
+
+type Identity = (&'static str, String);
+
+impl Traits {
+    fn read(record: &str) -> Self {
+        // A record that cannot be read tells nothing.
+        serde_json::from_str(record).unwrap_or_default()
+    }
+
+    /// What identifies the person. The id of a user is the external id of users that were made here; it is nobody
+    /// else's.
+    fn identities(&self) -> impl Iterator<Item = Identity> {
+        let phone = self.phone_number.as_ref().map(|number| {
+            let region = self.phone_region.as_deref().unwrap_or_default();
+            ("phone number", format!("{region} {number}"))
+        });
+        let external = self.external_id.as_ref().map(|id| {
+            let source = self.source_id.as_deref().unwrap_or_default();
+            ("external id", format!("{source} {id}"))
+        });
+        let folded = |what, text: &Option<String>| text.as_ref().map(|text| (what, fold(text)));
+        [
+            folded("username", &self.username),
+            folded("email", &self.email),
+            phone,
+            external,
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|(_, text)| !text.trim().is_empty())
+    }
+}
+
+/// Users under other ids who share something with a user.
+///
+/// # Errors
+/// What the database reports.
+pub fn of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<Incarnation>, DbError> {
+    let mut identities: BTreeSet<Identity> = BTreeSet::new();
+    let mut add = |record: &str| identities.extend(Traits::read(record).identities());
+    if let Some(row) = query::record_of(tx, SubjectKind::User, user_id)? {
+        add(&row.0);
+    }
+    for row in tx.query(
+        "SELECT record, previous FROM changes WHERE subject_id = $1 AND record <> ''",
+        params![user_id],
+    )? {
+        add(&row.get::<String>(0)?);
+        add(&row.get::<Option<String>>(1)?.unwrap_or_default());
+    }
+    find(tx, |id| id != user_id, &identities)
+}
+
+/// Users of whom the log knows that they had this username or e-mail address, also those who were deleted.
+///
+/// # Errors
+/// What the database reports.
+pub fn named(tx: &mut Tx<'_>, name: &str) -> Result<Vec<Incarnation>, DbError> {
+    let identities = ["username", "email"]
+        .into_iter()
+        .map(|what| (what, fold(name)))
+        .collect();
+    find(tx, |_| true, &identities)
+}
+
+fn find(
+    tx: &mut Tx<'_>,
+    wanted: impl Fn(&str) -> bool,
+    identities: &BTreeSet<Identity>,
+) -> Result<Vec<Incarnation>, DbError> {
+    let mut found: BTreeMap<String, Incarnation> = BTreeMap::new();
+    let mut after: Seq = 0;
+    loop {
+        let rows = tx.query(
+            "SELECT seq, subject_id, time, record, previous FROM changes
+             WHERE seq > $1 AND subject_kind = 'user' AND record <> '' ORDER BY seq LIMIT $2",
+            params![after, PAGE],
+        )?;
+        for row in &rows {
+            after = row.get(0)?;
+            let id: String = row.get(1)?;
+            if !wanted(&id) {
+                continue;
+            }
+            let record = Traits::read(&row.get::<String>(3)?);
+            let previous = Traits::read(&row.get::<Option<String>>(4)?.unwrap_or_default());
+            let shares: BTreeSet<&'static str> = record
+                .identities()
+                .chain(previous.identities())
+                .filter(|identity| identities.contains(identity))
+                .map(|(what, _)| what)
+                .collect();
+            if shares.is_empty() && !found.contains_key(&id) {
+                continue;
+            }
+            let entry = found.entry(id).or_insert_with_key(|id| Incarnation {
+                id: id.clone(),
+                username: String::new(),
+                in_directory: false,
+                shares: BTreeSet::new(),
+                changed_at: 0,
+            });
+            entry.shares.extend(shares);
+            entry.changed_at = row.get(2)?;
+            if let Some(username) = record.username {
+                entry.username = username;
+            }
+        }
+        if i64::try_from(rows.len()).unwrap_or(PAGE) < PAGE {
+            break;
+        }
+    }
+    let mut found: Vec<Incarnation> = found.into_values().collect();
+    for incarnation in &mut found {
+        incarnation.in_directory = query::record_of(tx, SubjectKind::User, &incarnation.id)?.is_some();
+    }
+    Ok(found)
+}
