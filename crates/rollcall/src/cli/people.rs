@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use rollcall_db::Dialect;
 use rollcall_protocol::SubjectKind;
 
 use super::args;
@@ -207,6 +208,17 @@ async fn erase(hub: &Hub, out: &Output, name: &str, confirm: bool) -> Result<Exi
              that the user is gone.",
             erased.id, erased.changes, erased.attempts
         );
+        if !erased.files_clean {
+            text.push_str(match hub.db.dialect() {
+                Dialect::Postgres => {
+                    "\nPostgreSQL keeps old versions of rows until it vacuums: run VACUUM if that must not wait."
+                }
+                Dialect::Sqlite => {
+                    "\nThe write-ahead log could not be emptied, because somebody reads an old state: it still holds \
+                     records. Erase the same id again when backups and other readers have ended."
+                }
+            });
+        }
         if !erased.others.is_empty() {
             text.push_str("\nThese may be the same person under another id. If they are, erase them too:");
             text.push_str(&incarnations(&erased.others));

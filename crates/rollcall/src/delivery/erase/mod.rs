@@ -6,8 +6,9 @@
 //! have carried them, and as the reason of a suspension. Requests in flight are fenced off, so that nothing that
 //! was prepared before is stored afterwards; a request that is under way at that moment does arrive.
 //!
-//! Rows that are overwritten would stay readable in the database's files: SQLite overwrites what it frees, and its
-//! write-ahead log is emptied here. PostgreSQL gives old row versions up when it vacuums, which is asked for here.
+//! Rows that are overwritten could stay readable in the database's files. SQLite overwrites what it frees, and its
+//! write-ahead log is emptied here. PostgreSQL gives old versions of rows up when it vacuums, which is the
+//! server's matter, like its write-ahead log.
 //!
 //! The same person may have been deleted and made again under another id. Whoever shares a name, an address
 //! or an external id with the erased user in what the log still holds is found and named ([`earlier`]);
@@ -15,7 +16,9 @@
 
 pub mod earlier;
 
-use rollcall_db::{DbError, Tx, params};
+use std::time::Duration;
+
+use rollcall_db::{DbError, Dialect, Tx, params};
 use rollcall_protocol::{EventType, SubjectKind};
 use serde::Serialize;
 use serde_json::json;
@@ -30,6 +33,11 @@ use crate::directory::{self, Command, DirectoryError, query};
 use crate::hub::Hub;
 use earlier::Incarnation;
 
+/// How often emptying the write-ahead log is tried.
+const SCRUBS: u32 = 30;
+/// And how long after each try.
+const SCRUB_PAUSE: Duration = Duration::from_millis(100);
+
 /// What was erased.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,6 +50,9 @@ pub struct Erased {
     pub changes: u64,
     /// Attempts from which something was taken.
     pub attempts: u64,
+    /// Whether the database's files are known to hold nothing of it any more. Always false on PostgreSQL, where that
+    /// is the server's matter.
+    pub files_clean: bool,
     /// Users under other ids who may be the same person; they are not erased.
     pub others: Vec<Incarnation>,
 }
@@ -72,7 +83,29 @@ pub async fn erase_user(hub: &Hub, caller: &Caller, user_id: &str) -> Result<Era
     let others = hub.db.read(move |tx| earlier::of_user(tx, &id)).await?;
     let (too, caller, id) = (hub.clone(), caller.clone(), user_id.to_owned());
     let erased = hub.db.write(move |tx| erase(&too, tx, &caller, &id)).await?;
-    Ok(Erased { others, ..erased })
+    Ok(Erased {
+        others,
+        files_clean: clean_files(hub).await,
+        ..erased
+    })
+}
+
+/// Empties the write-ahead log. Whoever still reads an old state, such as a backup, is waited for a while.
+async fn clean_files(hub: &Hub) -> bool {
+    if hub.db.dialect() != Dialect::Sqlite {
+        return false;
+    }
+    for _ in 0..SCRUBS {
+        match hub.db.scrub().await {
+            Ok(()) => return true,
+            Err(DbError::Unavailable { .. }) => tokio::time::sleep(SCRUB_PAUSE).await,
+            Err(error) => {
+                tracing::warn!(%error, "the write-ahead log cannot be emptied after somebody was erased");
+                return false;
+            }
+        }
+    }
+    false
 }
 
 fn erase(hub: &Hub, tx: &mut Tx<'_>, caller: &Caller, user_id: &str) -> Result<Erased, DirectoryError> {

@@ -173,17 +173,23 @@ pub fn settle(
     Ok(())
 }
 
-/// Notes a try that failed, while the lease is held. It decides nothing.
+/// Notes a try that failed, while the lease is held. It decides nothing. If the application has another version than
+/// the one that was read before the try, somebody may have been erased meanwhile, and what the application said is
+/// not stored.
 ///
 /// # Errors
 /// [`LedgerError::Fenced`] if the lease is lost, or what the database reports.
-pub fn note(tx: &mut Tx<'_>, fence: &Fence, attempt: &Attempt) -> Result<(), LedgerError> {
+pub fn note(tx: &mut Tx<'_>, fence: &Fence, version: i64, mut attempt: Attempt) -> Result<(), LedgerError> {
     let held = tx.query_opt(
-        "SELECT 1 FROM deliveries WHERE application_id = $1 AND epoch = $2",
+        "SELECT a.version FROM deliveries d JOIN applications a ON a.id = d.application_id
+         WHERE d.application_id = $1 AND d.epoch = $2",
         params![fence.application_id.as_str(), fence.epoch],
     )?;
-    if held.is_none() {
+    let Some(row) = held else {
         return Err(LedgerError::Fenced);
+    };
+    if row.get::<i64>(0)? != version {
+        attempt.forget_what_was_said();
     }
-    Ok(attempts::store(tx, &fence.application_id, attempt)?)
+    Ok(attempts::store(tx, &fence.application_id, &attempt)?)
 }

@@ -233,11 +233,12 @@ impl Sender {
     /// Stores a try that failed.
     async fn note(&self, attempt: &Attempt) -> Result<(), Interrupt> {
         let (fence, attempt) = (self.fence.clone(), attempt.clone());
+        let version = self.target.application.version;
         let noted = self
             .shared
             .hub
             .db
-            .write(move |tx| ledger::note(tx, &fence, &attempt))
+            .write(move |tx| ledger::note(tx, &fence, version, attempt.clone()))
             .await;
         Ok(noted?)
     }
