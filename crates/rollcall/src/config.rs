@@ -149,6 +149,11 @@ pub struct DeliveryConfig {
     /// Hours for which a new password waits, sealed, for the applications that it is meant for.
     #[config(env = "ROLLCALL_DELIVERY_PASSWORD_HOURS", default = 24)]
     pub password_hours: u64,
+
+    /// On PostgreSQL: seconds after which a node that is not heard any more is replaced by the others, 2 to 300.
+    /// The same on all nodes.
+    #[config(env = "ROLLCALL_DELIVERY_LEASE", default = 15)]
+    pub lease: u64,
 }
 
 /// How long things are kept, in days.
@@ -243,6 +248,7 @@ impl Config {
             first_probe,
             longest_probe,
             password_hours,
+            lease,
         } = self.delivery;
         let within = |name: &str, value: u64, least: u64, most: u64| {
             ensure!(
@@ -258,6 +264,7 @@ impl Config {
         within("delivery.first_probe", first_probe, 1, 86_400)?;
         within("delivery.longest_probe", longest_probe, first_probe, 604_800)?;
         within("delivery.password_hours", password_hours, 1, 720)?;
+        within("delivery.lease", lease, 2, 300)?;
         within("retention.changes", self.retention.changes, 1, 3_650)?;
         within(
             "retention.laggards",
@@ -301,6 +308,7 @@ impl Config {
             first_probe,
             longest_probe,
             password_hours,
+            lease,
         } = self.delivery;
         let days = |days: u64| Duration::from_secs(days * 86_400);
         Options {
@@ -311,6 +319,7 @@ impl Config {
             first_probe: Duration::from_secs(first_probe),
             longest_probe: Duration::from_secs(longest_probe),
             password_retention: Duration::from_secs(password_hours * 3_600),
+            lease: Duration::from_secs(lease),
             retention: Retention {
                 changes: days(self.retention.changes),
                 laggards: days(self.retention.laggards),
@@ -387,7 +396,7 @@ fn refuse_unknown(file: &Path) -> Result<()> {
 }
 
 /// All settings.
-pub const SETTINGS: [&str; 25] = [
+pub const SETTINGS: [&str; 26] = [
     "data_dir",
     "database",
     "database_file",
@@ -410,6 +419,7 @@ pub const SETTINGS: [&str; 25] = [
     "delivery.first_probe",
     "delivery.longest_probe",
     "delivery.password_hours",
+    "delivery.lease",
     "retention.changes",
     "retention.laggards",
     "retention.attempts",

@@ -192,6 +192,7 @@ async fn corrupt_pages_are_found_by_verifying_and_told_by_the_check_until_they_a
     })
     .await
     .unwrap();
+    db.scrub().await.unwrap();
     db.close().await;
     let whole = fs::read(&path).unwrap();
     let mut torn = whole.clone();

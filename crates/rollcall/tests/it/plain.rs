@@ -2,6 +2,7 @@
 //! has seen before, applies each event in the order in which it comes, and answers as a test wants it to.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -47,12 +48,16 @@ pub(crate) enum Say {
     Refusal(u16, String),
 }
 
+/// What happens while a request is handled.
+type Work = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
 type Script = Box<dyn FnMut(&[Event]) -> Say + Send>;
 
 #[derive(Clone)]
 pub(crate) struct Plain {
     pub(crate) application: Application,
     script: Arc<Mutex<Script>>,
+    work: Arc<Mutex<Option<Work>>>,
     /// The events that were applied, in their order.
     applied: Arc<Mutex<Vec<Event>>>,
     requests: Arc<Mutex<Vec<Vec<Event>>>>,
@@ -83,16 +88,19 @@ impl Plain {
             .build(Direct::new(Nothing))
             .unwrap();
         let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(|_: &[Event]| Say::Yes)));
+        let work: Arc<Mutex<Option<Work>>> = Arc::default();
         let applied: Arc<Mutex<Vec<Event>>> = Arc::default();
         let requests: Arc<Mutex<Vec<Vec<Event>>>> = Arc::default();
         let (opener, said) = (
             Arc::new(opener),
             (Arc::clone(&script), Arc::clone(&applied), Arc::clone(&requests)),
         );
+        let working = Arc::clone(&work);
         let routes = axum::Router::new().route(
             "/events",
             post(move |body: Bytes| {
                 let (opener, (script, applied, requests)) = (Arc::clone(&opener), said.clone());
+                let work = working.lock().unwrap().clone();
                 async move {
                     let opened = opener
                         .open(&body)
@@ -102,6 +110,9 @@ impl Plain {
                     if events.iter().any(|event| event.kind() == Some(EventType::Test)) {
                         let say = (script.lock().unwrap())(&events);
                         return answer(&events, &say);
+                    }
+                    if let Some(work) = work {
+                        work().await;
                     }
                     requests.lock().unwrap().push(events.clone());
                     let say = (script.lock().unwrap())(&events);
@@ -123,6 +134,7 @@ impl Plain {
         Self {
             application,
             script,
+            work,
             applied,
             requests,
             _server: Arc::new(server),
@@ -132,6 +144,14 @@ impl Plain {
     /// Answers like this from now on.
     pub(crate) fn say(&self, script: impl FnMut(&[Event]) -> Say + Send + 'static) {
         *self.script.lock().unwrap() = Box::new(script);
+    }
+
+    /// Does this while it handles a request, before it answers.
+    pub(crate) fn slow<W: Future<Output = ()> + Send + 'static>(
+        &self,
+        work: impl Fn() -> W + Send + Sync + 'static,
+    ) {
+        *self.work.lock().unwrap() = Some(Arc::new(move || Box::pin(work())));
     }
 
     /// The events that were applied, in their order.

@@ -1,0 +1,228 @@
+//! Several processes that deliver from one PostgreSQL: one is killed, one is stopped beyond its lease and
+//! wakes up again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command as Process, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rollcall::application::Limits;
+use rollcall::delivery::ledger::leases::{self, NodeInfo};
+use rollcall::hub::Hub;
+
+use crate::plain::{Plain, Say, apply, limit, settled, until, user};
+use crate::world::{described, open_hub};
+
+/// A lease of so many seconds.
+const LEASE: u64 = 2;
+
+/// A node: the program, with a folder of its own and the database and master key of all.
+struct Node {
+    process: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Node {
+    fn start(database: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::io::Write::write_all(&mut rollcall::private::create(&path).unwrap(), text.as_bytes())
+                .unwrap();
+            path
+        };
+        write("master.key", &"07".repeat(32));
+        let config = write("rollcall.toml", "[egress]\nallow = [\"127.0.0.0/8\"]\n");
+        let process = Process::new(env!("CARGO_BIN_EXE_rollcall"))
+            .args(["--config", path(&config), "serve", "--listen", "127.0.0.1:0"])
+            .env("ROLLCALL_DATA_DIR", folder.path())
+            .env("ROLLCALL_DATABASE", database)
+            .env("ROLLCALL_DELIVERY_LEASE", LEASE.to_string())
+            .env("ROLLCALL_LOG", "error")
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            process,
+            _folder: folder,
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let done = Process::new("kill")
+            .args([name, &self.process.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(done.success());
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// An application that counts the requests that it handles at the same time.
+struct Watched {
+    app: Plain,
+    most: Arc<AtomicUsize>,
+}
+
+impl Watched {
+    async fn new(hub: &Hub, name: &str) -> Self {
+        let app = Plain::new(hub, name).await;
+        // One request at a time by itself, so that two at once can only be those of two nodes.
+        let limits = Limits {
+            lanes: 1,
+            max_events: 3,
+            ..app.application.settings.limits
+        };
+        limit(hub, &app.application, limits).await;
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&most);
+        app.slow(move || {
+            let (now, most) = (Arc::clone(&now), Arc::clone(&counted));
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                now.fetch_sub(1, Ordering::SeqCst);
+            }
+        });
+        app.say(|_| Say::Yes);
+        Self { app, most }
+    }
+
+    /// What was told of a subject, as the numbers in the descriptions.
+    fn numbers(&self, subject: &str) -> Vec<usize> {
+        self.app
+            .story_of(subject)
+            .iter()
+            .filter_map(|event| {
+                let record: serde_json::Value = serde_json::from_str(&event.biz_data).unwrap();
+                record["description"].as_str()?.parse().ok()
+            })
+            .collect()
+    }
+}
+
+async fn nodes(hub: &Hub) -> Vec<NodeInfo> {
+    hub.db.read(leases::nodes).await.unwrap()
+}
+
+async fn shared(hub: &Hub, number: usize, applications: usize) {
+    until("the applications are spread over the nodes", async || {
+        let nodes = nodes(hub).await;
+        let held: i64 = nodes.iter().map(|node| node.applications).sum();
+        nodes.len() == number
+            && usize::try_from(held).unwrap() == applications
+            && nodes.iter().all(|node| node.applications > 0)
+    })
+    .await;
+}
+
+#[test]
+fn nodes_that_are_killed_or_stopped_lose_nothing_and_turn_nothing_back() {
+    let Some(database) = rollcall_db::testing::postgres("killed_nodes") else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let hub = open_hub(&database.url).await;
+        let mut apps = Vec::new();
+        for number in 0..4 {
+            apps.push(Watched::new(&hub, &format!("App {number}")).await);
+        }
+        let people = [user(&hub, "ann").await, user(&hub, "bob").await];
+        let mut written = 0_usize;
+        let mut write = async |for_so_long: Duration| {
+            let until = std::time::Instant::now() + for_so_long;
+            while std::time::Instant::now() < until {
+                for person in &people {
+                    apply(&hub, described(person, &format!("{written:06}"))).await;
+                }
+                written += 1;
+            }
+            written
+        };
+        let mut one = Node::start(&database.url);
+        let two = Node::start(&database.url);
+        shared(&hub, 2, apps.len()).await;
+        write(Duration::from_millis(500)).await;
+
+        // One dies in the middle of its work; the other takes over.
+        one.process.kill().unwrap();
+        one.process.wait().unwrap();
+        write(Duration::from_secs(LEASE)).await;
+        shared(&hub, 1, apps.len()).await;
+
+        // Another one joins, and the first is stopped for longer than its lease: it knows nothing of the time
+        // that has passed when it wakes up.
+        let three = Node::start(&database.url);
+        shared(&hub, 2, apps.len()).await;
+        write(Duration::from_millis(300)).await;
+        two.signal("-STOP");
+        write(Duration::from_secs(LEASE)).await;
+        shared(&hub, 1, apps.len()).await;
+        write(Duration::from_millis(300)).await;
+        two.signal("-CONT");
+        write(Duration::from_millis(500)).await;
+        shared(&hub, 2, apps.len()).await;
+        let written = write(Duration::from_millis(200)).await;
+
+        for watched in &apps {
+            settled(&hub, &watched.app.application).await;
+            assert_eq!(
+                watched.most.load(Ordering::SeqCst),
+                1,
+                "two nodes delivered at once"
+            );
+            for person in &people {
+                in_order(&watched.numbers(person), written);
+            }
+        }
+        drop((two, three));
+        hub.db.close().await;
+    });
+}
+
+/// Everything was told, in order. What was not settled when a node ended is told again, from where it was settled.
+fn in_order(told: &[usize], written: usize) {
+    let mut times: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut newest = None;
+    let mut again = 0;
+    for pair in told.windows(2) {
+        if pair[1] != pair[0] + 1 {
+            assert!(
+                pair[1] <= pair[0],
+                "{} follows {}: something is lost",
+                pair[1],
+                pair[0]
+            );
+            again += 1;
+        }
+    }
+    for number in told {
+        *times.entry(*number).or_default() += 1;
+        newest = newest.max(Some(*number));
+    }
+    assert_eq!(told.first(), Some(&0));
+    assert_eq!(
+        (told.last().copied(), newest),
+        (written.checked_sub(1), written.checked_sub(1))
+    );
+    assert_eq!(times.len(), written, "something is lost");
+    // At the death of the first node, and when the second was stopped and lost what it had sent.
+    assert!(again <= 3, "what was told already was told again {again} times");
+}
