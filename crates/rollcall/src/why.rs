@@ -4,9 +4,10 @@
 //! its position, the cursor, the parked events and the attempts that cover it.
 
 use rollcall_db::{DbError, Tx};
-use rollcall_protocol::SubjectKind;
+use rollcall_protocol::{EventType, SubjectKind};
 use serde::Serialize;
 
+use crate::application::keys::rotation;
 use crate::application::{Application, ApplicationError, Entitlements, store};
 use crate::change::{self, Change, Placement, Seq};
 use crate::clock::Millis;
@@ -35,6 +36,8 @@ pub struct Why {
     pub state: &'static str,
     /// The answer in a sentence or two, and what to do.
     pub conclusion: String,
+    /// What an administrator should know of the application besides: that it refuses the new signing key.
+    pub warnings: Vec<String>,
     /// Through what the user is in scope now; empty if through nothing.
     pub in_scope_through: Vec<String>,
     /// Where the user stands.
@@ -120,6 +123,11 @@ pub struct Pushed {
     pub created_at: Millis,
     /// Whether the user belonged to what it pushes.
     pub included: bool,
+    /// What the application said when it passed the user over or refused it; `None` if it accepted it, or if the
+    /// attempts of that time are not kept any more.
+    pub answer: Option<String>,
+    /// What became of the synchronization as a whole.
+    pub summary: String,
 }
 
 /// Why there is no page.
@@ -142,7 +150,7 @@ pub enum WhyError {
 ///
 /// # Errors
 /// [`WhyError`].
-pub fn why(tx: &mut Tx<'_>, user: &str, application: &str) -> Result<Why, WhyError> {
+pub fn why(tx: &mut Tx<'_>, user: &str, application: &str, now: Millis) -> Result<Why, WhyError> {
     let application = store::find(tx, application)?;
     let found = query::find_user(tx, user)?;
     let user_id = found
@@ -161,6 +169,22 @@ pub fn why(tx: &mut Tx<'_>, user: &str, application: &str) -> Result<Why, WhyErr
     for change in changes.iter().take(CHANGES) {
         fates.push(fate(tx, &application, &entitlements, &parked, change)?);
     }
+    let mut pushes = Vec::new();
+    for job in jobs.iter().filter(|job| job.kind == JobKind::Full) {
+        let included = included(job, &changes, placement.as_deref(), &entitlements);
+        pushes.push(Pushed {
+            job_id: job.id.clone(),
+            status: job.status.as_str(),
+            trigger: job.trigger,
+            created_at: job.created_at,
+            included,
+            answer: match included && job.statistics.users.has_exceptions() {
+                true => push_answer(tx, &application, job, &user_id)?,
+                false => None,
+            },
+            summary: job.statistics.words(),
+        });
+    }
     let scope = &entitlements.current().scope;
     let mut page = Why {
         username: found.as_ref().map(|user| user.username.clone()),
@@ -168,6 +192,10 @@ pub fn why(tx: &mut Tx<'_>, user: &str, application: &str) -> Result<Why, WhyErr
         application: application.name.clone(),
         state: application.state(),
         conclusion: String::new(),
+        warnings: rotation::rotation(tx, &application.id, now)?
+            .warning()
+            .into_iter()
+            .collect(),
         in_scope_through: match &placement {
             Some(placement) => through(tx, scope, placement)?,
             None => Vec::new(),
@@ -177,22 +205,32 @@ pub fn why(tx: &mut Tx<'_>, user: &str, application: &str) -> Result<Why, WhyErr
             None => Vec::new(),
         },
         scope: names(tx, scope.organizational_unit_ids.iter(), scope.group_ids.iter())?,
-        synchronizations: jobs
-            .iter()
-            .filter(|job| job.kind == JobKind::Full)
-            .map(|job| Pushed {
-                job_id: job.id.clone(),
-                status: job.status.as_str(),
-                trigger: job.trigger,
-                created_at: job.created_at,
-                included: included(job, &changes, placement.as_deref(), &entitlements),
-            })
-            .collect(),
+        synchronizations: pushes,
         changes: fates,
         user_id,
     };
     page.conclusion = conclude(&page, &application, found.is_some());
     Ok(page)
+}
+
+/// What the application said of the event that pushed the user, if it did not simply accept it.
+fn push_answer(
+    tx: &mut Tx<'_>,
+    application: &Application,
+    job: &JobPosition,
+    user_id: &str,
+) -> Result<Option<String>, DbError> {
+    let during = (job.created_at, job.ended_at.unwrap_or(Millis::MAX));
+    let event = (user_id, EventType::UserPush);
+    let exception = attempts::exception(tx, &application.id, event, during)?;
+    Ok(exception.map(|exception| {
+        let words = [
+            exception.result,
+            exception.code,
+            exception.message.unwrap_or_default(),
+        ];
+        words.join(" ").trim().to_owned()
+    }))
 }
 
 fn included(
@@ -398,6 +436,14 @@ fn conclude(page: &Why, application: &Application, exists: bool) -> String {
         Some(Fate::NotForIt { .. }) | None => {
             let pushed = page.synchronizations.iter().find(|job| job.included);
             match pushed {
+                Some(Pushed {
+                    job_id,
+                    status: "success" | "partial_success",
+                    answer: Some(answer),
+                    ..
+                }) => format!(
+                    "{name} got the user by the synchronization {job_id} and did not take it: {answer}. What it skips or refuses there is for its developers to mend; rollcall app sync pushes again"
+                ),
                 Some(job) if job.status == "success" || job.status == "partial_success" => {
                     format!("{name} was pushed the user by the synchronization {}", job.job_id)
                 }

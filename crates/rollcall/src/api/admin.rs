@@ -163,7 +163,8 @@ async fn erase_user(api: Door, Path(id): Path<String>) -> Shown<Erased> {
 
 /// Why a user did or did not arrive.
 async fn explain(State(api): Hub, Path((id, user)): Path<(String, String)>) -> Shown<Why> {
-    let page = api.shared.hub.db.read(move |tx| why(tx, &user, &id)).await?;
+    let (hub, now) = (&api.shared.hub, api.shared.hub.clock.now());
+    let page = hub.db.read(move |tx| why(tx, &user, &id, now)).await?;
     Ok(Json(page))
 }
 

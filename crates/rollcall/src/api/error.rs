@@ -180,6 +180,7 @@ impl From<ApplicationError> for ApiError {
             ApplicationError::OutsideScope(_) => (StatusCode::FORBIDDEN, "outside_scope"),
             ApplicationError::PlanChanged => (StatusCode::CONFLICT, "plan_changed"),
             ApplicationError::NoJob(_) => (StatusCode::CONFLICT, "no_job"),
+            ApplicationError::Rotation(_) => (StatusCode::CONFLICT, "key_rotation"),
             ApplicationError::NameTaken(_) => (StatusCode::CONFLICT, "name_taken"),
             ApplicationError::Name | ApplicationError::UnknownInScope(_) | ApplicationError::Settings(_) => {
                 (StatusCode::BAD_REQUEST, "invalid_field")

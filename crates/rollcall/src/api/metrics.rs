@@ -73,6 +73,10 @@ fn gauges(registry: &mut Registry, status: &Status, now: i64, signing_queue: usi
     let parked = gauge("parked_events", "Events that wait outside the cursor");
     let suspended = gauge("suspended", "Whether the application does not answer");
     let paused = gauge("paused", "Whether the application is switched off");
+    let refuses_key = gauge(
+        "signing_key_refused",
+        "Whether the application refuses the new signing key",
+    );
     let progress = gauge(
         "synchronization_progress",
         "The part of a running synchronization that is done",
@@ -92,6 +96,7 @@ fn gauges(registry: &mut Registry, status: &Status, now: i64, signing_queue: usi
         }
         suspended(&[name], f64::from(u8::from(application.state == "suspended")));
         paused(&[name], f64::from(u8::from(application.state == "paused")));
+        refuses_key(&[name], f64::from(u8::from(application.refuses_key)));
         if let Some(job) = &application.job {
             let (done, total) = (job.statistics.done(), job.statistics.total().max(1));
             progress(&[name], done as f64 / total as f64);

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::entitlement::{Entitlement, Entitlements, Scope, Subscription};
-use super::keys::{self, NewKey};
+use super::keys::{self, NewKey, rotation};
 use super::settings::{Encryption, Settings};
 use super::store::{self, Application, ApplicationError};
 use crate::access::Context;
@@ -185,18 +185,44 @@ pub enum Command {
     SetEncryptionKey { id: String, key: EncryptionKey },
     /// Makes another encryption key, and requires encryption. The key is shown once, in the answer.
     GenerateEncryptionKey { id: String },
-    /// Publishes another signing key, which signs after the delay.
-    RotateSigningKey {
-        id: String,
-        key: NewKey,
-        delay: Duration,
-    },
+    /// Rotates the signing key.
+    RotateSigningKey { id: String, step: RotationStep },
     /// Turns *Synchronize users to application* on.
     EnableSynchronization { id: String },
     /// Turns it off. Changes wait.
     DisableSynchronization { id: String },
     /// Deletes an application with everything that belongs to it.
     Delete { id: String },
+}
+
+/// A step of a rotation of signing keys (see [`rotation`]).
+#[derive(Debug)]
+pub enum RotationStep {
+    /// Publishes a new key, which is tried after the delay and signs once the application accepts it.
+    Publish {
+        /// The new key.
+        key: NewKey,
+        /// For how long it is published before its trial.
+        delay: Duration,
+    },
+    /// Has the key that waits tried now.
+    TryNow,
+    /// Withdraws the key that waits.
+    Withdraw,
+    /// Signs with this key at once and withdraws all others: they are compromised.
+    Replace {
+        /// The new key.
+        key: NewKey,
+    },
+}
+
+/// The signing key that a step of a rotation was about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// The key's id.
+    pub kid: String,
+    /// When its trial is due; `None` if it has none any more.
+    pub trial_at: Option<Millis>,
 }
 
 /// What a command did.
@@ -208,8 +234,8 @@ pub struct Applied {
     pub changed: bool,
     /// The encryption key that was made.
     pub encryption_key: Option<EncryptionKey>,
-    /// From when on the new signing key signs.
-    pub signs_from: Option<Millis>,
+    /// The signing key that a rotation was about.
+    pub rotated: Option<Rotated>,
 }
 
 impl Applied {
@@ -218,7 +244,7 @@ impl Applied {
             application,
             changed,
             encryption_key: None,
-            signs_from: None,
+            rotated: None,
         }
     }
 }
@@ -243,20 +269,39 @@ pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Ap
                 ..applied
             })
         }
-        Command::RotateSigningKey { id, key, delay } => {
-            let before = open(tx, ctx, id)?;
-            let signs_from = keys::publish(tx, id, key, ctx.now, *delay)?;
-            let after = json!({ "kid": key.kid(), "signsFrom": signs_from });
-            let applied = close(tx, ctx, &before, "rotate_signing_key", None, Some(after))?;
-            Ok(Applied {
-                signs_from: Some(signs_from),
-                ..applied
-            })
-        }
+        Command::RotateSigningKey { id, step } => rotate(tx, ctx, id, step),
         Command::EnableSynchronization { id } => set_synchronize(tx, ctx, id, true),
         Command::DisableSynchronization { id } => set_synchronize(tx, ctx, id, false),
         Command::Delete { id } => delete(tx, ctx, id),
     }
+}
+
+fn rotate(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    step: &RotationStep,
+) -> Result<Applied, ApplicationError> {
+    let (before, now) = (open(tx, ctx, id)?, ctx.now);
+    let (action, rotated) = match step {
+        RotationStep::Publish { key, delay } => {
+            let trial_at = rotation::publish(tx, id, key, now, *delay)?;
+            ("publish_signing_key", (key.kid().to_owned(), Some(trial_at)))
+        }
+        RotationStep::TryNow => ("try_signing_key", (rotation::try_now(tx, id, now)?, Some(now))),
+        RotationStep::Withdraw => ("withdraw_signing_key", (rotation::withdraw(tx, id)?, None)),
+        RotationStep::Replace { key } => {
+            rotation::replace(tx, id, key, now)?;
+            ("replace_signing_key", (key.kid().to_owned(), None))
+        }
+    };
+    let (kid, trial_at) = rotated;
+    let after = json!({ "kid": kid, "trialAt": trial_at });
+    let applied = close(tx, ctx, &before, action, None, Some(after))?;
+    Ok(Applied {
+        rotated: Some(Rotated { kid, trial_at }),
+        ..applied
+    })
 }
 
 /// Reads an application that the caller may change, and holds it to the version that the caller named.
@@ -387,7 +432,7 @@ fn create(tx: &mut Tx<'_>, ctx: &Context<'_>, new: &NewApplication) -> Result<Ap
         subscription: new.subscription.clone(),
     };
     Entitlements::store(tx, &id, &entitlement)?;
-    keys::publish(tx, &id, &new.signing_key, ctx.now, Duration::ZERO)?;
+    keys::add_first(tx, &id, &new.signing_key, ctx.now)?;
     instance::touch_applications(tx)?;
     let mut after = shown(&new.name, &new.settings);
     after["scope"] = json!(new.scope);

@@ -1,11 +1,15 @@
-//! Signing keys: one RSA-2048 key pair per application at a time, and rotation with overlap.
+//! Signing keys: one RSA-2048 key pair per application that signs, and rotation that cannot cut an application
+//! off.
 //!
-//! Applications cache the public keys; the official SDK does so for the life of its process. A new
-//! key is therefore published at once, but signs only after a delay, and the old one stays published
-//! until the last envelope that it signed has expired, clock skew included.
+//! Applications cache the public keys; the official SDK does so for the life of its process, and some have them
+//! written into their configuration. No delay helps those. A new key is therefore published at once, but takes
+//! over only when the application has accepted a connection test that is signed with it ([`rotation`]). Until
+//! then the old one signs. After that the old one stays published until the last envelope that it signed has
+//! expired, clock skew included.
+
+pub mod rotation;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::{Jwk, JwkSet, KeyError, Random, SigningKey};
@@ -13,6 +17,7 @@ use rollcall_protocol::{Jwk, JwkSet, KeyError, Random, SigningKey};
 use crate::clock::Millis;
 use crate::id;
 use crate::secret::MasterKey;
+use rotation::Trial;
 
 /// How long an envelope is valid (wire contract, section 2), and the clock skew that receivers allow.
 const LAST_USE: Millis = (1_800 + 60) * 1_000;
@@ -60,37 +65,38 @@ fn belongs_to(kid: &str) -> String {
     format!("signing-key/{kid}")
 }
 
-/// Publishes a key that signs after `delay`; every key before it retires once its last signature has
-/// expired.
+/// Stores the key with which an application begins: it signs at once.
 ///
 /// # Errors
 /// What the database reports.
-pub fn publish(
+pub fn add_first(tx: &mut Tx<'_>, application_id: &str, key: &NewKey, now: Millis) -> Result<(), DbError> {
+    insert(tx, application_id, key, now, now, None)
+}
+
+/// Stores a key. While it has a trial, `signs_from` is the time that was first meant for that.
+fn insert(
     tx: &mut Tx<'_>,
     application_id: &str,
     key: &NewKey,
     now: Millis,
-    delay: Duration,
-) -> Result<Millis, DbError> {
-    let signs_from = now + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 4);
+    signs_from: Millis,
+    trial: Option<&Trial>,
+) -> Result<(), DbError> {
+    let trial = trial.map(Trial::to_json).transpose()?;
     tx.execute(
-        "UPDATE signing_keys SET retires_at = $2
-         WHERE application_id = $1 AND (retires_at IS NULL OR retires_at > $2)",
-        params![application_id, signs_from + LAST_USE],
-    )?;
-    tx.execute(
-        "INSERT INTO signing_keys (kid, application_id, private_key, public_jwk, created_at, signs_from)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO signing_keys (kid, application_id, private_key, public_jwk, created_at, signs_from, trial)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
         params![
             key.kid.as_str(),
             application_id,
             key.sealed.as_slice(),
             key.public_jwk.as_str(),
             now,
-            signs_from
+            signs_from,
+            trial.as_deref()
         ],
     )?;
-    Ok(signs_from)
+    Ok(())
 }
 
 /// The public keys that an application may meet now (wire contract, section 2).
@@ -122,55 +128,73 @@ pub struct KeyInfo {
     pub kid: String,
     /// When it was published.
     pub created_at: Millis,
-    /// From when on it signs.
-    pub signs_from: Millis,
-    /// When it disappears from the JWKS document.
+    /// Since when it signs; `None` while it only waits for its trial.
+    pub signs_from: Option<Millis>,
+    /// When it disappears from the JWKS document; `None` while it signs or waits.
     pub retires_at: Option<Millis>,
+    /// The trial that it has to pass before it signs.
+    pub trial: Option<Trial>,
 }
 
-/// All keys of an application, newest first.
+/// The keys of an application that are still published, newest first.
 ///
 /// # Errors
 /// What the database reports.
-pub fn list(tx: &mut Tx<'_>, application_id: &str) -> Result<Vec<KeyInfo>, DbError> {
+pub fn list(tx: &mut Tx<'_>, application_id: &str, now: Millis) -> Result<Vec<KeyInfo>, DbError> {
     tx.query(
-        "SELECT kid, created_at, signs_from, retires_at FROM signing_keys
-         WHERE application_id = $1 ORDER BY signs_from DESC",
-        params![application_id],
+        "SELECT kid, created_at, signs_from, retires_at, trial FROM signing_keys
+         WHERE application_id = $1 AND (retires_at IS NULL OR retires_at > $2)
+         ORDER BY created_at DESC, kid DESC",
+        params![application_id, now],
     )?
     .iter()
     .map(|row| {
+        let trial = Trial::read(row.get(4)?)?;
         Ok(KeyInfo {
             kid: row.get(0)?,
             created_at: row.get(1)?,
-            signs_from: row.get(2)?,
+            signs_from: row.get::<Option<Millis>>(2)?.filter(|_| trial.is_none()),
             retires_at: row.get(3)?,
+            trial,
         })
     })
     .collect()
 }
 
-/// The keys that sign, each from its time on.
+/// A key that is published, and waits for its trial.
 #[derive(Clone, Debug)]
-pub struct SigningKeys(Vec<(Millis, Arc<SigningKey>)>);
+pub struct Candidate {
+    /// The key.
+    pub key: Arc<SigningKey>,
+    /// When it was published.
+    pub created_at: Millis,
+    /// Its trial.
+    pub trial: Trial,
+}
+
+/// The keys that a delivery needs.
+#[derive(Clone, Debug)]
+pub struct SigningKeys {
+    /// The key that signs.
+    pub signing: Option<Arc<SigningKey>>,
+    /// The key that is to take its place.
+    pub candidate: Option<Candidate>,
+}
 
 impl SigningKeys {
-    /// Opens the keys that sign now or will.
+    /// Opens the key that signs, and the one that waits for its trial.
     ///
     /// # Errors
     /// What the database reports; also if a key does not open under the master key.
-    pub fn load(
-        tx: &mut Tx<'_>,
-        application_id: &str,
-        now: Millis,
-        master: &MasterKey,
-    ) -> Result<Self, DbError> {
-        let mut keys = Vec::new();
+    pub fn load(tx: &mut Tx<'_>, application_id: &str, master: &MasterKey) -> Result<Self, DbError> {
+        let mut keys = Self {
+            signing: None,
+            candidate: None,
+        };
         for row in tx.query(
-            "SELECT kid, private_key, signs_from FROM signing_keys
-             WHERE application_id = $1 AND (retires_at IS NULL OR retires_at > $2)
-             ORDER BY signs_from",
-            params![application_id, now],
+            "SELECT kid, private_key, created_at, trial FROM signing_keys
+             WHERE application_id = $1 AND retires_at IS NULL ORDER BY signs_from",
+            params![application_id],
         )? {
             let kid: String = row.get(0)?;
             let unusable = |error: &dyn std::fmt::Display| {
@@ -179,20 +203,19 @@ impl SigningKeys {
             let der = master
                 .open(&row.get::<Vec<u8>>(1)?, &belongs_to(&kid))
                 .map_err(|error| unusable(&error))?;
-            let key = SigningKey::from_pkcs8(&kid, &der).map_err(|error| unusable(&error))?;
-            keys.push((row.get(2)?, Arc::new(key)));
+            let key = Arc::new(SigningKey::from_pkcs8(&kid, &der).map_err(|error| unusable(&error))?);
+            match Trial::read(row.get(3)?)? {
+                None => keys.signing = Some(key),
+                Some(trial) => {
+                    keys.candidate = Some(Candidate {
+                        key,
+                        created_at: row.get(2)?,
+                        trial,
+                    });
+                }
+            }
         }
-        Ok(Self(keys))
-    }
-
-    /// The key that signs at this time.
-    pub fn at(&self, now: Millis) -> Option<&Arc<SigningKey>> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(from, _)| *from <= now)
-            .or(self.0.first())
-            .map(|(_, key)| key)
+        Ok(keys)
     }
 }
 

@@ -15,7 +15,9 @@ pub mod keys;
 pub mod settings;
 pub mod store;
 
-pub use command::{Applied, Command, Edit, NewApplication, ScopeEdit, SettingsPatch, apply};
+pub use command::{
+    Applied, Command, Edit, NewApplication, Rotated, RotationStep, ScopeEdit, SettingsPatch, apply,
+};
 pub use entitlement::{Entitlement, Entitlements, Scope, Subscription};
 pub use settings::{Encryption, EventCallback, Limits, Mode, Settings, SettingsError};
 pub use store::{Application, ApplicationError, Suspension};

@@ -5,6 +5,7 @@ use rollcall_protocol::{EncryptionKey, Random};
 use serde::{Deserialize, Serialize};
 
 use super::entitlement::Scope;
+use super::keys::rotation::RotationError;
 use super::settings::{Settings, SettingsError};
 use crate::access::Version;
 use crate::change::Seq;
@@ -114,9 +115,21 @@ pub enum ApplicationError {
     /// A change of scope without the job that tells of who enters and who leaves.
     #[error("the scope of {0} cannot change without the job that runs the change")]
     NoJob(String),
+    /// The signing key cannot be rotated so.
+    #[error(transparent)]
+    Rotation(RotationError),
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),
+}
+
+impl From<RotationError> for ApplicationError {
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Database(error) => Self::Database(error),
+            other => Self::Rotation(other),
+        }
+    }
 }
 
 /// Makes the delivery load an application afresh: after a change of its settings, its keys, its jobs

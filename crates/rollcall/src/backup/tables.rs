@@ -175,6 +175,7 @@ const TABLES: [Table; 17] = [
             ("created_at", Int),
             ("signs_from", Int),
             ("retires_at", Int),
+            ("trial", Text),
         ],
         key: &["kid"],
     },

@@ -158,16 +158,16 @@ impl Bare {
     pub(super) async fn with(world: &World, applications: &[Application], batch: EventBatch) -> Result<Self> {
         let mut known = Vec::new();
         for application in applications.iter().take(64) {
-            let (id, hub, now) = (application.id.clone(), world.hub.clone(), world.hub.clock.now());
+            let (id, hub) = (application.id.clone(), world.hub.clone());
             let (key, encryption_key) = world
                 .hub
                 .db
                 .read(move |tx| {
-                    let keys = SigningKeys::load(tx, &id, now, &hub.master)?;
+                    let keys = SigningKeys::load(tx, &id, &hub.master)?;
                     Ok::<_, rollcall_db::DbError>((keys, store::encryption_key(tx, &id, &hub.master)?))
                 })
                 .await?;
-            let key = Arc::clone(key.at(now).context("no signing key")?);
+            let key = Arc::clone(key.signing.as_ref().context("no signing key")?);
             let url = Url::parse(&application.settings.callback().url)?;
             known.push((
                 application.id.clone(),

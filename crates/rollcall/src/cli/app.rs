@@ -11,25 +11,30 @@ use serde_json::json;
 
 use super::args::{App, PushArgs, ScopeArgs};
 use super::caller::caller;
+use super::keys;
 use super::open;
 use super::output::{IN_PART, Output, line, time};
 use crate::application::entitlement::subscribable;
 use crate::application::{
     self, Application, Command, Encryption, Entitlements, NewApplication, Scope, Settings, SettingsPatch,
     Subscription,
-    keys::{self, NewKey},
+    keys::{self as signing_keys, NewKey, rotation::Rotation},
     store,
 };
 use crate::change;
 use crate::config::Config;
 use crate::delivery::connectivity::{Report, StepResult};
 use crate::delivery::job::{self, JobPosition, JobStatus};
+use crate::delivery::ledger::attempts;
 use crate::delivery::ledger::operate;
 use crate::delivery::ledger::parked::{self, ParkedState};
 use crate::delivery::{Shared, connectivity};
 use crate::directory::{self, query};
 use crate::hub::Hub;
 use crate::id;
+
+/// How many of the newest requests are looked through for events that were skipped.
+const LATELY: usize = 200;
 
 pub(super) async fn run(hub: &Hub, out: &Output, config: &Config, verb: App) -> Result<ExitCode> {
     match verb {
@@ -66,7 +71,7 @@ pub(super) async fn run(hub: &Hub, out: &Output, config: &Config, verb: App) -> 
         }
         App::Pause { app } => switch(hub, out, &app, false).await,
         App::Resume { app } => switch(hub, out, &app, true).await,
-        App::RotateKey { app, after_hours } => rotate(hub, out, &app, after_hours).await,
+        App::Key { verb } => keys::run(hub, out, verb).await,
         App::Resend { app, event } => {
             let (application, now) = (find(hub, &app).await?, hub.clock.now());
             let resent = hub
@@ -102,7 +107,8 @@ pub(super) async fn run(hub: &Hub, out: &Output, config: &Config, verb: App) -> 
     }
 }
 
-async fn find(hub: &Hub, name: &str) -> Result<Application> {
+/// The application that a name or an id names.
+pub(super) async fn find(hub: &Hub, name: &str) -> Result<Application> {
     let name = name.to_owned();
     Ok(hub.db.read(move |tx| store::find(tx, &name)).await?)
 }
@@ -296,8 +302,8 @@ async fn list(hub: &Hub, out: &Output) -> Result<ExitCode> {
 
 async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<ExitCode> {
     let application = find(hub, app).await?;
-    let id = application.id.clone();
-    let (head, entitlements, scope_names, keys, parked, jobs) = hub
+    let (id, now) = (application.id.clone(), hub.clock.now());
+    let (head, entitlements, scope_names, keys_of_it, parked, jobs, skips) = hub
         .db
         .read(move |tx| {
             let entitlements = Entitlements::load(tx, &id)?;
@@ -306,19 +312,22 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
                 change::head(tx)?.seq,
                 entitlements,
                 scope_names,
-                keys::list(tx, &id)?,
+                signing_keys::list(tx, &id, now)?,
                 parked::list(tx, &id)?,
                 job::newest(tx, &id, 3)?,
+                attempts::skipped_lately(tx, &id, LATELY)?,
             ))
         })
         .await?;
     let current = entitlements.current();
+    let rotation = Rotation::of(&keys_of_it, now);
     let jwks = jwks_url(hub, config, &application.id);
     let outbound = &config.egress.outbound_addresses;
     let shown = json!({
-        "application": application, "jwksUrl": jwks, "outboundAddresses": outbound, "keys": keys,
+        "application": application, "jwksUrl": jwks, "outboundAddresses": outbound, "keys": keys_of_it,
+        "keyRotation": rotation,
         "scope": current.scope, "scopeNames": scope_names, "subscription": current.subscription, "head": head,
-        "parkedEvents": parked, "synchronizations": jobs,
+        "skippedLately": skips, "parkedEvents": parked, "synchronizations": jobs,
     });
     out.show(&shown, || {
         let limits = &application.settings.limits;
@@ -356,9 +365,14 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
                 suspension.in_full()
             ));
         }
-        for key in &keys {
-            text.push_str(&format!("signing key   {} from {}\n", key.kid, time(key.signs_from)));
+        if let Some(reason) = skips.reason() {
+            text.push_str(&format!(
+                "skips         {} events of the last {LATELY} requests were skipped by the endpoint: {reason}\n",
+                skips.count()
+            ));
         }
+        text.push_str(&keys::lines_of(&keys_of_it));
+        text.push_str(&keys::line_of(&rotation).unwrap_or_default());
         for event in &parked {
             let state = match event.state {
                 ParkedState::Retrying => "retrying",
@@ -385,13 +399,11 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
 }
 
 fn line_of(job: &JobPosition) -> String {
-    let statistics = &job.statistics;
     format!(
-        "{}  {}  {} of {} sent{}",
+        "{}  {}  {}{}",
         job.id,
         job.status.as_str(),
-        statistics.done(),
-        statistics.total(),
+        job.statistics.words(),
         match job.trigger {
             job::Trigger::Manual => "",
             job::Trigger::Retention => "  (it fell behind the log's retention)",
@@ -475,23 +487,6 @@ async fn switch(hub: &Hub, out: &Output, app: &str, on: bool) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-async fn rotate(hub: &Hub, out: &Output, app: &str, after_hours: f64) -> Result<ExitCode> {
-    let id = find(hub, app).await?.id;
-    let delay = Duration::try_from_secs_f64(after_hours * 3_600.0).context("--after-hours")?;
-    let key = NewKey::generate(hub.clock.now(), &*hub.random, &hub.master)?;
-    let kid = key.kid().to_owned();
-    let rotate = Command::RotateSigningKey { id, key, delay };
-    let signs_from = hub
-        .apply_application(caller(), rotate)
-        .await?
-        .signs_from
-        .unwrap_or_default();
-    out.show(&json!({ "kid": kid, "signsFrom": signs_from }), || {
-        format!("{kid} is published now and signs from {}", time(signs_from))
-    });
-    Ok(ExitCode::SUCCESS)
-}
-
 async fn sync(hub: &Hub, out: &Output, app: &str, detach: bool) -> Result<ExitCode> {
     let application = find(hub, app).await?;
     let now = hub.clock.now();
@@ -523,7 +518,7 @@ pub(super) async fn follow(hub: &Hub, job_id: &str, hidden: bool, elsewhere: boo
         indicatif::ProgressBar::new(0)
     };
     if let Ok(style) = indicatif::ProgressStyle::with_template(
-        "  {bar:40} {human_pos} of {human_len}  {per_sec}  {eta} left",
+        "  {bar:40} {human_pos} of {human_len}  {per_sec}  {eta} left{msg}",
     ) {
         bar.set_style(style);
     }
@@ -538,6 +533,10 @@ pub(super) async fn follow(hub: &Hub, job_id: &str, hidden: bool, elsewhere: boo
             .context("the synchronization was deleted with its application")?;
         bar.set_length(job.statistics.total());
         bar.set_position(job.statistics.done());
+        let skipped = job.statistics.skips.count();
+        if skipped > 0 {
+            bar.set_message(format!("  {skipped} skipped by the endpoint"));
+        }
         if job.is_finished() {
             bar.finish_and_clear();
             return Ok(job);

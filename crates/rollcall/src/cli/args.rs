@@ -196,13 +196,10 @@ pub(super) enum App {
         /// Its id or name.
         app: String,
     },
-    /// Publish a new signing key at once, and sign with it after a delay.
-    RotateKey {
-        /// Its id or name.
-        app: String,
-        /// After how many hours the new key signs. Applications may cache keys for long.
-        #[arg(long, default_value_t = 24.0)]
-        after_hours: f64,
+    /// Signing keys: show, rotate, try, cancel.
+    Key {
+        #[command(subcommand)]
+        verb: Key,
     },
     /// Send events again that were set aside as failed.
     Resend {
@@ -219,6 +216,40 @@ pub(super) enum App {
         /// Do it.
         #[arg(long)]
         confirm: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Key {
+    /// Which key signs since when, what waits for its trial, and when the old one retires.
+    Show {
+        /// The application's id or name.
+        app: String,
+    },
+    /// Publish a new signing key now, try it after a delay, and sign with it once the application accepts it.
+    Rotate {
+        /// The application's id or name.
+        app: String,
+        /// After how many hours the new key is tried. Applications may cache keys for long.
+        #[arg(long, default_value_t = 24.0, conflicts_with = "now")]
+        after_hours: f64,
+        /// The key is compromised: withdraw it at once and sign with a new one, untried. The application refuses
+        /// everything until it fetches the public keys again.
+        #[arg(long)]
+        now: bool,
+        /// Do it (with --now).
+        #[arg(long, requires = "now")]
+        confirm: bool,
+    },
+    /// Try the new key now: after the application was restarted, or its pinned keys were updated.
+    Try {
+        /// The application's id or name.
+        app: String,
+    },
+    /// Withdraw the new key that waits for its trial.
+    Cancel {
+        /// The application's id or name.
+        app: String,
     },
 }
 

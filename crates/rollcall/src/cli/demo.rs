@@ -221,6 +221,12 @@ async fn synchronize(hub: &Hub, application: &Application) -> Result<()> {
             tally.success, tally.total
         ));
     }
+    if let Some(reason) = statistics.skips.reason() {
+        line(&format!(
+            "   {:>6} skipped by the endpoint: {reason}",
+            statistics.skips.count()
+        ));
+    }
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = statistics.done() as f64 / seconds;
     line(&format!(

@@ -242,14 +242,14 @@ async fn look_at_application(
     head: change::Seq,
 ) -> Result<()> {
     let what = format!("application {}", application.name);
-    let (id, too, now) = (application.id.clone(), hub.clone(), hub.clock.now());
+    let (id, too) = (application.id.clone(), hub.clone());
     let own = application.clone();
     let loaded = hub
         .db
         .read(move |tx| {
             let parked = parked::list(tx, &id)?;
             let failed = parked.iter().filter(|it| it.state == ParkedState::Failed).count();
-            Ok::<_, DbError>((failed, Target::of(tx, own.clone(), now, &too.master)))
+            Ok::<_, DbError>((failed, Target::of(tx, own.clone(), &too.master)))
         })
         .await?;
     let (failed, link) = loaded;

@@ -139,6 +139,24 @@ fn show_change(out: &Output, change: &Change) {
     ));
 }
 
+/// How many events of a request were not simply accepted.
+fn exceptions_of(attempt: &Attempt) -> String {
+    let counts = [
+        (attempt.skipped, "skipped by the endpoint"),
+        (attempt.failed, "refused"),
+        (attempt.retried, "wanted again"),
+    ];
+    let told: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    match told.is_empty() {
+        true => String::new(),
+        false => format!("  ({})", told.join(", ")),
+    }
+}
+
 fn show_attempt(out: &Output, attempt: &Attempt) {
     if out.json {
         line(&serde_json::to_string(attempt).unwrap_or_default());
@@ -150,11 +168,12 @@ fn show_attempt(out: &Output, attempt: &Attempt) {
     };
     let latency = f64::from(u32::try_from(attempt.latency_us).unwrap_or(u32::MAX)) / 1_000.0;
     line(&format!(
-        "{}  {:<12} {:>4} events in {latency:>8.1} ms  try {}  {range}{}",
+        "{}  {:<12} {:>4} events in {latency:>8.1} ms  try {}  {range}{}{}",
         time(attempt.started_at),
         attempt.outcome,
         attempt.events,
         attempt.try_number,
+        exceptions_of(attempt),
         attempt
             .in_full()
             .map(|detail| format!("  {detail}"))
@@ -162,8 +181,9 @@ fn show_attempt(out: &Output, attempt: &Attempt) {
     ));
     for exception in &attempt.exceptions {
         line(&format!(
-            "          {} {}: {} {}",
+            "          {} {} {}: {} {}",
             exception.event_id,
+            exception.event_type,
             exception.result,
             exception.code,
             exception.message.as_deref().unwrap_or_default()

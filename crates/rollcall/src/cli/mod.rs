@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 mod envelope;
 mod files;
+mod keys;
 mod log;
 mod open;
 mod ordered;

@@ -11,9 +11,10 @@ use crate::hub::Hub;
 use crate::why::{Fate, Why, why};
 
 pub(super) async fn run(hub: &Hub, out: &Output, question: args::Why) -> Result<ExitCode> {
+    let now = hub.clock.now();
     let page = hub
         .db
-        .read(move |tx| why(tx, &question.user, &question.app))
+        .read(move |tx| why(tx, &question.user, &question.app, now))
         .await?;
     out.show(&page, || lines_of(&page));
     Ok(ExitCode::SUCCESS)
@@ -36,6 +37,9 @@ fn lines_of(page: &Why) -> String {
         list(&page.scope),
         list(&page.in_scope_through),
     );
+    for warning in &page.warnings {
+        text.push_str(&format!("warning      {warning}\n"));
+    }
     if !page.changes.is_empty() {
         text.push_str("\nchanges of the user, newest first\n");
     }
@@ -54,7 +58,7 @@ fn lines_of(page: &Why) -> String {
     }
     for job in &page.synchronizations {
         text.push_str(&format!(
-            "{}  {}  {}  {}\n",
+            "{}  {}  {}  {}{}\n          {}\n",
             job.job_id,
             time(job.created_at),
             job.status,
@@ -62,7 +66,12 @@ fn lines_of(page: &Why) -> String {
                 "the user is part of it"
             } else {
                 "without the user"
-            }
+            },
+            job.answer
+                .as_ref()
+                .map(|answer| format!(", and the endpoint did not take it: {answer}"))
+                .unwrap_or_default(),
+            job.summary
         ));
     }
     text

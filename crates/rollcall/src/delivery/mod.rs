@@ -31,6 +31,7 @@ pub mod plan;
 pub mod retention;
 pub mod route;
 pub mod send;
+pub mod skips;
 pub mod status;
 mod supervise;
 mod worker;
@@ -74,6 +75,10 @@ pub struct Options {
     pub first_probe: Duration,
     /// The longest pause before a suspended application is asked again.
     pub longest_probe: Duration,
+    /// The pause before a new signing key that was not accepted is tried again; it doubles too.
+    pub first_trial_pause: Duration,
+    /// The longest pause before a new signing key is tried again.
+    pub longest_trial_pause: Duration,
     /// How often the log is looked at for what other processes committed.
     pub poll: Duration,
     /// How often an idle worker stores its cursor.
@@ -107,6 +112,8 @@ impl Default for Options {
             longest_retry_after: Duration::from_secs(300),
             first_probe: Duration::from_secs(30),
             longest_probe: Duration::from_secs(900),
+            first_trial_pause: Duration::from_secs(600),
+            longest_trial_pause: Duration::from_secs(6 * 3_600),
             poll: Duration::from_millis(200),
             idle: Duration::from_secs(5),
             database_pause: Duration::from_secs(1),

@@ -98,6 +98,8 @@ pub enum Source {
     Job,
     /// A connection test: it carries nobody's record.
     Test,
+    /// A connection test under the key that is to sign from now on.
+    KeyTrial,
 }
 
 impl Source {
@@ -108,6 +110,7 @@ impl Source {
             Self::Parked => "parked",
             Self::Job => "job",
             Self::Test => "test",
+            Self::KeyTrial => "key_trial",
         }
     }
 }

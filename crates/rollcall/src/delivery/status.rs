@@ -3,7 +3,7 @@
 use rollcall_db::{DbError, Tx, params};
 
 use super::job::{self, JobPosition};
-use crate::application::store;
+use crate::application::{keys::rotation, store};
 use crate::change::{self, Seq};
 use crate::clock::Millis;
 use crate::directory::query;
@@ -23,6 +23,8 @@ pub struct ApplicationStatus {
     pub oldest: Option<Millis>,
     /// Parked events: retrying, held, failed.
     pub parked: [u64; 3],
+    /// Whether it refuses the signing key that is to take over.
+    pub refuses_key: bool,
     /// The synchronization that is under way.
     pub job: Option<JobPosition>,
 }
@@ -59,6 +61,7 @@ pub fn read(tx: &mut Tx<'_>) -> Result<Status, DbError> {
             parked.entry(row.get(0)?).or_default()[index] = u64::try_from(row.get::<i64>(2)?).unwrap_or(0);
         }
     }
+    let refusing = rotation::refusing(tx)?;
     let mut applications = Vec::new();
     for application in store::list(tx)? {
         let oldest = if application.position < head {
@@ -71,6 +74,7 @@ pub fn read(tx: &mut Tx<'_>) -> Result<Status, DbError> {
             lag: head - application.position,
             oldest,
             parked: parked.remove(&application.id).unwrap_or_default(),
+            refuses_key: refusing.contains(&application.id),
             job: job::open_job(tx, &application.id)?,
             id: application.id,
             name: application.name,

@@ -21,6 +21,7 @@
 //! holds nothing at all: its next round is planned when it is probed.
 
 mod settle;
+mod trial;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -90,6 +91,8 @@ struct Worker {
     position: Position,
     /// The suspension, and when it is time for the next probe.
     suspension: Option<(Suspension, Instant)>,
+    /// When the trial of a new signing key is due.
+    trial_at: Option<Instant>,
     /// Since when the position has moved without being stored.
     unstored: Option<Instant>,
     /// Whether the last round was one of parked events.
@@ -167,7 +170,7 @@ async fn load(shared: &Arc<Shared>, application_id: &str, epoch: i64) -> Result<
     shared
         .hub
         .db
-        .read(move |tx| Target::load(tx, &id, epoch, hub.clock.now(), &hub.master))
+        .read(move |tx| Target::load(tx, &id, epoch, &hub.master))
         .await
 }
 
@@ -197,6 +200,7 @@ impl Worker {
         Self {
             queue: ParkedQueue::load(parked, cursor, now, at, options.longest_pause),
             health: Health::default(),
+            trial_at: trial::due(&target, now, at, options.longest_trial_pause),
             position: Position { cursor, job },
             suspension,
             unstored: None,
@@ -256,12 +260,18 @@ impl Worker {
         let mut ready = None;
         loop {
             self.look_around()?;
+            self.hold_trial().await?;
             let mut tries = self.shared().options.tries;
             if let Some((_, probe_at)) = &self.suspension {
-                let left = probe_at.saturating_duration_since(Instant::now());
+                let until = self.trial_at.map_or(*probe_at, |at| at.min(*probe_at));
+                let is_probe = until == *probe_at;
                 ready = None;
                 tries = 1;
+                let left = until.saturating_duration_since(Instant::now());
                 self.sender.pause(left).await?;
+                if !is_probe {
+                    continue;
+                }
             }
             let Some(Prepared {
                 round,
@@ -567,7 +577,7 @@ impl Worker {
     async fn wait(&mut self) -> Result<(), Interrupt> {
         let idle = self.shared().options.idle;
         let store_at = self.unstored.map(|since| since + idle);
-        let wake_at = [self.queue.next_due(), store_at]
+        let wake_at = [self.queue.next_due(), store_at, self.trial_at]
             .into_iter()
             .flatten()
             .fold(Instant::now() + idle, Instant::min);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rollcall::access::Caller;
-use rollcall::application::{self, Scope, ScopeEdit, SettingsPatch, keys};
+use rollcall::application::{self, Scope, ScopeEdit, SettingsPatch};
 use rollcall::delivery::job::{self, JobStatus};
 use rollcall::delivery::ledger::attempts;
 use rollcall::delivery::ledger::operate;
@@ -361,41 +361,6 @@ fn passwords_travel_only_where_they_may_and_are_erased_afterwards() {
             .until("the password is erased", || async { secrets().await == 0 })
             .await;
         world.stop().await;
-    });
-}
-
-#[test]
-fn a_rotated_key_is_published_before_it_signs() {
-    on_both("rotation", |hub, mirror| async move {
-        let world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
-        let now = world.hub.clock.now();
-        let hour = Duration::from_secs(3_600);
-        let key = keys::NewKey::generate(now, &SystemRandom, &world.hub.master).unwrap();
-        let (id, master, kid) = (
-            world.application.id.clone(),
-            world.hub.master.clone(),
-            key.kid().to_owned(),
-        );
-        world
-            .hub
-            .db
-            .write(move |tx| {
-                keys::publish(tx, &id, &key, now, hour)?;
-                assert_eq!(keys::jwks(tx, &id, now)?.keys.len(), 2);
-                let signing = keys::SigningKeys::load(tx, &id, now, &master)?;
-                assert_ne!(signing.at(now).unwrap().kid(), kid);
-                assert_ne!(signing.at(now + 3_599_999).unwrap().kid(), kid);
-                assert_eq!(signing.at(now + 3_600_000).unwrap().kid(), kid);
-                // The old key stays until its last signature has expired, skew included.
-                let last = now + 3_600_000 + 1_860_000;
-                assert_eq!(keys::jwks(tx, &id, last - 1)?.keys.len(), 2);
-                assert_eq!(keys::jwks(tx, &id, last)?.keys.len(), 1);
-                keys::delete_retired(tx, last)?;
-                assert_eq!(keys::list(tx, &id)?.len(), 1);
-                Ok::<_, rollcall_db::DbError>(())
-            })
-            .await
-            .unwrap();
     });
 }
 

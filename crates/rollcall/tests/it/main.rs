@@ -26,6 +26,8 @@ mod poison;
 mod records;
 mod restore;
 mod retention;
+mod rotation;
+mod skips;
 mod slapd;
 mod tidy;
 mod two_doors;

@@ -559,7 +559,7 @@ fn shells_and_manuals_know_the_commands() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {
         let script = done(&rollcall(folder.path(), &["completions", shell]).output().unwrap());
-        assert!(script.contains("rotate-key"), "{shell}");
+        assert!(script.contains("resend"), "{shell}");
     }
     done(&rollcall(folder.path(), &["man", "man"]).output().unwrap());
     for page in ["rollcall.1", "rollcall-app-sync.1", "rollcall-why.1"] {

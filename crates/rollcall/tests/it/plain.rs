@@ -17,8 +17,9 @@ use rollcall::delivery::{Delivery, Options};
 use rollcall::directory::Command;
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
-use rollcall_protocol::{Answer, Event, EventResult, EventType};
+use rollcall_protocol::{Answer, Event, EventResult, EventType, JwkSet};
 use rollcall_receiver::{Direct, Handler, KeySource, Receiver};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -61,11 +62,30 @@ pub(crate) struct Plain {
     /// The events that were applied, in their order.
     applied: Arc<Mutex<Vec<Event>>>,
     requests: Arc<Mutex<Vec<Vec<Event>>>>,
+    opener: Arc<Mutex<Arc<Opener>>>,
     _server: Arc<JoinHandle<()>>,
 }
 
+/// Verifies with the public keys that it was once given, as the official SDK does.
+type Opener = Receiver<Direct<Nothing>>;
+
 struct Nothing;
 impl Handler for Nothing {}
+
+fn opener(application: &Application, keys: &JwkSet) -> Arc<Opener> {
+    let keys = KeySource::Document(serde_json::to_string(keys).unwrap());
+    let receiver = Receiver::builder(keys, &application.id);
+    Arc::new(receiver.build(Direct::new(Nothing)).unwrap())
+}
+
+/// The public keys of an application.
+pub(crate) async fn jwks(hub: &Hub, application: &Application) -> JwkSet {
+    let (id, now) = (application.id.clone(), hub.clock.now());
+    let jwks = hub
+        .db
+        .read(move |tx| rollcall::application::keys::jwks(tx, &id, now));
+    jwks.await.unwrap()
+}
 
 impl Plain {
     /// An endpoint and an application for it that sees everything.
@@ -77,35 +97,33 @@ impl Plain {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/events", listener.local_addr().unwrap());
         let application = add_application(hub, name, &url, None, scope).await;
-        let (id, now) = (application.id.clone(), hub.clock.now());
-        let jwks = hub
-            .db
-            .read(move |tx| rollcall::application::keys::jwks(tx, &id, now))
-            .await
-            .unwrap();
-        let keys = KeySource::Document(serde_json::to_string(&jwks).unwrap());
-        let opener = Receiver::builder(keys, &application.id)
-            .build(Direct::new(Nothing))
-            .unwrap();
+        let keys = jwks(hub, &application).await;
+        let opener = Arc::new(Mutex::new(opener(&application, &keys)));
         let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(|_: &[Event]| Say::Yes)));
         let work: Arc<Mutex<Option<Work>>> = Arc::default();
         let applied: Arc<Mutex<Vec<Event>>> = Arc::default();
         let requests: Arc<Mutex<Vec<Vec<Event>>>> = Arc::default();
-        let (opener, said) = (
-            Arc::new(opener),
+        let (opens, said) = (
+            Arc::clone(&opener),
             (Arc::clone(&script), Arc::clone(&applied), Arc::clone(&requests)),
         );
         let working = Arc::clone(&work);
         let routes = axum::Router::new().route(
             "/events",
             post(move |body: Bytes| {
-                let (opener, (script, applied, requests)) = (Arc::clone(&opener), said.clone());
+                let (script, applied, requests) = said.clone();
+                let opener = Arc::clone(&opens.lock().unwrap());
                 let work = working.lock().unwrap().clone();
                 async move {
-                    let opened = opener
-                        .open(&body)
-                        .await
-                        .expect("the hub seals what is opened here");
+                    let opened = match opener.open(&body).await {
+                        Ok(opened) => opened,
+                        // As real receivers answer, though the document asks for a 4xx.
+                        Err(error) => {
+                            let description = error.to_string();
+                            let answer = json!({ "error": "bad_request", "errorDescription": description });
+                            return (StatusCode::INTERNAL_SERVER_ERROR, answer.to_string()).into_response();
+                        }
+                    };
                     let events = opened.batch.events;
                     if events.iter().any(|event| event.kind() == Some(EventType::Test)) {
                         let say = (script.lock().unwrap())(&events);
@@ -137,8 +155,16 @@ impl Plain {
             work,
             applied,
             requests,
+            opener,
             _server: Arc::new(server),
         }
+    }
+
+    /// Fetches the public keys anew, as at a start, and keeps those that pass.
+    pub(crate) async fn restart(&self, hub: &Hub, pins: impl Fn(&str) -> bool) {
+        let mut keys = jwks(hub, &self.application).await;
+        keys.keys.retain(|key| pins(&key.kid));
+        *self.opener.lock().unwrap() = opener(&self.application, &keys);
     }
 
     /// Answers like this from now on.
@@ -213,6 +239,8 @@ fn answer(events: &[Event], say: &Say) -> Response {
     };
     let mut answer = Answer::default();
     for (event, of) in events.iter().zip(each) {
+        // As the official SDK says it of a type that it does not know.
+        let code = if of == Of::Skipped { "auto_skipped" } else { "CODE" };
         let list = match of {
             Of::Success => &mut answer.success,
             Of::Skipped => &mut answer.skipped,
@@ -221,7 +249,7 @@ fn answer(events: &[Event], say: &Say) -> Response {
         };
         list.push(EventResult {
             event_id: event.event_id.clone(),
-            event_code: "CODE".to_owned(),
+            event_code: code.to_owned(),
             // Applications like to quote what they do not take.
             event_message: match of {
                 Of::Success => String::new(),

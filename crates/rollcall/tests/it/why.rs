@@ -10,7 +10,8 @@ use crate::world::{Fault, World, described, on_both};
 
 async fn ask(world: &World, user: &str) -> Result<Why, WhyError> {
     let user = user.to_owned();
-    world.hub.db.read(move |tx| why(tx, &user, "app")).await
+    let now = world.hub.clock.now();
+    world.hub.db.read(move |tx| why(tx, &user, "app", now)).await
 }
 
 async fn conclusion(world: &World, user: &str) -> String {

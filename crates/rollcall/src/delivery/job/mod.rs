@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::application::ApplicationError;
 use crate::change::Seq;
 use crate::clock::Millis;
+use crate::delivery::skips::Skips;
 
 pub use census::scan;
 pub(super) use census::start;
@@ -205,8 +206,15 @@ pub struct Tally {
     pub skipped: u64,
 }
 
+impl Tally {
+    /// Whether something was not simply accepted.
+    pub fn has_exceptions(&self) -> bool {
+        self.failed + self.skipped > 0
+    }
+}
+
 /// What became of the objects of a job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Statistics {
     /// Organizational units.
@@ -215,6 +223,9 @@ pub struct Statistics {
     pub users: Tally,
     /// Groups and memberships: events, not objects.
     pub groups: Tally,
+    /// The events that the application passed over, by type.
+    #[serde(default)]
+    pub skips: Skips,
     /// What the application made of the closing inventory.
     #[serde(default)]
     pub inventory: Inventory,
@@ -244,6 +255,32 @@ impl Statistics {
 
     fn all(&self) -> [&Tally; 3] {
         [&self.organizational_units, &self.users, &self.groups]
+    }
+
+    /// How far the job is and what became of it, for people: `13 of 13 sent, 10 of them skipped by the endpoint:
+    /// it does not handle group:create`.
+    pub fn words(&self) -> String {
+        let sum = |part: fn(&Tally) -> u64| -> u64 { self.all().iter().map(|tally| part(tally)).sum() };
+        let (skipped, failed, assumed) = (
+            sum(|tally| tally.skipped),
+            sum(|tally| tally.failed),
+            sum(|tally| tally.assumed),
+        );
+        let mut text = format!("{} of {} sent", self.done(), self.total());
+        if failed > 0 {
+            text.push_str(&format!(", {failed} of them refused or wanted again"));
+        }
+        if assumed > 0 {
+            text.push_str(&format!(", {assumed} of them not confirmed by the answer"));
+        }
+        if skipped > 0 {
+            let reason = self.skips.reason().map(|reason| format!(": {reason}"));
+            text.push_str(&format!(
+                ", {skipped} of them skipped by the endpoint{}",
+                reason.unwrap_or_default()
+            ));
+        }
+        text
     }
 
     /// How many objects there are to send.

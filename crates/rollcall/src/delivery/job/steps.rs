@@ -460,7 +460,7 @@ pub(in crate::delivery) fn settle(
     let mut job = round.after.job.clone()?;
     if let Some(current) = current {
         // The round was prepared before the counts of the one in flight were known.
-        job.statistics = current.statistics;
+        job.statistics = current.statistics.clone();
     }
     for answered in answered {
         for (outgoing, verdict) in answered.events.iter().zip(&answered.verdicts) {
@@ -482,7 +482,10 @@ pub(in crate::delivery) fn settle(
             match verdict {
                 Verdict::Accepted => tally.success += 1,
                 Verdict::Assumed => tally.assumed += 1,
-                Verdict::Skipped(_) => tally.skipped += 1,
+                Verdict::Skipped(remark) => {
+                    tally.skipped += 1;
+                    job.statistics.skips.note(outgoing.event_type.short(), remark);
+                }
                 Verdict::Refused(_) | Verdict::Again(_) => tally.failed += 1,
             }
         }

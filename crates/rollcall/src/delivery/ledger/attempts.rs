@@ -5,12 +5,14 @@
 //! delivered: there is no row for each event.
 
 use rollcall_db::{DbError, Row, Tx, params};
+use rollcall_protocol::EventType;
 use serde::{Deserialize, Serialize};
 
 use crate::change::Seq;
 use crate::clock::Millis;
 use crate::delivery::model::{Outgoing, Remark, Source, Verdict};
 use crate::delivery::send::egress::Failure;
+use crate::delivery::skips::Skips;
 
 /// An event that did not simply succeed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,9 @@ pub struct Exception {
     /// The unit, user or group that the event is about; unknown in attempts that an earlier version stored.
     #[serde(default)]
     pub subject_id: String,
+    /// Its short type, such as `user:create`; empty in what was stored before types were.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub event_type: String,
     /// `skipped`, `failed` or `retried`.
     pub result: String,
     /// The application's code.
@@ -34,7 +39,7 @@ pub struct Exception {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
-    /// `log`, `parked`, `job` or `test`.
+    /// `log`, `parked`, `job`, `test` or `key_trial`.
     pub source: String,
     /// The first change of the range; only for events from the log.
     pub from_seq: Option<Seq>,
@@ -134,6 +139,7 @@ impl Attempt {
                 self.exceptions.push(Exception {
                     event_id: event.event_id().to_owned(),
                     subject_id: event.subject_id().to_owned(),
+                    event_type: event.event_type.short().to_owned(),
                     result: result.to_owned(),
                     code: code.clone(),
                     message: message.clone(),
@@ -158,6 +164,14 @@ impl Attempt {
         for exception in &mut self.exceptions {
             exception.message = None;
         }
+    }
+
+    /// Notes what is to be known of the key under which the request went, beside what came of it.
+    pub fn remark(&mut self, text: &str) {
+        self.detail = Some(match self.detail.take() {
+            Some(detail) => format!("{detail}; {text}"),
+            None => text.to_owned(),
+        });
     }
 
     /// Whether the application took the request, by the wire.
@@ -250,6 +264,56 @@ pub fn covering(
             return Ok(found);
         }
     }
+}
+
+/// What the application said of a subject's event of a job, if it did not simply accept it: the newest of the
+/// attempts that were begun between two times.
+///
+/// # Errors
+/// What the database reports.
+pub fn exception(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    (subject_id, event_type): (&str, EventType),
+    (since, until): (Millis, Millis),
+) -> Result<Option<Exception>, DbError> {
+    let from = first_since(tx, since)?;
+    let rows = tx.query(
+        &format!(
+            "SELECT {COLUMNS} FROM attempts
+             WHERE application_id = $1 AND id >= $2 AND started_at BETWEEN $3 AND $4 AND source = 'job'
+                   AND exceptions LIKE $5
+             ORDER BY id DESC"
+        ),
+        params![application_id, from, since, until, format!("%{subject_id}%")],
+    )?;
+    let wanted = |it: &Exception| it.subject_id == subject_id && it.event_type == event_type.short();
+    for row in &rows {
+        let (_, attempt) = from_row(row)?;
+        let found = attempt.exceptions.into_iter().find(wanted);
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// What the application passed over in its newest requests, of which `limit` are looked at.
+///
+/// # Errors
+/// What the database reports.
+pub fn skipped_lately(tx: &mut Tx<'_>, application_id: &str, limit: usize) -> Result<Skips, DbError> {
+    let mut skips = Skips::default();
+    for (_, attempt) in newest(tx, application_id, 0, limit)?.into_iter().rev() {
+        for exception in attempt.exceptions.into_iter().filter(|it| it.result == "skipped") {
+            let remark = Remark {
+                code: exception.code,
+                message: exception.message,
+            };
+            skips.note(&exception.event_type, &remark);
+        }
+    }
+    Ok(skips)
 }
 
 /// The number of the first attempt that was begun at a time or later.

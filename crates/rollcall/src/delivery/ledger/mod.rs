@@ -22,6 +22,7 @@ use rollcall_db::{DbError, Tx, params};
 
 use super::job::{self, JobPosition};
 use super::model::Suspension;
+use crate::application::keys::rotation;
 use crate::change::Seq;
 use crate::clock::Millis;
 use attempts::Attempt;
@@ -75,6 +76,8 @@ pub struct Settlement {
     pub position: Option<Seq>,
     /// What becomes of the suspension.
     pub suspension: SuspensionChange,
+    /// The trial of a new signing key that was held.
+    pub trial: Option<rotation::Held>,
 }
 
 /// Why a settlement was refused.
@@ -135,6 +138,7 @@ pub fn settle(
         job,
         position,
         suspension,
+        trial,
     } = settlement;
     let id = fence.application_id.as_str();
     let stored = match suspension {
@@ -169,6 +173,9 @@ pub fn settle(
     }
     if let Some(job) = job {
         job::store(tx, job, now)?;
+    }
+    if let Some(held) = trial {
+        rotation::conclude(tx, id, held, now)?;
     }
     Ok(())
 }

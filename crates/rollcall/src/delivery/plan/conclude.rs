@@ -92,7 +92,7 @@ pub fn conclude(
             }
             match round.source {
                 Source::Parked => concluding.parked_again(outgoing, verdict),
-                Source::Log | Source::Job | Source::Test => {
+                Source::Log | Source::Job | Source::Test | Source::KeyTrial => {
                     if wanted.contains(outgoing.subject_id()) {
                         concluding.hold(outgoing);
                     } else if concluding.first_time(outgoing, verdict) {

@@ -12,11 +12,11 @@ use rollcall_protocol::{
     seal,
 };
 
-use crate::application::keys::SigningKeys;
+use crate::application::keys::{Candidate, SigningKeys};
 use crate::application::{Application, Encryption, store};
 use crate::clock::Millis;
 use crate::delivery::ledger::attempts::shorten;
-use crate::delivery::model::{Outgoing, Remark, Verdict};
+use crate::delivery::model::{Outgoing, Remark, Source, Verdict};
 use crate::delivery::send::egress::{Failure, Reply};
 use crate::hub::Hub;
 use crate::secret::MasterKey;
@@ -36,6 +36,8 @@ pub(super) struct Body {
     /// Shared by the tries.
     pub(super) bytes: Bytes,
     pub(super) expires_at: Millis,
+    /// The key that signed it.
+    pub(super) kid: String,
 }
 
 /// What an answer says of the events of its request, and what came if it was none.
@@ -67,15 +69,19 @@ impl Callback {
         tx: &mut Tx<'_>,
         application: &Application,
         url: Url,
-        now: Millis,
         master: &MasterKey,
     ) -> Result<Self, DbError> {
         Ok(Self {
             url,
-            signing_keys: SigningKeys::load(tx, &application.id, now, master)?,
+            signing_keys: SigningKeys::load(tx, &application.id, master)?,
             encryption_key: store::encryption_key(tx, &application.id, master)?.map(Arc::new),
             encryption: application.settings.callback().encryption,
         })
+    }
+
+    /// The key that waits for its trial.
+    pub(super) fn candidate(&self) -> Option<&Candidate> {
+        self.signing_keys.candidate.as_ref()
     }
 
     /// Writes, encrypts and signs events. This is computation; it belongs on a signing thread.
@@ -83,11 +89,16 @@ impl Callback {
         &self,
         hub: &Hub,
         application_id: &str,
+        source: Source,
         events: Vec<Event>,
     ) -> Result<Body, SealError> {
         let watch = hub.clock.stopwatch();
         let now = hub.clock.now();
-        let key = self.signing_keys.at(now).ok_or(SealError::NoSigningKey)?;
+        let key = match source {
+            Source::KeyTrial => self.candidate().map(|candidate| &candidate.key),
+            Source::Log | Source::Parked | Source::Job | Source::Test => self.signing_keys.signing.as_ref(),
+        };
+        let key = key.ok_or(SealError::NoSigningKey)?;
         let encryption = match self.encryption {
             Encryption::Off => None,
             Encryption::Required => Some(self.encryption_key.as_deref().ok_or(SealError::NoEncryptionKey)?),
@@ -114,6 +125,7 @@ impl Callback {
         Ok(Body {
             bytes: sealed.body.into(),
             expires_at: sealed.expires_at_ms,
+            kid: key.kid().to_owned(),
         })
     }
 }

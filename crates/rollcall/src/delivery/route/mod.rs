@@ -22,6 +22,7 @@ use super::ledger::parked::{self, Parked};
 use super::ledger::{self, Fence};
 use super::model::{Answered, Batch, Origin, Outgoing, Source, bare_record};
 use super::send::egress::{Exchange, Failure};
+use crate::application::keys::Candidate;
 use crate::application::{Application, Entitlements, store};
 use crate::change::{Change, Seq};
 use crate::clock::Millis;
@@ -102,6 +103,20 @@ impl Request {
     }
 }
 
+/// Says in an attempt what is to be known of the key that signed it: that this was its trial, or that the
+/// answer names it, which only an application does that does not know it.
+fn remark_on_key(attempt: &mut Attempt, source: Source, kid: &str) {
+    let named = attempt.in_full().is_some_and(|text| text.contains(kid));
+    if source == Source::KeyTrial {
+        let named = if named { ", which the answer names" } else { "" };
+        attempt.remark(&format!("trial of the new signing key {kid}{named}"));
+    } else if named {
+        attempt.remark(&format!(
+            "the answer names {kid}, the key that signs: the application does not know it; restart it or update its pinned keys"
+        ));
+    }
+}
+
 impl Target {
     /// Loads an application with all that its delivery needs; `None` if it is gone or switched off, or if the
     /// lease of `epoch` is lost.
@@ -112,7 +127,6 @@ impl Target {
         tx: &mut Tx<'_>,
         application_id: &str,
         epoch: i64,
-        now: Millis,
         master: &MasterKey,
     ) -> Result<Option<Loaded>, DbError> {
         let application = match store::load(tx, application_id) {
@@ -125,7 +139,7 @@ impl Target {
             return Ok(None);
         };
         Ok(Some(Loaded {
-            target: Arc::new(Self::of(tx, application, now, master)?),
+            target: Arc::new(Self::of(tx, application, master)?),
             fence: Fence {
                 application_id: application_id.to_owned(),
                 epoch,
@@ -136,23 +150,24 @@ impl Target {
         }))
     }
 
+    /// The signing key that waits for its trial.
+    pub fn candidate(&self) -> Option<&Candidate> {
+        let Route::Callback(callback) = &self.route;
+        callback.candidate()
+    }
+
     /// Loads what sealing and sending to an application need, whether or not it is switched on.
     ///
     /// # Errors
     /// What the database reports; also if a key does not open.
-    pub fn of(
-        tx: &mut Tx<'_>,
-        application: Application,
-        now: Millis,
-        master: &MasterKey,
-    ) -> Result<Self, DbError> {
+    pub fn of(tx: &mut Tx<'_>, application: Application, master: &MasterKey) -> Result<Self, DbError> {
         let url = application
             .settings
             .validate(application.has_encryption_key)
             .map_err(|error| DbError::Other(format!("application {}: {error}", application.name)))?;
         Ok(Self {
             entitlements: Entitlements::load(tx, &application.id)?,
-            route: Route::Callback(Callback::load(tx, &application, url, now, master)?),
+            route: Route::Callback(Callback::load(tx, &application, url, master)?),
             application,
             next_slot: Mutex::new(None),
         })
@@ -245,14 +260,19 @@ impl Target {
         source: Source,
         range: Option<(Seq, Seq)>,
     ) -> Result<Request, SealError> {
-        let body = self.seal(shared, Arc::clone(&batch.events)).await?;
+        let body = self.seal(shared, source, Arc::clone(&batch.events)).await?;
         Ok(Request {
             body: Some(body),
             ..Request::new(batch, source, range)
         })
     }
 
-    async fn seal(self: &Arc<Self>, shared: &Shared, events: Arc<[Outgoing]>) -> Result<Body, SealError> {
+    async fn seal(
+        self: &Arc<Self>,
+        shared: &Shared,
+        source: Source,
+        events: Arc<[Outgoing]>,
+    ) -> Result<Body, SealError> {
         let target = Arc::clone(self);
         let hub = shared.hub.clone();
         shared
@@ -263,7 +283,7 @@ impl Target {
                     .map(|outgoing| target.event(&hub, outgoing))
                     .collect();
                 let Route::Callback(callback) = &target.route;
-                callback.seal(&hub, &target.application.id, events)
+                callback.seal(&hub, &target.application.id, source, events)
             })
             .await
             .unwrap_or_else(|| Err(SealError::Seal("a signing thread failed".to_owned())))
@@ -290,7 +310,10 @@ impl Target {
         let fresh = |body: &Body| body.expires_at - RESEAL_BEFORE >= now;
         let body = match request.body.take().filter(fresh) {
             Some(body) => Ok(body),
-            None => self.seal(shared, Arc::clone(&request.batch.events)).await,
+            None => {
+                self.seal(shared, request.source, Arc::clone(&request.batch.events))
+                    .await
+            }
         };
         let exchange = match &body {
             Ok(body) => {
@@ -314,6 +337,9 @@ impl Target {
             }
             Err(failure) => attempt.fail(failure),
         }
+        if let Some(body) = &request.body {
+            remark_on_key(&mut attempt, request.source, &body.kid);
+        }
         self.log(&attempt, &request.batch);
         self.measure(shared, &attempt, &request.batch, exchange.latency);
         match judged {
@@ -327,7 +353,10 @@ impl Target {
     }
 
     fn measure(&self, shared: &Shared, attempt: &Attempt, batch: &Batch, latency: Duration) {
-        if attempt.source == Source::Test.as_str() {
+        if [Source::Test, Source::KeyTrial]
+            .map(Source::as_str)
+            .contains(&attempt.source.as_str())
+        {
             return;
         }
         let acknowledged = shared.hub.clock.now();

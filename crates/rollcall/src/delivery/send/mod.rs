@@ -3,3 +3,4 @@
 pub mod egress;
 pub(super) mod sender;
 pub mod signing;
+mod trial;

@@ -88,6 +88,17 @@ enum Suspicion {
     RefusedAlone,
 }
 
+/// What came of a connection test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The application dealt with it.
+    Taken,
+    /// It was answered, but not taken.
+    Refused(String),
+    /// It did not get there, or the application asks for patience.
+    Unreached(String),
+}
+
 enum Judgement {
     Outage,
     Halve,
@@ -209,16 +220,32 @@ impl Sender {
     }
 
     /// Whether a connection test gets through.
-    async fn accepts_a_test(&mut self) -> Result<bool, Interrupt> {
-        self.check_lease()?;
-        let mut request = Request::new(connection_test(&self.shared, &self.target), Source::Test, None);
-        match self.target.send(&self.shared, &mut request, 1).await {
-            Ok(answered) => Ok(answered.verdicts.iter().all(Verdict::is_final)),
-            Err((_, attempt)) => {
-                self.note(&attempt).await?;
-                Ok(false)
-            }
+    async fn accepts_a_test(&self) -> Result<bool, Interrupt> {
+        let (asked, attempt) = self.ask(Source::Test).await?;
+        if let Some(attempt) = attempt.filter(|attempt| !attempt.was_received()) {
+            self.note(&attempt).await?;
         }
+        Ok(asked == Asked::Taken)
+    }
+
+    /// Sends a connection test, under the key that its source prescribes.
+    pub(super) async fn ask(&self, source: Source) -> Result<(Asked, Option<Attempt>), Interrupt> {
+        self.check_lease()?;
+        let mut request = Request::new(connection_test(&self.shared, &self.target), source, None);
+        Ok(match self.target.send(&self.shared, &mut request, 1).await {
+            Ok(answered) => {
+                let wanted_again = answered.verdicts.iter().find_map(|verdict| match verdict {
+                    Verdict::Again(remark) => Some(Asked::Refused(format!("wanted again ({})", remark.code))),
+                    _ => None,
+                });
+                (wanted_again.unwrap_or(Asked::Taken), answered.attempt)
+            }
+            Err((failure, attempt)) if failure.may_be_poison() => {
+                // In the hub's words: what the application said stands in the attempt.
+                (Asked::Refused(failure.to_string()), Some(attempt))
+            }
+            Err((failure, attempt)) => (Asked::Unreached(failure.to_string()), Some(attempt)),
+        })
     }
 
     /// Requests are sent only while it is sure that nobody else does.

@@ -85,6 +85,7 @@ impl Worker {
             job,
             position: Some(self.position.cursor),
             suspension,
+            trial: None,
         })
         .await?;
         // After the end of a job, planned ahead or not, the log is read with the job gone.
@@ -104,6 +105,10 @@ impl Worker {
                 status = attempt.http_status,
                 "the application is suspended"
             );
+        }
+        if attempt.http_status.is_some_and(|status| status >= 400) {
+            // It may know the new key alone by now.
+            self.trial_at = self.trial_at.map(|_| Instant::now());
         }
         let (reason, said) = (attempt.detail.clone().unwrap_or_default(), attempt.said.clone());
         let suspension = self.suspended_again(attempt.started_at, attempt.try_number, reason, said);

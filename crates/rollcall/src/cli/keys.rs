@@ -1,0 +1,153 @@
+//! `rollcall app key`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::json;
+
+use super::app::find;
+use super::args::Key;
+use super::caller::caller;
+use super::output::{Output, time};
+use crate::application::keys::rotation::Rotation;
+use crate::application::keys::{self, KeyInfo, NewKey};
+use crate::application::{Application, Command, Rotated, RotationStep};
+use crate::hub::Hub;
+
+pub(super) async fn run(hub: &Hub, out: &Output, verb: Key) -> Result<ExitCode> {
+    match verb {
+        Key::Show { app } => show(hub, out, &app).await,
+        Key::Rotate {
+            app,
+            after_hours,
+            now: false,
+            ..
+        } => rotate(hub, out, &app, after_hours).await,
+        Key::Rotate {
+            app,
+            now: true,
+            confirm,
+            ..
+        } => replace(hub, out, &app, confirm).await,
+        Key::Try { app } => {
+            let (_, rotated) = step(hub, &app, RotationStep::TryNow).await?;
+            out.show(&json!({ "kid": rotated.kid }), || {
+                format!(
+                    "{} is tried by the hub that runs; rollcall app key show tells what came of it",
+                    rotated.kid
+                )
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        Key::Cancel { app } => {
+            let (_, rotated) = step(hub, &app, RotationStep::Withdraw).await?;
+            out.show(&json!({ "withdrawn": rotated.kid }), || {
+                format!("{} is withdrawn; the key that signs goes on signing", rotated.kid)
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Takes a step of an application's rotation.
+async fn step(hub: &Hub, app: &str, step: RotationStep) -> Result<(Application, Rotated)> {
+    let id = find(hub, app).await?.id;
+    let applied = hub
+        .apply_application(caller(), Command::RotateSigningKey { id, step })
+        .await?;
+    let rotated = applied.rotated.context("the rotation names no key")?;
+    Ok((applied.application, rotated))
+}
+
+async fn show(hub: &Hub, out: &Output, app: &str) -> Result<ExitCode> {
+    let (application, now) = (find(hub, app).await?, hub.clock.now());
+    let id = application.id.clone();
+    let keys = hub.db.read(move |tx| keys::list(tx, &id, now)).await?;
+    let rotation = Rotation::of(&keys, now);
+    out.show(&json!({ "keys": keys, "rotation": rotation }), || {
+        format!("{}{}", lines_of(&keys), line_of(&rotation).unwrap_or_default())
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line for each key.
+pub(super) fn lines_of(keys: &[KeyInfo]) -> String {
+    let line = |key: &KeyInfo| {
+        let state = match (key.signs_from, key.retires_at) {
+            (_, Some(retires_at)) => format!("signed before; retires {}", time(retires_at)),
+            (Some(since), None) => format!("signs since {}", time(since)),
+            (None, None) => format!("published {}; does not sign yet", time(key.created_at)),
+        };
+        format!("signing key   {}  {state}\n", key.kid)
+    };
+    keys.iter().map(line).collect()
+}
+
+/// What a rotation waits for; `None` if none is under way.
+pub(super) fn line_of(rotation: &Rotation) -> Option<String> {
+    let state = match rotation {
+        Rotation::Steady => return None,
+        Rotation::Published { kid, trial_at } => format!(
+            "{kid} is tried {}; if the endpoint accepts it, it signs from then on",
+            time(*trial_at)
+        ),
+        Rotation::Trial {
+            kid, reason: None, ..
+        } => format!("{kid} is to be tried now; the hub that delivers to the application does it"),
+        Rotation::Trial { trial_at, .. } | Rotation::Refused { trial_at, .. } => format!(
+            "{}. Next trial {}",
+            rotation.warning().unwrap_or_default(),
+            time(*trial_at)
+        ),
+        Rotation::Retiring { kid, retires_at } => {
+            format!("done; {kid} stays published until {}", time(*retires_at))
+        }
+    };
+    Some(format!("key rotation  {state}\n"))
+}
+
+async fn rotate(hub: &Hub, out: &Output, app: &str, after_hours: f64) -> Result<ExitCode> {
+    let delay = Duration::try_from_secs_f64(after_hours * 3_600.0).context("--after-hours")?;
+    let key = NewKey::generate(hub.clock.now(), &*hub.random, &hub.master)?;
+    let (application, rotated) = step(hub, app, RotationStep::Publish { key, delay }).await?;
+    out.show(
+        &json!({ "kid": rotated.kid, "trialAt": rotated.trial_at }),
+        || {
+            format!(
+                "{} is published now. It is tried {}, and signs as soon as {} accepts it; until then the old key signs",
+                rotated.kid,
+                time(rotated.trial_at.unwrap_or_default()),
+                application.name
+            )
+        },
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The emergency: the keys of now may be known to somebody else.
+async fn replace(hub: &Hub, out: &Output, app: &str, confirm: bool) -> Result<ExitCode> {
+    let application = find(hub, app).await?;
+    if !confirm {
+        bail!(
+            "this withdraws the signing key of {name} at once, because somebody else may have it, and signs with a new \
+             one that nobody has tried. {name} refuses everything until it fetches the public keys again: if it keeps \
+             them, restart it right afterwards; if it has them in its configuration, change them there. Nothing is lost: \
+             changes wait and are sent then. Repeat with --confirm; without --now the new key is tried first, and nothing \
+             breaks",
+            name = application.name
+        );
+    }
+    let now = hub.clock.now();
+    let key = NewKey::generate(now, &*hub.random, &hub.master)?;
+    let (application, rotated) = step(hub, app, RotationStep::Replace { key }).await?;
+    out.show(&json!({ "kid": rotated.kid, "signsFrom": now }), || {
+        format!(
+            "{} signs from now on; every key before it is withdrawn. Have {name} fetch the public keys again, then \
+             run: rollcall app test {name:?} and rollcall app resume {name:?}",
+            rotated.kid,
+            name = application.name
+        )
+    });
+    Ok(ExitCode::SUCCESS)
+}
