@@ -129,25 +129,60 @@ impl EventType {
 
     /// What events of this type are about; `None` for the connection test and the inventory.
     pub fn subject_kind(self) -> Option<SubjectKind> {
-        let short = self.short();
-        if short.starts_with("ud:user:") {
-            Some(SubjectKind::User)
-        } else if short.starts_with("ud:organizational_unit:") {
-            Some(SubjectKind::Unit)
-        } else if short.starts_with("ud:group:") {
-            Some(SubjectKind::Group)
-        } else {
-            None
+        // Every type is named, here and below, so that the compiler asks about a new one.
+        match self {
+            Self::UserCreate
+            | Self::UserDelete
+            | Self::UserUpdateInfo
+            | Self::UserUpdatePassword
+            | Self::UserDisable
+            | Self::UserEnable
+            | Self::UserLock
+            | Self::UserUnlock
+            | Self::UserUpdatePrimaryOu
+            | Self::UserPush => Some(SubjectKind::User),
+            Self::UnitCreate
+            | Self::UnitDelete
+            | Self::UnitUpdate
+            | Self::UnitUpdateParent
+            | Self::UnitAddUser
+            | Self::UnitRemoveUser
+            | Self::UnitPush => Some(SubjectKind::Unit),
+            Self::GroupCreate
+            | Self::GroupUpdate
+            | Self::GroupDelete
+            | Self::GroupAddUser
+            | Self::GroupRemoveUser => Some(SubjectKind::Group),
+            Self::Test | Self::Inventory => None,
         }
     }
 
     /// Whether the type tells of a single change, as opposed to a test or what a full synchronization
     /// sends.
     pub fn is_incremental(self) -> bool {
-        !matches!(
-            self,
-            Self::Test | Self::UnitPush | Self::UserPush | Self::Inventory
-        )
+        match self {
+            Self::Test | Self::UnitPush | Self::UserPush | Self::Inventory => false,
+            Self::UserCreate
+            | Self::UserDelete
+            | Self::UserUpdateInfo
+            | Self::UserUpdatePassword
+            | Self::UserDisable
+            | Self::UserEnable
+            | Self::UserLock
+            | Self::UserUnlock
+            | Self::UserUpdatePrimaryOu
+            | Self::UnitCreate
+            | Self::UnitDelete
+            | Self::UnitUpdate
+            | Self::UnitUpdateParent
+            | Self::UnitAddUser
+            | Self::UnitRemoveUser
+            | Self::GroupCreate
+            | Self::GroupUpdate
+            | Self::GroupDelete
+            | Self::GroupAddUser
+            | Self::GroupRemoveUser => true,
+        }
     }
 
     /// Whether an application chooses if it gets events of this type. A test is sent when an

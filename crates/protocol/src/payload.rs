@@ -162,40 +162,66 @@ pub struct GroupPayload {
 impl UserPayload {
     /// Writes the record with both generations of names.
     pub fn to_json(&self) -> String {
+        // Every field is named, so that a new one is written.
+        let Self {
+            user_id,
+            username,
+            display_name,
+            password_set,
+            phone_number,
+            phone_region,
+            phone_verified,
+            email,
+            email_verified,
+            status,
+            account_expire_time,
+            register_time,
+            lock_expire_time,
+            create_time,
+            update_time,
+            description,
+            password,
+            source_type,
+            source_id,
+            external_id,
+            units,
+            primary_unit_id,
+            custom_fields,
+        } = self;
         let mut out = Writer::default();
-        out.text("userId", Some(&self.user_id));
-        out.text("username", self.username.as_ref());
-        out.text("displayName", self.display_name.as_ref());
-        out.flag("passwordSet", self.password_set);
-        out.text("phoneNumber", self.phone_number.as_ref());
-        out.text("phoneRegion", self.phone_region.as_ref());
-        out.flag("phoneVerified", self.phone_verified);
-        out.text("email", self.email.as_ref());
-        out.flag("emailVerified", self.email_verified);
-        out.str("status", self.status.map(UserStatus::as_str));
-        out.time("accountExpireTime", self.account_expire_time);
-        out.time("registerTime", self.register_time);
-        out.time("lockExpireTime", self.lock_expire_time);
-        out.time("createTime", self.create_time);
-        out.text("description", self.description.as_ref());
-        out.str("password", self.password.as_ref().map(Password::expose));
+        out.text("userId", Some(user_id));
+        out.text("username", username.as_ref());
+        out.text("displayName", display_name.as_ref());
+        out.flag("passwordSet", *password_set);
+        out.text("phoneNumber", phone_number.as_ref());
+        out.text("phoneRegion", phone_region.as_ref());
+        out.flag("phoneVerified", *phone_verified);
+        out.text("email", email.as_ref());
+        out.flag("emailVerified", *email_verified);
+        out.str("status", status.map(UserStatus::as_str));
+        out.time("accountExpireTime", *account_expire_time);
+        out.time("registerTime", *register_time);
+        out.time("lockExpireTime", *lock_expire_time);
+        out.time("createTime", *create_time);
+        out.text("description", description.as_ref());
+        out.str("password", password.as_ref().map(Password::expose));
         for (older, newer, value) in [
-            ("sourceType", "userSourceType", &self.source_type),
-            ("sourceId", "userSourceId", &self.source_id),
-            ("externalId", "userExternalId", &self.external_id),
+            ("sourceType", "userSourceType", source_type),
+            ("sourceId", "userSourceId", source_id),
+            ("externalId", "userExternalId", external_id),
         ] {
             out.text(older, value.as_ref());
             out.text(newer, value.as_ref());
         }
-        out.time("lastUpdatedTime", self.update_time);
-        out.time("updateTime", self.update_time);
+        out.time("lastUpdatedTime", *update_time);
+        out.time("updateTime", *update_time);
         for (list, name_key) in [
             ("organizationalUnits", "name"),
             ("userOrganizationalUnits", "organizationalUnitName"),
         ] {
             out.key(list);
             out.0.push('[');
-            for (index, unit) in self.units.iter().enumerate() {
+            for (index, unit) in units.iter().enumerate() {
                 if index > 0 {
                     out.0.push(',');
                 }
@@ -207,8 +233,8 @@ impl UserPayload {
             }
             out.0.push(']');
         }
-        out.text("primaryOrganizationalUnitId", self.primary_unit_id.as_ref());
-        if let Some(fields) = self.custom_fields.as_ref().filter(|fields| !fields.is_empty()) {
+        out.text("primaryOrganizationalUnitId", primary_unit_id.as_ref());
+        if let Some(fields) = custom_fields.as_ref().filter(|fields| !fields.is_empty()) {
             let list: Vec<Value> = fields
                 .iter()
                 .map(|(name, value)| serde_json::json!({ "fieldName": name, "fieldValue": value }))
@@ -264,22 +290,34 @@ impl UserPayload {
 impl UnitPayload {
     /// Writes the record with both generations of names.
     pub fn to_json(&self) -> String {
+        // Every field is named, so that a new one is written.
+        let Self {
+            unit_id,
+            name,
+            parent_id,
+            external_id,
+            source_type,
+            source_id,
+            description,
+            create_time,
+            update_time,
+        } = self;
         let mut out = Writer::default();
-        out.text("organizationalUnitId", Some(&self.unit_id));
-        out.text("parentId", self.parent_id.as_ref());
-        out.time("createTime", self.create_time);
-        out.text("description", self.description.as_ref());
+        out.text("organizationalUnitId", Some(unit_id));
+        out.text("parentId", parent_id.as_ref());
+        out.time("createTime", *create_time);
+        out.text("description", description.as_ref());
         for (older, newer, value) in [
-            ("name", "organizationalUnitName", &self.name),
-            ("externalId", "organizationalUnitExternalId", &self.external_id),
-            ("sourceType", "organizationalUnitSourceType", &self.source_type),
-            ("sourceId", "organizationalUnitSourceId", &self.source_id),
+            ("name", "organizationalUnitName", name),
+            ("externalId", "organizationalUnitExternalId", external_id),
+            ("sourceType", "organizationalUnitSourceType", source_type),
+            ("sourceId", "organizationalUnitSourceId", source_id),
         ] {
             out.text(older, value.as_ref());
             out.text(newer, value.as_ref());
         }
-        out.time("lastUpdatedTime", self.update_time);
-        out.time("updateTime", self.update_time);
+        out.time("lastUpdatedTime", *update_time);
+        out.time("updateTime", *update_time);
         out.finish()
     }
 
@@ -306,16 +344,28 @@ impl UnitPayload {
 impl GroupPayload {
     /// Writes the record.
     pub fn to_json(&self) -> String {
+        // Every field is named, so that a new one is written.
+        let Self {
+            group_id,
+            name,
+            external_id,
+            source_type,
+            source_id,
+            description,
+            create_time,
+            update_time,
+            user_ids,
+        } = self;
         let mut out = Writer::default();
-        out.text("groupId", Some(&self.group_id));
-        out.text("groupName", self.name.as_ref());
-        out.text("groupExternalId", self.external_id.as_ref());
-        out.text("groupSourceType", self.source_type.as_ref());
-        out.text("groupSourceId", self.source_id.as_ref());
-        out.text("description", self.description.as_ref());
-        out.time("createTime", self.create_time);
-        out.time("updateTime", self.update_time);
-        if let Some(users) = &self.user_ids {
+        out.text("groupId", Some(group_id));
+        out.text("groupName", name.as_ref());
+        out.text("groupExternalId", external_id.as_ref());
+        out.text("groupSourceType", source_type.as_ref());
+        out.text("groupSourceId", source_id.as_ref());
+        out.text("description", description.as_ref());
+        out.time("createTime", *create_time);
+        out.time("updateTime", *update_time);
+        if let Some(users) = user_ids {
             out.texts("userIds", users);
         }
         out.finish()

@@ -116,7 +116,33 @@ impl Directory {
     }
 
     fn entry(&self, user: User) -> UserEntry {
-        let mut paths = user.units.iter().map(|unit| self.path(&unit.id));
+        // Every field is named, so that a new one is exported, or left out on purpose.
+        let User {
+            id: _,
+            username,
+            display_name,
+            email,
+            email_verified,
+            phone_region,
+            phone_number,
+            phone_verified,
+            // Passwords and locks stay here.
+            password_set: _,
+            enabled,
+            account_expire_time,
+            lock_expire_time: _,
+            register_time: _,
+            description,
+            custom_fields,
+            source,
+            external_id,
+            create_time: _,
+            update_time: _,
+            units,
+            // The groups' own entries name their members.
+            groups: _,
+        } = user;
+        let mut paths = units.iter().map(|unit| self.path(&unit.id));
         let path = paths.next().unwrap_or_default();
         let mut further: Vec<Path> = paths.collect();
         further.sort_unstable();
@@ -126,20 +152,20 @@ impl Directory {
             reference: None,
             path,
             further_paths: Some(further),
-            username: user.username,
-            display_name: user.display_name,
-            email: Some(user.email),
-            email_verified: Some(user.email_verified),
-            phone_region: Some(user.phone_region),
-            phone_number: Some(user.phone_number),
-            phone_verified: Some(user.phone_verified),
-            description: Some(user.description),
-            external_id: Some(user.external_id),
-            enabled: Some(user.enabled),
-            account_expire_time: Some(user.account_expire_time),
-            custom_fields: Some(user.custom_fields),
+            username,
+            display_name,
+            email: Some(email),
+            email_verified: Some(email_verified),
+            phone_region: Some(phone_region),
+            phone_number: Some(phone_number),
+            phone_verified: Some(phone_verified),
+            description: Some(description),
+            external_id: Some(external_id),
+            enabled: Some(enabled),
+            account_expire_time: Some(account_expire_time),
+            custom_fields: Some(custom_fields),
             groups: Vec::new(),
-            source: Some(user.source),
+            source: Some(source),
         }
     }
 

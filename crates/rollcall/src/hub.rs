@@ -121,6 +121,7 @@ impl Hub {
                 };
                 directory::initialize(tx, &context, &root_name)
                     .map_err(|error| DbError::Other(error.to_string()))?;
+                directory::refold(tx)?;
                 check_master_key(tx, &instance, &master, &*random)?;
                 Ok(instance)
             })

@@ -91,7 +91,7 @@ pub(super) fn look(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
         };
     };
     match kind {
-        Some(T::UnitAddUser | T::UnitRemoveUser) => Ok(whole(Vec::new())),
+        Some(T::UnitAddUser | T::UnitRemoveUser | T::Test | T::Inventory) | None => Ok(whole(Vec::new())),
         Some(T::GroupAddUser | T::GroupRemoveUser) => members(tx, event),
         Some(T::UserDelete | T::UnitDelete | T::GroupDelete) => {
             // A deletion that comes late still ends the memberships from before it.
@@ -103,12 +103,31 @@ pub(super) fn look(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
             }
             Ok(news)
         }
-        _ if subject.is_newer(tx, time)? => Ok(News {
-            event: None,
-            subjects: Vec::new(),
-            inventory: None,
+        // Each of these carries the whole record, so the newest is all that counts.
+        Some(
+            T::UserCreate
+            | T::UserUpdateInfo
+            | T::UserUpdatePassword
+            | T::UserDisable
+            | T::UserEnable
+            | T::UserLock
+            | T::UserUnlock
+            | T::UserUpdatePrimaryOu
+            | T::UserPush
+            | T::UnitCreate
+            | T::UnitUpdate
+            | T::UnitUpdateParent
+            | T::UnitPush
+            | T::GroupCreate
+            | T::GroupUpdate,
+        ) => Ok(match subject.is_newer(tx, time)? {
+            true => News {
+                event: None,
+                subjects: Vec::new(),
+                inventory: None,
+            },
+            false => whole(vec![subject]),
         }),
-        _ => Ok(whole(vec![subject])),
     }
 }
 

@@ -182,9 +182,9 @@ impl From<ApplicationError> for ApiError {
             ApplicationError::NoJob(_) => (StatusCode::CONFLICT, "no_job"),
             ApplicationError::Rotation(_) => (StatusCode::CONFLICT, "key_rotation"),
             ApplicationError::NameTaken(_) => (StatusCode::CONFLICT, "name_taken"),
-            ApplicationError::Name | ApplicationError::UnknownInScope(_) | ApplicationError::Settings(_) => {
-                (StatusCode::BAD_REQUEST, "invalid_field")
-            }
+            ApplicationError::Name(_)
+            | ApplicationError::UnknownInScope(_)
+            | ApplicationError::Settings(_) => (StatusCode::BAD_REQUEST, "invalid_field"),
         };
         Self {
             status,

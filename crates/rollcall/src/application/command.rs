@@ -23,7 +23,7 @@ use crate::access::Context;
 use crate::audit::{self, Target};
 use crate::change;
 use crate::clock::Millis;
-use crate::directory::query;
+use crate::directory::{fields::fold, query};
 use crate::{id, instance};
 
 /// A new application.
@@ -414,7 +414,7 @@ fn create(tx: &mut Tx<'_>, ctx: &Context<'_>, new: &NewApplication) -> Result<Ap
         params![
             id.as_str(),
             new.name.as_str(),
-            new.name.to_lowercase(),
+            fold(&new.name),
             true,
             store::to_json(&new.settings)?,
             sealed.as_deref(),
@@ -457,11 +457,14 @@ fn update(
     if name == before.name && settings == before.settings {
         return Ok(Applied::of(before, false));
     }
-    store::check_name(tx, name, Some(id))?;
+    if name != before.name {
+        store::check_name(tx, name, Some(id))?;
+    }
     settings.validate(before.has_encryption_key)?;
     tx.execute(
-        "UPDATE applications SET name = $2, name_folded = $3, settings = $4 WHERE id = $1",
-        params![id, name, name.to_lowercase(), store::to_json(&settings)?],
+        "UPDATE applications SET name_folded = CASE WHEN name = $2 THEN name_folded ELSE $3 END, name = $2, settings = $4
+         WHERE id = $1",
+        params![id, name, fold(name), store::to_json(&settings)?],
     )?;
     let (was, is) = differences(&shown(&before.name, &before.settings), &shown(name, &settings));
     close(tx, ctx, &before, "update", Some(was), Some(is))

@@ -10,6 +10,7 @@ use super::settings::{Settings, SettingsError};
 use crate::access::Version;
 use crate::change::Seq;
 use crate::clock::Millis;
+use crate::directory::fields::{self, fold};
 use crate::instance;
 use crate::secret::MasterKey;
 
@@ -88,8 +89,8 @@ pub enum ApplicationError {
     #[error("an application named {0:?} exists already; choose another name")]
     NameTaken(String),
     /// No usable name.
-    #[error("the application's name must have 1 to 128 characters")]
-    Name,
+    #[error("the application's {0}")]
+    Name(String),
     /// The scope names something that does not exist.
     #[error("the synchronization scope names {0:?}, which is neither an organizational unit nor a group")]
     UnknownInScope(String),
@@ -202,7 +203,7 @@ pub fn load(tx: &mut Tx<'_>, id: &str) -> Result<Application, ApplicationError> 
 pub fn find(tx: &mut Tx<'_>, id_or_name: &str) -> Result<Application, ApplicationError> {
     tx.query_opt(
         &format!("SELECT {COLUMNS} FROM {TABLES} WHERE id = $1 OR name_folded = $2"),
-        params![id_or_name, id_or_name.to_lowercase()],
+        params![id_or_name, fold(id_or_name)],
     )?
     .map(|row| from_row(&row))
     .transpose()?
@@ -295,13 +296,11 @@ pub fn check_scope(tx: &mut Tx<'_>, scope: &Scope) -> Result<(), ApplicationErro
 }
 
 pub(super) fn check_name(tx: &mut Tx<'_>, name: &str, own_id: Option<&str>) -> Result<(), ApplicationError> {
-    if name.trim().is_empty() || name.chars().count() > 128 {
-        return Err(ApplicationError::Name);
-    }
+    fields::name("name", name, 128).map_err(|error| ApplicationError::Name(error.to_string()))?;
     let holder: Option<String> = tx
         .query_opt(
             "SELECT id FROM applications WHERE name_folded = $1",
-            params![name.to_lowercase()],
+            params![fold(name)],
         )?
         .map(|row| row.get(0))
         .transpose()?;

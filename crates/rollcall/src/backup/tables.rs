@@ -28,6 +28,7 @@ const TABLES: [Table; 17] = [
             ("ali_uid", Text),
             ("applications_version", Int),
             ("created_at", Int),
+            ("folding", Int),
         ],
         key: &["id"],
     },

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::open;
 use super::output::Output;
+use crate::application::keys::rotation::Setback;
 use crate::application::{Application, store};
 use crate::change;
 use crate::config::Config;
@@ -278,6 +279,20 @@ async fn look_at_application(
             format!("{failed} events were refused and set aside"),
             format!(
                 "rollcall app show {0:?}, mend the cause, then rollcall app resend {0:?}",
+                application.name
+            ),
+        );
+        return Ok(());
+    }
+    let setback = link
+        .candidate()
+        .and_then(|candidate| candidate.trial.setback.as_ref());
+    if let Some(Setback::Refused { reason, .. }) = setback {
+        report.doubtful(
+            &what,
+            format!("refuses the new signing key, so the old one goes on signing: {reason}"),
+            format!(
+                "restart the application or update its pinned keys, then rollcall app key try {:?}",
                 application.name
             ),
         );

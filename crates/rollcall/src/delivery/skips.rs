@@ -10,7 +10,7 @@ use crate::delivery::model::Remark;
 /// The code by which receivers say that they do not handle a type of event (wire contract, section 6).
 const NOT_HANDLED: &str = "auto_skipped";
 
-/// The events that an endpoint passed over, by their short type (`group:create`).
+/// The events that an endpoint passed over, by their short type (`ud:group:create`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Skips(BTreeMap<String, Skipped>);
@@ -43,7 +43,7 @@ impl Skips {
         &self.0
     }
 
-    /// Why, for people: `it does not handle group:create, group:add_user`; `None` if nothing was passed over.
+    /// Why, for people: `it does not handle ud:group:create, ud:group:add_user`; `None` if nothing was passed over.
     pub fn reason(&self) -> Option<String> {
         let mut by_code: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (event_type, skipped) in &self.0 {

@@ -1,8 +1,13 @@
 //! Limits of fields (wire contract, section 8), and what several records have in common.
+//!
+//! Names, usernames and email addresses are what people tell subjects apart by. So they hold no character that
+//! cannot be seen ([`name`]), and two that look alike to Unicode are one ([`fold`]). What was stored before that was
+//! a rule stays as it is, and stays readable: only what changes is checked.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::DirectoryError;
 use crate::clock::Millis;
@@ -24,6 +29,27 @@ impl Source {
     /// Whether it is the hub itself.
     pub fn is_build_in(&self) -> bool {
         self.source_type == BUILD_IN
+    }
+
+    /// Whether it can be a source: a type of 1 to 64 characters of `A-Za-z0-9_.-`, an id of 1 to 128 characters
+    /// that can be seen.
+    ///
+    /// # Errors
+    /// [`DirectoryError::InvalidField`].
+    pub(super) fn check(&self) -> Result<(), DirectoryError> {
+        let Self {
+            source_type,
+            source_id,
+        } = self;
+        text("sourceType", source_type, 64)?;
+        if let Some(c) = source_type
+            .chars()
+            .find(|c| !(c.is_ascii_alphanumeric() || "_.-".contains(*c)))
+        {
+            let reason = format!("must not contain {}; allowed are A-Z a-z 0-9 _ . -", shown(c));
+            return Err(invalid("sourceType", reason));
+        }
+        name("sourceId", source_id, 128)
     }
 
     /// `sourceType`, `sourceId` and `externalId` as they go on the wire. What is made in the hub itself
@@ -64,11 +90,13 @@ impl std::str::FromStr for Source {
     /// Reads `TYPE:ID`.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
-            Some((kind, id)) if !kind.is_empty() && !id.is_empty() && text.chars().count() <= 128 => {
-                Ok(Self {
+            Some((kind, id)) if !kind.is_empty() && !id.is_empty() => {
+                let source = Self {
                     source_type: kind.to_owned(),
                     source_id: id.to_owned(),
-                })
+                };
+                source.check().map_err(|error| error.to_string())?;
+                Ok(source)
             }
             _ => Err(format!(
                 "{text:?} is not of the form TYPE:ID, such as ldap:example"
@@ -95,9 +123,70 @@ where
     Option::deserialize(deserializer).map(Some)
 }
 
-/// The form in which texts are compared without regard to case.
+/// The form in which names are compared: without regard to case, to the way in which a character is composed, and
+/// to its compatible forms (Unicode's NFKC: a full-width A is an A), and without the joiners that only shape
+/// what is beside them.
 pub fn fold(text: &str) -> String {
-    text.to_lowercase()
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let lower = text
+        .nfkc()
+        .filter(|c| !is_joiner(*c))
+        .flat_map(char::to_lowercase)
+        // The two small sigmas are one letter.
+        .map(|c| if c == 'ς' { 'σ' } else { c });
+    lower.nfkc().collect()
+}
+
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+/// What a character is that cannot be seen, or that turns the direction of what is beside it; `None` for all others.
+fn unseen(c: char) -> Option<&'static str> {
+    match c {
+        '\u{ad}' => Some("soft hyphen"),
+        '\u{61c}' | '\u{200e}' | '\u{200f}' => Some("direction mark"),
+        '\u{180e}' => Some("vowel separator"),
+        '\u{200b}' => Some("zero width space"),
+        '\u{2028}' | '\u{2029}' => Some("line separator"),
+        '\u{202a}' | '\u{202b}' | '\u{202c}' => Some("direction embedding"),
+        '\u{202d}' | '\u{202e}' => Some("direction override"),
+        '\u{2060}' => Some("word joiner"),
+        '\u{2061}'..='\u{2064}' => Some("invisible operator"),
+        '\u{2066}'..='\u{2069}' => Some("direction isolate"),
+        '\u{206a}'..='\u{206f}' => Some("invisible format character"),
+        '\u{feff}' => Some("zero width no-break space, also known as byte-order mark"),
+        '\u{fff9}'..='\u{fffb}' => Some("annotation mark"),
+        _ => None,
+    }
+}
+
+/// A character for people, who may not be able to see it.
+fn shown(c: char) -> String {
+    match unseen(c) {
+        Some(what) => format!("U+{:04X} ({what})", u32::from(c)),
+        None if c.is_control() || is_joiner(c) => format!("U+{:04X}", u32::from(c)),
+        None => format!("{c:?}"),
+    }
+}
+
+/// Checks a text that people tell subjects apart by: one to `most` characters, all of which can be seen. Joiners may
+/// stand inside, since some scripts and emoji need them.
+pub(crate) fn name(field: &'static str, value: &str, most: usize) -> Result<(), DirectoryError> {
+    text(field, value, most)?;
+    let at_an_end = value.starts_with(is_joiner) || value.ends_with(is_joiner);
+    let unseen = value
+        .chars()
+        .find(|c| unseen(*c).is_some() || at_an_end && is_joiner(*c));
+    match unseen {
+        Some(c) => Err(invalid(
+            field,
+            format!("must not contain {}, which cannot be seen: remove it", shown(c)),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn invalid(field: &'static str, reason: impl Into<String>) -> DirectoryError {
@@ -144,7 +233,7 @@ pub(super) fn username(value: &str) -> Result<(), DirectoryError> {
     {
         Some(c) => Err(invalid(
             "username",
-            format!("must not contain {c:?}; allowed are A-Z a-z 0-9 _ . @ -"),
+            format!("must not contain {}; allowed are A-Z a-z 0-9 _ . @ -", shown(c)),
         )),
         None => Ok(()),
     }
@@ -152,8 +241,12 @@ pub(super) fn username(value: &str) -> Result<(), DirectoryError> {
 
 /// An email address of at most 128 characters.
 pub(crate) fn email(value: Option<&str>) -> Result<(), DirectoryError> {
-    optional_text("email", value, 128)?;
     let Some(value) = value else { return Ok(()) };
+    name("email", value, 128)?;
+    if let Some(c) = value.chars().find(|c| is_joiner(*c)) {
+        let reason = format!("must not contain {}, which cannot be seen: remove it", shown(c));
+        return Err(invalid("email", reason));
+    }
     let sound = value
         .split_once('@')
         .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
@@ -198,8 +291,8 @@ pub(super) fn custom(fields: &CustomFields) -> Result<(), DirectoryError> {
             format!("has {} fields; at most 100 are allowed", fields.len()),
         ));
     }
-    for (name, value) in fields {
-        text("customFields", name, 64)?;
+    for (field, value) in fields {
+        name("customFields", field, 64)?;
         optional_text("customFields", Some(value), 1_024)?;
     }
     Ok(())

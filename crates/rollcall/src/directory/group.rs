@@ -86,18 +86,26 @@ fn from_row(row: &Row) -> Result<Group, DbError> {
 
 impl Group {
     fn payload(&self, instance_id: &str) -> GroupPayload {
-        let [source_type, source_id, external_id] =
-            self.source
-                .on_the_wire(self.external_id.as_ref(), &self.id, instance_id);
+        // Every field is named, so that a new one is sent, or left out on purpose.
+        let Self {
+            id,
+            name,
+            description,
+            source,
+            external_id,
+            create_time,
+            update_time,
+        } = self;
+        let [source_type, source_id, external_id] = source.on_the_wire(external_id.as_ref(), id, instance_id);
         GroupPayload {
-            group_id: self.id.clone(),
-            name: Some(self.name.clone()),
+            group_id: id.clone(),
+            name: Some(name.clone()),
             external_id,
             source_type,
             source_id,
-            description: Some(self.description.clone().unwrap_or_default()),
-            create_time: Some(self.create_time),
-            update_time: Some(self.update_time),
+            description: Some(description.clone().unwrap_or_default()),
+            create_time: Some(*create_time),
+            update_time: Some(*update_time),
             user_ids: None,
         }
     }
@@ -172,14 +180,35 @@ fn require(tx: &mut Tx<'_>, id: &str) -> Result<Group, DirectoryError> {
 }
 
 impl Group {
-    /// Whether the fields keep their limits (wire contract, section 8).
+    /// Whether the fields keep their limits (wire contract, section 8): all, or those that are different from what
+    /// the group was before.
     ///
     /// # Errors
     /// [`DirectoryError::InvalidField`].
-    pub fn check_limits(&self) -> Result<(), DirectoryError> {
-        fields::text("groupName", &self.name, 128)?;
-        fields::optional_text("description", self.description.as_deref(), 256)?;
-        fields::optional_text("groupExternalId", self.external_id.as_deref(), 128)
+    pub fn check_limits(&self, before: Option<&Self>) -> Result<(), DirectoryError> {
+        // Every field is named, so that a new one is asked for its limits here.
+        let Self {
+            id: _,
+            name,
+            description,
+            source,
+            external_id,
+            create_time: _,
+            update_time: _,
+        } = self;
+        if before.is_none_or(|before| before.name != *name) {
+            fields::name("groupName", name, 128)?;
+        }
+        if before.is_none_or(|before| before.description != *description) {
+            fields::optional_text("description", description.as_deref(), 256)?;
+        }
+        if before.is_none_or(|before| before.external_id != *external_id) {
+            fields::optional_text("groupExternalId", external_id.as_deref(), 128)?;
+        }
+        if before.is_none_or(|before| before.source != *source) {
+            source.check()?;
+        }
+        Ok(())
     }
 }
 
@@ -189,12 +218,15 @@ fn holder(row: &Row) -> Result<String, DbError> {
     Ok(format!("the group {name:?} ({id})"))
 }
 
-fn check(tx: &mut Tx<'_>, group: &Group) -> Result<(), DirectoryError> {
-    group.check_limits()?;
-    if let Some(row) = tx.query_opt(
-        "SELECT id, name FROM groups WHERE name_folded = $1 AND id <> $2",
-        params![fold(&group.name), group.id.as_str()],
-    )? {
+/// Says why a group must not become what it is to be. A name that stays was checked before.
+fn check(tx: &mut Tx<'_>, group: &Group, before: Option<&Group>) -> Result<(), DirectoryError> {
+    group.check_limits(before)?;
+    if before.is_none_or(|before| before.name != group.name)
+        && let Some(row) = tx.query_opt(
+            "SELECT id, name FROM groups WHERE name_folded = $1 AND id <> $2",
+            params![fold(&group.name), group.id.as_str()],
+        )?
+    {
         return Err(DirectoryError::Taken {
             what: "name",
             value: group.name.clone(),
@@ -237,7 +269,7 @@ pub(super) fn create(
         create_time: ctx.now,
         update_time: ctx.now,
     };
-    check(tx, &group)?;
+    check(tx, &group, None)?;
     tx.execute(
         "INSERT INTO groups (id, name, name_folded, description, source_type, source_id, external_id,
                              create_time, update_time)
@@ -267,17 +299,23 @@ pub(super) fn create(
 impl GroupChanges {
     /// The group that comes of them.
     pub fn applied_to(&self, before: &Group) -> Group {
+        let Self {
+            name,
+            description,
+            external_id,
+            source,
+        } = self;
         let mut group = before.clone();
-        if let Some(name) = &self.name {
+        if let Some(name) = name {
             group.name.clone_from(name);
         }
-        if let Some(description) = &self.description {
+        if let Some(description) = description {
             group.description.clone_from(description);
         }
-        if let Some(external_id) = &self.external_id {
+        if let Some(external_id) = external_id {
             group.external_id.clone_from(external_id);
         }
-        if let Some(source) = &self.source {
+        if let Some(source) = source {
             group.source.clone_from(source);
         }
         group
@@ -295,10 +333,10 @@ pub(super) fn update(
     if group == before {
         return Ok(0);
     }
-    check(tx, &group)?;
+    check(tx, &group, Some(&before))?;
     group.update_time = ctx.next_version(before.update_time);
     tx.execute(
-        "UPDATE groups SET name = $2, name_folded = $3, description = $4, external_id = $5, update_time = $6,
+        "UPDATE groups SET name_folded = CASE WHEN name = $2 THEN name_folded ELSE $3 END, name = $2, description = $4, external_id = $5, update_time = $6,
                            source_type = $7, source_id = $8
          WHERE id = $1",
         params![

@@ -16,6 +16,7 @@ mod password;
 pub mod path;
 mod placement;
 pub mod query;
+mod refold;
 mod unit;
 mod user;
 
@@ -33,6 +34,7 @@ pub use error::DirectoryError;
 pub use fields::{CustomFields, LOCKED_UNTIL_UNLOCKED, Source};
 pub use group::{Group, GroupChanges, NewGroup};
 pub use password::{NewPassword, verify_password};
+pub(crate) use refold::refold;
 pub use unit::{NewUnit, Unit, UnitChanges, children};
 pub use user::{Held, NewUser, UniqueValue, User, UserChanges, UserUnit};
 

@@ -96,19 +96,28 @@ impl Unit {
 
     /// The record as it goes on the wire.
     pub fn record(&self, instance_id: &str) -> String {
-        let [source_type, source_id, external_id] =
-            self.source
-                .on_the_wire(self.external_id.as_ref(), &self.id, instance_id);
+        // Every field is named, so that a new one is sent, or left out on purpose.
+        let Self {
+            id,
+            parent_id,
+            name,
+            description,
+            source,
+            external_id,
+            create_time,
+            update_time,
+        } = self;
+        let [source_type, source_id, external_id] = source.on_the_wire(external_id.as_ref(), id, instance_id);
         UnitPayload {
-            unit_id: self.id.clone(),
-            name: Some(self.name.clone()),
-            parent_id: self.parent_id.clone(),
+            unit_id: id.clone(),
+            name: Some(name.clone()),
+            parent_id: parent_id.clone(),
             external_id,
             source_type,
             source_id,
-            description: Some(self.description.clone().unwrap_or_default()),
-            create_time: Some(self.create_time),
-            update_time: Some(self.update_time),
+            description: Some(description.clone().unwrap_or_default()),
+            create_time: Some(*create_time),
+            update_time: Some(*update_time),
         }
         .to_json()
     }
@@ -170,14 +179,36 @@ pub(super) fn require(tx: &mut Tx<'_>, id: &str) -> Result<Unit, DirectoryError>
 }
 
 impl Unit {
-    /// Whether the fields keep their limits (wire contract, section 8).
+    /// Whether the fields keep their limits (wire contract, section 8): all, or those that are different from what
+    /// the unit was before.
     ///
     /// # Errors
     /// [`DirectoryError::InvalidField`].
-    pub fn check_limits(&self) -> Result<(), DirectoryError> {
-        fields::text("organizationalUnitName", &self.name, 128)?;
-        fields::optional_text("description", self.description.as_deref(), 256)?;
-        fields::optional_text("organizationalUnitExternalId", self.external_id.as_deref(), 128)
+    pub fn check_limits(&self, before: Option<&Self>) -> Result<(), DirectoryError> {
+        // Every field is named, so that a new one is asked for its limits here.
+        let Self {
+            id: _,
+            parent_id: _,
+            name,
+            description,
+            source,
+            external_id,
+            create_time: _,
+            update_time: _,
+        } = self;
+        if before.is_none_or(|before| before.name != *name) {
+            fields::name("organizationalUnitName", name, 128)?;
+        }
+        if before.is_none_or(|before| before.description != *description) {
+            fields::optional_text("description", description.as_deref(), 256)?;
+        }
+        if before.is_none_or(|before| before.external_id != *external_id) {
+            fields::optional_text("organizationalUnitExternalId", external_id.as_deref(), 128)?;
+        }
+        if before.is_none_or(|before| before.source != *source) {
+            source.check()?;
+        }
+        Ok(())
     }
 }
 
@@ -187,12 +218,17 @@ fn holder(row: &Row) -> Result<String, DbError> {
     Ok(format!("the organizational unit {name:?} ({id})"))
 }
 
-fn check(tx: &mut Tx<'_>, unit: &Unit) -> Result<(), DirectoryError> {
-    unit.check_limits()?;
-    let taken = tx.query_opt(
-        "SELECT id, name FROM organizational_units WHERE parent_id = $1 AND name_folded = $2 AND id <> $3",
-        params![unit.parent_id.as_deref(), fold(&unit.name), unit.id.as_str()],
-    )?;
+/// Says why a unit must not become what it is to be. A name that stays where it is was checked before.
+fn check(tx: &mut Tx<'_>, unit: &Unit, before: Option<&Unit>) -> Result<(), DirectoryError> {
+    unit.check_limits(before)?;
+    let stays = before.is_some_and(|before| before.name == unit.name && before.parent_id == unit.parent_id);
+    let taken = match stays {
+        true => None,
+        false => tx.query_opt(
+            "SELECT id, name FROM organizational_units WHERE parent_id = $1 AND name_folded = $2 AND id <> $3",
+            params![unit.parent_id.as_deref(), fold(&unit.name), unit.id.as_str()],
+        )?,
+    };
     if let Some(row) = taken {
         return Err(DirectoryError::Taken {
             what: "name",
@@ -247,7 +283,8 @@ fn insert(tx: &mut Tx<'_>, unit: &Unit) -> Result<(), DbError> {
 fn update_row(tx: &mut Tx<'_>, unit: &Unit) -> Result<(), DbError> {
     tx.execute(
         "UPDATE organizational_units
-         SET parent_id = $2, name = $3, name_folded = $4, description = $5, external_id = $6, update_time = $7,
+         SET parent_id = $2, name_folded = CASE WHEN name = $3 AND parent_id = $2 THEN name_folded ELSE $4 END,
+             name = $3, description = $5, external_id = $6, update_time = $7,
              source_type = $8, source_id = $9
          WHERE id = $1",
         params![
@@ -280,7 +317,7 @@ pub(super) fn make_root(tx: &mut Tx<'_>, ctx: &Context<'_>, name: &str) -> Resul
         create_time: ctx.now,
         update_time: ctx.now,
     };
-    check(tx, &root)?;
+    check(tx, &root, None)?;
     insert(tx, &root)?;
     let after = Some(placement(tx, std::slice::from_ref(&root.id), Vec::new())?);
     ctx.append(
@@ -309,7 +346,7 @@ pub(super) fn create(
         create_time: ctx.now,
         update_time: ctx.now,
     };
-    check(tx, &unit)?;
+    check(tx, &unit, None)?;
     insert(tx, &unit)?;
     let after = Some(placement(tx, std::slice::from_ref(&unit.id), Vec::new())?);
     ctx.append(
@@ -325,17 +362,23 @@ pub(super) fn create(
 impl UnitChanges {
     /// The unit that comes of them.
     pub fn applied_to(&self, before: &Unit) -> Unit {
+        let Self {
+            name,
+            description,
+            external_id,
+            source,
+        } = self;
         let mut unit = before.clone();
-        if let Some(name) = &self.name {
+        if let Some(name) = name {
             unit.name.clone_from(name);
         }
-        if let Some(description) = &self.description {
+        if let Some(description) = description {
             unit.description.clone_from(description);
         }
-        if let Some(external_id) = &self.external_id {
+        if let Some(external_id) = external_id {
             unit.external_id.clone_from(external_id);
         }
-        if let Some(source) = &self.source {
+        if let Some(source) = source {
             unit.source.clone_from(source);
         }
         unit
@@ -353,7 +396,7 @@ pub(super) fn update(
     if unit == before {
         return Ok(0);
     }
-    check(tx, &unit)?;
+    check(tx, &unit, Some(&before))?;
     unit.update_time = ctx.next_version(before.update_time);
     update_row(tx, &unit)?;
     let stands = Some(placement(tx, std::slice::from_ref(&unit.id), Vec::new())?);
@@ -396,7 +439,7 @@ pub(super) fn move_below(
     let mut unit = before.clone();
     unit.parent_id = Some(parent_id.to_owned());
     unit.update_time = ctx.next_version(before.update_time);
-    check(tx, &unit)?;
+    check(tx, &unit, Some(&before))?;
     update_row(tx, &unit)?;
     let mut new_tree = Tree::load(tx)?;
     new_tree.move_unit(id, parent_id);

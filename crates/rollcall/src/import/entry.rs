@@ -170,63 +170,105 @@ pub fn fingerprint(text: &str) -> u128 {
 impl UserEntry {
     /// The user that is made of it, in units that are known by now.
     pub(super) fn new_user(&self, source: &Source, primary: String, further: Vec<String>) -> NewUser {
+        let Self {
+            line: _,
+            id: _,
+            reference: _,
+            path: _,
+            further_paths: _,
+            username,
+            display_name,
+            email,
+            email_verified,
+            phone_region,
+            phone_number,
+            phone_verified,
+            description,
+            external_id,
+            enabled,
+            account_expire_time,
+            custom_fields,
+            groups: _,
+            source: _,
+        } = self;
         NewUser {
-            username: self.username.clone(),
-            display_name: self.display_name.clone(),
+            username: username.clone(),
+            display_name: display_name.clone(),
             primary_organizational_unit_id: primary,
             organizational_unit_ids: further,
-            email: self.email.clone().flatten(),
-            email_verified: self.email_verified.unwrap_or_default(),
-            phone_region: self.phone_region.clone().flatten(),
-            phone_number: self.phone_number.clone().flatten(),
-            phone_verified: self.phone_verified.unwrap_or_default(),
-            description: self.description.clone().flatten(),
-            external_id: self.external_id.clone().flatten(),
+            email: email.clone().flatten(),
+            email_verified: email_verified.unwrap_or_default(),
+            phone_region: phone_region.clone().flatten(),
+            phone_number: phone_number.clone().flatten(),
+            phone_verified: phone_verified.unwrap_or_default(),
+            description: description.clone().flatten(),
+            external_id: external_id.clone().flatten(),
             source: source.clone(),
-            account_expire_time: self.account_expire_time.flatten(),
-            custom_fields: self.custom_fields.clone().unwrap_or_default(),
-            disabled: self.enabled == Some(false),
+            account_expire_time: account_expire_time.flatten(),
+            custom_fields: custom_fields.clone().unwrap_or_default(),
+            disabled: *enabled == Some(false),
             password: None,
         }
     }
 
     /// What it says differently from what a user is, and a line of it for people; `None` if nothing.
     pub(super) fn changes(&self, user: &User, adopted: Option<&Source>) -> Option<(UserChanges, String)> {
+        let Self {
+            line: _,
+            id: _,
+            reference: _,
+            path: _,
+            further_paths: _,
+            username,
+            display_name,
+            email,
+            email_verified,
+            phone_region,
+            phone_number,
+            phone_verified,
+            description,
+            external_id,
+            enabled: _,
+            account_expire_time,
+            custom_fields,
+            groups: _,
+            source: _,
+        } = self;
         let mut said = Vec::new();
         let mut field = |name: &str, from: &str, to: &str| said.push(format!("{name} {from:?} → {to:?}"));
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let mut changes = UserChanges::default();
-        if self.username != user.username {
-            field("username", &user.username, &self.username);
-            changes.username = Some(self.username.clone());
+        if *username != user.username {
+            field("username", &user.username, username);
+            changes.username = Some(username.clone());
         }
-        if self.display_name != user.display_name {
-            field("display name", &user.display_name, &self.display_name);
-            changes.display_name = Some(self.display_name.clone());
+        if *display_name != user.display_name {
+            field("display name", &user.display_name, display_name);
+            changes.display_name = Some(display_name.clone());
         }
         for (name, said, present, change) in [
-            ("email", &self.email, &user.email, &mut changes.email),
+            ("email", email, &user.email, &mut changes.email),
             (
                 "phone region",
-                &self.phone_region,
+                phone_region,
                 &user.phone_region,
                 &mut changes.phone_region,
             ),
             (
                 "phone number",
-                &self.phone_number,
+                phone_number,
                 &user.phone_number,
                 &mut changes.phone_number,
             ),
             (
                 "description",
-                &self.description,
+                description,
                 &user.description,
                 &mut changes.description,
             ),
             (
                 "external id",
-                &self.external_id,
+                external_id,
                 &user.external_id,
                 &mut changes.external_id,
             ),
@@ -239,13 +281,13 @@ impl UserEntry {
         for (name, said, present, change) in [
             (
                 "email verified",
-                self.email_verified,
+                *email_verified,
                 user.email_verified,
                 &mut changes.email_verified,
             ),
             (
                 "phone verified",
-                self.phone_verified,
+                *phone_verified,
                 user.phone_verified,
                 &mut changes.phone_verified,
             ),
@@ -255,17 +297,13 @@ impl UserEntry {
                 *change = Some(value);
             }
         }
-        if let Some(time) = self
-            .account_expire_time
-            .filter(|time| *time != user.account_expire_time)
-        {
+        if let Some(time) = account_expire_time.filter(|time| *time != user.account_expire_time) {
             let shown =
                 |time: Option<Millis>| time.map_or_else(|| "never".to_owned(), |time| time.to_string());
             field("expires", &shown(user.account_expire_time), &shown(time));
             changes.account_expire_time = Some(time);
         }
-        if let Some(fields) = self
-            .custom_fields
+        if let Some(fields) = custom_fields
             .as_ref()
             .filter(|fields| **fields != user.custom_fields)
         {

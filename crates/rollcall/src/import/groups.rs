@@ -289,7 +289,7 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
             source: adopted.filter(|source| *source != before.source),
         };
         let after = changes.applied_to(&before);
-        if let Err(error) = after.check_limits() {
+        if let Err(error) = after.check_limits(Some(&before)) {
             return Ok(Err(Not::Refused(error.to_string())));
         }
         if let Some(id) = &after.external_id
@@ -360,7 +360,7 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
             create_time: 0,
             update_time: 0,
         };
-        if let Err(error) = group.check_limits() {
+        if let Err(error) = group.check_limits(None) {
             return Ok(Err(error.to_string()));
         }
         let index = self.groups.insert(group, None);

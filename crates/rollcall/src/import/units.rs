@@ -289,7 +289,7 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
             source: adopted.filter(|source| *source != before.source),
         };
         let after = changes.applied_to(&before);
-        if let Err(error) = after.check_limits() {
+        if let Err(error) = after.check_limits(Some(&before)) {
             return Ok(Err(Not::Refused(error.to_string())));
         }
         if let Some(id) = &after.external_id
@@ -404,7 +404,7 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
                     name: path[depth - 1].clone(),
                     ..NewUnit::default()
                 });
-                unit.check_limits().map_err(|error| {
+                unit.check_limits(None).map_err(|error| {
                     format!("organizational unit {}: {error}", path::join(&path[..depth]))
                 })?;
             }
@@ -427,7 +427,7 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
             return Ok(Err(reason));
         }
         if let Some(last) = &last {
-            if let Err(error) = unit_of(last.clone()).check_limits() {
+            if let Err(error) = unit_of(last.clone()).check_limits(None) {
                 return Ok(Err(error.to_string()));
             }
             if let Some(id) = &last.external_id

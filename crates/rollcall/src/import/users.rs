@@ -276,7 +276,7 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
             lines.push(line);
             after = changes.applied_to(user);
             after
-                .check_limits()
+                .check_limits(Some(user.as_ref()))
                 .map_err(|error| Not::Refused(error.to_string()))?;
             fields = Some(changes);
         }
@@ -293,7 +293,7 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
     fn new_target(&self, entry: &UserEntry, new: &NewUser) -> Result<Target, String> {
         let mut user = new.to_user(String::new(), self.now);
         user.enabled = self.enabled(entry).unwrap_or(true);
-        user.check_limits().map_err(|error| error.to_string())?;
+        user.check_limits(None).map_err(|error| error.to_string())?;
         Ok(Target::New(Box::new(user)))
     }
 

@@ -19,6 +19,7 @@ mod import_again;
 mod import_files;
 mod killed;
 mod ledger;
+mod names;
 mod nodes;
 mod operate;
 mod plain;

@@ -49,7 +49,7 @@ fn what_the_endpoint_skips_is_said_wherever_one_looks() {
         app.say(move |events| {
             let of = |event: &rollcall_protocol::Event| {
                 let kind = event.kind().map(|kind| kind.short()).unwrap_or_default();
-                match kind.starts_with("group:") || event.biz_id == skips_ada {
+                match kind.starts_with("ud:group:") || event.biz_id == skips_ada {
                     true => Of::Skipped,
                     false => Of::Success,
                 }
@@ -57,13 +57,14 @@ fn what_the_endpoint_skips_is_said_wherever_one_looks() {
             Say::Each(events.iter().map(of).collect())
         });
         let delivery = deliver(&hub, hasty()).await;
-        let told = "skipped by the endpoint: it does not handle group:add_user, group:create, user:push";
+        let told =
+            "skipped by the endpoint: it does not handle ud:group:add_user, ud:group:create, ud:user:push";
         let text = run(folder.path(), &database, &["app", "sync", "App"]).await;
         assert!(text.contains(&format!("5 of 5 sent, 3 of them {told}")), "{text}");
         let json = run(folder.path(), &database, &["--json", "app", "sync", "App"]).await;
         let job: Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(job["statistics"]["skips"]["group:create"]["count"], 1);
-        assert_eq!(job["statistics"]["skips"]["user:push"]["code"], "auto_skipped");
+        assert_eq!(job["statistics"]["skips"]["ud:group:create"]["count"], 1);
+        assert_eq!(job["statistics"]["skips"]["ud:user:push"]["code"], "auto_skipped");
         assert_eq!(job["statistics"]["users"]["skipped"], 1);
         let text = run(folder.path(), &database, &["why", "ada", "App"]).await;
         assert!(text.contains("did not take it: skipped auto_skipped"), "{text}");
@@ -74,11 +75,15 @@ fn what_the_endpoint_skips_is_said_wherever_one_looks() {
         settled(&hub, &app.application).await;
         let text = run(folder.path(), &database, &["app", "show", "App"]).await;
         assert!(text.contains(&format!("3 of them {told}")), "{text}");
-        let lately = "it does not handle group:add_user, group:create, user:push, user:update_info";
+        let lately =
+            "it does not handle ud:group:add_user, ud:group:create, ud:user:push, ud:user:update_info";
         assert!(text.contains(lately), "{text}");
         let text = run(folder.path(), &database, &["log", "--app", "App"]).await;
         assert!(text.contains("(1 skipped by the endpoint)"), "{text}");
-        assert!(text.contains("user:update_info skipped: auto_skipped"), "{text}");
+        assert!(
+            text.contains("ud:user:update_info skipped: auto_skipped"),
+            "{text}"
+        );
         let text = run(folder.path(), &database, &["why", "ada", "App"]).await;
         assert!(text.contains("passed it over: auto_skipped"), "{text}");
         delivery.stop().await;

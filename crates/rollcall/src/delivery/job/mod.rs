@@ -258,7 +258,7 @@ impl Statistics {
     }
 
     /// How far the job is and what became of it, for people: `13 of 13 sent, 10 of them skipped by the endpoint:
-    /// it does not handle group:create`.
+    /// it does not handle ud:group:create`.
     pub fn words(&self) -> String {
         let sum = |part: fn(&Tally) -> u64| -> u64 { self.all().iter().map(|tally| part(tally)).sum() };
         let (skipped, failed, assumed) = (

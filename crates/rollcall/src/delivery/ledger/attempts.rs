@@ -23,7 +23,7 @@ pub struct Exception {
     /// The unit, user or group that the event is about; unknown in attempts that an earlier version stored.
     #[serde(default)]
     pub subject_id: String,
-    /// Its short type, such as `user:create`; empty in what was stored before types were.
+    /// Its short type, such as `ud:user:create`; empty in what was stored before types were.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub event_type: String,
     /// `skipped`, `failed` or `retried`.

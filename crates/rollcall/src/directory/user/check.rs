@@ -16,7 +16,8 @@ const AT_ONCE: usize = 500;
 /// Says of each user why it must not be stored; `None` if it may. Users of the list count against
 /// those that stand after them.
 pub(super) fn check(tx: &mut Tx<'_>, users: &[User]) -> Result<Vec<Option<DirectoryError>>, DbError> {
-    let mut verdicts: Vec<Option<DirectoryError>> = users.iter().map(|user| limits(user).err()).collect();
+    let mut verdicts: Vec<Option<DirectoryError>> =
+        users.iter().map(|user| limits(user, None).err()).collect();
     for key in KEYS {
         unique(tx, users, key, &mut verdicts)?;
     }
@@ -25,7 +26,7 @@ pub(super) fn check(tx: &mut Tx<'_>, users: &[User]) -> Result<Vec<Option<Direct
 
 /// Says why a user must not become what it is to be. What does not change was checked before.
 pub(super) fn check_change(tx: &mut Tx<'_>, before: &User, user: &User) -> Result<(), DirectoryError> {
-    limits(user)?;
+    limits(user, Some(before))?;
     let mut verdict = [None];
     for key in KEYS {
         let value = |user| key(user).map(|key| (key.value, key.within));
@@ -96,12 +97,13 @@ impl User {
         keys.map(|key| key.unique_value()).collect()
     }
 
-    /// Whether the fields keep their limits (wire contract, section 8).
+    /// Whether the fields keep their limits (wire contract, section 8): all, or those that are different from what
+    /// the user was before.
     ///
     /// # Errors
     /// [`DirectoryError::InvalidField`].
-    pub fn check_limits(&self) -> Result<(), DirectoryError> {
-        limits(self)
+    pub fn check_limits(&self, before: Option<&Self>) -> Result<(), DirectoryError> {
+        limits(self, before)
     }
 }
 
@@ -143,14 +145,58 @@ fn by_realm(
     realms
 }
 
-fn limits(user: &User) -> Result<(), DirectoryError> {
-    fields::username(&user.username)?;
-    fields::text("displayName", &user.display_name, 128)?;
-    fields::email(user.email.as_deref())?;
-    fields::phone(user.phone_region.as_deref(), user.phone_number.as_deref())?;
-    fields::optional_text("description", user.description.as_deref(), 256)?;
-    fields::optional_text("userExternalId", user.external_id.as_deref(), 128)?;
-    fields::custom(&user.custom_fields)
+fn limits(user: &User, before: Option<&User>) -> Result<(), DirectoryError> {
+    // Every field is named, so that a new one is asked for its limits here.
+    let User {
+        id: _,
+        username,
+        display_name,
+        email,
+        email_verified: _,
+        phone_region,
+        phone_number,
+        phone_verified: _,
+        password_set: _,
+        enabled: _,
+        account_expire_time: _,
+        lock_expire_time: _,
+        register_time: _,
+        description,
+        custom_fields,
+        source,
+        external_id,
+        create_time: _,
+        update_time: _,
+        units: _,
+        groups: _,
+    } = user;
+    if before.is_none_or(|before| before.username != *username) {
+        fields::username(username)?;
+    }
+    if before.is_none_or(|before| before.display_name != *display_name) {
+        fields::name("displayName", display_name, 128)?;
+    }
+    if before.is_none_or(|before| before.email != *email) {
+        fields::email(email.as_deref())?;
+    }
+    if before
+        .is_none_or(|before| (&before.phone_region, &before.phone_number) != (phone_region, phone_number))
+    {
+        fields::phone(phone_region.as_deref(), phone_number.as_deref())?;
+    }
+    if before.is_none_or(|before| before.description != *description) {
+        fields::optional_text("description", description.as_deref(), 256)?;
+    }
+    if before.is_none_or(|before| before.external_id != *external_id) {
+        fields::optional_text("userExternalId", external_id.as_deref(), 128)?;
+    }
+    if before.is_none_or(|before| before.source != *source) {
+        source.check()?;
+    }
+    if before.is_none_or(|before| before.custom_fields != *custom_fields) {
+        fields::custom(custom_fields)?;
+    }
+    Ok(())
 }
 
 /// Something that at most one user may have.

@@ -53,18 +53,32 @@ impl UserChanges {
                 field.clone_from(value);
             }
         }
-        take(&mut user.username, &self.username);
-        take(&mut user.display_name, &self.display_name);
-        take(&mut user.email, &self.email);
-        take(&mut user.email_verified, &self.email_verified);
-        take(&mut user.phone_region, &self.phone_region);
-        take(&mut user.phone_number, &self.phone_number);
-        take(&mut user.phone_verified, &self.phone_verified);
-        take(&mut user.description, &self.description);
-        take(&mut user.external_id, &self.external_id);
-        take(&mut user.custom_fields, &self.custom_fields);
-        take(&mut user.source, &self.source);
-        if let Some(time) = self.account_expire_time {
+        let Self {
+            username,
+            display_name,
+            email,
+            email_verified,
+            phone_region,
+            phone_number,
+            phone_verified,
+            description,
+            external_id,
+            account_expire_time,
+            custom_fields,
+            source,
+        } = self;
+        take(&mut user.username, username);
+        take(&mut user.display_name, display_name);
+        take(&mut user.email, email);
+        take(&mut user.email_verified, email_verified);
+        take(&mut user.phone_region, phone_region);
+        take(&mut user.phone_number, phone_number);
+        take(&mut user.phone_verified, phone_verified);
+        take(&mut user.description, description);
+        take(&mut user.external_id, external_id);
+        take(&mut user.custom_fields, custom_fields);
+        take(&mut user.source, source);
+        if let Some(time) = account_expire_time {
             user.account_expire_time = time.filter(|time| *time >= 0);
         }
         user

@@ -159,37 +159,58 @@ impl User {
     /// The record as it goes on the wire, without a password. Empty texts are sent as such, so that
     /// receivers which ignore absent fields clear them.
     pub fn record(&self, instance_id: &str) -> String {
-        let [source_type, source_id, external_id] =
-            self.source
-                .on_the_wire(self.external_id.as_ref(), &self.id, instance_id);
+        // Every field is named, so that a new one is sent, or left out on purpose.
+        let Self {
+            id,
+            username,
+            display_name,
+            email,
+            email_verified,
+            phone_region,
+            phone_number,
+            phone_verified,
+            password_set,
+            enabled,
+            account_expire_time,
+            lock_expire_time,
+            register_time,
+            description,
+            custom_fields,
+            source,
+            external_id,
+            create_time,
+            update_time,
+            units,
+            groups: _,
+        } = self;
+        let [source_type, source_id, external_id] = source.on_the_wire(external_id.as_ref(), id, instance_id);
         UserPayload {
-            user_id: self.id.clone(),
-            username: Some(self.username.clone()),
-            display_name: Some(self.display_name.clone()),
-            password_set: Some(self.password_set),
-            phone_number: self.phone_number.clone(),
-            phone_region: Some(self.phone_region.clone().unwrap_or_default()),
-            phone_verified: Some(self.phone_verified),
-            email: self.email.clone(),
-            email_verified: Some(self.email_verified),
-            status: Some(if self.enabled {
+            user_id: id.clone(),
+            username: Some(username.clone()),
+            display_name: Some(display_name.clone()),
+            password_set: Some(*password_set),
+            phone_number: phone_number.clone(),
+            phone_region: Some(phone_region.clone().unwrap_or_default()),
+            phone_verified: Some(*phone_verified),
+            email: email.clone(),
+            email_verified: Some(*email_verified),
+            status: Some(if *enabled {
                 UserStatus::Enabled
             } else {
                 UserStatus::Disabled
             }),
-            account_expire_time: Some(self.account_expire_time.unwrap_or(-1)),
-            register_time: Some(self.register_time),
-            lock_expire_time: Some(self.lock_expire_time.unwrap_or(-1)),
-            create_time: Some(self.create_time),
-            update_time: Some(self.update_time),
-            description: Some(self.description.clone().unwrap_or_default()),
+            account_expire_time: Some(account_expire_time.unwrap_or(-1)),
+            register_time: Some(*register_time),
+            lock_expire_time: Some(lock_expire_time.unwrap_or(-1)),
+            create_time: Some(*create_time),
+            update_time: Some(*update_time),
+            description: Some(description.clone().unwrap_or_default()),
             password: None,
             source_type,
             source_id,
             external_id,
             primary_unit_id: Some(self.primary_unit_id()),
-            units: self
-                .units
+            units: units
                 .iter()
                 .map(|unit| UnitMembership {
                     id: unit.id.clone(),
@@ -198,7 +219,7 @@ impl User {
                 })
                 .collect(),
             custom_fields: Some(
-                self.custom_fields
+                custom_fields
                     .iter()
                     .map(|(k, v)| (k.clone(), v.as_str().into()))
                     .collect(),

@@ -221,28 +221,57 @@ pub(super) fn insert(tx: &mut Tx<'_>, users: &[(User, Option<&NewPassword>)]) ->
             .collect();
         let mut values: Vec<Value<'_>> = Vec::with_capacity(users.len() * 21);
         for ((user, password), (username_folded, email_folded, custom)) in users.iter().zip(&folded) {
+            // Every field is named, so that a new one gets its column.
+            let User {
+                id,
+                username,
+                display_name,
+                email,
+                email_verified,
+                phone_region,
+                phone_number,
+                phone_verified,
+                password_set: _,
+                enabled: _,
+                account_expire_time,
+                // Nobody is made locked.
+                lock_expire_time: _,
+                register_time,
+                description,
+                custom_fields: _,
+                source:
+                    Source {
+                        source_type,
+                        source_id,
+                    },
+                external_id,
+                create_time,
+                update_time,
+                units: _,
+                groups: _,
+            } = user;
             values.extend([
-                Value::from(user.id.as_str()),
-                Value::from(user.username.as_str()),
+                Value::from(id.as_str()),
+                Value::from(username.as_str()),
                 Value::from(username_folded.as_str()),
-                Value::from(user.display_name.as_str()),
-                Value::from(user.email.as_deref()),
+                Value::from(display_name.as_str()),
+                Value::from(email.as_deref()),
                 Value::from(email_folded.as_deref()),
-                Value::from(user.email_verified),
-                Value::from(user.phone_region.as_deref()),
-                Value::from(user.phone_number.as_deref()),
-                Value::from(user.phone_verified),
+                Value::from(*email_verified),
+                Value::from(phone_region.as_deref()),
+                Value::from(phone_number.as_deref()),
+                Value::from(*phone_verified),
                 Value::from(password.map(NewPassword::hash)),
                 Value::from(status(user)),
-                Value::from(user.account_expire_time),
-                Value::from(user.register_time),
-                Value::from(user.description.as_deref()),
+                Value::from(*account_expire_time),
+                Value::from(*register_time),
+                Value::from(description.as_deref()),
                 Value::from(custom.as_deref()),
-                Value::from(user.source.source_type.as_str()),
-                Value::from(user.source.source_id.as_str()),
-                Value::from(user.external_id.as_deref()),
-                Value::from(user.create_time),
-                Value::from(user.update_time),
+                Value::from(source_type.as_str()),
+                Value::from(source_id.as_str()),
+                Value::from(external_id.as_deref()),
+                Value::from(*create_time),
+                Value::from(*update_time),
             ]);
         }
         let sql = format!(
@@ -258,35 +287,66 @@ pub(super) fn insert(tx: &mut Tx<'_>, users: &[(User, Option<&NewPassword>)]) ->
     insert_units(tx, &users)
 }
 
-/// Writes the fields of a user that exists.
+/// Writes the fields of a user that exists. What names are compared by stays as long as they do: two that were
+/// different when they were stored may look alike to a newer Unicode.
 pub(super) fn update(tx: &mut Tx<'_>, user: &User) -> Result<(), DbError> {
+    // Every field is named, so that a new one gets its column.
+    let User {
+        id,
+        username,
+        display_name,
+        email,
+        email_verified,
+        phone_region,
+        phone_number,
+        phone_verified,
+        // Passwords are set by themselves.
+        password_set: _,
+        enabled: _,
+        account_expire_time,
+        lock_expire_time,
+        register_time: _,
+        description,
+        custom_fields: _,
+        source: Source {
+            source_type,
+            source_id,
+        },
+        external_id,
+        create_time: _,
+        update_time,
+        units: _,
+        groups: _,
+    } = user;
     tx.execute(
-        "UPDATE users SET username = $2, username_folded = $3, display_name = $4, email = $5, email_folded = $6,
+        "UPDATE users SET username_folded = CASE WHEN username = $2 THEN username_folded ELSE $3 END,
+                          email_folded = CASE WHEN email = $5 THEN email_folded ELSE $6 END,
+                          username = $2, display_name = $4, email = $5,
                           email_verified = $7, phone_region = $8, phone_number = $9, phone_verified = $10,
                           status = $11, account_expire_time = $12, lock_expire_time = $13, description = $14,
                           custom_fields = $15, external_id = $16, source_type = $17, source_id = $18,
                           update_time = $19
          WHERE id = $1",
         params![
-            user.id.as_str(),
-            user.username.as_str(),
-            fold(&user.username),
-            user.display_name.as_str(),
-            user.email.as_deref(),
-            user.email.as_deref().map(fold),
-            user.email_verified,
-            user.phone_region.as_deref(),
-            user.phone_number.as_deref(),
-            user.phone_verified,
+            id.as_str(),
+            username.as_str(),
+            fold(username),
+            display_name.as_str(),
+            email.as_deref(),
+            email.as_deref().map(fold),
+            *email_verified,
+            phone_region.as_deref(),
+            phone_number.as_deref(),
+            *phone_verified,
             status(user),
-            user.account_expire_time,
-            user.lock_expire_time,
-            user.description.as_deref(),
+            *account_expire_time,
+            *lock_expire_time,
+            description.as_deref(),
             custom_json(user),
-            user.external_id.as_deref(),
-            user.source.source_type.as_str(),
-            user.source.source_id.as_str(),
-            user.update_time
+            external_id.as_deref(),
+            source_type.as_str(),
+            source_id.as_str(),
+            *update_time
         ],
     )?;
     Ok(())

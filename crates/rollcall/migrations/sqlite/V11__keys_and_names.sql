@@ -15,3 +15,7 @@ UPDATE signing_keys SET retires_at = NULL WHERE trial IS NULL AND signs_from = (
     SELECT MAX(other.signs_from) FROM signing_keys AS other
     WHERE other.application_id = signing_keys.application_id AND other.trial IS NULL);
 CREATE UNIQUE INDEX signing_keys_on_trial ON signing_keys (application_id) WHERE trial IS NOT NULL;
+
+-- By which rule the names are folded that are compared without regard to case; the hub folds them anew where that is
+-- an earlier one than its own.
+ALTER TABLE instance ADD COLUMN folding INTEGER NOT NULL DEFAULT 0;
