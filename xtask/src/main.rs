@@ -39,6 +39,10 @@ Chores of this repository.
             cargo xtask test -p rollcall-db
             cargo xtask test -p rollcall --test it -- delivery --nocapture
 
+    cargo xtask vectors
+        Writes docs/vectors anew: the requests, keys and answers that developers of applications test
+        their receivers with. Everything in them is fixed, so this changes them only if the wire changed.
+
     cargo xtask setup
         Installs what the tests need beside Rust, if it is missing: PostgreSQL, OpenLDAP's programs
         for files (slapadd, slapcat; its server is never started), and OpenSSL's headers and
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
     let rest: Vec<_> = arguments.collect();
     let done = match command.as_ref().and_then(|it| it.to_str()) {
         Some("test") => test(rest),
+        Some("vectors") if rest.is_empty() => vectors(),
         Some("setup") if rest.is_empty() => {
             let missing = install::missing_after_installing(true);
             report(&missing);
@@ -127,6 +132,22 @@ fn test(mut arguments: Vec<OsString>) -> io::Result<ExitCode> {
         .and_then(|code| u8::try_from(code).ok())
         .unwrap_or(1);
     Ok(ExitCode::from(code))
+}
+
+/// Has the test that holds the vectors write them, and then compares.
+fn vectors() -> io::Result<ExitCode> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    for (tests, write) in [("vectors::sealing_gives_the_files", true), ("vectors::", false)] {
+        let mut command = Command::new(&cargo);
+        command.args(["test", "-p", "rollcall-protocol", "--test", "it", tests]);
+        if write {
+            command.env("ROLLCALL_WRITE_VECTORS", "1");
+        }
+        if !command.status()?.success() {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn cargo_test(

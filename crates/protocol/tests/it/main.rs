@@ -11,6 +11,7 @@ mod oracles;
 mod properties;
 mod refusals;
 mod shape;
+mod vectors;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +20,7 @@ use rollcall_protocol::{
     seal,
 };
 
-pub(crate) const PEM: &str = include_str!("test-only.key.pem");
+pub(crate) const PEM: &str = include_str!("../../../../docs/vectors/signing-key.pem");
 pub(crate) const APP: &str = "app_test";
 pub(crate) const INSTANCE: &str = "idaas_test";
 pub(crate) const NOW: i64 = 1_700_000_000_500;

@@ -17,6 +17,7 @@ mod inventory;
 mod keys;
 mod mirror;
 mod schema;
+mod vectors;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
