@@ -311,11 +311,13 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 pub(crate) async fn settled(hub: &Hub, application: &Application) {
     until("everything is settled", async || {
         let head = hub.db.read(rollcall::change::head).await.unwrap().seq;
+        // The position first: what is parked is parked by the transaction that moves it.
+        let reached = stored(hub, application).await.position == head;
         let waits = parked_of(hub, application)
             .await
             .iter()
             .any(|parked| parked.state != ParkedState::Failed);
-        stored(hub, application).await.position == head && !waits
+        reached && !waits
     })
     .await;
 }
