@@ -12,8 +12,8 @@
 //!
 //! Secrets are masked before they are stored: values under names such as `password` or `encryptionKey`, and
 //! the values in the query of an address. Entries hold no personal data: a user is named by its id alone
-//! ([`Target::user`]), so that erasing somebody leaves nothing here either. Entries are kept as long as the
-//! attempts ([`trim`]), changes as long as the change log keeps them.
+//! ([`Target::user`]), so that erasing somebody leaves nothing here either. Entries are kept for a year
+//! unless it is set otherwise ([`trim`]), changes as long as the change log keeps them.
 
 use rollcall_db::{DbError, Row, Tx, Value, params};
 use serde::Serialize;
@@ -150,10 +150,14 @@ pub struct Entry {
 pub struct Filter {
     /// Only by actors whose text contains this.
     pub who: Option<String>,
+    /// Only actions whose name contains this, such as `delete`.
+    pub action: Option<String>,
     /// Only about targets with one of these ids; empty for all.
     pub targets: Vec<String>,
     /// Only from this time on.
     pub since: Option<Millis>,
+    /// Only before this time.
+    pub until: Option<Millis>,
 }
 
 impl Filter {
@@ -161,7 +165,12 @@ impl Filter {
         self.who
             .as_ref()
             .is_none_or(|who| entry.actor.contains(who.as_str()))
+            && self
+                .action
+                .as_ref()
+                .is_none_or(|action| entry.action.contains(action.as_str()))
             && (self.targets.is_empty() || self.targets.contains(&entry.target_id))
+            && self.until.is_none_or(|until| entry.time < until)
     }
 }
 

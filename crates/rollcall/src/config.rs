@@ -171,6 +171,10 @@ pub struct RetentionConfig {
     /// Attempts, and synchronization jobs that have ended.
     #[config(env = "ROLLCALL_RETENTION_ATTEMPTS", default = 30)]
     pub attempts: u64,
+
+    /// Entries of the audit log besides changes of the directory, which the change log keeps.
+    #[config(env = "ROLLCALL_RETENTION_AUDIT", default = 365)]
+    pub audit: u64,
 }
 
 /// What the command line says over everything else.
@@ -273,6 +277,7 @@ impl Config {
             3_650,
         )?;
         within("retention.attempts", self.retention.attempts, 1, 3_650)?;
+        within("retention.audit", self.retention.audit, 1, 36_500)?;
         self.egress().map(drop)
     }
 
@@ -324,6 +329,7 @@ impl Config {
                 changes: days(self.retention.changes),
                 laggards: days(self.retention.laggards),
                 attempts: days(self.retention.attempts),
+                audit: days(self.retention.audit),
             },
             ..Options::default()
         }
@@ -396,7 +402,7 @@ fn refuse_unknown(file: &Path) -> Result<()> {
 }
 
 /// All settings.
-pub const SETTINGS: [&str; 26] = [
+pub const SETTINGS: [&str; 27] = [
     "data_dir",
     "database",
     "database_file",
@@ -423,6 +429,7 @@ pub const SETTINGS: [&str; 26] = [
     "retention.changes",
     "retention.laggards",
     "retention.attempts",
+    "retention.audit",
 ];
 
 /// The example of a configuration file: every setting with its description, default and variable.

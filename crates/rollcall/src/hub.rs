@@ -220,10 +220,52 @@ impl Hub {
         caller: impl Into<Caller>,
         command: application::Command,
     ) -> Result<application::Applied, ApplicationError> {
-        let (hub, caller) = (self.clone(), caller.into());
-        self.db
-            .write(move |tx| application::apply(tx, &hub.context(&caller), &command))
+        self.write_as(caller, move |tx, ctx| application::apply(tx, ctx, &command))
             .await
+    }
+
+    /// Applies several commands to an application, one after the other, all or none of them. A version that the
+    /// caller names is that before the first.
+    ///
+    /// # Errors
+    /// [`ApplicationError`]; nothing is changed then.
+    pub async fn apply_to_application(
+        &self,
+        caller: impl Into<Caller>,
+        commands: Vec<application::Command>,
+    ) -> Result<Vec<application::Applied>, ApplicationError> {
+        self.write_as(caller, move |tx, ctx| {
+            let later = Caller {
+                expected: None,
+                ..ctx.caller.clone()
+            };
+            let mut applied = Vec::with_capacity(commands.len());
+            for command in &commands {
+                let first = applied.is_empty();
+                let caller = if first { ctx.caller } else { &later };
+                applied.push(application::apply(tx, &Context { caller, ..*ctx }, command)?);
+            }
+            Ok(applied)
+        })
+        .await
+    }
+
+    /// Runs what asks for a context in a transaction of its own, and returns once it is durable. It may run more
+    /// than once, of which one time counts.
+    ///
+    /// # Errors
+    /// Those of what is run; nothing is changed then.
+    pub async fn write_as<T, E>(
+        &self,
+        caller: impl Into<Caller>,
+        mut run: impl FnMut(&mut rollcall_db::Tx<'_>, &Context<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let (hub, caller) = (self.clone(), caller.into());
+        self.db.write(move |tx| run(tx, &hub.context(&caller))).await
     }
 
     /// What either door needs besides the command. New passwords are not kept by it.

@@ -15,7 +15,7 @@ use crate::delivery::job::{self, JobKind, JobPosition};
 use crate::delivery::ledger::attempts::{self, Attempt};
 use crate::delivery::ledger::parked::{self, Parked, ParkedState};
 use crate::delivery::plan::lanes::lane_of;
-use crate::directory::{User, query};
+use crate::directory::{DirectoryError, User, Written, query};
 
 /// How many changes, newest first, are looked into.
 const CHANGES: usize = 50;
@@ -141,6 +141,9 @@ pub enum WhyError {
     /// The application.
     #[error(transparent)]
     Application(#[from] ApplicationError),
+    /// What is written means more than one user.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -155,7 +158,7 @@ pub fn why(tx: &mut Tx<'_>, user: &str, application: &str, now: Millis) -> Resul
     let found = query::find_user(tx, user)?;
     let user_id = found
         .as_ref()
-        .map_or_else(|| user.to_owned(), |user| user.id.clone());
+        .map_or_else(|| Written::of(user).bare().to_owned(), |user| user.id.clone());
     let mut changes = change::of_subject(tx, &user_id)?;
     if found.is_none() && changes.is_empty() {
         return Err(WhyError::UnknownUser(user.to_owned()));
@@ -381,7 +384,7 @@ fn names<'a>(
         names.push(format!("organizational unit /{}", query::unit_path(tx, unit)?));
     }
     for group in groups {
-        let name = query::find_group(tx, group)?.map_or_else(|| group.clone(), |group| group.name);
+        let name = query::group_name(tx, group)?.unwrap_or_else(|| group.clone());
         names.push(format!("group {name}"));
     }
     Ok(names)

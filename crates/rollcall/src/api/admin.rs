@@ -15,14 +15,15 @@ use serde_json::{Value, json};
 use super::door::Door;
 use super::{Api, ApiError, Shown};
 use crate::application::{Application, store};
+use crate::audit;
 use crate::change::{self, Change, Seq};
 use crate::clock::Millis;
 use crate::delivery::erase::{self, Erased};
 use crate::delivery::ledger::attempts;
 use crate::delivery::{connectivity, job};
 use crate::directory::{
-    self, Applied, Command, Group, GroupChanges, NewGroup, NewPassword, NewUnit, NewUser, Unit, UnitChanges,
-    User, UserChanges, query,
+    self, Applied, Cascade, Command, DeletionPlan, Group, GroupChanges, NewGroup, NewPassword, NewUnit,
+    NewUser, Unit, UnitChanges, User, UserChanges, Written, query,
 };
 use crate::id;
 use crate::secret::SecretString;
@@ -50,6 +51,7 @@ pub(super) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
             get(show_unit).patch(update_unit).delete(delete_unit),
         )
         .route("/organizational-units/{id}/move", post(move_unit))
+        .route("/organizational-units/{id}/deletion", get(plan_deletion))
         .route("/groups", post(create_group))
         .route(
             "/groups/{id}",
@@ -67,6 +69,7 @@ pub(super) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
             post(synchronize).get(list_jobs),
         )
         .route("/changes", get(list_changes))
+        .route("/audit", get(list_audit))
         .route_layer(middleware::from_fn_with_state(Arc::clone(api), authorize))
 }
 
@@ -154,11 +157,11 @@ async fn delete_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
 
 /// Deletes a user and erases the records of it; the id also of somebody who was deleted before.
 async fn erase_user(api: Door, Path(id): Path<String>) -> Shown<Erased> {
-    let id = match user(&api, id.clone()).await {
-        Ok(user) => user.id,
-        Err(_) => id,
-    };
-    Ok(Json(erase::erase_user(&api.shared.hub, &api.caller, &id).await?))
+    let hub = &api.shared.hub;
+    let written = id.clone();
+    let found = hub.db.read(move |tx| query::find_user(tx, &written)).await?;
+    let id = found.map_or_else(|| Written::of(&id).bare().to_owned(), |user| user.id);
+    Ok(Json(erase::erase_user(hub, &api.caller, &id).await?))
 }
 
 /// Why a user did or did not arrive.
@@ -297,18 +300,27 @@ async fn move_unit(api: Door, Path(id): Path<String>, Body(body): Body<MoveUnit>
 #[serde(default)]
 struct Delete {
     cascade: bool,
+    /// The token of the plan: only what it shows is deleted.
+    confirm: Option<String>,
 }
 
 async fn delete_unit(api: Door, Path(id): Path<String>, Query(how): Query<Delete>) -> Shown<Applied> {
     let id = unit(&api, id).await?.id;
-    apply(
-        &api,
-        Command::DeleteUnit {
-            id,
-            cascade: how.cascade,
-        },
-    )
-    .await
+    let cascade = match (how.cascade, how.confirm) {
+        (false, _) => Cascade::No,
+        (true, None) => Cascade::Yes,
+        (true, Some(token)) => Cascade::Confirmed(token),
+    };
+    apply(&api, Command::DeleteUnit { id, cascade }).await
+}
+
+/// What the deletion with `cascade=true` would take along.
+async fn plan_deletion(State(api): Hub, Path(id): Path<String>) -> Shown<DeletionPlan> {
+    let id = unit(&api, id).await?.id;
+    let hub = &api.shared.hub;
+    Ok(Json(
+        hub.db.read(move |tx| directory::plan_deletion(tx, &id)).await?,
+    ))
 }
 
 #[derive(Deserialize)]
@@ -440,16 +452,13 @@ async fn list_attempts(State(api): Hub, Path(id): Path<String>) -> Shown<Vec<att
     Ok(Json(attempts.into_iter().map(|(_, attempt)| attempt).collect()))
 }
 
-async fn synchronize(State(api): Hub, Path(id): Path<String>) -> Shown<Value> {
+async fn synchronize(api: Door, Path(id): Path<String>) -> Shown<Value> {
     let hub = &api.shared.hub;
     let id = application(&api, id).await?.id;
-    let now = hub.clock.now();
-    let job_id = id::make("job", now, &*hub.random);
-    let answer = json!({ "id": job_id });
-    hub.db
-        .write(move |tx| job::request_full(tx, &id, &job_id, now))
+    let job_id = hub
+        .write_as(api.caller.clone(), move |tx, ctx| job::request_full(tx, ctx, &id))
         .await?;
-    Ok(Json(answer))
+    Ok(Json(json!({ "id": job_id })))
 }
 
 async fn list_jobs(State(api): Hub, Path(id): Path<String>) -> Shown<Vec<job::JobPosition>> {
@@ -499,6 +508,42 @@ impl From<Change> for ShownChange {
             actor: change.actor,
         }
     }
+}
+
+/// Which entries of the audit log are wanted.
+#[derive(Deserialize)]
+struct Audited {
+    who: Option<String>,
+    action: Option<String>,
+    target: Option<String>,
+    since: Option<Millis>,
+    until: Option<Millis>,
+    #[serde(default = "page_size")]
+    limit: usize,
+}
+
+async fn list_audit(State(api): Hub, Query(wanted): Query<Audited>) -> Shown<Vec<audit::Entry>> {
+    let limit = wanted.limit.clamp(1, 1_000);
+    let entries = api
+        .shared
+        .hub
+        .db
+        .read(move |tx| {
+            let targets = match &wanted.target {
+                Some(target) => store::ids_of(tx, target)?,
+                None => Vec::new(),
+            };
+            let filter = audit::Filter {
+                who: wanted.who.clone(),
+                action: wanted.action.clone(),
+                targets,
+                since: wanted.since,
+                until: wanted.until,
+            };
+            audit::list(tx, &filter, limit)
+        })
+        .await?;
+    Ok(Json(entries))
 }
 
 async fn list_changes(State(api): Hub, Query(page): Query<After>) -> Shown<Vec<ShownChange>> {

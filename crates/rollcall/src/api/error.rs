@@ -160,7 +160,9 @@ impl From<DirectoryError> for ApiError {
             DirectoryError::Taken { .. }
             | DirectoryError::Cycle { .. }
             | DirectoryError::Root
-            | DirectoryError::UnitNotEmpty { .. } => StatusCode::CONFLICT,
+            | DirectoryError::UnitNotEmpty { .. }
+            | DirectoryError::PlanChanged
+            | DirectoryError::Ambiguous { .. } => StatusCode::CONFLICT,
         };
         Self {
             status,
@@ -178,6 +180,7 @@ impl From<ApplicationError> for ApiError {
             ApplicationError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             ApplicationError::Changed { .. } => (StatusCode::PRECONDITION_FAILED, "changed"),
             ApplicationError::OutsideScope(_) => (StatusCode::FORBIDDEN, "outside_scope"),
+            ApplicationError::Ambiguous(_) => (StatusCode::CONFLICT, "ambiguous"),
             ApplicationError::PlanChanged => (StatusCode::CONFLICT, "plan_changed"),
             ApplicationError::NoJob(_) => (StatusCode::CONFLICT, "no_job"),
             ApplicationError::Rotation(_) => (StatusCode::CONFLICT, "key_rotation"),
@@ -200,6 +203,7 @@ impl From<WhyError> for ApiError {
         match error {
             WhyError::Application(error) => error.into(),
             WhyError::Database(error) => error.into(),
+            WhyError::Directory(error) => error.into(),
             WhyError::UnknownUser(_) => Self::not_found(error.to_string()),
         }
     }

@@ -179,8 +179,13 @@ pub enum Command {
         scope: ScopeEdit,
         job: String,
     },
-    /// Changes the events that are wanted, for the changes after the log's present end.
-    SetSubscription { id: String, events: Edit<EventType> },
+    /// Changes the events that are wanted, for the changes after the log's present end; with `confirmed` only
+    /// if that still is what the plan with this token has shown ([`plan_subscription`]).
+    SetSubscription {
+        id: String,
+        events: Edit<EventType>,
+        confirmed: Option<String>,
+    },
     /// Stores another encryption key, and requires encryption.
     SetEncryptionKey { id: String, key: EncryptionKey },
     /// Makes another encryption key, and requires encryption. The key is shown once, in the answer.
@@ -259,7 +264,11 @@ pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Ap
         Command::Create(new) => create(tx, ctx, new),
         Command::Update { id, name, settings } => update(tx, ctx, id, name.as_deref(), settings),
         Command::SetScope { id, scope, job } => set_scope(tx, ctx, id, scope, job),
-        Command::SetSubscription { id, events } => set_subscription(tx, ctx, id, events),
+        Command::SetSubscription {
+            id,
+            events,
+            confirmed,
+        } => set_subscription(tx, ctx, id, events, confirmed.as_deref()),
         Command::SetEncryptionKey { id, key } => set_encryption_key(tx, ctx, id, key),
         Command::GenerateEncryptionKey { id } => {
             let key = EncryptionKey::generate(ctx.random);
@@ -541,8 +550,14 @@ fn set_subscription(
     ctx: &Context<'_>,
     id: &str,
     edit: &Edit<EventType>,
+    confirmed: Option<&str>,
 ) -> Result<Applied, ApplicationError> {
     let before = open(tx, ctx, id)?;
+    if let Some(token) = confirmed
+        && plan_subscription(tx, id, edit)?.token != token
+    {
+        return Err(ApplicationError::PlanChanged);
+    }
     let current = Entitlements::load(tx, id)?.current().clone();
     let subscription = Subscription::of(edit.applied_to(&current.subscription.events().collect()));
     if subscription == current.subscription {

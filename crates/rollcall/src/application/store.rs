@@ -10,7 +10,11 @@ use super::settings::{Settings, SettingsError};
 use crate::access::Version;
 use crate::change::Seq;
 use crate::clock::Millis;
-use crate::directory::fields::{self, fold};
+use crate::directory::{
+    Written,
+    fields::{self, fold},
+    query,
+};
 use crate::instance;
 use crate::secret::MasterKey;
 
@@ -85,6 +89,9 @@ pub enum ApplicationError {
     /// No such application.
     #[error("there is no application {0:?}; `rollcall app list` shows those there are")]
     NotFound(String),
+    /// It is the id of one application and the name of another.
+    #[error("{0:?} is the id of one application and the name of another; write id:{0} or name:{0}")]
+    Ambiguous(String),
     /// The name is taken.
     #[error("an application named {0:?} exists already; choose another name")]
     NameTaken(String),
@@ -199,15 +206,42 @@ pub fn load(tx: &mut Tx<'_>, id: &str) -> Result<Application, ApplicationError> 
 /// Finds an application by its id or its name, without regard to case.
 ///
 /// # Errors
-/// [`ApplicationError::NotFound`], or what the database reports.
+/// [`ApplicationError::NotFound`]; [`ApplicationError::Ambiguous`] if it is the id of one and the name of
+/// another, which `id:` or `name:` before it tells apart; what the database reports.
 pub fn find(tx: &mut Tx<'_>, id_or_name: &str) -> Result<Application, ApplicationError> {
-    tx.query_opt(
-        &format!("SELECT {COLUMNS} FROM {TABLES} WHERE id = $1 OR name_folded = $2"),
-        params![id_or_name, fold(id_or_name)],
-    )?
-    .map(|row| from_row(&row))
-    .transpose()?
-    .ok_or_else(|| ApplicationError::NotFound(id_or_name.to_owned()))
+    let written = Written::of(id_or_name);
+    let mut found = tx
+        .query(
+            &format!("SELECT {COLUMNS} FROM {TABLES} WHERE id = $1 OR name_folded = $2"),
+            params![written.id(), written.name().map(fold)],
+        )?
+        .iter()
+        .map(from_row)
+        .collect::<Result<Vec<_>, _>>()?;
+    if found.len() > 1 {
+        return Err(ApplicationError::Ambiguous(written.bare().to_owned()));
+    }
+    found
+        .pop()
+        .ok_or_else(|| ApplicationError::NotFound(written.bare().to_owned()))
+}
+
+/// The ids of all that is written so: users, units, groups, applications. The text itself is among them, since
+/// it may be the id of something that is gone.
+///
+/// # Errors
+/// What the database reports.
+pub fn ids_of(tx: &mut Tx<'_>, text: &str) -> Result<Vec<String>, DbError> {
+    let written = Written::of(text);
+    let mut ids = query::ids_of(tx, text)?;
+    for row in tx.query(
+        "SELECT id FROM applications WHERE id = $1 OR name_folded = $2",
+        params![written.id(), written.name().map(fold)],
+    )? {
+        ids.push(row.get(0)?);
+    }
+    ids.extend(written.id().map(str::to_owned));
+    Ok(ids)
 }
 
 /// All applications, by name.

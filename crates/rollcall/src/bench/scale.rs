@@ -17,7 +17,6 @@ use crate::change;
 use crate::clock::Clock;
 use crate::delivery::job;
 use crate::directory::query;
-use crate::id;
 use crate::import::{self, Format};
 use crate::meter::peak_memory;
 
@@ -139,12 +138,12 @@ pub(super) async fn sync(options: &Options) -> Result<Vec<Figure>> {
     let delivery = world.deliver().await?;
     let watch = world.hub.clock.stopwatch();
     let id = applications[0].id.clone();
-    let job_id = id::make("job", world.hub.clock.now(), &*world.hub.random);
-    let (wanted, application, now) = (job_id.clone(), id.clone(), world.hub.clock.now());
-    world
+    let application = id.clone();
+    let job_id = world
         .hub
-        .db
-        .write(move |tx| job::request_full(tx, &application, &wanted, now))
+        .write_as(Caller::system("bench"), move |tx, ctx| {
+            job::request_full(tx, ctx, &application)
+        })
         .await?;
     let job = loop {
         let wanted = job_id.clone();

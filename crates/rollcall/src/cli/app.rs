@@ -16,7 +16,7 @@ use super::open;
 use super::output::{IN_PART, Output, line, time};
 use crate::application::entitlement::subscribable;
 use crate::application::{
-    self, Application, Command, Encryption, Entitlements, NewApplication, Scope, Settings, SettingsPatch,
+    Application, Command, Encryption, Entitlements, NewApplication, Scope, Settings, SettingsPatch,
     Subscription,
     keys::{self as signing_keys, NewKey, rotation::Rotation},
     store,
@@ -31,7 +31,6 @@ use crate::delivery::ledger::parked::{self, ParkedState};
 use crate::delivery::{Shared, connectivity};
 use crate::directory::{self, query};
 use crate::hub::Hub;
-use crate::id;
 
 /// How many of the newest requests are looked through for events that were skipped.
 const LATELY: usize = 200;
@@ -62,8 +61,10 @@ pub(super) async fn run(hub: &Hub, out: &Output, config: &Config, verb: App) -> 
         }
         App::Sync { app, detach } => sync(hub, out, &app, detach).await,
         App::Cancel { app } => {
-            let (id, now) = (find(hub, &app).await?.id, hub.clock.now());
-            let job = hub.db.write(move |tx| job::cancel(tx, &id, now)).await?;
+            let id = find(hub, &app).await?.id;
+            let job = hub
+                .write_as(caller(), move |tx, ctx| job::cancel(tx, ctx, &id))
+                .await?;
             out.show(&json!({ "cancelled": job }), || {
                 format!("{job} is cancelled; what was sent stays sent")
             });
@@ -73,12 +74,10 @@ pub(super) async fn run(hub: &Hub, out: &Output, config: &Config, verb: App) -> 
         App::Resume { app } => switch(hub, out, &app, true).await,
         App::Key { verb } => keys::run(hub, out, verb).await,
         App::Resend { app, event } => {
-            let (application, now) = (find(hub, &app).await?, hub.clock.now());
+            let id = find(hub, &app).await?.id;
             let resent = hub
-                .db
-                .write({
-                    let random = std::sync::Arc::clone(&hub.random);
-                    move |tx| operate::resend(tx, &application.id, event.as_deref(), now, &*random)
+                .write_as(caller(), move |tx, ctx| {
+                    operate::resend(tx, ctx, &id, event.as_deref())
                 })
                 .await?;
             out.show(&resent, || {
@@ -434,19 +433,9 @@ async fn set(
         name,
         settings: patch,
     });
-    let too = hub.clone();
-    let (application, changed) = hub
-        .db
-        .write(move |tx| {
-            let (caller, mut last, mut changed) = (caller(), None, false);
-            for command in &commands {
-                let applied = application::apply(tx, &too.context(&caller), command)?;
-                changed |= applied.changed;
-                last = Some(applied.application);
-            }
-            Ok::<_, application::ApplicationError>((last, changed))
-        })
-        .await?;
+    let applied = hub.apply_to_application(caller(), commands).await?;
+    let changed = applied.iter().any(|applied| applied.changed);
+    let application = applied.into_iter().last().map(|applied| applied.application);
     let key = shown.as_ref().map(|key| key.as_str());
     let name = application
         .as_ref()
@@ -467,16 +456,13 @@ async fn set(
 
 async fn switch(hub: &Hub, out: &Output, app: &str, on: bool) -> Result<ExitCode> {
     let id = find(hub, app).await?.id;
-    let command = if on {
-        let id = id.clone();
-        hub.db.write(move |tx| operate::resume(tx, &id)).await?;
-        Command::EnableSynchronization {
-            id: find(hub, app).await?.id,
-        }
+    let application = if on {
+        hub.write_as(caller(), move |tx, ctx| operate::resume(tx, ctx, &id))
+            .await?
     } else {
-        Command::DisableSynchronization { id }
+        let pause = Command::DisableSynchronization { id };
+        hub.apply_application(caller(), pause).await?.application
     };
-    let application = hub.apply_application(caller(), command).await?.application;
     out.show(&application, || {
         if on {
             format!("{} is pushed to again", application.name)
@@ -489,11 +475,9 @@ async fn switch(hub: &Hub, out: &Output, app: &str, on: bool) -> Result<ExitCode
 
 async fn sync(hub: &Hub, out: &Output, app: &str, detach: bool) -> Result<ExitCode> {
     let application = find(hub, app).await?;
-    let now = hub.clock.now();
-    let job_id = id::make("job", now, &*hub.random);
-    let (application_id, wanted) = (application.id.clone(), job_id.clone());
-    hub.db
-        .write(move |tx| job::request_full(tx, &application_id, &wanted, now))
+    let id = application.id;
+    let job_id = hub
+        .write_as(caller(), move |tx, ctx| job::request_full(tx, ctx, &id))
         .await?;
     if detach {
         out.show(&json!({ "id": job_id }), || {

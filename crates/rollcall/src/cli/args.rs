@@ -461,9 +461,13 @@ pub(super) enum Unit {
     Delete {
         /// Its id or path.
         unit: String,
-        /// Also everything below it, and the users whose primary unit goes.
+        /// Also everything below it, and the users whose primary unit goes: show who that is, then do it with
+        /// --confirm.
         #[arg(long)]
         cascade: bool,
+        /// Do what the plan of this token shows.
+        #[arg(long, value_name = "TOKEN", requires = "cascade")]
+        confirm: Option<String>,
     },
 }
 

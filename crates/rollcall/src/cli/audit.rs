@@ -9,7 +9,6 @@ use rollcall_db::DbError;
 use super::output::{Output, line, time};
 use crate::application::store;
 use crate::audit::{self, Entry, Filter};
-use crate::directory::query;
 use crate::hub::Hub;
 
 /// Show what was done, by whom, when and from where
@@ -20,12 +19,19 @@ pub(super) struct Audit {
     /// Only what somebody did, such as administrator:root, token:admin or import:people.csv; a part suffices.
     #[arg(long)]
     who: Option<String>,
-    /// Only what was done to this: a user, unit, group or application, by id or name.
+    /// Only what was done to this: a user, unit, group or application, by id or name, or an
+    /// imported file, by name.
     #[arg(long)]
     target: Option<String>,
+    /// Only what was done like this, such as delete, set_scope or user:update; a part suffices.
+    #[arg(long)]
+    action: Option<String>,
     /// Only from this time on, such as 2027-01-31T12:00:00Z.
     #[arg(long, value_name = "TIME")]
     since: Option<jiff::Timestamp>,
+    /// Only before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<jiff::Timestamp>,
     /// At most this many.
     #[arg(long, default_value_t = 50)]
     last: usize,
@@ -35,19 +41,16 @@ pub(super) async fn run(hub: &Hub, out: &Output, args: Audit) -> Result<ExitCode
     let entries = hub
         .db
         .read(move |tx| {
-            let mut targets = Vec::new();
-            if let Some(name) = &args.target {
-                // An id of something that is gone, or the name of a file, is taken as it is.
-                targets.push(name.clone());
-                targets.extend(query::find_user(tx, name)?.map(|user| user.id));
-                targets.extend(query::find_unit(tx, name)?.map(|unit| unit.id));
-                targets.extend(query::find_group(tx, name)?.map(|group| group.id));
-                targets.extend(store::find(tx, name).ok().map(|application| application.id));
-            }
+            let targets = match &args.target {
+                Some(target) => store::ids_of(tx, target)?,
+                None => Vec::new(),
+            };
             let filter = Filter {
                 who: args.who.clone(),
+                action: args.action.clone(),
                 targets,
                 since: args.since.map(jiff::Timestamp::as_millisecond),
+                until: args.until.map(jiff::Timestamp::as_millisecond),
             };
             audit::list(tx, &filter, args.last)
         })

@@ -29,7 +29,7 @@ use crate::delivery::send::egress::{AddressPolicy, Egress, EgressOptions};
 use crate::delivery::{Delivery, Options, connectivity, job};
 use crate::directory::{Command, NewUnit, NewUser, UserChanges, query};
 use crate::hub::{Hub, HubParts};
-use crate::id::{self, ROOT_UNIT};
+use crate::id::ROOT_UNIT;
 use crate::import::{self, Format, import};
 use crate::secret::{AdminToken, MasterKey};
 
@@ -201,12 +201,12 @@ async fn create_application(hub: &Hub, url: &str, key: &EncryptionKey) -> Result
 }
 
 async fn synchronize(hub: &Hub, application: &Application) -> Result<()> {
-    let now = hub.clock.now();
-    let job_id = id::make("job", now, &*hub.random);
-    let (application_id, wanted) = (application.id.clone(), job_id.clone());
+    let id = application.id.clone();
     let watch = hub.clock.stopwatch();
-    hub.db
-        .write(move |tx| job::request_full(tx, &application_id, &wanted, now))
+    let job_id = hub
+        .write_as(Caller::system("demo"), move |tx, ctx| {
+            job::request_full(tx, ctx, &id)
+        })
         .await?;
     let job = app::follow(hub, &job_id, false, false).await?;
     let seconds = watch.elapsed().as_secs_f64();

@@ -11,12 +11,11 @@ use clap::Args;
 
 use super::caller::caller;
 use super::output::{IN_PART, Output, complain};
-use crate::audit::{self, Target};
 use crate::directory::Source;
 use crate::export::{self, export};
 use crate::hub::Hub;
 use crate::import::{
-    Counts, DeletionLimit, Delimiter, Dn, Format, ImportReport, Mapping, Options, Problem, import,
+    self, Counts, DeletionLimit, Delimiter, Dn, Format, ImportReport, Mapping, Options, Problem, import,
 };
 use crate::private;
 
@@ -220,7 +219,13 @@ async fn carry_out(hub: &Hub, out: &Output, arguments: &Import, options: Options
         Err(error) => return Err(anyhow::Error::from(error).context(name)),
     };
     if !report.dry_run {
-        note(hub, &arguments.file, &report).await?;
+        let name = arguments
+            .file
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let (name, report) = (name.unwrap_or_else(|| "-".to_owned()), report.clone());
+        hub.write_as(caller(), move |tx, ctx| import::note(tx, ctx, &name, &report))
+            .await?;
     }
     out.show(&report, || lines_of(&report));
     Ok(if report.is_complete() {
@@ -234,33 +239,6 @@ async fn carry_out(hub: &Hub, out: &Output, arguments: &Import, options: Options
 fn wrong_use(error: &anyhow::Error) -> Result<ExitCode> {
     complain(error);
     Ok(ExitCode::from(WRONG_USE))
-}
-
-/// Tells the audit log of an import: its changes stand in the change log, each by itself.
-async fn note(hub: &Hub, file: &Path, report: &ImportReport) -> Result<()> {
-    let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.unwrap_or_else(|| "-".to_owned());
-    let counts = serde_json::json!({
-        "organizationalUnits": report.organizational_units, "users": report.users, "groups": report.groups,
-        "membersAdded": report.members_added, "membersRemoved": report.members_removed,
-        "refused": report.errors_total,
-    });
-    let too = hub.clone();
-    hub.db
-        .write(move |tx| {
-            let caller = caller();
-            let context = too.context(&caller);
-            audit::record(
-                tx,
-                &context,
-                "import",
-                &Target::import(&name),
-                None,
-                Some(&counts),
-            )
-        })
-        .await?;
-    Ok(())
 }
 
 /// The report of an import for people.

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use rollcall_db::Tx;
 
 use super::args;
 use super::output::{Output, line, time};
 use crate::application::store;
 use crate::change::{self, Change};
 use crate::delivery::ledger::attempts::{self, Attempt};
-use crate::directory::query;
+use crate::directory::{DirectoryError, Written, query};
 use crate::hub::Hub;
 
 /// How often a followed log is looked at.
@@ -23,8 +24,8 @@ pub(super) async fn run(hub: &Hub, out: &Output, log: args::Log) -> Result<ExitC
             let changes = hub
                 .db
                 .read(move |tx| {
-                    let user = query::find_user(tx, &subject)?;
-                    change::of_subject(tx, &user.map_or(subject.clone(), |user| user.id))
+                    let id = subject_id(tx, &subject)?;
+                    Ok::<_, DirectoryError>(change::of_subject(tx, &id)?)
                 })
                 .await?;
             let filter = Filter::of(&log, None);
@@ -32,14 +33,18 @@ pub(super) async fn run(hub: &Hub, out: &Output, log: args::Log) -> Result<ExitC
             shown.for_each(|change| show_change(out, change));
         }
         (None, Some(subject)) => {
-            let name = subject.clone();
-            let user = hub.db.read(move |tx| query::find_user(tx, &name)).await?;
-            let subject = user.map_or(subject, |user| user.id);
+            let subject = hub.db.read(move |tx| subject_id(tx, &subject)).await?;
             changes(hub, out, &log, &Filter::of(&log, Some(subject))).await?;
         }
         (None, None) => changes(hub, out, &log, &Filter::of(&log, None)).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The id of a user; of another subject, or of somebody who was deleted, the id as it was written.
+fn subject_id(tx: &mut Tx<'_>, text: &str) -> Result<String, DirectoryError> {
+    let user = query::find_user(tx, text)?;
+    Ok(user.map_or_else(|| Written::of(text).bare().to_owned(), |user| user.id))
 }
 
 /// Which changes are shown.

@@ -6,15 +6,17 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use rollcall_db::Dialect;
 use rollcall_protocol::SubjectKind;
+use serde_json::json;
 
+use super::app::scope::counted;
 use super::args;
 use super::caller::caller;
 use super::output::{Output, time};
 use crate::delivery::erase::earlier::{self, Incarnation};
 use crate::delivery::erase::{erase_user, is_known};
 use crate::directory::{
-    self, Applied, Command, Group, GroupChanges, LOCKED_UNTIL_UNLOCKED, NewGroup, NewPassword, NewUnit,
-    NewUser, Unit, UnitChanges, User, UserChanges, query,
+    self, Applied, Cascade, Command, Group, GroupChanges, LOCKED_UNTIL_UNLOCKED, Named, NewGroup,
+    NewPassword, NewUnit, NewUser, Unit, UnitChanges, User, UserChanges, Written, query,
 };
 use crate::hub::Hub;
 use crate::secret::SecretString;
@@ -183,7 +185,7 @@ pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<Ex
 async fn erase(hub: &Hub, out: &Output, name: &str, confirm: bool) -> Result<ExitCode> {
     let wanted = name.to_owned();
     let found = hub.db.read(move |tx| query::find_user(tx, &wanted)).await?;
-    let id = found.map_or_else(|| name.to_owned(), |user| user.id);
+    let id = found.map_or_else(|| Written::of(name).bare().to_owned(), |user| user.id);
     if !is_known(hub, &id).await? {
         let wanted = name.to_owned();
         let others = hub.db.read(move |tx| earlier::named(tx, &wanted)).await?;
@@ -325,12 +327,60 @@ pub(super) async fn unit(hub: &Hub, out: &Output, verb: args::Unit) -> Result<Ex
             id: find_unit(hub, &unit).await?.id,
             parent_id: find_unit(hub, &parent).await?.id,
         },
-        args::Unit::Delete { unit, cascade } => Command::DeleteUnit {
+        args::Unit::Delete {
+            unit, cascade: false, ..
+        } => Command::DeleteUnit {
             id: find_unit(hub, &unit).await?.id,
-            cascade,
+            cascade: Cascade::No,
         },
+        args::Unit::Delete { unit, confirm, .. } => return cascade(hub, out, &unit, confirm).await,
     };
     apply(hub, out, command).await
+}
+
+/// Shows what the deletion of a unit takes along; deletes it if that was confirmed.
+async fn cascade(hub: &Hub, out: &Output, name: &str, confirm: Option<String>) -> Result<ExitCode> {
+    let id = find_unit(hub, name).await?.id;
+    let of = id.clone();
+    let plan = hub.db.read(move |tx| directory::plan_deletion(tx, &of)).await?;
+    let changes = match confirm {
+        Some(token) => {
+            let cascade = Cascade::Confirmed(token);
+            let delete = Command::DeleteUnit { id, cascade };
+            Some(hub.apply(caller(), delete).await?.changes)
+        }
+        None => None,
+    };
+    out.show(&json!({ "plan": plan, "changes": changes }), || {
+        let mut text = format!("delete unit   /{}\n", plan.path);
+        for (title, named, what) in [
+            ("units", &plan.organizational_units, "is deleted"),
+            ("users", &plan.deleted_users, "is deleted"),
+            ("users", &plan.users_that_stay, "stays, in other units"),
+            ("groups", &plan.groups, "loses members"),
+        ] {
+            text.push_str(&line_of(title, named, what));
+        }
+        text.push_str(&format!("memberships   {} end\n", plan.memberships));
+        text.push_str(&match changes {
+            Some(changes) => format!("It is done: {}\n", counted(changes as u64, "change")),
+            None => format!(
+                "Nothing is deleted yet. To do this, repeat with --confirm {}\n",
+                plan.token
+            ),
+        });
+        text
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line_of(title: &str, named: &Named, what: &str) -> String {
+    let more = named.count > named.first.len() as u64;
+    let names = match named.first.is_empty() {
+        true => String::new(),
+        false => format!(": {}{}", named.first.join(", "), if more { ", …" } else { "" }),
+    };
+    format!("{title:<13} {} {what}{names}\n", named.count)
 }
 
 pub(super) async fn group(hub: &Hub, out: &Output, verb: args::Group) -> Result<ExitCode> {
@@ -344,7 +394,7 @@ pub(super) async fn group(hub: &Hub, out: &Output, verb: args::Group) -> Result<
             let group = find_group(hub, &group).await?;
             let id = group.id.clone();
             let members = hub.db.read(move |tx| query::group_members(tx, &id)).await?;
-            let shown = serde_json::json!({ "group": group, "members": members });
+            let shown = json!({ "group": group, "members": members });
             out.show(&shown, || {
                 format!("{}  {}\n{}\n", group.id, group.name, members.join("\n"))
             });

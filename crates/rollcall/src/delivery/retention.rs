@@ -37,6 +37,8 @@ pub struct Retention {
     pub laggards: Duration,
     /// Attempts, and synchronization jobs that have ended.
     pub attempts: Duration,
+    /// Entries of the audit log. What the change log tells is kept as long as the changes.
+    pub audit: Duration,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -47,6 +49,7 @@ impl Default for Retention {
             changes: DAY * 14,
             laggards: DAY * 90,
             attempts: DAY * 30,
+            audit: DAY * 365,
         }
     }
 }
@@ -86,6 +89,8 @@ pub async fn trim(hub: &Hub, retention: Retention, meters: &Meters) -> Result<Tr
     }
     let oldest = now - millis(retention.attempts);
     trimmed.attempts += in_portions(hub, move |tx| trim_attempts(tx, oldest)).await?;
+    job::discard_left_behind(hub, now).await?;
+    let oldest = now - millis(retention.audit);
     in_portions(hub, move |tx| audit::trim(tx, oldest, PORTION)).await?;
     meters.trimmed_changes.inc_by(trimmed.changes);
     meters.trimmed_attempts.inc_by(trimmed.attempts);

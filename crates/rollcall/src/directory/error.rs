@@ -47,7 +47,7 @@ pub enum DirectoryError {
     Root,
     /// A unit that is to be deleted is not empty.
     #[error(
-        "organizational unit {unit} still has {units} units and {users} users; move them away, or delete with cascade"
+        "organizational unit {unit} still has {units} units and {users} users; move them away, or delete with --cascade (in the API: cascade=true)"
     )]
     UnitNotEmpty {
         /// The unit.
@@ -56,6 +56,19 @@ pub enum DirectoryError {
         units: i64,
         /// Users that have it as a unit.
         users: i64,
+    },
+    /// What was confirmed is not what would be done now.
+    #[error("the plan has changed since it was shown; look at it again and confirm the new one")]
+    PlanChanged,
+    /// What was written fits more than one.
+    #[error("{text:?} means more than one {}; write one of these: {}", words(*.kind), .ways.join(", "))]
+    Ambiguous {
+        /// Of which kind.
+        kind: SubjectKind,
+        /// What was written.
+        text: String,
+        /// How to write each of them.
+        ways: Vec<String>,
     },
     /// The caller's authority ends before it.
     #[error("{} {id:?} would be outside the scope that you may change", words(*.kind))]
@@ -137,6 +150,8 @@ impl DirectoryError {
             Self::Cycle { .. } => "cycle",
             Self::Root => "root_unit",
             Self::UnitNotEmpty { .. } => "unit_not_empty",
+            Self::PlanChanged => "plan_changed",
+            Self::Ambiguous { .. } => "ambiguous",
             Self::OutsideScope { .. } => "outside_scope",
             Self::Changed { .. } => "changed",
             Self::Database(_) => "database",

@@ -9,8 +9,10 @@
 //! well as for those that gain them; see [`crate::change`].
 
 mod authority;
+mod deletion;
 mod error;
 pub mod fields;
+mod find;
 mod group;
 mod password;
 pub mod path;
@@ -30,8 +32,10 @@ use serde_json::value::RawValue;
 use crate::access::Context;
 use crate::clock::Millis;
 
+pub use deletion::{DeletionPlan, Named, plan_deletion};
 pub use error::DirectoryError;
 pub use fields::{CustomFields, LOCKED_UNTIL_UNLOCKED, Source};
+pub use find::Written;
 pub use group::{Group, GroupChanges, NewGroup};
 pub use password::{NewPassword, verify_password};
 pub(crate) use refold::refold;
@@ -58,8 +62,8 @@ pub enum Command {
     UpdateUnit { id: String, changes: UnitChanges },
     /// Puts a unit with everything below it under another parent.
     MoveUnit { id: String, parent_id: String },
-    /// Deletes a unit; with `cascade` also everything below it and the users whose primary unit goes.
-    DeleteUnit { id: String, cascade: bool },
+    /// Deletes a unit.
+    DeleteUnit { id: String, cascade: Cascade },
     /// Makes a user.
     CreateUser(NewUser),
     /// Changes a user's fields.
@@ -95,6 +99,18 @@ pub enum Command {
     RemoveMembers { group_id: String, user_ids: Vec<String> },
     /// Ends accounts and locks whose time has come.
     ExpireDue,
+}
+
+/// What the deletion of a unit does with what is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cascade {
+    /// A unit in which or below which something is stays.
+    No,
+    /// Everything below it goes too, and the users whose primary unit goes.
+    Yes,
+    /// The same, if it still is what the plan with this token has shown ([`plan_deletion`]).
+    Confirmed(String),
 }
 
 impl Command {
@@ -154,7 +170,7 @@ fn dispatch(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<App
         Command::CreateGroup(new) => group::create(tx, ctx, new)?,
         Command::UpdateUnit { id, changes } => (id.clone(), unit::update(tx, ctx, id, changes)?),
         Command::MoveUnit { id, parent_id } => (id.clone(), unit::move_below(tx, ctx, id, parent_id)?),
-        Command::DeleteUnit { id, cascade } => (id.clone(), unit::delete(tx, ctx, id, *cascade)?),
+        Command::DeleteUnit { id, cascade } => (id.clone(), unit::delete(tx, ctx, id, cascade)?),
         Command::UpdateUser { id, changes } => (id.clone(), user::update(tx, ctx, id, changes)?),
         Command::SetPassword { id, password } => (id.clone(), user::set_password(tx, ctx, id, password)?),
         Command::EnableUser { id } => (id.clone(), user::set_enabled(tx, ctx, id, true)?),

@@ -8,15 +8,15 @@ use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
 
 use super::fields::{Source, fold};
+pub use super::find::{find_group, find_unit, find_user, group_name, ids_of};
 use super::placement::{Tree, placement};
 use super::{Group, Unit, User, group, path, unit, user};
 use crate::access::Version;
 use crate::change::{Placement, placeholders};
-use crate::id::ROOT_UNIT;
 use crate::instance;
 
 /// Values that one look-up asks for.
-const AT_ONCE: usize = 500;
+pub(super) const AT_ONCE: usize = 500;
 
 /// A subject as a synchronization needs it.
 #[derive(Clone, Debug)]
@@ -192,66 +192,6 @@ pub fn version_of(tx: &mut Tx<'_>, kind: SubjectKind, id: &str) -> Result<Option
         SubjectKind::Group => "SELECT update_time FROM groups WHERE id = $1",
     };
     tx.query_opt(sql, params![id])?.map(|row| row.get(0)).transpose()
-}
-
-/// Finds a user by id, username or email address.
-///
-/// # Errors
-/// What the database reports.
-pub fn find_user(tx: &mut Tx<'_>, name: &str) -> Result<Option<User>, DbError> {
-    let id: Option<String> = tx
-        .query_opt(
-            "SELECT id FROM users WHERE id = $1 OR username_folded = $2 OR email_folded = $2
-             ORDER BY CASE WHEN id = $1 THEN 0 WHEN username_folded = $2 THEN 1 ELSE 2 END LIMIT 1",
-            params![name, fold(name)],
-        )?
-        .map(|row| row.get(0))
-        .transpose()?;
-    match id {
-        Some(id) => user::get(tx, &id),
-        None => Ok(None),
-    }
-}
-
-/// Finds a group by id or name.
-///
-/// # Errors
-/// What the database reports.
-pub fn find_group(tx: &mut Tx<'_>, name: &str) -> Result<Option<Group>, DbError> {
-    let id: Option<String> = tx
-        .query_opt(
-            "SELECT id FROM groups WHERE id = $1 OR name_folded = $2",
-            params![name, fold(name)],
-        )?
-        .map(|row| row.get(0))
-        .transpose()?;
-    match id {
-        Some(id) => group::get(tx, &id),
-        None => Ok(None),
-    }
-}
-
-/// Finds a unit by id or by its path from below the root, such as `Engineering/Optics`. The empty path
-/// and `/` are the root.
-///
-/// # Errors
-/// What the database reports.
-pub fn find_unit(tx: &mut Tx<'_>, id_or_path: &str) -> Result<Option<Unit>, DbError> {
-    if let Some(unit) = unit::get(tx, id_or_path)? {
-        return Ok(Some(unit));
-    }
-    let mut id = ROOT_UNIT.to_owned();
-    for name in path::split(id_or_path) {
-        let below = tx.query_opt(
-            "SELECT id FROM organizational_units WHERE parent_id = $1 AND name_folded = $2",
-            params![id.as_str(), fold(&name)],
-        )?;
-        match below {
-            Some(row) => id = row.get(0)?,
-            None => return Ok(None),
-        }
-    }
-    unit::get(tx, &id)
 }
 
 /// All units, parents before children.

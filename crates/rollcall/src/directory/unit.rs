@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fields::{self, Source, fold, present};
 use super::placement::{Tree, placement};
-use super::{Context, DirectoryError, previous, user};
+use super::{Cascade, Context, DirectoryError, plan_deletion, previous, user};
 use crate::change::{ChangeKind, NewChange};
 use crate::clock::Millis;
 use crate::id::{self, ROOT_UNIT};
@@ -494,7 +494,7 @@ pub(super) fn delete(
     tx: &mut Tx<'_>,
     ctx: &Context<'_>,
     id: &str,
-    cascade: bool,
+    cascade: &Cascade,
 ) -> Result<usize, DirectoryError> {
     if id == ROOT_UNIT {
         return Err(DirectoryError::Root);
@@ -502,7 +502,12 @@ pub(super) fn delete(
     require(tx, id)?;
     let subtree = Tree::load(tx)?.subtree(id);
     let members = user::in_units(tx, &subtree)?;
-    if !cascade {
+    if let Cascade::Confirmed(token) = cascade
+        && plan_deletion(tx, id)?.token != *token
+    {
+        return Err(DirectoryError::PlanChanged);
+    }
+    if *cascade == Cascade::No {
         let units = children(tx, id)?.len();
         let direct = user::in_units(tx, &[id.to_owned()])?.len();
         if units + direct > 0 {

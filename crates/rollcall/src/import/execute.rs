@@ -11,7 +11,8 @@ use super::ImportError;
 use super::report::{Kind, Remark, Writer};
 use crate::access::Caller;
 use crate::directory::{
-    Command, DirectoryError, GroupChanges, NewGroup, NewUnit, NewUser, UnitChanges, UserChanges, query,
+    Cascade, Command, DirectoryError, GroupChanges, NewGroup, NewUnit, NewUser, UnitChanges, UserChanges,
+    query,
 };
 use crate::hub::Hub;
 
@@ -483,7 +484,10 @@ impl Executor {
                 let command = match kind {
                     Kind::User => Command::DeleteUser { id },
                     Kind::Group => Command::DeleteGroup { id },
-                    Kind::Unit => Command::DeleteUnit { id, cascade: false },
+                    Kind::Unit => Command::DeleteUnit {
+                        id,
+                        cascade: Cascade::No,
+                    },
                 };
                 (name, self.queue(vec![command]))
             })

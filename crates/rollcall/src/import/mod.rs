@@ -58,7 +58,7 @@ pub use dn::{Dn, DnError};
 pub use ldif::Writer as LdifWriter;
 pub use mapping::{FIELDS, Mapping};
 pub use reader::Format;
-pub use report::{Counts, ImportReport, Place, Problem, Withheld};
+pub use report::{Counts, ImportReport, Place, Problem, Withheld, note};
 pub use text::Delimiter;
 
 /// Users that are compared, and made in one transaction.

@@ -2,7 +2,12 @@
 
 use std::collections::HashMap;
 
+use rollcall_db::{DbError, Tx};
 use serde::Serialize;
+use serde_json::json;
+
+use crate::access::Context;
+use crate::audit::{self, Target};
 
 /// How many different messages a report holds; the rest is only counted.
 const MESSAGES: usize = 1_000;
@@ -215,4 +220,17 @@ fn add(problems: &mut Vec<Problem>, known: &mut HashMap<String, usize>, remark: 
             problem.entries.push(Place { line, subject });
         }
     }
+}
+
+/// Tells the audit log who imported what: the changes by themselves stand in the change log.
+///
+/// # Errors
+/// What the database reports.
+pub fn note(tx: &mut Tx<'_>, ctx: &Context<'_>, name: &str, report: &ImportReport) -> Result<(), DbError> {
+    let counts = json!({
+        "organizationalUnits": report.organizational_units, "users": report.users, "groups": report.groups,
+        "membersAdded": report.members_added, "membersRemoved": report.members_removed,
+        "refused": report.errors_total,
+    });
+    audit::record(tx, ctx, "import", &Target::import(name), None, Some(&counts))
 }

@@ -6,6 +6,7 @@ use std::process::Command as Process;
 use rollcall_db::testing::databases;
 use serde_json::Value;
 
+use crate::operate::Served;
 use crate::world::make_hub;
 
 struct Place {
@@ -145,5 +146,116 @@ fn naming_one_half_of_a_scope_leaves_the_other_as_it_is() {
             of_ada.contains("ud:user:create") && of_ada.contains("from cli"),
             "{of_ada}"
         );
+    }
+}
+
+#[test]
+fn a_cascade_shows_whom_it_takes_along_and_waits_for_a_confirmation() {
+    for database in databases("cli_cascade") {
+        let place = Place {
+            folder: tempfile::tempdir().unwrap(),
+            database: database.url.clone(),
+        };
+        make_hub(&place.folder.path().join("data"), &place.database);
+        place.done(&["unit", "create", "Optics"]);
+        place.done(&["unit", "create", "Lasers", "--parent", "Optics"]);
+        place.done(&[
+            "user",
+            "create",
+            "ada",
+            "--display-name",
+            "Ada",
+            "--unit",
+            "Optics/Lasers",
+        ]);
+        let (code, text) = place.run(&["unit", "delete", "Optics"]);
+        assert!(code == 1 && text.contains("--cascade"), "{text}");
+        let shown = place.done(&["unit", "delete", "Optics", "--cascade"]);
+        for part in [
+            "2 ",
+            "Optics/Lasers",
+            "ada",
+            "Nothing is deleted yet",
+            "--confirm ",
+        ] {
+            assert!(shown.contains(part), "{shown}");
+        }
+        let plan = place.json(&["unit", "delete", "Optics", "--cascade"]);
+        assert!(plan["changes"].is_null() && plan["plan"]["deletedUsers"]["first"][0] == "ada");
+        let (code, _) = place.run(&["unit", "delete", "Optics", "--cascade", "--confirm", "wrong"]);
+        assert_eq!(code, 1);
+        let (code, _) = place.run(&["unit", "delete", "Optics", "--confirm", "wrong"]);
+        assert_eq!(code, 2, "there is nothing to confirm without --cascade");
+        place.done(&["user", "show", "ada"]);
+        let token = plan["plan"]["token"].as_str().unwrap();
+        let done = place.json(&["unit", "delete", "Optics", "--cascade", "--confirm", token]);
+        assert_eq!(done["changes"], 3);
+        let (code, text) = place.run(&["user", "show", "ada"]);
+        assert!(code == 1 && text.contains("there is no user"), "{text}");
+        let told = place.json(&["audit", "--action", "unit:delete"]);
+        assert_eq!(told.as_array().unwrap().len(), 2);
+
+        // A name that is another's id.
+        let grace = place.json(&["user", "create", "grace", "--display-name", "Grace"]);
+        let id = grace["id"].as_str().unwrap();
+        place.done(&["user", "create", id, "--display-name", "Impostor"]);
+        let (code, text) = place.run(&["user", "disable", id]);
+        assert!(
+            code == 1 && text.contains(&format!("id:{id}, name:{id}")),
+            "{text}"
+        );
+        place.done(&["user", "disable", &format!("name:{id}")]);
+        assert_eq!(place.json(&["user", "show", "grace"])["enabled"], true);
+    }
+}
+
+#[test]
+fn the_api_holds_writes_to_versions_and_shows_the_audit_log() {
+    for database in databases("api_doors") {
+        let folder = tempfile::tempdir().unwrap();
+        let mut served = Served::start(folder.path(), &database.url);
+        let token = std::fs::read_to_string(folder.path().join("data/admin.token")).unwrap();
+        let ask = |method: &str, path: &str, headers: &str, body: &str| {
+            let headers = format!("authorization: Bearer {}\r\n{headers}", token.trim());
+            let answer = served.ask(method, path, &headers, body);
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
+            (status, serde_json::from_str::<Value>(body).unwrap())
+        };
+        let new = r#"{"username":"ada","displayName":"Ada","primaryOrganizationalUnitId":"ou_root"}"#;
+        let (status, made) = ask("POST", "/api/v1/users", "x-request-id: first\r\n", new);
+        assert_eq!(status, 200, "{made}");
+        let path = format!("/api/v1/users/{}", made["id"].as_str().unwrap());
+        let version = ask("GET", &path, "", "").1["updateTime"].as_i64().unwrap();
+        let change = r#"{"displayName":"Countess"}"#;
+        let held = |version: i64| ask("PATCH", &path, &format!("if-match: \"{version}\"\r\n"), change);
+        let (status, refused) = held(version - 1);
+        assert_eq!((status, refused["error"].as_str()), (412, Some("changed")));
+        assert_eq!(held(version).0, 200);
+        assert_eq!(held(version).0, 412, "that version is gone");
+        let (status, _) = ask("PATCH", &path, "if-match: \"x\"\r\n", change);
+        assert_eq!(status, 400);
+
+        let (_, unit) = ask(
+            "POST",
+            "/api/v1/organizational-units",
+            "",
+            r#"{"name":"Optics","parentId":"ou_root"}"#,
+        );
+        let unit = format!("/api/v1/organizational-units/{}", unit["id"].as_str().unwrap());
+        let plan = ask("GET", &format!("{unit}/deletion"), "", "").1;
+        assert_eq!(plan["organizationalUnits"]["count"], 1);
+        let (status, refused) = ask("DELETE", &format!("{unit}?cascade=true&confirm=wrong"), "", "");
+        assert_eq!((status, refused["error"].as_str()), (409, Some("plan_changed")));
+        let token = plan["token"].as_str().unwrap();
+        let (status, _) = ask("DELETE", &format!("{unit}?cascade=true&confirm={token}"), "", "");
+        assert_eq!(status, 200);
+
+        let (_, told) = ask("GET", "/api/v1/audit?who=token:admin&target=ada", "", "");
+        let told = told.as_array().unwrap();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[1]["action"], "ud:user:create");
+        assert_eq!(told[1]["origin"], "api first 127.0.0.1");
+        served.stop();
     }
 }

@@ -277,11 +277,12 @@ fn events_wanted_again_hold_back_their_subject_only() {
         }
         assert_eq!(world.endpoint.story_of(&ada), ["ud:user:create"]);
         world.endpoint.fail_always(None);
-        let (id, now) = (world.application.id.clone(), world.hub.clock.now());
+        let id = world.application.id.clone();
         let resent = world
             .hub
-            .db
-            .write(move |tx| operate::resend(tx, &id, None, now, &SystemRandom))
+            .write_as(Caller::system("test"), move |tx, ctx| {
+                operate::resend(tx, ctx, &id, None)
+            })
             .await
             .unwrap();
         assert_eq!(resent.queued, 2);

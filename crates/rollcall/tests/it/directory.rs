@@ -9,7 +9,7 @@ use rollcall::application::{Entitlement, Scope, Subscription};
 use rollcall::change::{self, Change, ChangeKind, Placement};
 use rollcall::delivery::job;
 use rollcall::directory::{
-    self, Command, DirectoryError, NewGroup, NewPassword, NewUnit, UnitChanges, UserChanges, query,
+    self, Cascade, Command, DirectoryError, NewGroup, NewPassword, NewUnit, UnitChanges, UserChanges, query,
 };
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
@@ -155,21 +155,21 @@ fn conflicts_and_limits_are_refused_by_name() {
             (
                 Command::DeleteUnit {
                     id: ROOT_UNIT.into(),
-                    cascade: true,
+                    cascade: Cascade::Yes,
                 },
                 "root_unit",
             ),
             (
                 Command::DeleteUnit {
                     id: a.clone(),
-                    cascade: false,
+                    cascade: Cascade::No,
                 },
                 "unit_not_empty",
             ),
             (
                 Command::DeleteUnit {
                     id: b.clone(),
-                    cascade: false,
+                    cascade: Cascade::No,
                 },
                 "unit_not_empty",
             ),
@@ -247,7 +247,7 @@ fn a_cascade_deletes_children_first() {
             &hub,
             Command::DeleteUnit {
                 id: a.clone(),
-                cascade: true,
+                cascade: Cascade::Yes,
             },
         )
         .await;
@@ -466,7 +466,7 @@ proptest! {
                     6 => Command::AddMembers { group_id: group_at(one), user_ids: vec![user_at(two)] },
                     7 => Command::RemoveMembers { group_id: group_at(one), user_ids: vec![user_at(two)] },
                     8 => Command::DeleteUser { id: user_at(one) },
-                    9 => Command::DeleteUnit { id: unit_at(one), cascade: two % 2 == 0 },
+                    9 => Command::DeleteUnit { id: unit_at(one), cascade: if two % 2 == 0 { Cascade::Yes } else { Cascade::No } },
                     _ => Command::UpdateUnit {
                         id: unit_at(one),
                         changes: UnitChanges { name: Some(format!("R{n}")), ..UnitChanges::default() },

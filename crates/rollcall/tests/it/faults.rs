@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use rollcall::access::Caller;
 use rollcall::application::{Scope, SettingsPatch};
 use rollcall::delivery::Delivery;
 use rollcall::delivery::job::{self, JobStatus};
@@ -10,7 +11,6 @@ use rollcall::delivery::ledger::attempts;
 use rollcall::directory::{Command, UserChanges};
 use rollcall::id::ROOT_UNIT;
 use rollcall_db::testing;
-use rollcall_protocol::SystemRandom;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::world::{Fault, World, add_application, egress, hasty, on_both};
@@ -338,14 +338,11 @@ fn a_full_synchronization_goes_on_after_a_restart_and_can_be_cancelled() {
             ..SettingsPatch::default()
         };
         world.configure(settings).await;
-        let (id, now) = (world.application.id.clone(), world.hub.clock.now());
-        let job_id = rollcall::id::make("job", now, &SystemRandom);
-        let wanted = job_id.clone();
-        let asking = world
-            .hub
-            .db
-            .write(move |tx| job::request_full(tx, &id, &wanted, now));
-        asking.await.unwrap();
+        let id = world.application.id.clone();
+        let asking = world.hub.write_as(Caller::system("test"), move |tx, ctx| {
+            job::request_full(tx, ctx, &id)
+        });
+        let job_id = asking.await.unwrap();
         for _ in 0..5 {
             world.start().await;
             tokio::time::sleep(Duration::from_millis(60)).await;
@@ -360,17 +357,12 @@ fn a_full_synchronization_goes_on_after_a_restart_and_can_be_cancelled() {
         world.converged().await;
 
         world.endpoint.fail_always(Some(Fault::Status(503)));
-        let (id, wanted) = (
-            world.application.id.clone(),
-            rollcall::id::make("job", now, &SystemRandom),
-        );
-        let cancelled = wanted.clone();
-        world
+        let id = world.application.id.clone();
+        let cancelled = world
             .hub
-            .db
-            .write(move |tx| {
-                job::request_full(tx, &id, &wanted, now)?;
-                job::cancel(tx, &id, now)
+            .write_as(Caller::system("test"), move |tx, ctx| {
+                job::request_full(tx, ctx, &id)?;
+                job::cancel(tx, ctx, &id)
             })
             .await
             .unwrap();

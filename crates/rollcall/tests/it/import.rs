@@ -5,7 +5,7 @@ use std::process::Command as Process;
 
 use rollcall::access::Caller;
 use rollcall::change;
-use rollcall::directory::{Command, Source, query};
+use rollcall::directory::{Command, DirectoryError, Source, query};
 use rollcall::export::export;
 use rollcall::hub::Hub;
 use rollcall::import::{
@@ -77,7 +77,7 @@ impl Place {
         let group = group.to_owned();
         let members = self.hub.db.read(move |tx| {
             let group = query::find_group(tx, &group)?.expect("the group is there");
-            query::member_usernames(tx, &group.id)
+            Ok::<_, DirectoryError>(query::member_usernames(tx, &group.id)?)
         });
         members.await.unwrap().into_iter().map(|(_, name)| name).collect()
     }

@@ -10,9 +10,9 @@ use rollcall::application::{Limits, Scope};
 use rollcall::delivery::ledger::{self, Fence, LedgerError, Settlement, leases, operate};
 use rollcall::delivery::{Options, job};
 use rollcall::directory::Command;
-use rollcall::id::{self, ROOT_UNIT};
+use rollcall::id::ROOT_UNIT;
 use rollcall_db::DbError;
-use rollcall_protocol::{Event, EventType, SystemRandom};
+use rollcall_protocol::{Event, EventType};
 
 use crate::plain::{Of, Plain, Say, apply, deliver, limit, says, settled, stored, until, user};
 use crate::world::{described, hasty, new_user, on_both, open_hub};
@@ -246,8 +246,9 @@ fn sending_again_never_turns_a_subject_back() {
         settled(&hub, &app.application).await;
         let id = app.application.id.clone();
         let resent = hub
-            .db
-            .write(move |tx| operate::resend(tx, &id, None, 1, &SystemRandom))
+            .write_as(Caller::system("test"), move |tx, ctx| {
+                operate::resend(tx, ctx, &id, None)
+            })
             .await
             .unwrap();
         assert_eq!((resent.queued, resent.refreshed), (0, 2));
@@ -288,7 +289,11 @@ fn a_resume_is_not_undone_by_a_probe_in_flight() {
             .unwrap()
             .unwrap();
         let id = app.application.id.clone();
-        too.db.write(move |tx| operate::resume(tx, &id)).await.unwrap();
+        too.write_as(Caller::system("test"), move |tx, ctx| {
+            operate::resume(tx, ctx, &id)
+        })
+        .await
+        .unwrap();
         let fence = Fence {
             application_id: app.application.id.clone(),
             epoch: before.epoch,
@@ -358,11 +363,12 @@ fn members_of_a_group_survive_rounds_that_are_thrown_away() {
             })
             .await
             .unwrap();
-        let (id, job_id) = (app.application.id.clone(), id::make("job", 1, &SystemRandom));
-        hub.db
-            .write(move |tx| job::request_full(tx, &id, &job_id, 1))
-            .await
-            .unwrap();
+        let id = app.application.id.clone();
+        hub.write_as(Caller::system("test"), move |tx, ctx| {
+            job::request_full(tx, ctx, &id)
+        })
+        .await
+        .unwrap();
         let delivery = deliver(&hub, hasty()).await;
         until("all members are there", async || {
             app.members(&staff).len() == ids.len()

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and waits by the machine's clock"
 )]
 
+mod app_door;
 mod cli_doors;
 mod database;
 mod delivery;
@@ -23,6 +24,7 @@ mod names;
 mod nodes;
 mod operate;
 mod plain;
+mod plans;
 mod poison;
 mod records;
 mod restore;

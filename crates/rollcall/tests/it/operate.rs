@@ -144,6 +144,21 @@ impl Served {
         answer
     }
 
+    /// Sends a request with a body of JSON.
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: hub\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n{headers}connection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
     /// Asks it to stop, and returns the rest of its log.
     pub(crate) fn stop(&mut self) -> String {
         let pid = self.child.id().to_string();

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rollcall::access::Caller;
 use rollcall::delivery::ledger::operate;
 use rollcall::delivery::ledger::parked::ParkedState;
 use rollcall::directory::{Command, NewUser};
 use rollcall::id::ROOT_UNIT;
-use rollcall_protocol::{EventType, SystemRandom};
+use rollcall_protocol::EventType;
 
 use crate::plain::{Of, Plain, Say, apply, deliver, parked_of, says, settled, stored, until, user};
 use crate::world::{described, hasty, new_user, on_both, open_hub};
@@ -55,17 +56,19 @@ fn an_event_that_is_always_refused_is_set_aside_and_stops_nobody() {
         let id = app.application.id.clone();
         let event = parked_of(&hub, &app.application).await[0].event_id.clone();
         let resent = hub
-            .db
-            .write(move |tx| operate::resend(tx, &id, Some(&event), 1, &SystemRandom))
+            .write_as(Caller::system("test"), move |tx, ctx| {
+                operate::resend(tx, ctx, &id, Some(&event))
+            })
             .await
             .unwrap();
         assert_eq!(resent.queued, 1);
         let id = app.application.id.clone();
         assert_eq!(
-            hub.db
-                .write(move |tx| operate::dismiss(tx, &id, None))
-                .await
-                .unwrap(),
+            hub.write_as(Caller::system("test"), move |tx, ctx| operate::dismiss(
+                tx, ctx, &id, None
+            ))
+            .await
+            .unwrap(),
             1
         );
         settled(&hub, &app.application).await;
@@ -153,10 +156,11 @@ fn skipping_sets_the_next_event_aside() {
         })
         .await;
         let id = app.application.id.clone();
-        hub.db
-            .write(move |tx| operate::skip(tx, &id, None, 1))
-            .await
-            .unwrap();
+        hub.write_as(Caller::system("test"), move |tx, ctx| {
+            operate::skip(tx, ctx, &id, None)
+        })
+        .await
+        .unwrap();
         // A probe that was in flight may still carry the event.
         let skipped = ada.clone();
         app.say(

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rollcall::access::Caller;
 use rollcall::application::Scope;
 use rollcall::backup::{self, Restored};
 use rollcall::clock::Clock;
 use rollcall::delivery::job::{self, JobKind, Trigger};
-use rollcall::directory::{Command, UserChanges};
+use rollcall::directory::{Cascade, Command, UserChanges};
 use rollcall::id::ROOT_UNIT;
 use rollcall::schema;
 use rollcall_db::testing::{TestDatabase, databases};
@@ -101,7 +102,7 @@ fn what_was_made_renamed_or_deleted_after_the_backup_is_put_right() {
         world
             .apply(Command::DeleteUnit {
                 id: gone,
-                cascade: false,
+                cascade: Cascade::No,
             })
             .await;
         world.converged().await;
@@ -143,11 +144,12 @@ fn a_synchronization_that_the_backup_caught_halfway_begins_again() {
     on_both("restore_job", |from, mirror| async move {
         let mut world = World::without_delivery(&from, &mirror, Scope::everything()).await;
         let ann = world.user("ann", ROOT_UNIT).await;
-        let (now, id) = (world.hub.clock.now(), world.application.id.clone());
-        world
+        let id = world.application.id.clone();
+        let halfway = world
             .hub
-            .db
-            .write(move |tx| job::request_full(tx, &id, "job_halfway", now))
+            .write_as(Caller::system("test"), move |tx, ctx| {
+                job::request_full(tx, ctx, &id)
+            })
             .await
             .unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -157,7 +159,7 @@ fn a_synchronization_that_the_backup_caught_halfway_begins_again() {
         world.apply(renamed(&ann, "anna")).await;
         let bob = world.user("bob", ROOT_UNIT).await;
         world.start().await;
-        world.job_done("job_halfway").await;
+        world.job_done(&halfway).await;
         world.apply(described(&bob, "also changed")).await;
         world.converged().await;
         world.stop().await;
@@ -166,7 +168,7 @@ fn a_synchronization_that_the_backup_caught_halfway_begins_again() {
         assert_eq!(outcome.due, 1);
         world.hub = open_hub(&target).await;
         world.start().await;
-        world.job_done("job_halfway").await;
+        world.job_done(&halfway).await;
         world.converged().await;
         world.stop().await;
     });

@@ -20,6 +20,7 @@ async fn trimmed(world: &World, changes: Duration, laggards: Duration, attempts:
         changes,
         laggards,
         attempts,
+        audit: attempts,
     };
     trim(&world.hub, retention, &world.hub.meters).await.unwrap()
 }

@@ -95,6 +95,44 @@ fn sql_stays_in_its_rooms() {
     }
 }
 
+/// What takes the context of whoever comes in, and may be run in a transaction by the edges.
+const DOORS: [&str; 3] = ["operate", "job", "import"];
+
+#[test]
+fn the_edges_write_through_the_doors_alone() {
+    let mut doors = 0;
+    for (file, text) in sources() {
+        if !["api", "cli"].contains(&module_of(&file)) {
+            continue;
+        }
+        let text: String = text.split_whitespace().collect();
+        // It proves that a writing transaction can be had, and writes nothing.
+        let exempt = file == "cli/doctor.rs";
+        assert!(
+            exempt || !text.contains("db.write"),
+            "{file} writes past the doors"
+        );
+        for forbidden in ["tx.execute(", "write_blocking(", "audit::record("] {
+            assert!(!text.contains(forbidden), "{file} has {forbidden}");
+        }
+        for call in text.split("write_as(").skip(1) {
+            let (_, run) = call.split_once("|tx,ctx|").unwrap();
+            let run = run.trim_start_matches('{');
+            let door = run.split("::").next().unwrap();
+            let takes_context = run
+                .split_once('(')
+                .is_some_and(|(_, rest)| rest.starts_with("tx,ctx"));
+            assert!(
+                DOORS.contains(&door) && takes_context,
+                "{file} runs something else than a door: {}",
+                run.chars().take(60).collect::<String>()
+            );
+            doors += 1;
+        }
+    }
+    assert!(doors >= 7, "only {doors} doors were found");
+}
+
 #[test]
 fn files_stay_readable() {
     for (file, text) in sources() {

@@ -21,7 +21,6 @@ use rollcall::delivery::send::egress::{AddressPolicy, Egress, EgressOptions};
 use rollcall::delivery::{Delivery, Options};
 use rollcall::directory::{Applied, Command, DirectoryError, NewGroup, NewUnit, NewUser, UserChanges};
 use rollcall::hub::{Hub, HubParts};
-use rollcall::id;
 use rollcall::secret::MasterKey;
 use rollcall_db::testing::{TestDatabase, databases};
 use rollcall_protocol::{Answer, EncryptionKey, Event, EventResult, SystemRandom};
@@ -433,12 +432,12 @@ impl World {
 
     /// Asks for a full synchronization and waits for its end.
     pub(crate) async fn synchronize(&self) -> JobPosition {
-        let (now, id) = (self.hub.clock.now(), self.application.id.clone());
-        let job_id = id::make("job", now, &SystemRandom);
-        let wanted = job_id.clone();
-        self.hub
-            .db
-            .write(move |tx| job::request_full(tx, &id, &wanted, now))
+        let id = self.application.id.clone();
+        let job_id = self
+            .hub
+            .write_as(Caller::system("test"), move |tx, ctx| {
+                job::request_full(tx, ctx, &id)
+            })
             .await
             .unwrap();
         self.job_done(&job_id).await

@@ -13,8 +13,7 @@ use serde_json::json;
 use super::find;
 use crate::application::entitlement::subscribable;
 use crate::application::{
-    self, ApplicationError, Command, Edit, Entitlements, Scope, ScopeEdit, Subscription,
-    command::plan_subscription,
+    Command, Edit, Entitlements, Scope, ScopeEdit, Subscription, command::plan_subscription,
 };
 use crate::cli::caller::caller;
 use crate::cli::output::Output;
@@ -119,7 +118,7 @@ pub(in crate::cli) fn names(tx: &mut Tx<'_>, scope: &Scope) -> Result<Vec<String
         });
     }
     for id in &scope.group_ids {
-        let name = query::find_group(tx, id)?.map_or_else(|| id.clone(), |group| group.name);
+        let name = query::group_name(tx, id)?.unwrap_or_else(|| id.clone());
         names.push(format!("group {name}"));
     }
     Ok(names)
@@ -269,24 +268,19 @@ pub(super) async fn subscription(hub: &Hub, out: &Output, args: SubscriptionChan
     }
     let confirm = args.confirm.clone();
     let confirmed = confirm.is_some();
-    let plan = match confirm {
-        None => hub.db.read(move |tx| plan_subscription(tx, &id, &wanted)).await?,
-        Some(token) => {
-            let too = hub.clone();
-            hub.db
-                .write(move |tx| {
-                    let plan = plan_subscription(tx, &id, &wanted)?;
-                    if plan.token != token {
-                        return Err(ApplicationError::PlanChanged);
-                    }
-                    let (id, events, caller) = (id.clone(), wanted.clone(), caller());
-                    let command = Command::SetSubscription { id, events };
-                    application::apply(tx, &too.context(&caller), &command)?;
-                    Ok(plan)
-                })
-                .await?
-        }
-    };
+    let (of, events_wanted) = (id.clone(), wanted.clone());
+    let plan = hub
+        .db
+        .read(move |tx| plan_subscription(tx, &of, &events_wanted))
+        .await?;
+    if confirmed {
+        let command = Command::SetSubscription {
+            id,
+            events: wanted,
+            confirmed: confirm,
+        };
+        hub.apply_application(caller(), command).await?;
+    }
     out.show(&plan, || {
         let hint = if plan.before == plan.after {
             "Nothing to change: the subscription is so already.".to_owned()

@@ -3,7 +3,7 @@
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::{EventType, SubjectKind};
 
-use super::store::{Item, append_items};
+use super::list::{Item, append_items};
 use super::{JobKind, JobPosition, JobStatus, MEMBERS_PER_EVENT, PAGE, Phase, Statistics, store};
 use crate::application::Scope;
 use crate::change;

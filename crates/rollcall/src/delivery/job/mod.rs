@@ -12,6 +12,7 @@
 //! `group:create` and `group:add_user`, in portions that are named by their content. It ends with a closing
 //! inventory for applications that understand it: after a backup was restored, an application may have what
 //! the hub knows nothing of.
+//!
 //! A change of scope works from a list that was fixed when it was confirmed: who leaves (children
 //! first, with the records of that moment), then who enters (parents first).
 //!
@@ -20,6 +21,7 @@
 
 mod census;
 mod closing;
+mod list;
 mod scope;
 mod steps;
 mod store;
@@ -35,9 +37,9 @@ use crate::delivery::skips::Skips;
 
 pub use census::scan;
 pub(super) use census::start;
+pub(super) use list::discard_left_behind;
 pub use scope::{Counts, Plan, Side, change_scope, plan};
 pub(super) use steps::{Context, ReadAhead, next_round, settle};
-use store::create;
 pub(super) use store::repin;
 pub use store::{after_restore, cancel, load, newest, open_job, request_full, store};
 
@@ -97,6 +99,8 @@ impl Trigger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobStatus {
+    /// Its list is being written. It has not begun, and may never begin.
+    Preparing,
     /// Waits for delivery to reach its position.
     Pending,
     /// Sends.
@@ -115,6 +119,7 @@ impl JobStatus {
     /// The name under which the status is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Preparing => "preparing",
             Self::Pending => "pending",
             Self::Running => "running",
             Self::Success => "success",
@@ -126,6 +131,7 @@ impl JobStatus {
 
     fn parse(text: &str) -> Option<Self> {
         [
+            Self::Preparing,
             Self::Pending,
             Self::Running,
             Self::Success,
@@ -139,7 +145,7 @@ impl JobStatus {
 
     /// Whether the job has come to its end.
     pub fn is_final(self) -> bool {
-        !matches!(self, Self::Pending | Self::Running)
+        !matches!(self, Self::Preparing | Self::Pending | Self::Running)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Changing a scope: the plan that is shown first, and the list that the job works from.
 //!
-//! Finding out who enters and who leaves reads the whole directory, which may take seconds. So it is done
-//! by a reader, without keeping anybody from writing, and the transaction that changes the scope only
-//! brings the list up to date: whatever was committed in between stands in the change log, with where each
-//! subject stood and stands. Only if that is a lot, or if units moved, the directory is read again there.
+//! Finding out who enters and who leaves reads the whole directory, and writing the list of them may take as
+//! long again. Nobody has to wait for either: the one is done by a reader, the other portion by portion (see
+//! `super::list`). The short transaction that changes the scope at last only brings the list up to date:
+//! whatever was committed in between stands in the change log, with where each subject stood and stands. If
+//! that is a lot, or if units changed, everything is begun again; and if that happens over and over, the last
+//! time is done in one transaction, which nobody can come in between.
 //!
 //! A plan has a token, made of everything that it says: the application, its scope before and after, and
 //! everybody who enters or leaves. Whoever confirms it names the token, and what is done is what was shown,
@@ -15,8 +17,8 @@ use rollcall_db::{DbError, Tx};
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
-use super::store::{Item, append_items};
-use super::{JobError, JobKind, Phase, Statistics, create, scan};
+use super::list::{self, Item};
+use super::{JobError, Statistics, scan};
 use crate::access::{Caller, Context};
 use crate::application::{
     self, ApplicationError, Command, Entitlements, Scope, ScopeEdit, command::open, store as applications,
@@ -84,32 +86,47 @@ impl Counts {
 
 /// How many users a plan names.
 const NAMED: usize = 10;
-/// Changes that are worked into a list; beyond them, reading the directory again is not slower.
+/// Changes that are worked into a list; beyond them, reading the directory again is not slower. It is also
+/// the room that each part of a list has for who comes later.
 const MOST_CHANGES: usize = 10_000;
+/// How often a list is begun again before it is made in one transaction.
+const ROUNDS: u32 = 3;
 
-/// Somebody of a list, with its record.
+/// Somebody of a list.
 #[derive(Debug)]
 struct Member {
     kind: SubjectKind,
     id: String,
-    record: String,
+    /// The username, if it is a user.
+    name: String,
+    /// The record, if it leaves. Who enters is sent as it is then.
+    record: Option<String>,
+    /// Where it stands in the written list.
+    ordinal: i64,
 }
 
 impl Member {
-    fn item(self, action: &'static str) -> Item {
+    fn item(&self, action: &'static str) -> Item {
         Item {
             action,
             subject_kind: self.kind.as_str(),
-            subject_id: self.id,
-            // Who enters is sent as it is then.
-            record: (action == "leave").then_some(self.record),
+            subject_id: self.id.clone(),
+            record: self.record.clone(),
         }
     }
 }
 
-/// Where an item stands in its list: units in the order of the scan (parents first), then users, then
-/// groups, by id.
+/// Where somebody stands among those who enter, or who leave: units in the order of the scan (parents first),
+/// then users, then groups, by id.
 type Place = (u8, usize, String);
+
+fn place(kind: SubjectKind, order: usize, id: &str) -> Place {
+    match kind {
+        SubjectKind::Unit => (0, order, id.to_owned()),
+        SubjectKind::User => (1, 0, id.to_owned()),
+        SubjectKind::Group => (2, 0, id.to_owned()),
+    }
+}
 
 /// Who enters and who leaves at a position of the log.
 #[derive(Debug)]
@@ -121,14 +138,16 @@ struct Lists {
     units: usize,
     enter: BTreeMap<Place, Member>,
     leave: BTreeMap<Place, Member>,
+    /// The next free place of each part of the written list that may still grow.
+    free: BTreeMap<(&'static str, u8), i64>,
 }
 
-fn place(kind: SubjectKind, order: usize, id: &str) -> Place {
-    match kind {
-        SubjectKind::Unit => (0, order, id.to_owned()),
-        SubjectKind::User => (1, 0, id.to_owned()),
-        SubjectKind::Group => (2, 0, id.to_owned()),
-    }
+/// Whether a list could be brought up to date.
+enum Updated {
+    /// It tells of the log's present end.
+    Yes,
+    /// Too much has changed.
+    No,
 }
 
 impl Lists {
@@ -142,6 +161,7 @@ impl Lists {
             units: 0,
             enter: BTreeMap::new(),
             leave: BTreeMap::new(),
+            free: BTreeMap::new(),
         };
         if lists.before != lists.after {
             scan(tx, |kind, row| {
@@ -152,43 +172,123 @@ impl Lists {
         Ok(lists)
     }
 
-    fn sort_in(&mut self, kind: SubjectKind, id: String, record: String, placement: &Placement) {
-        let list = match (
+    /// Takes somebody into the list of who enters or who leaves. Returns the part of the list that it is in.
+    fn sort_in(
+        &mut self,
+        kind: SubjectKind,
+        id: String,
+        record: String,
+        placement: &Placement,
+    ) -> Option<(&'static str, Place)> {
+        let (action, list) = match (
             self.before.covers(kind, placement),
             self.after.covers(kind, placement),
         ) {
-            (false, true) => &mut self.enter,
-            (true, false) => &mut self.leave,
-            _ => return,
+            (false, true) => ("enter", &mut self.enter),
+            (true, false) => ("leave", &mut self.leave),
+            _ => return None,
         };
         self.units += usize::from(kind == SubjectKind::Unit);
-        list.insert(place(kind, self.units, &id), Member { kind, id, record });
+        let place = place(kind, self.units, &id);
+        let name = match kind {
+            SubjectKind::User => username(&record),
+            SubjectKind::Unit | SubjectKind::Group => String::new(),
+        };
+        let member = Member {
+            kind,
+            id,
+            name,
+            record: (action == "leave").then_some(record),
+            ordinal: 0,
+        };
+        list.insert(place.clone(), member);
+        Some((action, place))
     }
 
-    /// Works in what was committed since the lists were read.
-    fn bring_up_to_date(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
-        let changes = change::read_after(tx, self.position, MOST_CHANGES)?;
-        let many = changes.len() == MOST_CHANGES;
-        if many
-            || changes
-                .iter()
-                .any(|change| change.subject_kind == SubjectKind::Unit)
-        {
-            // The order of units is that of the whole tree.
-            *self = Self::read(tx, &self.application_id, self.before.clone(), self.after.clone())?;
-            return Ok(());
-        }
-        for change in changes {
-            self.position = change.seq;
-            let place = place(change.subject_kind, 0, &change.subject_id);
-            self.enter.remove(&place);
-            self.leave.remove(&place);
-            if let Some(placement) = change.after.clone() {
-                // The record of a change of a group's members names those, and says of the group what it is.
-                self.sort_in(change.subject_kind, change.subject_id, change.record, &placement);
+    /// Gives everybody a place in the list that the job works from, and leaves room for who comes later. Who
+    /// leaves goes first, children before their parents; who enters after that, parents before their children.
+    fn number(&mut self) -> Vec<(i64, Item)> {
+        let room = i64::try_from(MOST_CHANGES).unwrap_or(i64::MAX);
+        let mut items = Vec::with_capacity(self.leave.len() + self.enter.len());
+        let mut next = 1;
+        for (action, kinds) in [("leave", [2, 1, 0]), ("enter", [0, 1, 2])] {
+            let list = if action == "leave" {
+                &mut self.leave
+            } else {
+                &mut self.enter
+            };
+            for kind in kinds {
+                let part = (kind, 0, String::new())..(kind + 1, 0, String::new());
+                let mut members: Vec<&mut Member> = list.range_mut(part).map(|(_, member)| member).collect();
+                if action == "leave" {
+                    members.reverse();
+                }
+                for member in members {
+                    member.ordinal = next;
+                    items.push((next, member.item(action)));
+                    next += 1;
+                }
+                // Units change by no list that is brought up to date.
+                if kind > 0 {
+                    self.free.insert((action, kind), next);
+                    next += room;
+                }
             }
         }
-        Ok(())
+        items
+    }
+
+    /// Works in what was committed since the lists were read, also into the written list of the job.
+    fn bring_up_to_date(&mut self, tx: &mut Tx<'_>, job_id: &str) -> Result<Updated, DbError> {
+        let changes = change::read_after(tx, self.position, MOST_CHANGES)?;
+        let units = changes
+            .iter()
+            .any(|change| change.subject_kind == SubjectKind::Unit);
+        // The order of units is that of the whole tree.
+        if changes.len() == MOST_CHANGES || units {
+            return Ok(Updated::No);
+        }
+        // Of each subject, what it came to counts.
+        let last: BTreeMap<String, change::Change> = changes
+            .into_iter()
+            .map(|change| {
+                self.position = change.seq;
+                (change.subject_id.clone(), change)
+            })
+            .collect();
+        let mut late = Vec::new();
+        for change in last.into_values() {
+            let place = place(change.subject_kind, 0, &change.subject_id);
+            for list in [&mut self.enter, &mut self.leave] {
+                if let Some(gone) = list.remove(&place) {
+                    list::remove_item(tx, job_id, gone.ordinal)?;
+                }
+            }
+            let Some(placement) = change.after.clone() else {
+                continue;
+            };
+            // The record of a change of a group's members names those, and says of the group what it is.
+            let sorted = self.sort_in(change.subject_kind, change.subject_id, change.record, &placement);
+            let Some((action, place)) = sorted else { continue };
+            let ordinal = match self.free.get_mut(&(action, place.0)) {
+                Some(free) => {
+                    *free += 1;
+                    *free - 1
+                }
+                None => return Ok(Updated::No),
+            };
+            let list = if action == "leave" {
+                &mut self.leave
+            } else {
+                &mut self.enter
+            };
+            if let Some(member) = list.get_mut(&place) {
+                member.ordinal = ordinal;
+                late.push((ordinal, member.item(action)));
+            }
+        }
+        list::write_items(tx, job_id, late.iter().map(|(ordinal, item)| (*ordinal, item)))?;
+        Ok(Updated::Yes)
     }
 
     fn plan(&self) -> Plan {
@@ -201,7 +301,7 @@ impl Lists {
                 text.push('|');
                 text.push_str(&item.id);
                 if item.kind == SubjectKind::User && side.first_users.len() < NAMED {
-                    side.first_users.push(username(&item.record));
+                    side.first_users.push(item.name.clone());
                 }
             }
             side
@@ -214,13 +314,6 @@ impl Lists {
             leave,
             token: id::plan_token(&text),
         }
-    }
-
-    /// The lists as the job's: who leaves, children first, then who enters, parents first.
-    fn into_items(self) -> Vec<Item> {
-        let leaving = self.leave.into_values().rev().map(|member| member.item("leave"));
-        let entering = self.enter.into_values().map(|member| member.item("enter"));
-        leaving.chain(entering).collect()
     }
 
     fn statistics(&self) -> Statistics {
@@ -255,6 +348,16 @@ pub fn plan(tx: &mut Tx<'_>, application_id: &str, edit: &ScopeEdit) -> Result<P
     Ok(lists(tx, application_id, edit)?.plan())
 }
 
+/// A change of scope that somebody wants.
+#[derive(Clone)]
+struct Wanted {
+    application_id: String,
+    edit: ScopeEdit,
+    /// The token of the plan that was confirmed.
+    confirmed: Option<String>,
+    job_id: String,
+}
+
 /// Changes a scope from the log's present end on, and starts the job that deletes who leaves and creates
 /// who enters. With `confirmed`, only if the plan still has that token. Returns what it does.
 ///
@@ -267,74 +370,107 @@ pub async fn change_scope(
     edit: ScopeEdit,
     confirmed: Option<String>,
 ) -> Result<(Plan, String), JobError> {
-    let (id, wanted) = (application_id.to_owned(), edit.clone());
-    let read = hub.db.read(move |tx| lists(tx, &id, &wanted)).await?;
-    let job_id = id::make("job", hub.clock.now(), &*hub.random);
-    let (hub_too, caller, id) = (hub.clone(), caller.into(), application_id.to_owned());
-    // If the closure runs again, what it has seen of the log may never have happened: it then reads anew.
-    let mut read = Some(read);
-    let made = job_id.clone();
+    let caller = caller.into();
+    for _ in 0..ROUNDS {
+        let wanted = Wanted {
+            application_id: application_id.to_owned(),
+            edit: edit.clone(),
+            confirmed: confirmed.clone(),
+            job_id: id::make("job", hub.clock.now(), &*hub.random),
+        };
+        let job_id = wanted.job_id.clone();
+        match attempt(hub, &caller, wanted).await {
+            Ok(Some(plan)) => return Ok((plan, job_id)),
+            Ok(None) => list::discard(hub, &job_id).await?,
+            Err(error) => {
+                list::discard(hub, &job_id).await?;
+                return Err(error);
+            }
+        }
+    }
+    let wanted = Wanted {
+        application_id: application_id.to_owned(),
+        edit,
+        confirmed,
+        job_id: id::make("job", hub.clock.now(), &*hub.random),
+    };
+    let job_id = wanted.job_id.clone();
     let plan = hub
-        .db
-        .write(move |tx| {
-            change_in(
-                tx,
-                &hub_too.context(&caller),
-                &id,
-                &edit,
-                read.take(),
-                confirmed.as_deref(),
-                &made,
-            )
+        .write_as(caller, move |tx, ctx| {
+            open(tx, ctx, &wanted.application_id)?;
+            let mut read = lists(tx, &wanted.application_id, &wanted.edit)?;
+            list::prepare(tx, &wanted.application_id, &wanted.job_id, ctx.now)?;
+            let items = read.number();
+            list::write_items(tx, &wanted.job_id, items.iter().map(|(at, item)| (*at, item)))?;
+            finish(tx, ctx, &wanted, &read)
         })
         .await?;
     Ok((plan, job_id))
 }
 
-fn change_in(
-    tx: &mut Tx<'_>,
-    ctx: &Context<'_>,
-    application_id: &str,
-    edit: &ScopeEdit,
-    read: Option<Lists>,
-    confirmed: Option<&str>,
-    job_id: &str,
-) -> Result<Plan, JobError> {
-    open(tx, ctx, application_id)?;
-    let current = Entitlements::load(tx, application_id)?.current().scope.clone();
-    let read = match read {
-        Some(mut read) if read.before == current => {
-            read.bring_up_to_date(tx)?;
-            read
-        }
-        _ => lists(tx, application_id, edit)?,
-    };
+/// Makes the list without keeping anybody from writing, and changes the scope then. `None` if too much has
+/// changed meanwhile.
+async fn attempt(hub: &Hub, caller: &Caller, wanted: Wanted) -> Result<Option<Plan>, JobError> {
+    let of = wanted.clone();
+    let mut read = hub
+        .db
+        .read(move |tx| lists(tx, &of.application_id, &of.edit))
+        .await?;
     let plan = read.plan();
-    if let Some(confirmed) = confirmed
-        && confirmed != plan.token
+    if wanted
+        .confirmed
+        .as_ref()
+        .is_some_and(|token| *token != plan.token)
+    {
+        return Err(ApplicationError::PlanChanged.into());
+    }
+    let of = wanted.clone();
+    hub.write_as(caller.clone(), move |tx, ctx| {
+        open(tx, ctx, &of.application_id)?;
+        if plan.is_empty() {
+            return Ok(());
+        }
+        list::prepare(tx, &of.application_id, &of.job_id, ctx.now)
+    })
+    .await?;
+    list::write(hub, &wanted.application_id, &wanted.job_id, read.number()).await?;
+    // If the closure runs again, what it has seen of the log may never have happened: it then begins again.
+    let mut read = Some(read);
+    hub.write_as(caller.clone(), move |tx, ctx| {
+        open(tx, ctx, &wanted.application_id)?;
+        let current = Entitlements::load(tx, &wanted.application_id)?
+            .current()
+            .scope
+            .clone();
+        let Some(mut read) = read.take().filter(|read| read.before == current) else {
+            return Ok(None);
+        };
+        match read.bring_up_to_date(tx, &wanted.job_id)? {
+            Updated::Yes => finish(tx, ctx, &wanted, &read).map(Some),
+            Updated::No => Ok(None),
+        }
+    })
+    .await
+}
+
+/// Changes the scope and begins the job, whose list is whole.
+fn finish(tx: &mut Tx<'_>, ctx: &Context<'_>, wanted: &Wanted, read: &Lists) -> Result<Plan, JobError> {
+    let plan = read.plan();
+    if wanted
+        .confirmed
+        .as_ref()
+        .is_some_and(|token| *token != plan.token)
     {
         return Err(ApplicationError::PlanChanged.into());
     }
     if plan.is_empty() {
         return Ok(plan);
     }
-    create(
-        tx,
-        application_id,
-        job_id,
-        JobKind::ChangeOfScope,
-        Phase::Items {
-            done: 0,
-            within: None,
-        },
-        read.statistics(),
-        ctx.now,
-    )?;
-    append_items(tx, job_id, &read.into_items())?;
+    list::begin(tx, &wanted.application_id, &wanted.job_id, read.statistics())?;
     let command = Command::SetScope {
-        id: application_id.to_owned(),
-        scope: edit.clone(),
-        job: job_id.to_owned(),
+        id: wanted.application_id.clone(),
+        scope: wanted.edit.clone(),
+        job: wanted.job_id.clone(),
     };
     application::apply(tx, ctx, &command)?;
     Ok(plan)

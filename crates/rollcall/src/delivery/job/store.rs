@@ -1,43 +1,49 @@
 //! Synchronization jobs as they are stored.
 
-use rollcall_db::{DbError, Row, Tx, Value, params};
+use rollcall_db::{DbError, Row, Tx, params};
 use rollcall_protocol::Random;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{JobError, JobKind, JobPosition, JobStatus, Phase, Statistics, Trigger};
-use crate::application::store as applications;
+use crate::access::Context;
+use crate::application::{command::open, store as applications};
 use crate::change;
 use crate::clock::Millis;
 use crate::delivery::ledger::operate;
 use crate::id;
 
+/// How far a job is, as it is stored.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Progress {
-    position_time: Millis,
+pub(super) struct Progress {
+    /// The log's time at the job's position.
+    pub(super) position_time: Millis,
+    /// Where in its work it stands.
     #[serde(flatten)]
-    phase: Phase,
+    pub(super) phase: Phase,
 }
 
-/// Asks for a full synchronization, pinned to the log's present end.
+/// Asks for a full synchronization, pinned to the log's present end. Returns the job's id.
 ///
 /// # Errors
 /// [`JobError`].
-pub fn request_full(
-    tx: &mut Tx<'_>,
-    application_id: &str,
-    job_id: &str,
-    now: Millis,
-) -> Result<(), JobError> {
-    create(
+pub fn request_full(tx: &mut Tx<'_>, ctx: &Context<'_>, application_id: &str) -> Result<String, JobError> {
+    let application = open(tx, ctx, application_id)?;
+    let job_id = id::make("job", ctx.now, ctx.random);
+    check_free(tx, application_id)?;
+    insert(
         tx,
         application_id,
-        job_id,
-        JobKind::Full,
+        &job_id,
+        (JobKind::Full, Trigger::Manual, JobStatus::Pending),
         Phase::Units,
         Statistics::default(),
-        now,
-    )
+        ctx.now,
+    )?;
+    applications::touch(tx, application_id)?;
+    operate::note(tx, ctx, &application, "synchronize", &json!({ "job": job_id }))?;
+    Ok(job_id)
 }
 
 /// Has everything pushed to every application that is kept in step, from the log's present end on: a backup was
@@ -75,7 +81,7 @@ pub(in crate::delivery) fn repin(
             tx,
             application_id,
             new_id,
-            (JobKind::Full, trigger),
+            (JobKind::Full, trigger, JobStatus::Pending),
             Phase::Units,
             Statistics::default(),
             now,
@@ -113,40 +119,26 @@ pub(in crate::delivery) fn repin(
     Ok(open.id)
 }
 
-pub(super) fn create(
-    tx: &mut Tx<'_>,
-    application_id: &str,
-    job_id: &str,
-    kind: JobKind,
-    phase: Phase,
-    statistics: Statistics,
-    now: Millis,
-) -> Result<(), JobError> {
+/// Refuses a job where none may be made.
+///
+/// # Errors
+/// [`JobError`].
+pub(super) fn check_free(tx: &mut Tx<'_>, application_id: &str) -> Result<(), JobError> {
     let application = applications::load(tx, application_id)?;
     if !application.synchronize {
         return Err(JobError::SwitchedOff(application.name));
     }
-    if let Some(open) = open_job(tx, application_id)? {
-        return Err(JobError::Busy(open.id));
+    match open_job(tx, application_id)? {
+        Some(open) => Err(JobError::Busy(open.id)),
+        None => Ok(()),
     }
-    insert(
-        tx,
-        application_id,
-        job_id,
-        (kind, Trigger::Manual),
-        phase,
-        statistics,
-        now,
-    )?;
-    applications::touch(tx, application_id)?;
-    Ok(())
 }
 
-fn insert(
+pub(super) fn insert(
     tx: &mut Tx<'_>,
     application_id: &str,
     job_id: &str,
-    (kind, trigger): (JobKind, Trigger),
+    (kind, trigger, status): (JobKind, Trigger, JobStatus),
     phase: Phase,
     statistics: Statistics,
     now: Millis,
@@ -159,7 +151,7 @@ fn insert(
     tx.execute(
         "INSERT INTO jobs (id, application_id, kind, trigger, status, position_seq, progress, statistics,
                            created_at)
-         VALUES ($1, $2, $3, $8, 'pending', $4, $5, $6, $7)",
+         VALUES ($1, $2, $3, $8, $9, $4, $5, $6, $7)",
         params![
             job_id,
             application_id,
@@ -168,23 +160,11 @@ fn insert(
             to_json(&progress)?,
             to_json(&statistics)?,
             now,
-            trigger.as_str()
+            trigger.as_str(),
+            status.as_str()
         ],
     )?;
     Ok(())
-}
-
-/// An entry of a job's list.
-#[derive(Clone, Debug)]
-pub(super) struct Item {
-    /// What is done: `push`, `enter` or `leave`.
-    pub(super) action: &'static str,
-    /// `user`, `organizational_unit` or `group`.
-    pub(super) subject_kind: &'static str,
-    /// Whose.
-    pub(super) subject_id: String,
-    /// The record to send, if it is fixed.
-    pub(super) record: Option<String>,
 }
 
 /// The position in a job's list before what is left of it: its entries stay until the job ends, so that is the
@@ -200,50 +180,17 @@ pub(super) fn items_left(tx: &mut Tx<'_>, job_id: &str) -> Result<i64, DbError> 
     .get(0)
 }
 
-/// Appends to a job's list, many entries with each statement.
-///
-/// # Errors
-/// What the database reports.
-pub(super) fn append_items(tx: &mut Tx<'_>, job_id: &str, items: &[Item]) -> Result<(), DbError> {
-    const AT_ONCE: usize = 100;
-    let last: i64 = tx
-        .query_one(
-            "SELECT COALESCE(MAX(ordinal), 0) FROM job_items WHERE job_id = $1",
-            params![job_id],
-        )?
-        .get(0)?;
-    let mut ordinal = last;
-    for portion in items.chunks(AT_ONCE) {
-        let mut values: Vec<Value<'_>> = Vec::with_capacity(portion.len() * 6);
-        for item in portion {
-            ordinal += 1;
-            values.extend([
-                Value::from(job_id),
-                Value::from(ordinal),
-                Value::from(item.action),
-                Value::from(item.subject_kind),
-                Value::from(item.subject_id.as_str()),
-                Value::from(item.record.as_deref()),
-            ]);
-        }
-        let sql = format!(
-            "INSERT INTO job_items (job_id, ordinal, action, subject_kind, subject_id, record) VALUES {}",
-            change::placeholders(portion.len(), 6)
-        );
-        tx.execute(&sql, &values)?;
-    }
-    Ok(())
-}
-
 /// Cancels the unfinished job of an application. What was sent stays sent.
 ///
 /// # Errors
 /// [`JobError::NothingToCancel`], or what the database reports.
-pub fn cancel(tx: &mut Tx<'_>, application_id: &str, now: Millis) -> Result<String, JobError> {
+pub fn cancel(tx: &mut Tx<'_>, ctx: &Context<'_>, application_id: &str) -> Result<String, JobError> {
+    let application = open(tx, ctx, application_id)?;
     let mut job = open_job(tx, application_id)?.ok_or(JobError::NothingToCancel)?;
     job.status = JobStatus::Cancelled;
-    store(tx, &job, now)?;
+    store(tx, &job, ctx.now)?;
     applications::touch(tx, application_id)?;
+    operate::note(tx, ctx, &application, "cancel", &json!({ "job": job.id }))?;
     Ok(job.id)
 }
 
@@ -347,6 +294,6 @@ fn from_row(row: &Row) -> Result<JobPosition, DbError> {
     })
 }
 
-fn to_json<T: Serialize>(value: &T) -> Result<String, DbError> {
+pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, DbError> {
     serde_json::to_string(value).map_err(|error| DbError::Other(error.to_string()))
 }

@@ -1,19 +1,24 @@
 //! What an administrator does to delivery: resume, send again, skip, dismiss, push one user.
 //!
 //! Each of these raises the revision of the application's row in the ledger, in the transaction that does the
-//! work. Whatever was in flight meanwhile cannot settle any more; the worker loads the application again and
+//! work, and tells the audit log of it. They ask for the same context as the doors for writes: who comes in, and
+//! how far that reaches. Whatever was in flight meanwhile cannot settle any more; the worker loads the application again and
 //! goes on from what was decided here. So an old probe cannot undo a resume, and what is sent again is
 //! placed before whatever of its subject was in flight, which is then sent after it once more.
 
 use rollcall_db::{DbError, Tx, params};
-use rollcall_protocol::{EventType, GroupPayload, Random, SubjectKind};
+use rollcall_protocol::{EventType, GroupPayload, SubjectKind};
 use serde::Serialize;
+use serde_json::{Value as Json, json};
 
 use super::parked::{self, Parked, ParkedState};
 use super::standing;
-use crate::application::{Entitlements, entitlement, store};
+use crate::access::Context;
+use crate::application::{
+    self, Application, ApplicationError, Command, Entitlements, command::open, entitlement, store,
+};
+use crate::audit::{self, Target};
 use crate::change::{self, Seq};
-use crate::clock::Millis;
 use crate::delivery::model::bare_record;
 use crate::directory::query;
 use crate::id;
@@ -35,9 +40,24 @@ pub enum OperateError {
     /// The application has not subscribed to anything that would tell it.
     #[error("the application has not subscribed to any event that would tell it of {0}")]
     NotSubscribed(String),
+    /// The application.
+    #[error(transparent)]
+    Application(#[from] ApplicationError),
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),
+}
+
+/// Tells the audit log what was done to the delivery to an application.
+pub(in crate::delivery) fn note(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    application: &Application,
+    action: &str,
+    what: &Json,
+) -> Result<(), DbError> {
+    let target = Target::application(&application.id, &application.name);
+    audit::record(tx, ctx, action, &target, None, Some(what))
 }
 
 /// Fences off what is in flight, and has the application loaded again.
@@ -52,16 +72,24 @@ pub fn interfere(tx: &mut Tx<'_>, application_id: &str) -> Result<(), DbError> {
     store::touch(tx, application_id)
 }
 
-/// Ends the suspension of an application, so that it is asked again at once.
+/// Has an application pushed to again: turns *Synchronize users to application* on, and ends a suspension, so
+/// that the application is asked again at once.
 ///
 /// # Errors
-/// What the database reports.
-pub fn resume(tx: &mut Tx<'_>, application_id: &str) -> Result<(), DbError> {
-    tx.execute(
-        "UPDATE deliveries SET suspended = NULL WHERE application_id = $1",
-        params![application_id],
-    )?;
-    interfere(tx, application_id)
+/// [`OperateError`].
+pub fn resume(tx: &mut Tx<'_>, ctx: &Context<'_>, application_id: &str) -> Result<Application, OperateError> {
+    let id = application_id.to_owned();
+    let application = application::apply(tx, ctx, &Command::EnableSynchronization { id })?.application;
+    if let Some(suspension) = &application.suspended {
+        tx.execute(
+            "UPDATE deliveries SET suspended = NULL WHERE application_id = $1",
+            params![application_id],
+        )?;
+        let what = json!({ "suspendedSince": suspension.since, "tries": suspension.tries });
+        note(tx, ctx, &application, "end_suspension", &what)?;
+    }
+    interfere(tx, application_id)?;
+    Ok(store::load(tx, application_id)?)
 }
 
 /// What became of events that were to be sent again.
@@ -83,11 +111,11 @@ pub struct Resent {
 /// [`OperateError`].
 pub fn resend(
     tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
     application_id: &str,
     event_id: Option<&str>,
-    now: Millis,
-    random: &dyn Random,
 ) -> Result<Resent, OperateError> {
+    let application = open(tx, ctx, application_id)?;
     let mut resent = Resent::default();
     let chosen = failed(tx, application_id, event_id)?;
     for parked in &chosen {
@@ -96,7 +124,7 @@ pub fn resend(
                 state: waiting_state(tx, application_id, &parked.subject_id)?,
                 attempts: 0,
                 strikes: 0,
-                next_try: now,
+                next_try: ctx.now,
                 ..parked.clone()
             };
             parked::store(tx, application_id, &again)?;
@@ -106,21 +134,15 @@ pub fn resend(
         let member_ids = member_ids(tx, parked)?;
         let kind = parked.event_type.subject_kind().unwrap_or(SubjectKind::User);
         parked::remove(tx, application_id, &parked.event_id)?;
-        match refresh(
-            tx,
-            application_id,
-            kind,
-            &parked.subject_id,
-            &member_ids,
-            now,
-            random,
-        ) {
+        match refresh(tx, ctx, application_id, kind, &parked.subject_id, &member_ids) {
             Ok(_) => resent.refreshed += 1,
             Err(OperateError::NotInScope(_) | OperateError::NotSubscribed(_)) => resent.superseded += 1,
             Err(error) => return Err(error),
         }
     }
     interfere(tx, application_id)?;
+    let what = json!({ "event": event_id.unwrap_or("all that failed"), "events": resent });
+    note(tx, ctx, &application, "resend", &what)?;
     Ok(resent)
 }
 
@@ -128,12 +150,20 @@ pub fn resend(
 ///
 /// # Errors
 /// [`OperateError`].
-pub fn dismiss(tx: &mut Tx<'_>, application_id: &str, event_id: Option<&str>) -> Result<u32, OperateError> {
+pub fn dismiss(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    application_id: &str,
+    event_id: Option<&str>,
+) -> Result<u32, OperateError> {
+    let application = open(tx, ctx, application_id)?;
     let chosen = failed(tx, application_id, event_id)?;
     for parked in &chosen {
         parked::remove(tx, application_id, &parked.event_id)?;
     }
     interfere(tx, application_id)?;
+    let ids: Vec<&str> = chosen.iter().map(|parked| parked.event_id.as_str()).collect();
+    note(tx, ctx, &application, "dismiss", &json!({ "events": ids }))?;
     Ok(u32::try_from(chosen.len()).unwrap_or(u32::MAX))
 }
 
@@ -145,13 +175,14 @@ pub fn dismiss(tx: &mut Tx<'_>, application_id: &str, event_id: Option<&str>) ->
 /// [`OperateError`].
 pub fn skip(
     tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
     application_id: &str,
     event_id: Option<&str>,
-    now: Millis,
 ) -> Result<String, OperateError> {
+    let application = open(tx, ctx, application_id)?;
     let by_hand = |parked: Parked| Parked {
         state: ParkedState::Failed,
-        next_try: now,
+        next_try: ctx.now,
         code: Some("skipped".to_owned()),
         message: Some("skipped by an administrator".to_owned()),
         ..parked
@@ -172,7 +203,7 @@ pub fn skip(
         if let Some(next) = next.filter(|next| next.state == ParkedState::Held) {
             let next = Parked {
                 state: ParkedState::Retrying,
-                next_try: now,
+                next_try: ctx.now,
                 ..next
             };
             parked::store(tx, application_id, &next)?;
@@ -185,6 +216,7 @@ pub fn skip(
         skipped.event_id
     };
     interfere(tx, application_id)?;
+    note(tx, ctx, &application, "skip", &json!({ "event": skipped }))?;
     Ok(skipped)
 }
 
@@ -241,13 +273,20 @@ fn next_of_log(
 /// [`OperateError`].
 pub fn push(
     tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
     application_id: &str,
     user_id: &str,
-    now: Millis,
-    random: &dyn Random,
 ) -> Result<Vec<String>, OperateError> {
-    let pushed = refresh(tx, application_id, SubjectKind::User, user_id, &[], now, random)?;
+    let application = open(tx, ctx, application_id)?;
+    let pushed = refresh(tx, ctx, application_id, SubjectKind::User, user_id, &[])?;
     interfere(tx, application_id)?;
+    note(
+        tx,
+        ctx,
+        &application,
+        "push",
+        &json!({ "user": user_id, "events": pushed }),
+    )?;
     Ok(pushed)
 }
 
@@ -320,12 +359,11 @@ fn member_ids(tx: &mut Tx<'_>, parked: &Parked) -> Result<Vec<String>, DbError> 
 /// Parks events that tell what is true of a subject now.
 fn refresh(
     tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
     application_id: &str,
     kind: SubjectKind,
     subject_id: &str,
     member_ids: &[String],
-    now: Millis,
-    random: &dyn Random,
 ) -> Result<Vec<String>, OperateError> {
     let entitlements = Entitlements::load(tx, application_id)?;
     let current = entitlements.current();
@@ -387,7 +425,7 @@ fn refresh(
     let mut ids = Vec::new();
     for (event_type, record) in events {
         let parked = Parked {
-            event_id: id::make("evnt", now, random),
+            event_id: id::make("evnt", ctx.now, ctx.random),
             event_type,
             subject_id: subject_id.to_owned(),
             seq: None,
@@ -396,7 +434,7 @@ fn refresh(
             state: waiting_state(tx, application_id, subject_id)?,
             attempts: 0,
             strikes: 0,
-            next_try: now,
+            next_try: ctx.now,
             code: None,
             message: None,
         };
