@@ -10,14 +10,14 @@
 //! the database alone.
 
 pub mod command;
+mod edit;
 pub mod entitlement;
 pub mod keys;
 pub mod settings;
 pub mod store;
 
-pub use command::{
-    Applied, Command, Edit, NewApplication, Rotated, RotationStep, ScopeEdit, SettingsPatch, apply,
-};
+pub use command::{Applied, Command, NewApplication, Rotated, RotationStep, apply};
+pub use edit::{Edit, ScopeEdit, SettingsPatch};
 pub use entitlement::{Entitlement, Entitlements, Scope, Subscription};
 pub use settings::{Encryption, EventCallback, Limits, Mode, Settings, SettingsError};
 pub use store::{Application, ApplicationError, Suspension};

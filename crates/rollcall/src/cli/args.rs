@@ -98,7 +98,7 @@ pub(super) enum Verb {
         /// The folder.
         folder: PathBuf,
     },
-    Bench(Bench),
+    Bench(super::bench::Bench),
 }
 
 #[derive(Debug, Args)]
@@ -516,30 +516,6 @@ pub(super) enum Group {
         /// Its id or name.
         group: String,
     },
-}
-
-/// Measure what this machine can do, each figure beside its floor
-///
-/// A floor is the same work without the hub: a bare signature, a bare request, a bare commit, taken in the
-/// same run. The sections are crypto, commit, idle, deliver, import, sync, sick, storage and backlog; all
-/// of them take some minutes. Nothing of the configured hub is used or touched.
-#[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
-pub(super) struct Bench {
-    /// Only these sections.
-    pub(super) sections: Vec<String>,
-    /// Also measure commits on this PostgreSQL database: postgres://USER@HOST/DATABASE. It is filled.
-    #[arg(long, value_name = "URL")]
-    pub(super) postgres: Option<String>,
-    /// The whole sizes: 100,000 users, a backlog of a million changes. Takes a quarter of an hour.
-    #[arg(long)]
-    pub(super) full: bool,
-    /// Run one section in this process.
-    #[arg(long, hide = true)]
-    pub(super) alone: Option<String>,
-    /// Play the applications whose keys are in this folder.
-    #[arg(long, hide = true)]
-    pub(super) endpoint: Option<PathBuf>,
 }
 
 /// Say why a user did or did not arrive at an application.

@@ -1,14 +1,39 @@
 //! `rollcall bench`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::Args;
 
-use super::args;
 use super::output::{Output, line};
 use crate::bench::{self, Figure, Options};
 
-pub(super) async fn run(out: &Output, arguments: &args::Bench) -> Result<ExitCode> {
+/// Measure what this machine can do, each figure beside its floor
+///
+/// A floor is the same work without the hub: a bare signature, a bare request, a bare commit, taken in the
+/// same run. The sections are crypto, commit, idle, deliver, import, sync, sick, storage and backlog; all
+/// of them take some minutes. Nothing of the configured hub is used or touched.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Bench {
+    /// Only these sections.
+    sections: Vec<String>,
+    /// Also measure commits on this PostgreSQL database: postgres://USER@HOST/DATABASE. It is filled.
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
+    /// The whole sizes: 100,000 users, a backlog of a million changes. Takes a quarter of an hour.
+    #[arg(long)]
+    full: bool,
+    /// Run one section in this process.
+    #[arg(long, hide = true)]
+    alone: Option<String>,
+    /// Play the applications whose keys are in this folder.
+    #[arg(long, hide = true)]
+    endpoint: Option<PathBuf>,
+}
+
+pub(super) async fn run(out: &Output, arguments: &Bench) -> Result<ExitCode> {
     if let Some(folder) = &arguments.endpoint {
         bench::endpoint::serve(folder, |port| line(&port.to_string())).await?;
         return Ok(ExitCode::SUCCESS);

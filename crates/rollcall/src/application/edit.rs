@@ -1,0 +1,124 @@
+//! Changes of push parameters and scopes that name what they change, and leave the rest as it is.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::entitlement::Scope;
+use super::settings::{Encryption, Settings};
+
+/// Changes of the push parameters; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SettingsPatch {
+    /// Another receiving URL.
+    pub url: Option<String>,
+    /// Whether the events are encrypted.
+    pub encryption: Option<Encryption>,
+    /// Whether new passwords are sent along.
+    pub password_synchronization: Option<bool>,
+    /// Events in one request.
+    pub max_events: Option<u32>,
+    /// Bytes of event data in one request.
+    pub max_bytes: Option<u32>,
+    /// Requests in flight at once.
+    pub lanes: Option<u32>,
+    /// Requests per second, at most; zero ends the limit.
+    pub requests_per_second: Option<u32>,
+}
+
+impl SettingsPatch {
+    /// Changes settings by it.
+    pub fn apply_to(&self, settings: &mut Settings) {
+        let Self {
+            url,
+            encryption,
+            password_synchronization,
+            max_events,
+            max_bytes,
+            lanes,
+            requests_per_second,
+        } = self;
+        if let Some(url) = url {
+            settings.callback_mut().url.clone_from(url);
+        }
+        let set = |field: &mut u32, value: &Option<u32>| *field = value.unwrap_or(*field);
+        set(&mut settings.limits.max_events, max_events);
+        set(&mut settings.limits.max_bytes, max_bytes);
+        set(&mut settings.limits.lanes, lanes);
+        if let Some(rate) = requests_per_second {
+            settings.limits.requests_per_second = Some(*rate).filter(|rate| *rate > 0);
+        }
+        if let Some(encryption) = encryption {
+            settings.callback_mut().encryption = *encryption;
+        }
+        if let Some(wanted) = password_synchronization {
+            settings.password_synchronization = *wanted;
+        }
+    }
+}
+
+/// A change of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit<T> {
+    /// It becomes this.
+    Set(BTreeSet<T>),
+    /// These come in and those go out; the rest stays.
+    Change {
+        /// What comes in.
+        add: BTreeSet<T>,
+        /// What goes out.
+        remove: BTreeSet<T>,
+    },
+}
+
+impl<T> Default for Edit<T> {
+    /// Everything stays.
+    fn default() -> Self {
+        Self::Change {
+            add: BTreeSet::new(),
+            remove: BTreeSet::new(),
+        }
+    }
+}
+
+impl<T: Ord + Clone> Edit<T> {
+    /// The set after the change.
+    pub fn applied_to(&self, set: &BTreeSet<T>) -> BTreeSet<T> {
+        match self {
+            Self::Set(to) => to.clone(),
+            Self::Change { add, remove } => set
+                .union(add)
+                .filter(|it| !remove.contains(it))
+                .cloned()
+                .collect(),
+        }
+    }
+}
+
+/// A change of a scope; what is not named stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScopeEdit {
+    /// Of its organizational units, by id.
+    pub units: Edit<String>,
+    /// Of its groups, by id.
+    pub groups: Edit<String>,
+}
+
+impl ScopeEdit {
+    /// The change after which a scope is this one.
+    pub fn to(scope: &Scope) -> Self {
+        Self {
+            units: Edit::Set(scope.organizational_unit_ids.clone()),
+            groups: Edit::Set(scope.group_ids.clone()),
+        }
+    }
+
+    /// The scope after the change.
+    pub fn applied_to(&self, scope: &Scope) -> Scope {
+        Scope {
+            organizational_unit_ids: self.units.applied_to(&scope.organizational_unit_ids),
+            group_ids: self.groups.applied_to(&scope.group_ids),
+        }
+    }
+}
