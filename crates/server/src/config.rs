@@ -1,0 +1,116 @@
+//! The settings of the server, the same for every program.
+
+use std::time::Duration;
+
+/// How many connections the server keeps, and how long it waits for whom.
+#[derive(Clone, Debug, confique::Config)]
+pub struct ServerConfig {
+    /// How many connections there may be. Left out: half of the descriptors that the process may have
+    /// (`ulimit -n`), 4096 at most; more than that half is never used, so that the database and the requests
+    /// that go out find some. When there are as many, the one that has been silent longest is closed.
+    pub connections: Option<usize>,
+
+    /// How many of them may come from one address (IPv6: from one /64). Left out: half of them.
+    pub connections_per_address: Option<usize>,
+
+    /// Seconds in which the head of a request has to arrive, from its first byte or from the beginning of the
+    /// connection.
+    #[config(default = 10)]
+    pub header_timeout: u64,
+
+    /// Seconds in which the body of a request has to arrive, and for which an answer may wait until the
+    /// caller reads on.
+    #[config(default = 30)]
+    pub body_timeout: u64,
+
+    /// Seconds after which a connection is closed on which there was no further request.
+    #[config(default = 60)]
+    pub idle_timeout: u64,
+
+    /// Seconds that the program has to end once it is asked to; what is still in flight then is cut off.
+    #[config(default = 15)]
+    pub stop_timeout: u64,
+}
+
+/// The same as the server uses it.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// How many connections there may be.
+    pub connections: usize,
+    /// How many of them may come from one address.
+    pub per_address: usize,
+    /// For the head of a request.
+    pub header: Duration,
+    /// For its body, and for an answer without progress.
+    pub body: Duration,
+    /// For the next request.
+    pub idle: Duration,
+    /// For the end.
+    pub stop: Duration,
+}
+
+/// The most connections that are kept if nothing is said.
+const CONNECTIONS: usize = 4_096;
+
+impl Default for Limits {
+    /// What holds if nothing is set.
+    fn default() -> Self {
+        let connections = half_of_descriptors().min(CONNECTIONS);
+        Self {
+            connections,
+            per_address: half(connections),
+            header: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            stop: Duration::from_secs(15),
+        }
+    }
+}
+
+fn half(number: usize) -> usize {
+    (number / 2).max(1)
+}
+
+fn half_of_descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit
+        .and_then(|limit| usize::try_from(limit).ok())
+        .map_or(usize::MAX, half)
+}
+
+impl ServerConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// A sentence that names the setting, as `server.NAME`.
+    pub fn limits(&self) -> Result<Limits, String> {
+        let seconds = |name: &str, value: u64| {
+            if (1..=3_600).contains(&value) {
+                Ok(Duration::from_secs(value))
+            } else {
+                Err(format!("server.{name} must be between 1 and 3600, not {value}"))
+            }
+        };
+        for (name, value) in [
+            ("connections", self.connections),
+            ("connections_per_address", self.connections_per_address),
+        ] {
+            if value == Some(0) {
+                return Err(format!("server.{name} must be at least 1"));
+            }
+        }
+        let room = half_of_descriptors();
+        let connections = self.connections.unwrap_or(CONNECTIONS).min(room);
+        Ok(Limits {
+            connections,
+            per_address: self
+                .connections_per_address
+                .unwrap_or(half(connections))
+                .min(connections),
+            header: seconds("header_timeout", self.header_timeout)?,
+            body: seconds("body_timeout", self.body_timeout)?,
+            idle: seconds("idle_timeout", self.idle_timeout)?,
+            stop: seconds("stop_timeout", self.stop_timeout)?,
+        })
+    }
+}
