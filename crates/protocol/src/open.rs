@@ -27,7 +27,7 @@ const LONGEST_KID: usize = 256;
 const LONGEST_EVENT_ID: usize = 256;
 
 /// How many characters of a foreign text an error quotes.
-const QUOTED: usize = 120;
+const QUOTED: usize = 60;
 
 /// Opens envelopes for one application.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +91,10 @@ pub enum OpenError {
     #[error("the JWT is signed with {0:?}; only RS256 is accepted")]
     WrongAlgorithm(String),
     /// A key that is not published.
-    #[error("the JWT is signed with the key {kid:?}, which the JWKS document does not have")]
+    #[error(
+        "the JWT is signed with the key {:?}, which the JWKS document does not have",
+        quoted(kid)
+    )]
     UnknownKey {
         /// The id of the key.
         kid: String,
@@ -194,13 +197,22 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error>
     IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
-/// The beginning of a text that somebody else wrote, for an error.
+/// The beginning of a text that somebody else wrote, for an error: short, and without characters that move
+/// what stands around it in a log.
 fn quoted(text: impl ToString) -> String {
     let text = text.to_string();
-    match text.char_indices().nth(QUOTED) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+    let harmless = |character: char| match character {
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
+            '\u{fffd}'
+        }
+        character if character.is_control() => '\u{fffd}',
+        character => character,
+    };
+    let mut quoted: String = text.chars().take(QUOTED).map(harmless).collect();
+    if text.chars().nth(QUOTED).is_some() {
+        quoted.push('…');
     }
+    quoted
 }
 
 #[derive(Deserialize)]

@@ -73,6 +73,7 @@ pub struct Builder {
     require_encryption: bool,
     allow: Vec<IpNet>,
     limit_bytes: usize,
+    budget_bytes: usize,
     clock: Clock,
 }
 
@@ -110,6 +111,15 @@ impl Builder {
     #[must_use]
     pub fn limit_bytes(mut self, limit: usize) -> Self {
         self.limit_bytes = limit;
+        self
+    }
+
+    /// How many bytes the bodies of all requests that are being received and processed may have together; 64
+    /// MiB if not set, and never less than one body may have. The axum router asks whoever sends beyond it to
+    /// come again.
+    #[must_use]
+    pub fn budget_bytes(mut self, budget: usize) -> Self {
+        self.budget_bytes = budget;
         self
     }
 
@@ -162,6 +172,7 @@ impl Receiver<()> {
             require_encryption: false,
             allow: Vec::new(),
             limit_bytes: 8 << 20,
+            budget_bytes: 64 << 20,
             clock: system_clock(),
         }
     }
@@ -171,6 +182,11 @@ impl<P> Receiver<P> {
     /// The largest body, in bytes.
     pub fn limit_bytes(&self) -> usize {
         self.settings.limit_bytes
+    }
+
+    /// How many bytes the bodies of all requests may have together.
+    pub fn budget_bytes(&self) -> usize {
+        self.settings.budget_bytes.max(self.settings.limit_bytes)
     }
 
     /// What processes the events.
@@ -213,9 +229,8 @@ impl<P: Process> Receiver<P> {
     /// Takes the body of a request and gives the reply. `remote` is the sender's address, if known;
     /// with an allow-list it must be.
     pub async fn receive(&self, remote: Option<IpAddr>, body: &[u8]) -> Reply {
-        if !self.allows(remote) {
-            let sender = remote.map_or_else(|| "an unknown address".to_owned(), |remote| remote.to_string());
-            return refusal(403, "forbidden", format!("{sender} is not on the allow-list"));
+        if let Some(refusal) = self.turned_away(remote) {
+            return refusal;
         }
         let opened = match self.open(body).await {
             Ok(opened) => opened,
@@ -260,14 +275,23 @@ impl<P: Process> Receiver<P> {
         }
     }
 
-    fn allows(&self, remote: Option<IpAddr>) -> bool {
+    /// The refusal for a sender who is not on the allow-list, whatever it sends.
+    pub(crate) fn turned_away(&self, remote: Option<IpAddr>) -> Option<Reply> {
         let allow = &self.settings.allow;
         let listed = |remote: IpAddr| {
             allow
                 .iter()
                 .any(|network| network.contains(&remote.to_canonical()))
         };
-        allow.is_empty() || remote.is_some_and(listed)
+        if allow.is_empty() || remote.is_some_and(listed) {
+            return None;
+        }
+        let sender = remote.map_or_else(|| "an unknown address".to_owned(), |remote| remote.to_string());
+        Some(refusal(
+            403,
+            "forbidden",
+            format!("{sender} is not on the allow-list"),
+        ))
     }
 }
 

@@ -3,14 +3,18 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use clap::Parser;
 use confique::Config as _;
 use rollcall_receiver::protocol::EncryptionKey;
 use rollcall_receiver::{HttpJwks, KeySource, Mirror, Receiver, parse_network, router};
+use rollcall_server::config::ServerConfig;
+use rollcall_server::health::{Part, Readiness};
+use rollcall_server::{StopSignals, log};
 
 /// Receives directory changes and keeps a copy of users, organizational units and groups.
 ///
@@ -30,7 +34,8 @@ use rollcall_receiver::{HttpJwks, KeySource, Mirror, Receiver, parse_network, ro
 ///
 /// The receiving URL is then http://HOST:8760/events; put a reverse proxy with TLS before it. Once
 /// there is a key, events that are not encrypted are refused, unless require_encryption = false. GET
-/// /healthz answers "ok" while the database can be read. Passwords are never stored.
+/// /healthz answers "ok" while the program lives, GET /readyz says whether the database can be written.
+/// Passwords are never stored.
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Arguments {
@@ -71,20 +76,27 @@ struct Config {
     /// The largest request, in bytes.
     #[config(default = 8388608)]
     limit_bytes: usize,
+    /// How many bytes the bodies of all requests may have together; more is asked to come again.
+    #[config(default = 67108864)]
+    budget_bytes: usize,
     /// Networks that may send; empty for all.
     #[config(default = [])]
     allow: Vec<String>,
+    /// How many connections there may be, and how long each may take.
+    #[config(nested)]
+    server: ServerConfig,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
-        )
-        .init();
+    let level = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = log::filter(&level)
+        .map_err(anyhow::Error::msg)
+        .context("RUST_LOG")?;
+    log::start(filter, log::Format::Text);
     let config = read(&arguments.config)?;
+    let limits = config.server.limits().map_err(anyhow::Error::msg)?;
     let mirror = Mirror::open(&config.database)
         .await
         .context("the database cannot be opened")?;
@@ -94,10 +106,11 @@ async fn main() -> Result<()> {
         return Ok(());
     }
     let app = axum::Router::new()
-        .route("/healthz", axum::routing::get(health))
-        .with_state(mirror.clone())
-        .merge(router(receiver, &config.path))
-        .into_make_service_with_connect_info::<SocketAddr>();
+        .route("/healthz", axum::routing::get(|| async { "ok\n" }))
+        .route("/readyz", axum::routing::get(readyz))
+        .with_state(Arc::new((mirror.clone(), Readiness::default())))
+        .merge(router(receiver, &config.path));
+    let mut stop = StopSignals::listen()?;
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -105,10 +118,20 @@ async fn main() -> Result<()> {
         url = format!("http://{}{}", listener.local_addr()?, config.path),
         "receiving"
     );
-    axum::serve(listener, app).with_graceful_shutdown(stop()).await?;
-    mirror.close().await;
+    let stopped = async move {
+        stop.next().await;
+        tracing::info!("finishing the requests in flight");
+        stop.end_at_the_next();
+    };
+    rollcall_server::serve(listener, app, limits, stopped).await;
+    if tokio::time::timeout(CLOSE_WITHIN, mirror.close()).await.is_err() {
+        tracing::warn!("the database did not finish in time; what was not answered is sent again");
+    }
     Ok(())
 }
+
+/// How long the database has to finish what is queued, at the end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 fn read(path: &Path) -> Result<Config> {
     if !path.is_file() {
@@ -152,7 +175,9 @@ fn build(config: &Config, mirror: Mirror) -> Result<Receiver<Mirror>> {
     if let Some(required) = config.require_encryption {
         builder = builder.require_encryption(required);
     }
-    builder = builder.limit_bytes(config.limit_bytes);
+    builder = builder
+        .limit_bytes(config.limit_bytes)
+        .budget_bytes(config.budget_bytes);
     for network in &config.allow {
         builder = builder.allow([parse_network(network)
             .map_err(anyhow::Error::msg)
@@ -161,27 +186,28 @@ fn build(config: &Config, mirror: Mirror) -> Result<Receiver<Mirror>> {
     Ok(builder.build(mirror)?)
 }
 
-async fn health(State(mirror): State<Mirror>) -> (StatusCode, &'static str) {
-    match mirror.counts().await {
-        Ok(_) => (StatusCode::OK, "ok\n"),
-        Err(error) => {
-            tracing::warn!(%error, "the database cannot be read");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be read\n")
-        }
-    }
-}
+/// How long the database has to do its work.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
-async fn stop() {
-    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(signal) => signal,
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM cannot be awaited");
-            return std::future::pending().await;
-        }
+/// Whether events can be taken, and what to do if not.
+async fn readyz(State(state): State<Arc<(Mirror, Readiness)>>) -> Response {
+    let (mirror, readiness) = &*state;
+    let look = async {
+        let part = match tokio::time::timeout(ANSWERS_WITHIN, mirror.db().check()).await {
+            Ok(Ok(())) => Part::ok("database", "it commits and reads"),
+            Ok(Err(error)) => Part::failed(
+                "database",
+                error.to_string(),
+                "see to the database's server, or to the disk and the files of SQLite; what is sent meanwhile \
+                 is sent again",
+            ),
+            Err(_) => Part::failed(
+                "database",
+                format!("it does not answer within {} s", ANSWERS_WITHIN.as_secs()),
+                "see whether the disk or the server is overloaded",
+            ),
+        };
+        vec![part]
     };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-    tracing::info!("finishing the requests in flight");
+    readiness.report(look).await.as_ref().into_response()
 }

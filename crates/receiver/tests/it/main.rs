@@ -17,6 +17,7 @@ mod inventory;
 mod keys;
 mod mirror;
 mod schema;
+mod strangers;
 mod vectors;
 
 use std::net::SocketAddr;
