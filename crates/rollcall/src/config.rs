@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use confique::Config as _;
 
 use rollcall_receiver::parse_network;
+use rollcall_server::config::ServerConfig;
 
 use crate::delivery::Options;
 use crate::delivery::retention::Retention;
@@ -62,6 +63,10 @@ pub struct Config {
     /// What the hub writes to its standard error.
     #[config(nested)]
     pub log: LogConfig,
+
+    /// How many connections the hub keeps, and how long it waits for whom.
+    #[config(nested)]
+    pub server: ServerConfig,
 
     /// How requests leave the hub.
     #[config(nested)]
@@ -240,10 +245,10 @@ impl Config {
             !self.organization.trim().is_empty(),
             "organization must not be empty"
         );
-        self.log
-            .level
-            .parse::<tracing_subscriber::EnvFilter>()
-            .with_context(|| format!("log.level {:?}", self.log.level))?;
+        rollcall_server::log::filter(&self.log.level)
+            .map_err(anyhow::Error::msg)
+            .context("log.level")?;
+        self.server.limits().map_err(anyhow::Error::msg)?;
         let DeliveryConfig {
             tries,
             event_tries,
@@ -402,7 +407,7 @@ fn refuse_unknown(file: &Path) -> Result<()> {
 }
 
 /// All settings.
-pub const SETTINGS: [&str; 27] = [
+pub const SETTINGS: [&str; 33] = [
     "data_dir",
     "database",
     "database_file",
@@ -414,6 +419,12 @@ pub const SETTINGS: [&str; 27] = [
     "ali_uid",
     "log.level",
     "log.format",
+    "server.connections",
+    "server.connections_per_address",
+    "server.header_timeout",
+    "server.body_timeout",
+    "server.idle_timeout",
+    "server.stop_timeout",
     "egress.allow",
     "egress.source_address",
     "egress.outbound_addresses",

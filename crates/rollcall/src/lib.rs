@@ -16,6 +16,7 @@ pub mod config;
 pub mod delivery;
 pub mod directory;
 pub mod export;
+pub mod health;
 pub mod hub;
 pub mod id;
 pub mod import;

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, Path, Query, Request, State};
-use axum::middleware::{self, Next};
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
 use axum::response::Response;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::door::Door;
-use super::{Api, ApiError, Shown};
+use super::extract::{Body, Path, Query};
+use super::routes::Routes;
+use super::{Api, ApiError, PREFIX, Shown};
 use crate::application::{Application, store};
 use crate::audit;
 use crate::change::{self, Change, Seq};
@@ -31,49 +31,137 @@ use crate::why::{Why, why};
 
 type Hub = State<Arc<Api>>;
 
-pub(super) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
-    Router::new()
-        .route("/users", post(create_user).get(list_users))
-        .route(
+pub(super) fn routes() -> Routes<Arc<Api>> {
+    Routes::below(PREFIX)
+        .get("/users", "Lists users by username, those after one.", list_users)
+        .asking(&["organizationalUnitId", "after", "limit"])
+        .post("/users", "Creates a user.", create_user)
+        .get(
             "/users/{id}",
-            get(show_user).patch(update_user).delete(delete_user),
+            "Shows a user, by id, username or email address.",
+            show_user,
         )
-        .route("/users/{id}/erase", post(erase_user))
-        .route("/users/{id}/enable", post(enable_user))
-        .route("/users/{id}/disable", post(disable_user))
-        .route("/users/{id}/lock", post(lock_user))
-        .route("/users/{id}/unlock", post(unlock_user))
-        .route("/users/{id}/password", post(set_password))
-        .route("/users/{id}/organizational-units", post(set_units))
-        .route("/organizational-units", post(create_unit).get(list_units))
-        .route(
+        .patch("/users/{id}", "Changes the fields that are given.", update_user)
+        .delete("/users/{id}", "Deletes a user.", delete_user)
+        .post(
+            "/users/{id}/erase",
+            "Deletes a user and erases every record of it.",
+            erase_user,
+        )
+        .post("/users/{id}/enable", "Lets a user sign in again.", enable_user)
+        .post(
+            "/users/{id}/disable",
+            "Lets a user sign in no more.",
+            disable_user,
+        )
+        .post(
+            "/users/{id}/lock",
+            "Locks a user, for a time or until further notice.",
+            lock_user,
+        )
+        .post("/users/{id}/unlock", "Unlocks a user.", unlock_user)
+        .post("/users/{id}/password", "Sets a user's password.", set_password)
+        .post(
+            "/users/{id}/organizational-units",
+            "Says to which organizational units a user belongs.",
+            set_units,
+        )
+        .get(
+            "/organizational-units",
+            "Lists the organizational units directly below one.",
+            list_units,
+        )
+        .asking(&["parentId"])
+        .post(
+            "/organizational-units",
+            "Creates an organizational unit.",
+            create_unit,
+        )
+        .get(
             "/organizational-units/{id}",
-            get(show_unit).patch(update_unit).delete(delete_unit),
+            "Shows an organizational unit, by id or path.",
+            show_unit,
         )
-        .route("/organizational-units/{id}/move", post(move_unit))
-        .route("/organizational-units/{id}/deletion", get(plan_deletion))
-        .route("/groups", post(create_group))
-        .route(
-            "/groups/{id}",
-            get(show_group).patch(update_group).delete(delete_group),
+        .patch(
+            "/organizational-units/{id}",
+            "Changes the fields that are given.",
+            update_unit,
         )
-        .route("/groups/{id}/members", get(list_members).post(add_members))
-        .route("/groups/{id}/members/remove", post(remove_members))
-        .route("/applications", get(list_applications))
-        .route("/applications/{id}", get(show_application))
-        .route("/applications/{id}/test", post(test_application))
-        .route("/applications/{id}/attempts", get(list_attempts))
-        .route("/applications/{id}/why/{user}", get(explain))
-        .route(
+        .delete(
+            "/organizational-units/{id}",
+            "Deletes an organizational unit, with what is below it if it is to cascade.",
+            delete_unit,
+        )
+        .asking(&["cascade", "confirm"])
+        .get(
+            "/organizational-units/{id}/deletion",
+            "Shows what deleting an organizational unit would take along, and the token that confirms it.",
+            plan_deletion,
+        )
+        .post(
+            "/organizational-units/{id}/move",
+            "Moves an organizational unit below another.",
+            move_unit,
+        )
+        .get("/groups", "Lists groups by name, those after one.", list_groups)
+        .asking(&["after", "limit"])
+        .post("/groups", "Creates a group.", create_group)
+        .get("/groups/{id}", "Shows a group, by id or name.", show_group)
+        .patch("/groups/{id}", "Changes the fields that are given.", update_group)
+        .delete("/groups/{id}", "Deletes a group.", delete_group)
+        .get(
+            "/groups/{id}/members",
+            "Lists the ids of a group's members.",
+            list_members,
+        )
+        .post("/groups/{id}/members", "Adds members to a group.", add_members)
+        .post(
+            "/groups/{id}/members/remove",
+            "Removes members from a group.",
+            remove_members,
+        )
+        .get("/applications", "Lists applications.", list_applications)
+        .get(
+            "/applications/{id}",
+            "Shows an application, by id or name.",
+            show_application,
+        )
+        .post(
+            "/applications/{id}/test",
+            "Tests the connection to an application.",
+            test_application,
+        )
+        .get(
+            "/applications/{id}/attempts",
+            "Lists the newest requests to an application.",
+            list_attempts,
+        )
+        .get(
+            "/applications/{id}/why/{user}",
+            "Says why a user did or did not arrive.",
+            explain,
+        )
+        .get(
             "/applications/{id}/synchronizations",
-            post(synchronize).get(list_jobs),
+            "Lists the newest synchronizations.",
+            list_jobs,
         )
-        .route("/changes", get(list_changes))
-        .route("/audit", get(list_audit))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(api), authorize))
+        .post(
+            "/applications/{id}/synchronizations",
+            "Pushes everything.",
+            synchronize,
+        )
+        .get(
+            "/changes",
+            "Lists changes by position, those after one.",
+            list_changes,
+        )
+        .asking(&["after", "limit"])
+        .get("/audit", "Lists who did what, the newest first.", list_audit)
+        .asking(&["who", "action", "target", "since", "until", "limit"])
 }
 
-async fn authorize(State(api): Hub, request: Request, next: Next) -> Result<Response, ApiError> {
+pub(super) async fn authorize(State(api): Hub, request: Request, next: Next) -> Result<Response, ApiError> {
     let shown = request
         .headers()
         .get(axum::http::header::AUTHORIZATION)
@@ -82,19 +170,6 @@ async fn authorize(State(api): Hub, request: Request, next: Next) -> Result<Resp
     match shown {
         Some(shown) if api.token.is(shown) => Ok(next.run(request).await),
         _ => Err(ApiError::unauthorized()),
-    }
-}
-
-/// A JSON body whose faults are told in the API's own form.
-struct Body<T>(T);
-
-impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body: Result<Json<T>, JsonRejection> = Json::from_request(request, state).await;
-        body.map(|Json(body)| Self(body))
-            .map_err(|error| ApiError::bad_request(error.body_text()))
     }
 }
 
@@ -118,24 +193,20 @@ async fn user(api: &Api, name: String) -> Result<User, ApiError> {
     Ok(found.ok_or_else(|| directory::not_found(SubjectKind::User, &name))?)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct CreateUser {
-    password: Option<SecretString>,
-    #[serde(flatten)]
-    user: Value,
-}
-
 async fn prepare(api: &Api, password: SecretString) -> Result<NewPassword, ApiError> {
     let random = Arc::clone(&api.shared.hub.random);
     let prepared = tokio::task::spawn_blocking(move || NewPassword::prepare(password, &*random)).await;
     Ok(prepared.map_err(|error| ApiError::bad_request(error.to_string()))??)
 }
 
-async fn create_user(api: Door, Body(body): Body<CreateUser>) -> Shown<Applied> {
-    let mut new: NewUser =
-        serde_json::from_value(body.user).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    if let Some(password) = body.password {
+async fn create_user(api: Door, Body(mut body): Body<serde_json::Map<String, Value>>) -> Shown<Applied> {
+    let password = body.remove("password").filter(|password| !password.is_null());
+    let mut new: NewUser = serde_path_to_error::deserialize(Value::Object(body))
+        .map_err(|error| ApiError::bad_request(format!("the body: {error}")))?;
+    if let Some(password) = password {
+        // The value is not repeated.
+        let password = serde_json::from_value(password)
+            .map_err(|_| ApiError::bad_request("the body: password: it must be a text"))?;
         new.password = Some(prepare(&api, password).await?);
     }
     apply(&api, Command::CreateUser(new)).await
@@ -361,6 +432,22 @@ async fn group(api: &Api, name: String) -> Result<Group, ApiError> {
 
 async fn create_group(api: Door, Body(new): Body<NewGroup>) -> Shown<Applied> {
     apply(&api, Command::CreateGroup(new)).await
+}
+
+#[derive(Deserialize)]
+struct GroupPage {
+    after: Option<String>,
+    #[serde(default = "page_size")]
+    limit: usize,
+}
+
+async fn list_groups(State(api): Hub, Query(page): Query<GroupPage>) -> Shown<Vec<Group>> {
+    let groups = api
+        .shared
+        .hub
+        .db
+        .read(move |tx| query::groups_by_name(tx, page.after.as_deref(), page.limit.clamp(1, 1_000)));
+    Ok(Json(groups.await?))
 }
 
 async fn show_group(State(api): Hub, Path(id): Path<String>) -> Shown<Group> {

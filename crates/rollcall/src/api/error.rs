@@ -64,6 +64,33 @@ impl ApiError {
         }
     }
 
+    /// A body in another form than JSON.
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            code: "unsupported_media_type",
+            ..Self::bad_request(message)
+        }
+    }
+
+    /// A body that is too large.
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: "too_large",
+            ..Self::bad_request(message)
+        }
+    }
+
+    /// A method that a path does not have.
+    pub fn method_not_allowed(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            code: "method_not_allowed",
+            ..Self::bad_request(message)
+        }
+    }
+
     /// A body or a parameter that cannot be used.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self {

@@ -1,9 +1,10 @@
 //! `GET /metrics`: what the meters counted, and how delivery stands, for Prometheus.
 //!
 //! The counts live in the process; lags, parked events and suspensions are read from the database at each
-//! request, so that they are right also after a restart.
+//! look, so that they are right also after a restart.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header;
@@ -16,15 +17,39 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rollcall_db::Stats;
+use tokio::sync::Mutex;
 
 use super::{Api, ApiError};
+use crate::clock::Stopwatch;
 use crate::delivery::status::{self, PARKED_STATES, Status};
 use crate::meter::present_memory;
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge<f64, std::sync::atomic::AtomicU64>>;
 
+/// For how long what was scraped is good. Nobody has to show a token, so asking must not load the database.
+const KEPT: Duration = Duration::from_secs(1);
+
+/// What was scraped last, and when.
+#[derive(Default)]
+pub(super) struct Scraped(Mutex<Option<(Stopwatch, String)>>);
+
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+    let mut last = api.metrics.0.lock().await;
+    let text = match &*last {
+        Some((since, text)) if since.elapsed() < KEPT => text.clone(),
+        _ => {
+            let text = scrape(&api).await?;
+            *last = Some((api.shared.hub.clock.stopwatch(), text.clone()));
+            text
+        }
+    };
+    drop(last);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+async fn scrape(api: &Api) -> Result<String, ApiError> {
     let hub = &api.shared.hub;
     let status = hub.db.read(status::read).await?;
     let mut registry = Registry::default();
@@ -38,8 +63,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Api
     registry.register_collector(Box::new(Commits(hub.db.stats())));
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_| ApiError::internal("the metrics cannot be written"))?;
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+    Ok(text)
 }
 
 #[expect(

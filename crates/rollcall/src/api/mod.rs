@@ -6,25 +6,32 @@
 mod admin;
 mod door;
 mod error;
+mod extract;
 mod metrics;
+mod routes;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::{MatchedPath, Path, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use rollcall_server::health::Readiness;
+use serde_json::json;
 use tracing::Instrument as _;
 
 use crate::application::keys;
 use crate::delivery::Shared;
+use crate::health;
 use crate::meter::RouteLabels;
 use crate::secret::AdminToken;
 pub(crate) use admin::ShownChange;
 pub use error::ApiError;
+use extract::Path;
+use routes::Route;
 
 /// What the handlers share.
 pub struct Api {
@@ -32,6 +39,20 @@ pub struct Api {
     pub shared: Arc<Shared>,
     /// What an administrator must show.
     pub token: AdminToken,
+    readiness: Readiness,
+    metrics: metrics::Scraped,
+}
+
+impl Api {
+    /// Of a hub with its delivery.
+    pub fn new(shared: Arc<Shared>, token: AdminToken) -> Self {
+        Self {
+            shared,
+            token,
+            readiness: Readiness::default(),
+            metrics: metrics::Scraped::default(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Api {
@@ -42,32 +63,72 @@ impl std::fmt::Debug for Api {
 
 type Shown<T> = Result<Json<T>, ApiError>;
 
+/// Where the administrator's API begins.
+const PREFIX: &str = "/api/v1";
+
 /// All routes.
 pub fn router(api: Arc<Api>) -> Router {
+    let (admin, described) = admin::routes().done();
+    let described: Arc<[Route]> = described.into();
+    let index = Arc::clone(&described);
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/v2/{instance_id}/{application_id}/provisioning/jwks", get(jwks))
-        .nest("/api/v1", admin::router(&api))
+        .nest(
+            PREFIX,
+            admin.route_layer(middleware::from_fn_with_state(Arc::clone(&api), admin::authorize)),
+        )
+        .route(PREFIX, get(async move || describe(&index)))
+        .fallback(async move |request: Request| unknown(&described, request.uri().path()))
+        .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&api), trace))
         .with_state(api)
 }
 
-/// How long the database has to answer for the hub to be ready.
-const READY_WITHIN: Duration = Duration::from_secs(2);
-
-/// Whether the hub can do its work: the database answers. `/healthz` says only that the process lives.
-async fn readyz(State(api): State<Arc<Api>>) -> Result<&'static str, ApiError> {
-    let reading = api.shared.hub.db.read(crate::change::head);
-    match tokio::time::timeout(READY_WITHIN, reading).await {
-        Ok(Ok(_)) => Ok("ready\n"),
-        Ok(Err(error)) => Err(ApiError::unavailable(format!(
-            "the database does not answer: {error}"
-        ))),
-        Err(_) => Err(ApiError::unavailable("the database does not answer within 2 s")),
-    }
+/// What the administrator's API has. It is no secret, so no token is asked for.
+fn describe(routes: &[Route]) -> Response {
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "authorization": "Bearer, with the token from admin.token in the hub's data folder",
+        "routes": routes,
+    }))
+    .into_response()
 }
+
+/// There is nothing at a path: says what there is near it.
+fn unknown(routes: &[Route], path: &str) -> Response {
+    let mut parts = path.strip_prefix(PREFIX).unwrap_or_default().split('/').skip(1);
+    let collection = format!("{PREFIX}/{}", parts.next().unwrap_or_default());
+    let is_near = |route: &&Route| {
+        let rest = route.path().strip_prefix(collection.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let near: BTreeSet<&str> = routes.iter().filter(is_near).map(Route::path).collect();
+    let description = if near.is_empty() {
+        format!("there is nothing at this path; GET {PREFIX} lists what the administrator's API has")
+    } else {
+        let near = Vec::from_iter(near).join(", ");
+        format!("there is nothing at this path; there are {near}")
+    };
+    ApiError::not_found(description).into_response()
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::method_not_allowed(format!(
+        "this path does not have this method; the header Allow names those that it has, and GET {PREFIX} what they do"
+    ))
+}
+
+/// Whether the hub can do its work, and what to do if it cannot. `/healthz` says only that the process lives.
+async fn readyz(State(api): State<Arc<Api>>) -> Response {
+    let report = api.readiness.report(health::look(&api.shared)).await;
+    report.as_ref().into_response()
+}
+
+/// What monitoring asks for.
+const WATCHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// The header that names a request in the log, also if the caller or a proxy has named it already.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -95,8 +156,16 @@ async fn trace(State(api): State<Arc<Api>>, mut request: Request, next: Next) ->
     let span = tracing::info_span!("request", id);
     let mut response = next.run(request).instrument(span.clone()).await;
     let (status, took) = (response.status().as_u16(), watch.elapsed());
+    let ms = took.as_secs_f64() * 1e3;
+    // A stranger may send any word as the method.
+    let method = rollcall_server::shown(method.as_str());
     span.in_scope(|| {
-        tracing::info!(%method, route, status, ms = took.as_secs_f64() * 1e3, "answered");
+        // Whoever watches the hub asks every few seconds: that is worth a line only if it fails.
+        if WATCHED.contains(&route.as_str()) && status < 400 {
+            tracing::debug!(method, route, status, ms, "answered");
+        } else {
+            tracing::info!(method, route, status, ms, "answered");
+        }
     });
     hub.meters
         .http

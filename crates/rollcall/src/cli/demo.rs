@@ -3,7 +3,6 @@
 //! A hub and a receiving application, each with a database and a port of its own, as they would be on
 //! two machines. The application is the receiver kit's mirror, unchanged.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,11 +11,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rollcall_protocol::{EncryptionKey, SystemRandom};
 use rollcall_receiver::{HttpJwks, KeySource, Mirror, Receiver, Snapshot};
+use rollcall_server::{Limits, StopSignals};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::output::line;
-use super::serve::StopSignals;
 use super::{app, args, open};
 use crate::access::Caller;
 use crate::api::{self, Api};
@@ -87,19 +86,17 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
     let delivery = Delivery::start(hub.clone(), egress, Options::default()).await?;
     let token = AdminToken::read_or_make(&folder.join("admin.token"), &SystemRandom)?;
     let shown_token = token.expose();
-    let api = api::router(Arc::new(Api {
-        shared: Arc::clone(delivery.shared()),
-        token,
-    }));
-    let hub_server: JoinHandle<_> = tokio::spawn(async move { axum::serve(hub_listener, api).await });
+    let api = api::router(Arc::new(Api::new(Arc::clone(delivery.shared()), token)));
+    let hub_server = serve(hub_listener, api);
     let mirror = Mirror::open(&format!("sqlite:{}", folder.join("application.db").display())).await?;
     let source = KeySource::Endpoint(Arc::new(HttpJwks::new(&jwks).map_err(anyhow::Error::msg)?));
     let receiver = Receiver::builder(source, &application.id)
         .encryption_key(key)
         .build(mirror.clone())?;
-    let routes = rollcall_receiver::router(Arc::new(receiver), "/events")
-        .into_make_service_with_connect_info::<SocketAddr>();
-    let app_server: JoinHandle<_> = tokio::spawn(async move { axum::serve(app_listener, routes).await });
+    let app_server = serve(
+        app_listener,
+        rollcall_receiver::router(Arc::new(receiver), "/events"),
+    );
 
     line("\n3  Test Connectivity");
     let report = connectivity::test(delivery.shared(), &application.id).await?;
@@ -131,6 +128,16 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Serves until the task is ended.
+fn serve(listener: TcpListener, router: axum::Router) -> JoinHandle<usize> {
+    tokio::spawn(rollcall_server::serve(
+        listener,
+        router,
+        Limits::default(),
+        std::future::pending(),
+    ))
 }
 
 async fn listen(port: u16) -> Result<TcpListener> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use rollcall_db::{DbError, Dialect, ErrorClass};
+use rollcall_db::{DbError, Dialect};
 use serde::Serialize;
 
 use super::open;
@@ -16,6 +16,7 @@ use crate::change;
 use crate::config::Config;
 use crate::delivery::ledger::parked::{self, ParkedState};
 use crate::delivery::route::Target;
+use crate::health;
 use crate::hub::Hub;
 use crate::private::{self, PrivateError};
 
@@ -155,15 +156,7 @@ async fn look_at_hub(report: &mut Report, config: &Config, hub: &Hub) -> Result<
     let ((head, time), took) = match looked {
         Ok(found) => found,
         Err(error) => {
-            let advice = match error.class() {
-                ErrorClass::Transient => "see that it runs, and that this machine reaches it",
-                ErrorClass::Full => "make room on its disk",
-                ErrorClass::Damaged => {
-                    "stop the hub, keep a copy of the files, and restore the latest backup"
-                }
-                ErrorClass::Refused | ErrorClass::Bug => "that is a mistake of the hub: report it",
-            };
-            report.bad("database", error.to_string(), advice);
+            report.bad("database", error.to_string(), health::advice(error.class()));
             return Ok(());
         }
     };

@@ -25,8 +25,8 @@ mod why;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat, Overrides};
 use args::{Arguments, Verb};
@@ -55,14 +55,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn start_log(filter: EnvFilter, format: LogFormat) {
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
+fn start_log(level: &str, format: LogFormat) -> anyhow::Result<()> {
+    use rollcall_server::log::{Format, filter, start};
+    let filter = filter(level).map_err(anyhow::Error::msg)?;
+    let format = match format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    start(filter, format);
+    Ok(())
 }
 
 fn overrides(arguments: &Arguments) -> Overrides {
@@ -86,11 +87,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let read = || Config::read(file.as_deref(), overrides(&arguments));
     if let Verb::Serve(_) = arguments.verb {
         let config = read()?;
-        start_log(EnvFilter::try_new(&config.log.level)?, config.log.format);
+        start_log(&config.log.level, config.log.format).context("log.level")?;
         return serve::run(&config).await;
     }
-    let filter = EnvFilter::try_from_env("ROLLCALL_LOG").unwrap_or_else(|_| QUIET.into());
-    start_log(filter, LogFormat::Text);
+    let level = std::env::var("ROLLCALL_LOG").unwrap_or_else(|_| QUIET.to_owned());
+    start_log(&level, LogFormat::Text).context("ROLLCALL_LOG")?;
     let config = || read();
     match arguments.verb {
         Verb::Serve(_) => Ok(ExitCode::SUCCESS),

@@ -2,16 +2,21 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rollcall_protocol::SystemRandom;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use rollcall_server::StopSignals;
+use tokio::sync::oneshot;
 
 use super::open;
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::secret::AdminToken;
+
+/// How long the database has to finish what is queued, at the end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(config: &Config) -> Result<ExitCode> {
     // Before the hub says that it runs: whoever reads that may stop it at once.
@@ -40,46 +45,37 @@ pub(super) async fn run(config: &Config) -> Result<ExitCode> {
         token = %config.token_path().display(),
         "the hub runs"
     );
-    let api = api::router(Arc::new(Api {
-        shared: Arc::clone(delivery.shared()),
-        token,
-    }));
-    axum::serve(
+    let api = api::router(Arc::new(Api::new(Arc::clone(delivery.shared()), token)));
+    let limits = config.server.limits().map_err(anyhow::Error::msg)?;
+    let (ending, ended) = oneshot::channel::<()>();
+    let mut server = tokio::spawn(rollcall_server::serve(
         listener,
-        api.into_make_service_with_connect_info::<std::net::SocketAddr>(),
-    )
-    .with_graceful_shutdown(async move { stop.next().await })
-    .await?;
+        api,
+        limits.clone(),
+        async move {
+            drop(ended.await);
+        },
+    ));
+    tokio::select! {
+        () = stop.next() => {}
+        ended = &mut server => bail!("the HTTP server ended by itself: {ended:?}"),
+    }
     tracing::info!("finishing the requests in flight");
-    delivery.stop().await;
-    hub.db.close().await;
+    stop.end_at_the_next();
+    drop(ending);
+    // Both at once: an unfinished request to the hub must not keep it sending.
+    let stopping = async {
+        match tokio::time::timeout(limits.stop, delivery.stop()).await {
+            Ok(()) => tracing::info!("delivery has ended"),
+            Err(_) => tracing::warn!(
+                "delivery did not end in time; what it was sending is sent again at the next start"
+            ),
+        }
+    };
+    let (_, ()) = tokio::join!(server, stopping);
+    if tokio::time::timeout(CLOSE_WITHIN, hub.db.close()).await.is_err() {
+        tracing::warn!("the database did not finish in time; nothing that was confirmed is lost");
+    }
     drop(owner);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Ctrl-C and SIGTERM, which from then on do not end the process by themselves.
-pub(super) struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    /// Begins to listen for them.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(super) fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// Waits for the next of them.
-    pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::application::store;
 use crate::change::{self, Change, Seq};
+use crate::delivery::vitals::Life;
 use crate::instance;
 
 /// How many changes are kept in memory.
@@ -115,12 +116,15 @@ impl Feed {
     }
 
     /// Follows the log until `stopped` says so.
-    pub async fn follow(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+    pub async fn follow(self: Arc<Self>, mut stopped: watch::Receiver<bool>, life: Life) {
         let mut announcements = self.db.announcements();
         loop {
-            if let Err(error) = self.catch_up().await {
-                tracing::warn!(%error, "the change log cannot be read; trying again");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+            match self.catch_up().await {
+                Ok(()) => life.beat(),
+                Err(error) => {
+                    tracing::warn!(%error, "the change log cannot be read; trying again");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
             }
             tokio::select! {
                 _ = stopped.wait_for(|stopped| *stopped) => return,

@@ -34,6 +34,7 @@ pub mod send;
 pub mod skips;
 pub mod status;
 mod supervise;
+pub mod vitals;
 mod worker;
 
 pub use route::connectivity;
@@ -57,6 +58,7 @@ use model::Round;
 use retention::Retention;
 use send::egress::Egress;
 use send::signing::SigningThreads;
+use vitals::Vitals;
 
 /// How patient delivery is.
 #[derive(Clone, Debug)]
@@ -141,6 +143,8 @@ pub struct Shared {
     pub feed: Arc<Feed>,
     /// How patient delivery is.
     pub options: Options,
+    /// Signs of life of the tasks.
+    pub vitals: Vitals,
     /// One permit for each round that is being made.
     preparing: Semaphore,
     /// Room for sealed requests, in KiB.
@@ -172,6 +176,7 @@ impl Shared {
             signing,
             feed,
             options,
+            vitals: Vitals::default(),
             preparing,
             room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
         }))
@@ -223,7 +228,7 @@ impl Delivery {
         let shared = Shared::new(hub, egress, options).await?;
         let (stop, stopped) = watch::channel(false);
         let tasks = vec![
-            tokio::spawn(Arc::clone(&shared.feed).follow(stopped.clone())),
+            tokio::spawn(Arc::clone(&shared.feed).follow(stopped.clone(), shared.vitals.feed.begin())),
             tokio::spawn(supervise::supervise(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(keep_house(Arc::clone(&shared), stopped)),
         ];
@@ -248,8 +253,10 @@ impl Delivery {
 
 /// Does what is due by itself.
 async fn keep_house(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let life = shared.vitals.housekeeping.begin();
     let mut next_trim = shared.hub.clock.now();
     loop {
+        life.beat();
         tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => return,
             () = tokio::time::sleep(shared.options.housekeeping) => {}

@@ -38,6 +38,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
         ending: JoinSet::new(),
         shared: Arc::clone(&shared),
     };
+    let life = shared.vitals.supervisor.begin();
     let mut joined = false;
     while !*stopped.borrow() {
         let seen = *ticks.borrow_and_update();
@@ -46,7 +47,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
         }
         if joined {
             match node.beat().await {
-                Ok(true) => {}
+                Ok(true) => life.beat(),
                 Ok(false) if shared.options.policy == Policy::Shared => {
                     // What this node held was taken over while it could not be heard.
                     joined = false;
@@ -159,6 +160,7 @@ impl Node {
             running.stop.send_replace(true);
             if running.task.is_finished() && leases.get(&id) == Some(&running.epoch) {
                 tracing::error!(application = id, "a delivery worker failed and is started again");
+                self.shared.vitals.worker_failed(&id);
                 continue;
             }
             let (shared, node) = (Arc::clone(&self.shared), self.id.clone());

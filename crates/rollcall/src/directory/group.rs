@@ -172,6 +172,17 @@ pub(super) fn page(tx: &mut Tx<'_>, after: Option<&str>, limit: usize) -> Result
     .collect()
 }
 
+/// Groups after a folded name, by folded name.
+pub(super) fn page_by_name(tx: &mut Tx<'_>, after: &str, limit: usize) -> Result<Vec<Group>, DbError> {
+    tx.query(
+        &format!("SELECT {COLUMNS} FROM groups WHERE name_folded > $1 ORDER BY name_folded LIMIT $2"),
+        params![after, i64::try_from(limit).unwrap_or(i64::MAX)],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
 fn require(tx: &mut Tx<'_>, id: &str) -> Result<Group, DirectoryError> {
     get(tx, id)?.ok_or_else(|| DirectoryError::NotFound {
         kind: SubjectKind::Group,

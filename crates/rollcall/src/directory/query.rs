@@ -128,6 +128,14 @@ pub fn groups_page(tx: &mut Tx<'_>, after: Option<&str>, limit: usize) -> Result
         .collect())
 }
 
+/// Groups after a name, in the order of names.
+///
+/// # Errors
+/// What the database reports.
+pub fn groups_by_name(tx: &mut Tx<'_>, after: Option<&str>, limit: usize) -> Result<Vec<Group>, DbError> {
+    group::page_by_name(tx, &after.map(fold).unwrap_or_default(), limit)
+}
+
 /// All groups, by name.
 ///
 /// # Errors

@@ -57,7 +57,7 @@ impl Served {
         let token = AdminToken::read_or_make(&folder.path().join("token"), &SystemRandom).unwrap();
         let shown = token.expose().to_string();
         let shared = Arc::clone(delivery.shared());
-        let routes = api::router(Arc::new(Api { shared, token }));
+        let routes = api::router(Arc::new(Api::new(shared, token)));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and waits by the machine's clock"
 )]
 
+mod api;
 mod app_door;
 mod cli_doors;
 mod database;
@@ -15,6 +16,7 @@ mod directory;
 mod doors;
 mod erasure;
 mod faults;
+mod health;
 mod import;
 mod import_again;
 mod import_files;
@@ -32,6 +34,7 @@ mod retention;
 mod rotation;
 mod skips;
 mod slapd;
+mod strangers;
 mod tidy;
 mod two_doors;
 mod why;

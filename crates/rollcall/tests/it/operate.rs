@@ -108,14 +108,17 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn start(folder: &Path, database: &str) -> Self {
-        let mut child = rollcall(
+        let mut serve = rollcall(
             folder,
             &["--database", database, "serve", "--listen", "127.0.0.1:0"],
-        )
-        .args(["--log-format", "json"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        );
+        serve.args(["--log-format", "json"]);
+        Self::run(serve)
+    }
+
+    /// Starts a hub with a command that logs JSON.
+    pub(crate) fn run(mut serve: Process) -> Self {
+        let mut child = serve.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         log.read_line(&mut line).unwrap();
@@ -159,16 +162,30 @@ impl Served {
         answer
     }
 
+    /// Sends it a signal, such as `-TERM`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Process::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Reads its log up to a line with this message, and returns that line.
+    pub(crate) fn log_until(&mut self, message: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(
+                self.log.read_line(&mut line).unwrap() > 0,
+                "{message} was not logged"
+            );
+            if line.contains(message) {
+                return line;
+            }
+        }
+    }
+
     /// Asks it to stop, and returns the rest of its log.
     pub(crate) fn stop(&mut self) -> String {
-        let pid = self.child.id().to_string();
-        assert!(
-            Process::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.signal("-TERM");
         let mut log = String::new();
         self.log.read_to_string(&mut log).unwrap();
         assert!(self.child.wait().unwrap().success());

@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 9] = [
     &["directory", "application"],
     &["hub"],
     &["delivery"],
-    &["backup", "compare", "config", "import", "why"],
+    &["backup", "compare", "config", "health", "import", "why"],
     &["bench", "export"],
     &["api"],
     &["cli"],

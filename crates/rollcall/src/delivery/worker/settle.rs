@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Worker;
 use crate::delivery::ledger::attempts::Attempt;
+use crate::delivery::ledger::parked::{Parked, ParkedState};
 use crate::delivery::ledger::{self, Settlement, SuspensionChange};
 use crate::delivery::model::{Answered, Round, Suspension};
 use crate::delivery::plan::conclude::{Patience, Present, conclude};
@@ -18,6 +19,19 @@ use crate::delivery::{grown, job, millis};
 const UNCOMMITTED: usize = 32;
 /// After how many rounds in a row that the application wants again as a whole it is suspended.
 const STALLED_ROUNDS: u32 = 3;
+
+/// Says that an event waits for somebody. What the application said of it may name people, so only its code
+/// is logged.
+fn tell_set_aside(application_id: &str, parked: &Parked) {
+    tracing::warn!(
+        application = application_id,
+        event = parked.event_id,
+        kind = parked.event_type.short(),
+        subject = parked.subject_id,
+        code = parked.code.as_deref().map(rollcall_server::shown),
+        "an event is set aside: `rollcall app show` says why; repair the cause, then run `rollcall app resend`"
+    );
+}
 
 impl Worker {
     fn present(&self) -> Present {
@@ -156,12 +170,23 @@ impl Worker {
         }
         let (fence, now) = (self.fence.clone(), self.shared().hub.clock.now());
         self.fence = fence.next();
+        let set_aside: Vec<_> = settlement
+            .park
+            .iter()
+            .filter(|parked| parked.state == ParkedState::Failed)
+            .cloned()
+            .collect();
+        let id = self.id().to_owned();
         let settled = self
             .shared()
             .hub
             .db
             .write(move |tx| ledger::settle(tx, &fence, &settlement, now));
-        self.commits.push_back(tokio::spawn(settled));
+        self.commits.push_back(tokio::spawn(async move {
+            settled.await?;
+            set_aside.iter().for_each(|parked| tell_set_aside(&id, parked));
+            Ok(())
+        }));
         Ok(())
     }
 

@@ -1,0 +1,86 @@
+//! What a request brings, with faults told in the API's own form: what is wrong, and where.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::ApiError;
+
+/// A JSON body.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        match Json::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(rejection) => Err(refuse(&rejection)),
+        }
+    }
+}
+
+fn refuse(rejection: &JsonRejection) -> ApiError {
+    match rejection {
+        JsonRejection::MissingJsonContentType(_) => {
+            ApiError::unsupported("send a JSON body with the header Content-Type: application/json")
+        }
+        JsonRejection::JsonDataError(error) => ApiError::bad_request(format!("the body: {}", cause(error))),
+        JsonRejection::JsonSyntaxError(error) => {
+            ApiError::bad_request(format!("the body is not JSON: {}", cause(error)))
+        }
+        other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            ApiError::too_large("the body is larger than 2 MiB")
+        }
+        other => ApiError::bad_request(other.body_text()),
+    }
+}
+
+/// What lies under an error: the library's own sentence around it tells nobody anything.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    let mut sentence = None;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+        // The one with the path of the field is above the one that it quotes.
+        let text = source.to_string();
+        if sentence
+            .as_ref()
+            .is_none_or(|known: &String| text.ends_with(known.as_str()))
+        {
+            sentence = Some(text);
+        }
+    }
+    sentence.unwrap_or_else(|| error.to_string())
+}
+
+/// What stands behind the question mark.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query: Result<_, QueryRejection> =
+            axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        query
+            .map(|axum::extract::Query(query)| Self(query))
+            .map_err(|rejection| ApiError::bad_request(format!("the query: {}", cause(&rejection))))
+    }
+}
+
+/// The parts of the path.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path: Result<_, PathRejection> = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(path)| Self(path))
+            .map_err(|rejection| ApiError::bad_request(format!("the path: {}", cause(&rejection))))
+    }
+}

@@ -1,0 +1,184 @@
+//! The administrator's API as somebody meets it who does not know it yet.
+
+use serde_json::Value;
+
+use crate::operate::Served;
+use crate::strangers;
+
+struct Api {
+    served: Served,
+    token: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Api {
+    fn start() -> Self {
+        let folder = strangers::folder("");
+        let database = format!("sqlite:{}", folder.path().join("data/rollcall.db").display());
+        let served = strangers::serve(folder.path(), &database);
+        let token = strangers::token(folder.path());
+        Self {
+            served,
+            token,
+            _folder: folder,
+        }
+    }
+
+    /// The status, the head and the JSON.
+    fn ask(&self, method: &str, path: &str, kind: &str, body: &str) -> (u16, String, Value) {
+        let answer = strangers::rest(self.served.send(&format!(
+            "{method} {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
+             content-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
+            self.token,
+            body.len()
+        )));
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = serde_json::from_str(body).unwrap_or_else(|_| panic!("{method} {path}: {answer}"));
+        (status, head.to_owned(), body)
+    }
+
+    fn json(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let (status, _, body) = self.ask(method, path, "application/json", body);
+        (status, body)
+    }
+}
+
+fn said(body: &Value) -> &str {
+    body["errorDescription"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{body}"))
+}
+
+#[test]
+fn the_api_describes_itself_and_every_route_is_there() {
+    let api = Api::start();
+    let index = api.served.get_with("/api/v1", "");
+    assert!(
+        index.starts_with("HTTP/1.1 200"),
+        "no token is asked for: {index}"
+    );
+    let (_, index) = api.json("GET", "/api/v1", "");
+    let routes = index["routes"].as_array().unwrap();
+    assert!(routes.len() > 30);
+    for route in routes {
+        let text = |name: &str| route[name].as_str().unwrap();
+        let path = text("path").replace("{id}", "nobody").replace("{user}", "nobody");
+        let (status, body) = api.json(text("method"), &path, "{}");
+        assert_ne!(status, 405, "{route}");
+        let unknown = status == 404 && said(&body).contains("at this path");
+        assert!(!unknown, "{route}: {body}");
+        assert!(text("does").ends_with('.'));
+        // Without the token nothing is said.
+        let head = format!(
+            "{} {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n\r\n",
+            text("method")
+        );
+        assert!(
+            strangers::rest(api.served.send(&head)).starts_with("HTTP/1.1 401"),
+            "{route}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_there_is_told_in_json() {
+    let api = Api::start();
+    for (path, names) in [
+        ("/api/v1/users/ada/friends", "/api/v1/users/{id}/erase"),
+        ("/api/v1/groups/a/b/c", "/api/v1/groups/{id}/members"),
+        ("/api/v1/people", "GET /api/v1"),
+        ("/api/v2/users", "GET /api/v1"),
+        ("/", "GET /api/v1"),
+    ] {
+        let (status, body) = api.json("GET", path, "");
+        assert_eq!(
+            (status, body["error"].as_str()),
+            (404, Some("not_found")),
+            "{path}"
+        );
+        assert!(said(&body).contains(names), "{path}: {body}");
+    }
+    for (method, path, allowed) in [
+        ("DELETE", "/api/v1/users", "GET,HEAD,POST"),
+        ("GET", "/api/v1/users/ada/lock", "POST"),
+        ("POST", "/healthz", "GET,HEAD"),
+    ] {
+        let (status, head, body) = api.ask(method, path, "application/json", "{}");
+        assert_eq!(
+            (status, body["error"].as_str()),
+            (405, Some("method_not_allowed")),
+            "{path}"
+        );
+        let allow = head
+            .lines()
+            .find_map(|line| line.strip_prefix("allow: "))
+            .unwrap();
+        let mut allow: Vec<_> = allow.split(',').collect();
+        allow.sort_unstable();
+        assert_eq!(allow.join(","), allowed, "{path}");
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_told_with_its_place() {
+    let api = Api::start();
+    for (body, place) in [
+        (
+            r#"{"username":"ada","displayName":3}"#,
+            "displayName: invalid type: integer `3`",
+        ),
+        (r#"{"username":"ada","nickname":"a"}"#, "nickname"),
+        (
+            r#"{"username":"ada","displayName":"Ada","primaryOrganizationalUnitId":"ou_root","password":123456}"#,
+            "password: it must be a text",
+        ),
+        (r#"{"username":"#, "not JSON"),
+        ("[]", "the body"),
+    ] {
+        let (status, answer) = api.json("POST", "/api/v1/users", body);
+        assert_eq!(
+            (status, answer["error"].as_str()),
+            (400, Some("bad_request")),
+            "{body}: {answer}"
+        );
+        assert!(said(&answer).contains(place), "{body}: {answer}");
+        assert!(!said(&answer).contains("target type"), "{answer}");
+        assert!(!said(&answer).contains("123456"), "{answer}");
+    }
+    let (status, answer) = api.json("POST", "/api/v1/groups/g/members", r#"{"userIds":["a",7]}"#);
+    assert_eq!(status, 400, "{answer}");
+    assert!(said(&answer).contains("userIds[1]"), "{answer}");
+    let (status, _, answer) = api.ask("POST", "/api/v1/users", "text/plain", "{}");
+    assert_eq!(status, 415);
+    assert!(said(&answer).contains("application/json"), "{answer}");
+    let (status, answer) = api.json("POST", "/api/v1/users", &" ".repeat(3 << 20));
+    assert_eq!((status, answer["error"].as_str()), (413, Some("too_large")));
+    let (status, answer) = api.json("GET", "/api/v1/users?limit=many", "");
+    assert_eq!(status, 400);
+    assert!(said(&answer).contains("limit"), "{answer}");
+}
+
+#[test]
+fn groups_are_listed_page_by_page() {
+    let api = Api::start();
+    for name in ["delta", "Alpha", "charlie", "Bravo", "echo"] {
+        let (status, body) = api.json("POST", "/api/v1/groups", &format!(r#"{{"name":"{name}"}}"#));
+        assert_eq!(status, 200, "{body}");
+    }
+    let mut names = Vec::new();
+    let mut after = String::new();
+    loop {
+        let (status, page) = api.json("GET", &format!("/api/v1/groups?limit=2&after={after}"), "");
+        assert_eq!(status, 200, "{page}");
+        let page = page.as_array().unwrap();
+        assert!(page.len() <= 2);
+        let Some(last) = page.last() else { break };
+        after = last["name"].as_str().unwrap().to_owned();
+        names.extend(
+            page.iter()
+                .map(|group| group["name"].as_str().unwrap().to_owned()),
+        );
+    }
+    assert_eq!(names, ["Alpha", "Bravo", "charlie", "delta", "echo"]);
+}
