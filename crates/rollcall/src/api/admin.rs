@@ -1,4 +1,4 @@
-//! The administrator's API: users, organizational units, groups, applications, the change log.
+//! The administrator's API: users, organizational units, groups, applications.
 
 use std::sync::Arc;
 
@@ -7,16 +7,15 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use rollcall_protocol::SubjectKind;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::door::Door;
 use super::extract::{Body, Path, Query};
+use super::logs::{list_audit, list_changes};
 use super::routes::Routes;
 use super::{Api, ApiError, PREFIX, Shown};
 use crate::application::{Application, store};
-use crate::audit;
-use crate::change::{self, Change, Seq};
 use crate::clock::Millis;
 use crate::delivery::erase::{self, Erased};
 use crate::delivery::ledger::attempts;
@@ -29,7 +28,7 @@ use crate::id;
 use crate::secret::SecretString;
 use crate::why::{Why, why};
 
-type Hub = State<Arc<Api>>;
+pub(super) type Hub = State<Arc<Api>>;
 
 pub(super) fn routes() -> Routes<Arc<Api>> {
     Routes::below(PREFIX)
@@ -316,7 +315,7 @@ struct Page {
     limit: usize,
 }
 
-fn page_size() -> usize {
+pub(super) fn page_size() -> usize {
     100
 }
 
@@ -553,93 +552,4 @@ async fn list_jobs(State(api): Hub, Path(id): Path<String>) -> Shown<Vec<job::Jo
     Ok(Json(
         api.shared.hub.db.read(move |tx| job::newest(tx, &id, 20)).await?,
     ))
-}
-
-// The change log.
-
-#[derive(Deserialize)]
-struct After {
-    #[serde(default)]
-    after: Seq,
-    #[serde(default = "page_size")]
-    limit: usize,
-}
-
-/// A change as it is shown.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ShownChange {
-    seq: Seq,
-    event_id: String,
-    kind: &'static str,
-    subject_kind: &'static str,
-    subject_id: String,
-    time: Millis,
-    actor: String,
-    record: Value,
-    previous: Option<Value>,
-}
-
-impl From<Change> for ShownChange {
-    fn from(change: Change) -> Self {
-        let parse = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
-        Self {
-            seq: change.seq,
-            kind: change.kind.as_str(),
-            subject_kind: change.subject_kind.as_str(),
-            record: parse(&change.record),
-            previous: change.previous.as_deref().map(parse),
-            event_id: change.event_id,
-            subject_id: change.subject_id,
-            time: change.time,
-            actor: change.actor,
-        }
-    }
-}
-
-/// Which entries of the audit log are wanted.
-#[derive(Deserialize)]
-struct Audited {
-    who: Option<String>,
-    action: Option<String>,
-    target: Option<String>,
-    since: Option<Millis>,
-    until: Option<Millis>,
-    #[serde(default = "page_size")]
-    limit: usize,
-}
-
-async fn list_audit(State(api): Hub, Query(wanted): Query<Audited>) -> Shown<Vec<audit::Entry>> {
-    let limit = wanted.limit.clamp(1, 1_000);
-    let entries = api
-        .shared
-        .hub
-        .db
-        .read(move |tx| {
-            let targets = match &wanted.target {
-                Some(target) => store::ids_of(tx, target)?,
-                None => Vec::new(),
-            };
-            let filter = audit::Filter {
-                who: wanted.who.clone(),
-                action: wanted.action.clone(),
-                targets,
-                since: wanted.since,
-                until: wanted.until,
-            };
-            audit::list(tx, &filter, limit)
-        })
-        .await?;
-    Ok(Json(entries))
-}
-
-async fn list_changes(State(api): Hub, Query(page): Query<After>) -> Shown<Vec<ShownChange>> {
-    let limit = page.limit.clamp(1, 1_000);
-    let changes = api
-        .shared
-        .hub
-        .db
-        .read(move |tx| change::read_after(tx, page.after, limit))
-        .await?;
-    Ok(Json(changes.into_iter().map(ShownChange::from).collect()))
 }

@@ -7,6 +7,7 @@ mod admin;
 mod door;
 mod error;
 mod extract;
+mod logs;
 mod metrics;
 mod routes;
 
@@ -28,9 +29,9 @@ use crate::delivery::Shared;
 use crate::health;
 use crate::meter::RouteLabels;
 use crate::secret::AdminToken;
-pub(crate) use admin::ShownChange;
 pub use error::ApiError;
 use extract::Path;
+pub(crate) use logs::ShownChange;
 use routes::Route;
 
 /// What the handlers share.

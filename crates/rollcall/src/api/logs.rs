@@ -1,0 +1,101 @@
+//! The change log and the audit log, as the administrator's API shows them.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Shown;
+use super::admin::{Hub, page_size};
+use super::extract::Query;
+use crate::application::store;
+use crate::audit;
+use crate::change::{self, Change, Seq};
+use crate::clock::Millis;
+
+#[derive(Deserialize)]
+pub(super) struct After {
+    #[serde(default)]
+    after: Seq,
+    #[serde(default = "page_size")]
+    limit: usize,
+}
+
+/// A change as it is shown.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ShownChange {
+    seq: Seq,
+    event_id: String,
+    kind: &'static str,
+    subject_kind: &'static str,
+    subject_id: String,
+    time: Millis,
+    actor: String,
+    record: Value,
+    previous: Option<Value>,
+}
+
+impl From<Change> for ShownChange {
+    fn from(change: Change) -> Self {
+        let parse = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
+        Self {
+            seq: change.seq,
+            kind: change.kind.as_str(),
+            subject_kind: change.subject_kind.as_str(),
+            record: parse(&change.record),
+            previous: change.previous.as_deref().map(parse),
+            event_id: change.event_id,
+            subject_id: change.subject_id,
+            time: change.time,
+            actor: change.actor,
+        }
+    }
+}
+
+/// Which entries of the audit log are wanted.
+#[derive(Deserialize)]
+pub(super) struct Audited {
+    who: Option<String>,
+    action: Option<String>,
+    target: Option<String>,
+    since: Option<Millis>,
+    until: Option<Millis>,
+    #[serde(default = "page_size")]
+    limit: usize,
+}
+
+pub(super) async fn list_audit(State(api): Hub, Query(wanted): Query<Audited>) -> Shown<Vec<audit::Entry>> {
+    let limit = wanted.limit.clamp(1, 1_000);
+    let entries = api
+        .shared
+        .hub
+        .db
+        .read(move |tx| {
+            let targets = match &wanted.target {
+                Some(target) => store::ids_of(tx, target)?,
+                None => Vec::new(),
+            };
+            let filter = audit::Filter {
+                who: wanted.who.clone(),
+                action: wanted.action.clone(),
+                targets,
+                since: wanted.since,
+                until: wanted.until,
+            };
+            audit::list(tx, &filter, limit)
+        })
+        .await?;
+    Ok(Json(entries))
+}
+
+pub(super) async fn list_changes(State(api): Hub, Query(page): Query<After>) -> Shown<Vec<ShownChange>> {
+    let limit = page.limit.clamp(1, 1_000);
+    let changes = api
+        .shared
+        .hub
+        .db
+        .read(move |tx| change::read_after(tx, page.after, limit))
+        .await?;
+    Ok(Json(changes.into_iter().map(ShownChange::from).collect()))
+}
