@@ -56,6 +56,17 @@ impl Mirror {
         })
     }
 
+    /// Opens a database on SQLite whose work is done by whoever asks, without threads: for simulations. Here
+    /// `sqlite::memory:` works too.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn open_inline(url: &str) -> Result<Self, DbError> {
+        Ok(Self {
+            db: schema::open_inline(url)?,
+        })
+    }
+
     /// The database, for queries of your own on the tables `mirror_*`.
     pub fn db(&self) -> &Db {
         &self.db

@@ -22,13 +22,21 @@ mod postgres {
 /// Opens a database (`sqlite:PATH` or `postgres://…`) with the receiver's tables in it.
 pub(crate) async fn open(url: &str) -> Result<Db, DbError> {
     let url = url.to_owned();
-    let migrations = Migrations {
-        sqlite: sqlite::migrations::runner(),
-        postgres: postgres::migrations::runner(),
-    };
-    tokio::task::spawn_blocking(move || Db::open(&url, migrations, Options::default()))
+    tokio::task::spawn_blocking(move || Db::open(&url, migrations(), Options::default()))
         .await
         .map_err(|error| DbError::Other(error.to_string()))?
+}
+
+/// The same without threads, for simulations.
+pub(crate) fn open_inline(url: &str) -> Result<Db, DbError> {
+    Db::open_inline(url, migrations(), Options::default())
+}
+
+fn migrations() -> Migrations {
+    Migrations {
+        sqlite: sqlite::migrations::runner(),
+        postgres: postgres::migrations::runner(),
+    }
 }
 
 /// What was answered for an event, if it was taken before.

@@ -1,11 +1,12 @@
 //! The one place that reads the wall clock and waits.
 //!
-//! Everything else is handed a [`Clock`] (or a `now` in milliseconds), so that a test can move time
-//! by hand and a simulation can repeat itself.
+//! Everything else is handed a [`Clock`] (or a `now` in milliseconds). Whatever waits does so on the clock of
+//! the asynchronous runtime, which a test can pause; [`Clock::of_runtime`] follows that one, so that a
+//! simulation has one time for everything and can repeat itself.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
 
 /// A point in time: milliseconds since the Unix epoch.
 pub type Millis = i64;
@@ -18,7 +19,10 @@ pub struct Clock(Source);
 enum Source {
     #[default]
     System,
-    Manual(Arc<AtomicI64>),
+    Runtime {
+        start: Millis,
+        started: Instant,
+    },
 }
 
 impl Clock {
@@ -27,9 +31,10 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// A clock that stands still until [`Clock::advance`] moves it.
-    pub fn manual(start: Millis) -> Self {
-        Self(Source::Manual(Arc::new(AtomicI64::new(start))))
+    /// A clock that shows `start` now and goes on with the runtime's time, also when that is paused.
+    pub fn of_runtime(start: Millis) -> Self {
+        let started = Instant::now();
+        Self(Source::Runtime { start, started })
     }
 
     /// Now, in milliseconds since the Unix epoch.
@@ -42,31 +47,20 @@ impl Clock {
             Source::System => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
-            Source::Manual(now) => now.load(Ordering::SeqCst),
-        }
-    }
-
-    /// Moves a manual clock forward; the system clock is left alone.
-    pub fn advance(&self, by: Duration) {
-        if let Source::Manual(now) = &self.0 {
-            now.fetch_add(
-                i64::try_from(by.as_millis()).unwrap_or(i64::MAX),
-                Ordering::SeqCst,
-            );
+            Source::Runtime { start, started } => {
+                let passed = started.elapsed().as_millis();
+                start.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
+            }
         }
     }
 
     /// Starts measuring a duration.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the place that reads the clock for everyone"
-    )]
     pub fn stopwatch(&self) -> Stopwatch {
         Stopwatch(Instant::now())
     }
 }
 
-/// A running measurement, taken with the machine's monotonic clock.
+/// A running measurement, taken with the runtime's monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 

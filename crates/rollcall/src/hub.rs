@@ -87,20 +87,34 @@ impl Hub {
     /// [`HubError`].
     pub async fn open_with(parts: HubParts, options: rollcall_db::Options) -> Result<Self, HubError> {
         let may_make = options.create == Create::IfMissing;
-        let HubParts {
-            database,
-            clock,
-            random,
-            master,
-            ali_uid,
-            root_name,
-        } = parts;
+        let database = parts.database.clone();
         if !may_make && !Self::exists(database.clone()).await? {
             return Err(HubError::NotAHub);
         }
         let db = tokio::task::spawn_blocking(move || Db::open(&database, schema::migrations(), options))
             .await
             .map_err(|error| DbError::Other(error.to_string()))??;
+        Self::found(db, parts, may_make).await
+    }
+
+    /// Opens a database on SQLite whose work is done by whoever asks, without threads: for simulations.
+    ///
+    /// # Errors
+    /// [`HubError`].
+    pub async fn open_inline(parts: HubParts, options: rollcall_db::Options) -> Result<Self, HubError> {
+        let db = Db::open_inline(&parts.database, schema::migrations(), options)?;
+        Self::found(db, parts, true).await
+    }
+
+    async fn found(db: Db, parts: HubParts, may_make: bool) -> Result<Self, HubError> {
+        let HubParts {
+            database: _,
+            clock,
+            random,
+            master,
+            ali_uid,
+            root_name,
+        } = parts;
         let now = clock.now();
         let master = Arc::new(master);
         let instance = {

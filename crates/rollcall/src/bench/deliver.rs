@@ -12,7 +12,7 @@ use super::{Figure, Sorted, crypto, float};
 use crate::application::{Application, Limits, keys::SigningKeys, store};
 use crate::clock::Clock;
 use crate::delivery::send::egress::Egress;
-use crate::delivery::send::signing::SigningThreads;
+use crate::delivery::send::signing::{Place, Signing};
 
 /// One event at a time, with pauses: how long until it is acknowledged?
 pub(super) async fn idle() -> Result<Vec<Figure>> {
@@ -144,7 +144,7 @@ pub(super) async fn ceiling(bare: &Arc<Bare>, connections: usize) -> Result<f64>
 pub(super) struct Bare {
     applications: Vec<(String, Url, Arc<SigningKey>, EncryptionKey)>,
     batch: Arc<EventBatch>,
-    signing: SigningThreads,
+    signing: Signing,
     egress: Egress,
 }
 
@@ -179,7 +179,7 @@ impl Bare {
         Ok(Self {
             applications: known,
             batch: Arc::new(batch),
-            signing: SigningThreads::start()?,
+            signing: Signing::start(Place::Threads)?,
             egress: world.egress()?,
         })
     }
@@ -222,7 +222,7 @@ impl Bare {
     async fn post(&self, application: usize, sealed: Sealed) -> Result<()> {
         let exchange = self
             .egress
-            .post(&self.applications[application].1, sealed.body)
+            .post(&self.applications[application].1, sealed.body.into())
             .await;
         exchange.result?;
         Ok(())

@@ -16,6 +16,7 @@ use std::time::Duration;
 use rollcall_db::{Db, DbError};
 use tokio::sync::watch;
 
+use super::ticks::{Tick, Ticks};
 use crate::application::store;
 use crate::change::{self, Change, Seq};
 use crate::delivery::vitals::Life;
@@ -35,15 +36,6 @@ const PAGES: usize = 16;
 /// Changes of a page, in order.
 type Page = Arc<[Arc<Change>]>;
 
-/// How far the log and the settings have come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tick {
-    /// The last change.
-    pub head: Seq,
-    /// See [`instance::applications_version`].
-    pub applications: i64,
-}
-
 /// The newest changes, and news of more.
 #[derive(Debug)]
 pub struct Feed {
@@ -52,7 +44,7 @@ pub struct Feed {
     window: RwLock<Window>,
     pages: Mutex<Pages>,
     versions: RwLock<Arc<HashMap<String, i64>>>,
-    tick: watch::Sender<Tick>,
+    ticks: Ticks,
 }
 
 /// The last few pages that were read for those that lag.
@@ -101,18 +93,18 @@ impl Feed {
             window: RwLock::new(window),
             pages: Mutex::default(),
             versions: RwLock::new(Arc::new(versions.into_iter().collect())),
-            tick: watch::Sender::new(tick),
+            ticks: Ticks::new(tick),
         }))
     }
 
     /// News of the log and of the settings.
-    pub fn ticks(&self) -> watch::Receiver<Tick> {
-        self.tick.subscribe()
+    pub fn ticks(&self) -> Ticks {
+        self.ticks.clone()
     }
 
     /// How far the log and the settings have come.
     pub fn now(&self) -> Tick {
-        *self.tick.borrow()
+        self.ticks.now()
     }
 
     /// Follows the log until `stopped` says so.
@@ -127,6 +119,7 @@ impl Feed {
                 }
             }
             tokio::select! {
+                biased;
                 _ = stopped.wait_for(|stopped| *stopped) => return,
                 changed = announcements.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(self.poll) => {}
@@ -170,8 +163,7 @@ impl Feed {
                 head: read_to,
                 applications: tick.applications,
             };
-            self.tick
-                .send_if_modified(|current| std::mem::replace(current, tick) != tick);
+            self.ticks.tell(tick);
             if !more {
                 return Ok(());
             }

@@ -34,6 +34,7 @@ pub mod send;
 pub mod skips;
 pub mod status;
 mod supervise;
+mod ticks;
 pub mod vitals;
 mod worker;
 
@@ -57,7 +58,7 @@ use ledger::leases::Policy;
 use model::Round;
 use retention::Retention;
 use send::egress::Egress;
-use send::signing::SigningThreads;
+use send::signing::{Place, Signing};
 use vitals::Vitals;
 
 /// How patient delivery is.
@@ -102,6 +103,8 @@ pub struct Options {
     pub policy: Policy,
     /// What this node is called for people.
     pub node_name: String,
+    /// Where signatures are made.
+    pub signing: Place,
 }
 
 impl Default for Options {
@@ -126,6 +129,7 @@ impl Default for Options {
             lease: Duration::from_secs(15),
             policy: Policy::Shared,
             node_name: format!("process {}", std::process::id()),
+            signing: Place::Threads,
         }
     }
 }
@@ -137,8 +141,8 @@ pub struct Shared {
     pub hub: Hub,
     /// The way out.
     pub egress: Egress,
-    /// The threads that sign.
-    pub signing: SigningThreads,
+    /// What signs.
+    pub signing: Signing,
     /// The log in memory.
     pub feed: Arc<Feed>,
     /// How patient delivery is.
@@ -168,7 +172,7 @@ impl Shared {
 
     async fn new(hub: Hub, egress: Egress, options: Options) -> Result<Arc<Self>, DbError> {
         let feed = Feed::start(hub.db.clone(), options.poll).await?;
-        let signing = SigningThreads::start().map_err(|error| DbError::Other(error.to_string()))?;
+        let signing = Signing::start(options.signing).map_err(|error| DbError::Other(error.to_string()))?;
         let preparing = Semaphore::new(signing.threads() * PREPARING_PER_THREAD);
         Ok(Arc::new(Self {
             hub,
@@ -258,6 +262,7 @@ async fn keep_house(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     loop {
         life.beat();
         tokio::select! {
+            biased;
             _ = stopped.wait_for(|stopped| *stopped) => return,
             () = tokio::time::sleep(shared.options.housekeeping) => {}
         }

@@ -1,6 +1,6 @@
 //! Keeps a worker for each application whose lease this node holds, and the leases alive.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -22,26 +22,26 @@ struct Node {
     id: String,
     held: Held,
     observed: Observed,
-    workers: HashMap<String, Running>,
+    workers: BTreeMap<String, Running>,
     /// Workers that end, after which what they delivered is given back.
     ending: JoinSet<()>,
 }
 
 /// Runs until the hub stops.
 pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let mut ticks = shared.feed.ticks();
+    let ticks = shared.feed.ticks();
     let mut node = Node {
         id: String::new(),
         held: Held::new(),
         observed: Observed::default(),
-        workers: HashMap::new(),
+        workers: BTreeMap::new(),
         ending: JoinSet::new(),
         shared: Arc::clone(&shared),
     };
     let life = shared.vitals.supervisor.begin();
     let mut joined = false;
     while !*stopped.borrow() {
-        let seen = *ticks.borrow_and_update();
+        let seen = ticks.now();
         if !joined {
             joined = node.join().await;
         }
@@ -198,7 +198,7 @@ impl Node {
         for running in self.workers.values() {
             running.stop.send_replace(true);
         }
-        for (id, running) in self.workers.drain() {
+        for (id, running) in std::mem::take(&mut self.workers) {
             if let Err(error) = running.task.await {
                 tracing::error!(application = id, %error, "a delivery worker failed");
             }

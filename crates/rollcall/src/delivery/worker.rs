@@ -34,7 +34,6 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::Shared;
-use super::feed::Tick;
 use super::job;
 use super::ledger::attempts::Attempt;
 use super::ledger::leases::Held;
@@ -46,6 +45,7 @@ use super::plan::parked::{Health, ParkedQueue};
 use super::plan::{LogRound, Room};
 use super::route::{Loaded, Request, SealError, Target};
 use super::send::sender::{Carried, Interrupt, Sender};
+use super::ticks::{Tick, Ticks};
 use crate::application::Limits;
 use crate::change::{self, Seq};
 
@@ -109,9 +109,9 @@ pub(super) async fn run(
     held: Held,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut ticks = shared.feed.ticks();
+    let ticks = shared.feed.ticks();
     while !*stopped.borrow() {
-        let seen = *ticks.borrow_and_update();
+        let seen = ticks.now();
         match load(&shared, &application_id, epoch).await {
             Ok(Some(loaded)) => {
                 let mut worker = Worker::new(&shared, &ticks, &stopped, &held, seen, loaded);
@@ -177,7 +177,7 @@ async fn load(shared: &Arc<Shared>, application_id: &str, epoch: i64) -> Result<
 impl Worker {
     fn new(
         shared: &Arc<Shared>,
-        ticks: &watch::Receiver<Tick>,
+        ticks: &Ticks,
         stopped: &watch::Receiver<bool>,
         held: &Held,
         seen: Tick,
@@ -320,7 +320,7 @@ impl Worker {
         if *self.sender.stopped.borrow() {
             return Err(Interrupt::Stopped);
         }
-        let tick = *self.sender.ticks.borrow_and_update();
+        let tick = self.sender.ticks.now();
         self.sender.check_version(tick)
     }
 

@@ -32,6 +32,7 @@ mod records;
 mod restore;
 mod retention;
 mod rotation;
+mod simulation;
 mod skips;
 mod slapd;
 mod strangers;

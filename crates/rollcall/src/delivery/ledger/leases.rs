@@ -7,7 +7,8 @@
 //!
 //! The other half is the node's own: it sends nothing once the last beat that it knows to be stored is older
 //! than two thirds of a lease ([`Held::is_valid`]), so that it has stopped when others begin. A process that
-//! was stopped and wakes up later finds its lease over before its next request.
+//! was stopped and wakes up later finds its lease over before its next request. (If it was stopped between that
+//! look and the system call, this one request is sent; nobody can recall it, but what comes of it is not stored.)
 //!
 //! Applications are spread evenly: a node that has more than its share gives some back, one that has less
 //! takes free ones.

@@ -1,5 +1,6 @@
-//! The way out: the HTTP client, the threads that sign, and the patience with which a request is carried.
+//! The way out: the HTTP client, what signs, and the patience with which a request is carried.
 
+mod address;
 pub mod egress;
 pub(super) mod sender;
 pub mod signing;

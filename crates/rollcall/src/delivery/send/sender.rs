@@ -17,12 +17,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::egress::Failure;
-use crate::delivery::feed::Tick;
 use crate::delivery::ledger::attempts::Attempt;
 use crate::delivery::ledger::leases::Held;
 use crate::delivery::ledger::{self, Fence, LedgerError};
 use crate::delivery::model::{Answered, Batch, Origin, Outgoing, Remark, Source, Verdict};
 use crate::delivery::route::{Request, SealError, Target};
+use crate::delivery::ticks::{Tick, Ticks};
 use crate::delivery::{Shared, grown};
 use crate::id;
 
@@ -74,7 +74,7 @@ pub(in crate::delivery) struct Sender {
     pub(in crate::delivery) target: Arc<Target>,
     pub(in crate::delivery) fence: Fence,
     pub(in crate::delivery) held: Held,
-    pub(in crate::delivery) ticks: watch::Receiver<Tick>,
+    pub(in crate::delivery) ticks: Ticks,
     /// The settings were last looked at as of this tick.
     pub(in crate::delivery) seen: Tick,
     pub(in crate::delivery) stopped: watch::Receiver<bool>,
@@ -172,7 +172,7 @@ impl Sender {
         loop {
             self.check_lease()?;
             // Somebody may have been erased, or the receiving URL changed, since the request was made.
-            let tick = *self.ticks.borrow();
+            let tick = self.ticks.now();
             self.check_version(tick)?;
             let (failure, attempt) = match self.target.send(&self.shared, request, try_number).await {
                 Ok(answered) => return Ok(Ok(answered)),
@@ -276,12 +276,10 @@ impl Sender {
         loop {
             let seen = self.seen.applications;
             let tick = tokio::select! {
+                biased;
                 () = tokio::time::sleep_until(until) => return Ok(()),
                 _ = self.stopped.wait_for(|stopped| *stopped) => return Err(Interrupt::Stopped),
-                tick = self.ticks.wait_for(|tick| tick.applications != seen) => match tick {
-                    Ok(tick) => *tick,
-                    Err(_) => return Err(Interrupt::Stopped),
-                },
+                tick = self.ticks.wait_for(|tick| tick.applications != seen) => tick,
             };
             self.check_version(tick)?;
         }

@@ -1,5 +1,6 @@
-//! Threads for signing. An RSA signature takes about a millisecond of pure computation; it would hold
-//! up every other task of the asynchronous runtime, and more than one thread per core gains nothing.
+//! Where signatures are made. An RSA signature takes about a millisecond of pure computation; on threads of its
+//! own it does not hold up every other task of the asynchronous runtime, and more than one thread per core
+//! gains nothing. A simulation signs in place, so that nothing depends on the order in which threads end.
 
 use std::thread;
 
@@ -8,19 +9,39 @@ use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A fixed number of threads that compute.
-#[derive(Clone, Debug)]
-pub struct SigningThreads {
-    jobs: Sender<Job>,
-    threads: usize,
+/// Where signatures are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// On one thread per core.
+    #[default]
+    Threads,
+    /// In the task that asks.
+    Inline,
 }
 
-impl SigningThreads {
-    /// Starts one thread per core. They end when the last handle is dropped.
+/// What computes signatures.
+#[derive(Clone, Debug)]
+pub struct Signing(Workers);
+
+#[derive(Clone, Debug)]
+enum Workers {
+    Inline,
+    /// A fixed number of threads. They end when the last handle is dropped.
+    Threads {
+        jobs: Sender<Job>,
+        threads: usize,
+    },
+}
+
+impl Signing {
+    /// Starts what the place needs.
     ///
     /// # Errors
     /// What the system says if a thread cannot be started.
-    pub fn start() -> std::io::Result<Self> {
+    pub fn start(place: Place) -> std::io::Result<Self> {
+        if place == Place::Inline {
+            return Ok(Self(Workers::Inline));
+        }
         let (sender, receiver) = unbounded::<Job>();
         let cores = thread::available_parallelism().map_or(1, usize::from);
         for number in 0..cores {
@@ -33,14 +54,17 @@ impl SigningThreads {
                     }
                 })?;
         }
-        Ok(Self {
+        Ok(Self(Workers::Threads {
             jobs: sender,
             threads: cores,
-        })
+        }))
     }
 
-    /// Computes something on one of the threads; `None` if it panicked.
+    /// Computes something; `None` if it panicked.
     pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let Workers::Threads { jobs, .. } = &self.0 else {
+            return std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).ok();
+        };
         let (answer, result) = oneshot::channel();
         let job = Box::new(move || {
             if let Ok(value) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)) {
@@ -48,17 +72,23 @@ impl SigningThreads {
                 let _ = answer.send(value);
             }
         });
-        self.jobs.send(job).ok()?;
+        jobs.send(job).ok()?;
         result.await.ok()
     }
 
-    /// How many threads there are.
+    /// How many signatures are made at once.
     pub fn threads(&self) -> usize {
-        self.threads
+        match &self.0 {
+            Workers::Inline => 1,
+            Workers::Threads { threads, .. } => *threads,
+        }
     }
 
     /// Jobs that wait for a thread.
     pub fn queued(&self) -> usize {
-        self.jobs.len()
+        match &self.0 {
+            Workers::Inline => 0,
+            Workers::Threads { jobs, .. } => jobs.len(),
+        }
     }
 }
