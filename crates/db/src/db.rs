@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{oneshot, watch};
 
-use crate::engine::{self, Message, Queue};
+use crate::engine::{self, Message, Queue, Urgency};
 use crate::job::{Job, Task, in_closure};
 use crate::patience::Patience;
 use crate::place::{Opened, Place};
@@ -104,9 +104,8 @@ impl Db {
         };
         let mut troubles = vec![Arc::clone(&shared.trouble)];
         let patience = || Patience::new(options.unavailable_after);
-        let room = options.queue.max(1);
         let log = make_writer(Lane::Log, writer, &options, shared.clone());
-        let log = engine::write("db writer", log, room)?;
+        let log = engine::write("db writer", log, &options)?;
         let settlements = match settler {
             Some(settler) => {
                 let shared = Shared {
@@ -115,16 +114,16 @@ impl Db {
                 };
                 troubles.push(Arc::clone(&shared.trouble));
                 let writer = make_writer(Lane::Settlement, settler, &options, shared);
-                engine::write("db settler", writer, room)?
+                engine::write("db settler", writer, &options)?
             }
             None => log.clone(),
         };
         let readers = (0..options.readers.max(1))
             .map(|_| Ok((place.reader()?, patience())))
             .collect::<Result<_, DbError>>()?;
-        let reads = engine::read("db reader", readers, &shared.damage, room)?;
+        let reads = engine::read("db reader", readers, &shared.damage, &options)?;
         let feed = vec![(place.reader()?, patience())];
-        let feed = engine::read("db feed reader", feed, &shared.damage, room)?;
+        let feed = engine::read("db feed reader", feed, &shared.damage, &options)?;
 
         let closed = watch::Sender::new(false);
         if let Some(name) = name {
@@ -196,7 +195,7 @@ impl Db {
     /// Runs a closure in a writing transaction of the [log lane](Lane::Log); returns its result once its work is
     /// durable, or undone if it is an error. The closure is queued by the call itself, in the order of the
     /// calls, and is run also if the caller does not wait for it. Only if [`Options::queue`] closures wait
-    /// already, it is queued when the caller waits for it and there is room.
+    /// already, it is queued when the caller waits for it and there is room, for [`Options::busy_after`] at most.
     ///
     /// # Errors
     /// The closure's, and those of [`DbError`] that prevented it.
@@ -222,7 +221,8 @@ impl Db {
         self.run_blocking(Kind::Write(Lane::Log), closure)
     }
 
-    /// Runs a closure as [`Db::write`] does, in the [settlement lane](Lane::Settlement).
+    /// Runs a closure as [`Db::write`] does, in the [settlement lane](Lane::Settlement). Its commit waits for more
+    /// of its kind, for [`Options::linger`] at most.
     ///
     /// On PostgreSQL that lane has a connection and commits of its own and does not wait for the writers of the
     /// log. Its transactions run beside those, and beside those of other processes, at READ COMMITTED. A
@@ -401,8 +401,7 @@ impl Db {
     pub async fn close(self) {
         let (closed, all_closed) = oneshot::channel::<()>();
         for (queue, message) in self.end(closed) {
-            // A queue whose other end is gone has been closed before.
-            drop(queue.send(message).await);
+            queue.end(message).await;
         }
         // The answer is that every thread has dropped its share of the channel.
         drop(all_closed.await);
@@ -412,7 +411,7 @@ impl Db {
     pub fn close_blocking(self) {
         let (closed, all_closed) = mpsc::channel::<()>();
         for (queue, message) in self.end(closed) {
-            drop(queue.send_blocking(message));
+            queue.end_blocking(message);
         }
         let _ = all_closed.recv();
     }
@@ -487,7 +486,11 @@ impl Db {
             self.inner.run_here(kind, job)?;
             return Ok(Submitted::Queued);
         };
-        match queue.try_send(Message::Job(job)) {
+        let urgency = match kind {
+            Kind::Write(Lane::Settlement) => Urgency::Later,
+            Kind::Write(Lane::Log) | Kind::Read | Kind::Feed => Urgency::Now,
+        };
+        match queue.try_send(Message::Job(job, urgency)) {
             Ok(()) => Ok(Submitted::Queued),
             Err(TrySendError::Full(message)) => Ok(Submitted::Waiting(queue.clone(), message)),
             Err(TrySendError::Closed(_)) => Err(DbError::Closed),

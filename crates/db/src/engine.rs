@@ -1,29 +1,39 @@
 //! The threads that run closures, and the queues before them.
 //!
 //! Each queue has one thread, but for that of the general readers, which has several. Queues are bounded: who
-//! finds one full waits. A panic within a closure is an answer like any other; a panic beside one costs the
+//! finds one full waits for room, and is told that the database is busy if there is none in time. A panic within a closure is an answer like any other; a panic beside one costs the
 //! closures in hand, and the thread goes on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::DbError;
 use crate::job::Job;
-use crate::patience::Patience;
+use crate::patience::{Patience, monotonic};
 use crate::tx::Connection;
 use crate::writer::{self, Trouble, Writer};
+use crate::{DbError, Options};
 
 /// What a thread is to do.
 pub(crate) enum Message {
-    Job(Box<dyn Job>),
+    Job(Box<dyn Job>, Urgency),
     /// See [`Connection::scrub`].
     Scrub(Box<dyn FnOnce(Result<(), DbError>) + Send>),
     /// The thread that gets it ends; the sender sees that by its other half being dropped.
     Close(Arc<dyn Send + Sync>),
+}
+
+/// Whether somebody waits for a closure.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    Now,
+    /// It may wait a little for others, to share their commit.
+    Later,
 }
 
 /// The way to one or more threads.
@@ -31,7 +41,11 @@ pub(crate) enum Message {
 pub(crate) struct Queue {
     sender: Sender<Message>,
     threads: usize,
+    busy_after: Duration,
 }
+
+/// How long who blocks a thread sleeps before it looks for room again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 impl Queue {
     /// Queues at once, or gives the message back if there is no room.
@@ -39,20 +53,47 @@ impl Queue {
         self.sender.try_send(message)
     }
 
-    /// Queues as soon as there is room.
+    /// Queues as soon as there is room, or says that there is none.
     pub(crate) async fn send(&self, message: Message) -> Result<(), DbError> {
-        self.sender.send(message).await.map_err(|_| DbError::Closed)
+        match tokio::time::timeout(self.busy_after, self.sender.reserve()).await {
+            Ok(Ok(room)) => {
+                room.send(message);
+                Ok(())
+            }
+            Ok(Err(_)) => Err(DbError::Closed),
+            Err(_) => Err(self.busy()),
+        }
     }
 
-    /// Queues as soon as there is room, blocking this thread.
-    pub(crate) fn send_blocking(&self, message: Message) -> Result<(), DbError> {
-        match self.sender.try_send(message) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Closed(_)) => Err(DbError::Closed),
-            Err(TrySendError::Full(message)) => {
-                self.sender.blocking_send(message).map_err(|_| DbError::Closed)
+    /// Does what [`Queue::send`] does, blocking this thread.
+    pub(crate) fn send_blocking(&self, mut message: Message) -> Result<(), DbError> {
+        let begun = monotonic();
+        loop {
+            message = match self.sender.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Closed(_)) => return Err(DbError::Closed),
+                Err(TrySendError::Full(message)) => message,
+            };
+            if monotonic().duration_since(begun) >= self.busy_after {
+                return Err(self.busy());
             }
+            thread::sleep(LOOK_AGAIN);
         }
+    }
+
+    /// Queues the message that ends a thread, however long it takes until there is room. Who has ended already
+    /// needs none.
+    pub(crate) async fn end(&self, message: Message) {
+        drop(self.sender.send(message).await);
+    }
+
+    /// Does what [`Queue::end`] does, blocking this thread.
+    pub(crate) fn end_blocking(&self, message: Message) {
+        drop(self.sender.blocking_send(message));
+    }
+
+    fn busy(&self) -> DbError {
+        DbError::Busy(self.sender.max_capacity())
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -70,10 +111,18 @@ impl Queue {
 }
 
 /// Starts a writer's thread.
-pub(crate) fn write(name: &str, writer: Writer, room: usize) -> Result<Queue, DbError> {
-    let (sender, queue) = channel(room);
-    spawn(name, move || write_all(writer, queue))?;
-    Ok(Queue { sender, threads: 1 })
+pub(crate) fn write(name: &str, writer: Writer, options: &Options) -> Result<Queue, DbError> {
+    let (sender, queue) = channel(options.queue.max(1));
+    let timer = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let (timer, time) = (timer.map_err(|error| DbError::other(&error))?, options.linger);
+    spawn(name, move || write_all(writer, queue, &timer, time))?;
+    Ok(Queue {
+        sender,
+        threads: 1,
+        busy_after: options.busy_after,
+    })
 }
 
 /// Starts the threads of readers that share a queue.
@@ -81,9 +130,9 @@ pub(crate) fn read(
     name: &str,
     connections: Vec<(Box<dyn Connection>, Patience)>,
     damage: &Arc<Trouble>,
-    room: usize,
+    options: &Options,
 ) -> Result<Queue, DbError> {
-    let (sender, queue) = channel(room);
+    let (sender, queue) = channel(options.queue.max(1));
     let queue = Arc::new(Mutex::new(queue));
     let threads = connections.len();
     for (number, (connection, patience)) in connections.into_iter().enumerate() {
@@ -95,26 +144,73 @@ pub(crate) fn read(
             drop(closed);
         })?;
     }
-    Ok(Queue { sender, threads })
+    Ok(Queue {
+        sender,
+        threads,
+        busy_after: options.busy_after,
+    })
+}
+
+/// What a writer commits at once.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<Box<dyn Job>>,
+    /// Whether somebody waits for it.
+    urgent: bool,
+    /// What comes after it, and ends it.
+    last: Option<Message>,
+}
+
+impl Batch {
+    fn add(&mut self, message: Message) {
+        match message {
+            Message::Job(job, urgency) => {
+                self.jobs.push(job);
+                self.urgent |= urgency == Urgency::Now;
+            }
+            other => self.last = Some(other),
+        }
+    }
+
+    fn has_room(&self, writer: &Writer) -> bool {
+        self.last.is_none() && self.jobs.len() < writer.group
+    }
+
+    /// Adds what is queued.
+    fn fill(&mut self, writer: &Writer, queue: &mut Receiver<Message>) {
+        while self.has_room(writer)
+            && let Ok(message) = queue.try_recv()
+        {
+            self.add(message);
+        }
+    }
+}
+
+/// Waits for what comes within a time, or until it is urgent.
+async fn linger(batch: &mut Batch, writer: &Writer, queue: &mut Receiver<Message>, time: Duration) {
+    let more = async {
+        while !batch.urgent
+            && batch.has_room(writer)
+            && let Some(message) = queue.recv().await
+        {
+            batch.add(message);
+        }
+    };
+    // That the time is over is no failure.
+    let _ = tokio::time::timeout(time, more).await;
 }
 
 /// The writer thread's life.
-fn write_all(mut writer: Writer, mut queue: Receiver<Message>) {
+fn write_all(mut writer: Writer, mut queue: Receiver<Message>, timer: &Runtime, time: Duration) {
     while let Some(first) = queue.blocking_recv() {
-        let mut jobs = Vec::new();
-        let mut last = None;
-        let mut next = Some(first);
-        while let Some(message) = next {
-            match message {
-                Message::Job(job) => jobs.push(job),
-                other => last = Some(other),
-            }
-            next = if jobs.len() >= writer.group || last.is_some() {
-                None
-            } else {
-                queue.try_recv().ok()
-            };
+        let mut batch = Batch::default();
+        batch.add(first);
+        batch.fill(&writer, &mut queue);
+        if !batch.urgent && batch.has_room(&writer) {
+            timer.block_on(linger(&mut batch, &writer, &mut queue, time));
+            batch.fill(&writer, &mut queue);
         }
+        let Batch { jobs, last, .. } = batch;
         if !jobs.is_empty() {
             survive(&mut writer, |writer| writer.commit(jobs), Writer::abandon);
         }
@@ -128,7 +224,7 @@ fn write_all(mut writer: Writer, mut queue: Receiver<Message>) {
                 drop(queue);
                 return drop(closed);
             }
-            Some(Message::Job(_)) | None => {}
+            Some(Message::Job(..)) | None => {}
         }
     }
     writer.close();
@@ -148,7 +244,7 @@ fn read_all(
             .unwrap_or_else(PoisonError::into_inner)
             .blocking_recv();
         match message {
-            Some(Message::Job(job)) => survive(
+            Some(Message::Job(job, _)) => survive(
                 &mut reader,
                 |(connection, patience)| writer::read(&mut **connection, patience, damage, job),
                 |(connection, _)| connection.abandon(),

@@ -42,6 +42,10 @@ pub enum DbError {
         /// What happened.
         message: String,
     },
+    /// So many closures wait already that there was no room for one more within
+    /// [`Options::busy_after`](crate::Options::busy_after). Nothing was done.
+    #[error("the database is busy: {0} closures wait already")]
+    Busy(usize),
     /// There is no room for what was to be written; reading goes on.
     #[error("the database has no space left{}: {message}", shown(code))]
     Full {
@@ -98,7 +102,7 @@ impl DbError {
     /// What may be done about it.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Unavailable { .. } | Self::Closed => ErrorClass::Transient,
+            Self::Unavailable { .. } | Self::Busy(_) | Self::Closed => ErrorClass::Transient,
             Self::Full { .. } => ErrorClass::Full,
             Self::Damaged { .. } | Self::Missing(_) => ErrorClass::Damaged,
             Self::Unique { .. } | Self::ForeignKey(_) | Self::Refused { .. } => ErrorClass::Refused,
@@ -114,9 +118,12 @@ impl DbError {
             | Self::Full { code, .. }
             | Self::Damaged { code, .. }
             | Self::Statement { code, .. } => code.as_deref(),
-            Self::Unique { .. } | Self::ForeignKey(_) | Self::Missing(_) | Self::Closed | Self::Other(_) => {
-                None
-            }
+            Self::Unique { .. }
+            | Self::ForeignKey(_)
+            | Self::Busy(_)
+            | Self::Missing(_)
+            | Self::Closed
+            | Self::Other(_) => None,
         }
     }
 

@@ -6,7 +6,7 @@
 //! - [`Db::write`] queues a closure for **one writer thread**, which commits many of them at once and
 //!   answers each when its work is durable. The module `writer` tells how.
 //! - [`Db::settle`] does the same in a [lane](Lane) beside it, which on PostgreSQL waits neither for the log's
-//!   writers nor for its lock.
+//!   writers nor for its lock. Settlements are what nobody waits for, so they wait a little for company.
 //! - [`Db::read`] runs a closure on one of a few **reader threads**, in a read-only transaction that
 //!   sees one state of the database from its first statement to its last. [`Db::read_feed`] has a thread that
 //!   is kept free for it.
@@ -98,8 +98,13 @@ pub struct Options {
     pub unavailable_after: Duration,
     /// Whether opening may make a database.
     pub create: Create,
+    /// How long settlements wait for others that share their commit, unless something is queued that somebody
+    /// waits for.
+    pub linger: Duration,
     /// How many closures wait in one queue at most. Who finds it full waits for room.
     pub queue: usize,
+    /// How long who finds a queue full waits for room before it gets [`DbError::Busy`].
+    pub busy_after: Duration,
     /// What goes wrong, and when.
     #[cfg(feature = "testing")]
     pub faults: testing::Faults,
@@ -111,7 +116,9 @@ impl Default for Options {
             readers: 4,
             unavailable_after: Duration::from_secs(30),
             create: Create::IfMissing,
+            linger: Duration::from_millis(10),
             queue: 4_096,
+            busy_after: Duration::from_secs(10),
             #[cfg(feature = "testing")]
             faults: testing::Faults::default(),
         }

@@ -272,7 +272,10 @@ fn may_write(sql: &str) -> bool {
             .iter()
             .any(|it| word.eq_ignore_ascii_case(it))
     };
-    !begins("WITH") || sql.split(|c: char| !c.is_ascii_alphabetic()).any(writes)
+    !begins("WITH")
+        || sql
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .any(writes)
 }
 
 #[cfg(test)]
@@ -284,7 +287,7 @@ mod tests {
         assert!(!may_write("SELECT update_time FROM users"));
         assert!(!may_write("\n  select 1"));
         assert!(!may_write(
-            "WITH RECURSIVE up (id) AS (SELECT 1) SELECT id FROM up"
+            "WITH RECURSIVE up (id) AS (SELECT 1) SELECT id, update_time FROM up"
         ));
         assert!(may_write(
             "WITH gone AS (DELETE FROM a RETURNING b) SELECT b FROM gone"

@@ -1,9 +1,10 @@
 //! The change log: every change of the directory, in the order in which it was committed.
 //!
-//! The log is append-only. Its sequence is gapless and in commit order, because each writing
-//! transaction takes its numbers from the one row of `change_head` and keeps that row locked until it
-//! commits. A database sequence would not do: two transactions could commit in the other order than
-//! they drew their numbers, and a reader that had passed the later one would skip the earlier for ever.
+//! The log is append-only. Its sequence is gapless and in commit order, because the transactions that append
+//! to it are serial, also those of several processes (`rollcall_db::Lane::Log`), and each counts on from the
+//! one row of `change_head`. A database sequence would not do: two transactions could commit in the other
+//! order than they drew their numbers, and a reader that had passed the later one would skip the earlier for
+//! ever. What all closures of one commit append is gathered in memory and written with few statements.
 //!
 //! A change is self-contained. It carries the full record of its subject as it goes on the wire, what
 //! the subject was before, and where the subject stood before and after, so that delivering it needs
@@ -22,7 +23,7 @@
 
 use std::sync::Arc;
 
-use rollcall_db::{DbError, Row, Tx, Value, params};
+use rollcall_db::{DbError, Gathered, Row, Tx, Value, params};
 use rollcall_protocol::{EventType, Random, SubjectKind};
 use serde::{Deserialize, Serialize};
 
@@ -141,11 +142,53 @@ pub struct Head {
     pub time: Millis,
 }
 
-/// Rows that one INSERT takes: 13 parameters each stay far below what either database allows.
+/// Columns of a change.
+const WIDTH: usize = 13;
+
+/// Rows that one INSERT takes at most: their parameters stay far below what either database allows. An INSERT
+/// takes a power of two of them, so that there are few texts of statements to be prepared.
 const ROWS_PER_INSERT: usize = 64;
 
 /// Stands in `placed_before` where the placement did not change.
 const UNCHANGED: &str = "=";
+
+/// What the closures of one commit append to the log: the head, read once, and the rows, written with it before
+/// the commit, or before a statement that looks at the log.
+#[derive(Default)]
+struct Tail {
+    head: Option<Head>,
+    /// [`WIDTH`] values for each change.
+    values: Vec<Value<'static>>,
+}
+
+impl Gathered for Tail {
+    fn concerns(&self, sql: &str) -> bool {
+        // `changes` and `change_head`.
+        sql.contains("change")
+    }
+
+    fn write(self: Box<Self>, tx: &mut Tx<'_>) -> Result<(), DbError> {
+        let Some(head) = self.head else { return Ok(()) };
+        tx.execute_later(
+            "UPDATE change_head SET seq = $1, time = $2 WHERE id = 1",
+            params![head.seq, head.time],
+        )?;
+        let mut values = self.values.as_slice();
+        while !values.is_empty() {
+            let left = values.len() / WIDTH;
+            let rows = ROWS_PER_INSERT.min(1 << left.ilog2());
+            let (now, later) = values.split_at(rows * WIDTH);
+            let sql = format!(
+                "INSERT INTO changes (seq, event_id, kind, subject_kind, subject_id, time, actor, record,
+                                      previous, placed_before, placed_after, secret, origin) VALUES {}",
+                placeholders(rows, WIDTH)
+            );
+            tx.execute_later(&sql, now)?;
+            values = later;
+        }
+        Ok(())
+    }
+}
 
 /// Appends changes, in their order, and wakes whoever waits for the log once they are committed.
 ///
@@ -160,74 +203,42 @@ pub fn append(
     random: &dyn Random,
     changes: &[NewChange],
 ) -> Result<Head, DbError> {
+    let before = head(tx)?;
     if changes.is_empty() {
-        return head(tx);
+        return Ok(before);
     }
-    let count = i64::try_from(changes.len()).unwrap_or(i64::MAX);
-    let row = tx.query_one(
-        "UPDATE change_head SET seq = seq + $1, time = CASE WHEN time < $2 THEN $2 ELSE time END
-         WHERE id = 1 RETURNING seq, time",
-        params![count, now],
-    )?;
-    let head = Head {
-        seq: row.get(0)?,
-        time: row.get(1)?,
+    let mut head = Head {
+        seq: before.seq,
+        time: before.time.max(now),
     };
-    let mut seq = head.seq - count;
     let (actor, origin) = (caller.principal.to_string(), caller.origin.text());
-    let by = (actor.as_str(), origin.as_deref());
-    for rows in changes.chunks(ROWS_PER_INSERT) {
-        insert(tx, &mut seq, head.time, by, random, rows)?;
-    }
-    tx.announce();
-    Ok(head)
-}
-
-fn insert(
-    tx: &mut Tx<'_>,
-    seq: &mut Seq,
-    time: Millis,
-    (actor, origin): (&str, Option<&str>),
-    random: &dyn Random,
-    rows: &[NewChange],
-) -> Result<(), DbError> {
-    let prepared: Vec<_> = rows
-        .iter()
-        .map(|change| {
-            let after = change.after.as_deref().map(to_json);
-            let before = match (&change.before, &change.after) {
-                (Some(before), Some(after)) if before == after => Some(UNCHANGED.to_owned()),
-                (before, _) => before.as_deref().map(to_json),
-            };
-            (id::make("evnt", time, random), before, after)
-        })
-        .collect();
-    let mut values: Vec<Value<'_>> = Vec::with_capacity(rows.len() * 13);
-    for (change, (event_id, before, after)) in rows.iter().zip(&prepared) {
-        *seq += 1;
-        values.extend([
-            Value::from(*seq),
-            Value::from(event_id.as_str()),
+    let tail: &mut Tail = tx.gather()?;
+    for change in changes {
+        head.seq += 1;
+        let after = change.after.as_deref().map(to_json);
+        let before = match (&change.before, &change.after) {
+            (Some(before), Some(after)) if before == after => Some(UNCHANGED.to_owned()),
+            (before, _) => before.as_deref().map(to_json),
+        };
+        tail.values.extend([
+            Value::from(head.seq),
+            Value::from(id::make("evnt", head.time, random)),
             Value::from(change.kind.as_str()),
             Value::from(change.subject_kind.as_str()),
-            Value::from(change.subject_id.as_str()),
-            Value::from(time),
-            Value::from(actor),
-            Value::from(change.record.as_str()),
-            Value::from(change.previous.as_deref()),
-            Value::from(before.as_deref()),
-            Value::from(after.as_deref()),
-            Value::from(change.secret.as_deref()),
-            Value::from(origin),
+            Value::from(change.subject_id.clone()),
+            Value::from(head.time),
+            Value::from(actor.clone()),
+            Value::from(change.record.clone()),
+            Value::from(change.previous.clone()),
+            Value::from(before),
+            Value::from(after),
+            Value::from(change.secret.clone()),
+            Value::from(origin.clone()),
         ]);
     }
-    let sql = format!(
-        "INSERT INTO changes (seq, event_id, kind, subject_kind, subject_id, time, actor, record,
-                              previous, placed_before, placed_after, secret, origin) VALUES {}",
-        placeholders(rows.len(), 13)
-    );
-    tx.execute(&sql, &values)?;
-    Ok(())
+    tail.head = Some(head);
+    tx.announce();
+    Ok(head)
 }
 
 /// Spells the VALUES of a multi-row statement: `($1, $2), ($3, $4)` for two rows of two columns.
@@ -252,6 +263,9 @@ pub fn placeholders(rows: usize, columns: usize) -> String {
 /// # Errors
 /// What the database reports.
 pub fn head(tx: &mut Tx<'_>) -> Result<Head, DbError> {
+    if let Some(head) = tx.gathered::<Tail>().and_then(|tail| tail.head) {
+        return Ok(head);
+    }
     let row = tx.query_one("SELECT seq, time FROM change_head WHERE id = 1", params![])?;
     Ok(Head {
         seq: row.get(0)?,

@@ -80,7 +80,9 @@ impl Server {
             statements: HashMap::new(),
         };
         let settings = format!(
+            // Compiling a statement takes longer than any of ours.
             "SET client_min_messages = warning;
+             SET jit = off;
              SET idle_in_transaction_session_timeout = {};
              SET lock_timeout = {}",
             IDLE_IN_TRANSACTION.as_millis(),

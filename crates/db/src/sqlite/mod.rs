@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::OpenFlags;
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 pub(crate) use self::file::{Identity, check_room, identity};
@@ -159,6 +160,9 @@ fn connect(path: &Path) -> Result<rusqlite::Connection, DbError> {
     let open = || {
         let connection = rusqlite::Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        // Otherwise a statement whose plan may depend on a value is compiled anew for each value: with a partial
+        // index such as `WHERE is_primary = 1` that is every statement that compares a column with a parameter.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "secure_delete", true)?;

@@ -275,3 +275,65 @@ async fn another_process_is_told_of_announcements_on_postgres() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_full_queue_says_that_the_database_is_busy() {
+    for database in databases("busy") {
+        let options = Options {
+            queue: 2,
+            busy_after: Duration::from_millis(50),
+            ..Options::default()
+        };
+        let db = Db::open(&database.url, migrations(), options).unwrap();
+        let held = hold_the_writer(&db);
+        let queued: Vec<_> = (0..2).map(|_| db.write(|tx| count(tx, "a"))).collect();
+        let error = db.write(|tx| count(tx, "b")).await.unwrap_err();
+        assert_eq!(error, DbError::Busy(2));
+        assert_eq!(error.class(), rollcall_db::ErrorClass::Transient);
+        let too = db.clone();
+        let blocking = tokio::task::spawn_blocking(move || too.write_blocking(|tx| count(tx, "b")));
+        assert_eq!(blocking.await.unwrap(), Err(DbError::Busy(2)));
+        // Readers have a queue of their own, and who waits long enough gets a place.
+        assert_eq!(db.read(logged).await, Ok(vec![]));
+        let patient = tokio::spawn(db.write(|tx| count(tx, "c")));
+        tokio::task::yield_now().await;
+        drop(held);
+        for (n, call) in queued.into_iter().enumerate() {
+            assert_eq!(call.await, Ok(i64::try_from(n).unwrap() + 1));
+        }
+        assert_eq!(patient.await.unwrap(), Ok(3));
+        db.close().await;
+    }
+}
+
+#[tokio::test]
+async fn settlements_wait_for_company_but_not_when_somebody_waits() {
+    for database in databases("linger") {
+        let options = Options {
+            linger: Duration::from_secs(3_600),
+            ..Options::default()
+        };
+        let db = Db::open(&database.url, migrations(), options).unwrap();
+        let first = db.settle(|tx| name(tx, 1));
+        let mut settled = Box::pin(first);
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut settled).await;
+        assert!(early.is_err(), "it waits for others");
+        assert_eq!(db.read(names).await, Ok(vec![]));
+        match database.dialect {
+            // The lanes are one queue there, and what somebody waits for takes along what is before it.
+            Dialect::Sqlite => drop(db.write(|tx| count(tx, "a")).await.unwrap()),
+            // A commit is full at some time.
+            Dialect::Postgres => {
+                let more: Vec<_> = (2..=256_i64)
+                    .map(|id| db.settle(move |tx| name(tx, id)))
+                    .collect();
+                for one in more {
+                    one.await.unwrap();
+                }
+            }
+        }
+        settled.await.unwrap();
+        assert_eq!(db.stats().groups, 1);
+        db.close().await;
+    }
+}

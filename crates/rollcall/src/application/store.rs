@@ -164,6 +164,20 @@ pub fn touch_all(tx: &mut Tx<'_>) -> Result<(), DbError> {
 
 /// Deletes the rows of an application and of everything that belongs to it.
 pub(super) fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    // The row in the ledger first: whatever else writes what belongs to an application's delivery holds it.
+    tx.execute(
+        "UPDATE deliveries SET revision = revision + 1 WHERE application_id = $1",
+        params![id],
+    )?;
+    tx.execute(
+        "DELETE FROM attempts WHERE id IN
+             (WITH RECURSIVE chain (id) AS (
+                  SELECT last_attempt FROM deliveries WHERE application_id = $1
+                  UNION ALL
+                  SELECT a.previous FROM chain JOIN attempts a ON a.id = chain.id WHERE a.previous IS NOT NULL)
+              SELECT id FROM chain)",
+        params![id],
+    )?;
     tx.execute(
         "DELETE FROM job_items WHERE job_id IN (SELECT id FROM jobs WHERE application_id = $1)",
         params![id],
@@ -172,7 +186,6 @@ pub(super) fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
         "jobs",
         "parked_events",
         "deliveries",
-        "attempts",
         "signing_keys",
         "entitlements",
     ] {

@@ -103,6 +103,49 @@ pub(super) async fn throughput() -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
+/// How much is written to the disk for a delivery of one event, while a backlog is delivered to several
+/// applications at once.
+pub(super) async fn writes() -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for (applications, changes) in [(16, 300), (200, 30)] {
+        let world = World::new().await?;
+        let users = world.users(100).await?;
+        let limits = Limits {
+            max_events: 1,
+            ..Limits::default()
+        };
+        world.applications(applications, limits, |_| "ok").await?;
+        world.changes(&users, changes).await?;
+        world.database_bytes().await?;
+        let before = disk_writes()?;
+        let delivery = world.deliver().await?;
+        let mut acknowledged = delivery.shared().hub.meters.acknowledged();
+        let deliveries = changes * applications;
+        wait(&mut acknowledged, deliveries).await?;
+        delivery.stop().await;
+        // With what the write-ahead log brings into the file.
+        world.database_bytes().await?;
+        let bytes = float(disk_writes()? - before) / float(deliveries);
+        figures.push(
+            Figure::new(
+                "writes",
+                format!("written for a delivery, {applications} applications, 1 event a request"),
+                bytes,
+                "bytes",
+            )
+            .aims("at most 2,048 bytes", bytes <= 2_048.0),
+        );
+    }
+    Ok(figures)
+}
+
+/// What this process has given to the disk so far, in bytes.
+fn disk_writes() -> Result<usize> {
+    let counts = std::fs::read_to_string("/proc/self/io").context("/proc/self/io")?;
+    let written = counts.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    Ok(written.context("/proc/self/io counts no write_bytes")?.parse()?)
+}
+
 async fn wait(acknowledged: &mut tokio::sync::watch::Receiver<u64>, events: usize) -> Result<()> {
     let all = acknowledged.wait_for(|count| *count >= events as u64);
     tokio::time::timeout(Duration::from_secs(300), all)

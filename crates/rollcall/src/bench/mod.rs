@@ -21,8 +21,8 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 /// The sections, in the order in which they run.
-pub const SECTIONS: [&str; 9] = [
-    "crypto", "commit", "idle", "deliver", "import", "sync", "sick", "storage", "backlog",
+pub const SECTIONS: [&str; 10] = [
+    "crypto", "commit", "idle", "deliver", "writes", "import", "sync", "sick", "storage", "backlog",
 ];
 
 /// What to measure, and how much of it.
@@ -91,6 +91,7 @@ pub async fn section(name: &str, options: &Options) -> Result<Vec<Figure>> {
         "commit" => commits::measure(options).await,
         "idle" => deliver::idle().await,
         "deliver" => deliver::throughput().await,
+        "writes" => deliver::writes().await,
         "import" => scale::import(options).await,
         "sync" => scale::sync(options).await,
         "sick" => scale::sick(options).await,

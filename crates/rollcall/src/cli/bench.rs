@@ -12,7 +12,7 @@ use crate::bench::{self, Figure, Options};
 /// Measure what this machine can do, each figure beside its floor
 ///
 /// A floor is the same work without the hub: a bare signature, a bare request, a bare commit, taken in the
-/// same run. The sections are crypto, commit, idle, deliver, import, sync, sick, storage and backlog; all
+/// same run. The sections are crypto, commit, idle, deliver, writes, import, sync, sick, storage and backlog; all
 /// of them take some minutes. Nothing of the configured hub is used or touched.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]

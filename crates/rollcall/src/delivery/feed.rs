@@ -132,7 +132,7 @@ impl Feed {
             let known = self.now();
             let (tick, changes, versions) = self
                 .db
-                .read(move |tx| {
+                .read_feed(move |tx| {
                     let tick = read_tick(tx)?;
                     let changes = if tick.head > known.head {
                         change::read_after(tx, known.head, PAGE)?

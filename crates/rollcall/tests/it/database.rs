@@ -4,18 +4,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rollcall::access::Caller;
 use rollcall::api::{self, Api, ApiError};
+use rollcall::application::Scope;
 use rollcall::clock::Clock;
 use rollcall::delivery::Delivery;
+use rollcall::directory::Command;
 use rollcall::hub::{Hub, HubError, HubParts};
 use rollcall::id::ROOT_UNIT;
 use rollcall::secret::{AdminToken, MasterKey};
-use rollcall_db::testing::{Fault, Faults, databases, sqlite};
+use rollcall_db::testing::{Fault, Faults, databases, postgres, sqlite};
 use rollcall_db::{DbError, Lane, params};
 use rollcall_protocol::SystemRandom;
 use serde_json::Value;
 
-use crate::world::{egress, hasty};
+use crate::world::{World, egress, hasty, new_user, open_hub};
 
 fn parts(database: &str) -> HubParts {
     HubParts {
@@ -141,6 +144,34 @@ fn each_class_of_errors_has_a_status_of_its_own() {
             assert!(said.request_id.starts_with("req_"), "{}", said.request_id);
         });
     }
+}
+
+#[test]
+fn a_change_made_at_one_node_wakes_another_that_does_not_look_by_itself() {
+    let Some(database) = postgres("two_nodes") else {
+        return;
+    };
+    let mirror = sqlite();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut world = World::without_delivery(&database.url, &mirror.url, Scope::everything()).await;
+        world.options.poll = Duration::from_secs(24 * 3_600);
+        world.start().await;
+        world.synchronize().await;
+        world.converged().await;
+        let other = open_hub(&database.url).await;
+        for username in ["ada", "grace"] {
+            let command = Command::CreateUser(new_user(username, ROOT_UNIT));
+            other.apply(Caller::system("test"), command).await.unwrap();
+            world.converged().await;
+        }
+        // Also after the connection that listens was lost.
+        database.cut_connections();
+        let command = Command::CreateUser(new_user("hedy", ROOT_UNIT));
+        other.apply(Caller::system("test"), command).await.unwrap();
+        world.converged().await;
+        world.stop().await;
+    });
 }
 
 #[test]

@@ -24,9 +24,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::ledger::attempts::Exception;
+use super::ledger::operate;
 use super::model::{Suspension, bare_record};
 use crate::access::Caller;
-use crate::application::store;
 use crate::audit::{self, Target};
 use crate::change;
 use crate::directory::{self, Command, DirectoryError, query};
@@ -114,6 +114,9 @@ async fn clean_files(hub: &Hub) -> bool {
 }
 
 fn erase(hub: &Hub, tx: &mut Tx<'_>, caller: &Caller, user_id: &str) -> Result<Erased, DirectoryError> {
+    // First, so that no settlement comes in between: what is in flight is not stored, and what is in memory is read
+    // again.
+    operate::interfere_all(tx)?;
     let mut erased = Erased {
         id: user_id.to_owned(),
         ..Erased::default()
@@ -150,9 +153,6 @@ fn erase(hub: &Hub, tx: &mut Tx<'_>, caller: &Caller, user_id: &str) -> Result<E
     let left = json!({ "changes": erased.changes, "attempts": erased.attempts });
     let context = hub.context(caller);
     audit::record(tx, &context, "erase", &Target::user(user_id), None, Some(&left))?;
-    // What is in memory is read again, and what is in flight is not stored.
-    tx.execute("UPDATE deliveries SET revision = revision + 1", params![])?;
-    store::touch_all(tx)?;
     Ok(erased)
 }
 

@@ -59,7 +59,7 @@ pub(in crate::delivery) async fn start(
     started.started_at = Some(hub.clock.now());
     let (stored, now, fence) = (started.clone(), hub.clock.now(), fence.clone());
     hub.db
-        .write(move |tx| {
+        .settle(move |tx| {
             let settlement = Settlement {
                 job: Some(stored.clone()),
                 position: Some(position),

@@ -76,6 +76,7 @@ pub(in crate::delivery) fn repin(
     trigger: Trigger,
     now: Millis,
 ) -> Result<String, DbError> {
+    operate::interfere(tx, application_id)?;
     let Some(open) = open_job(tx, application_id)? else {
         insert(
             tx,
@@ -86,7 +87,6 @@ pub(in crate::delivery) fn repin(
             Statistics::default(),
             now,
         )?;
-        operate::interfere(tx, application_id)?;
         return Ok(new_id.to_owned());
     };
     let head = change::head(tx)?;
@@ -115,7 +115,6 @@ pub(in crate::delivery) fn repin(
             to_json(&Statistics::default())?
         ],
     )?;
-    operate::interfere(tx, application_id)?;
     Ok(open.id)
 }
 
@@ -248,7 +247,7 @@ pub fn store(tx: &mut Tx<'_>, job: &JobPosition, now: Millis) -> Result<(), DbEr
         position_time: job.position_time,
         phase: job.phase.clone(),
     };
-    tx.execute(
+    tx.execute_later(
         "UPDATE jobs SET status = $2, progress = $3, statistics = $4, error = $5, started_at = $6, ended_at = $7
          WHERE id = $1 AND status IN ('pending', 'running')",
         params![
@@ -262,7 +261,7 @@ pub fn store(tx: &mut Tx<'_>, job: &JobPosition, now: Millis) -> Result<(), DbEr
         ],
     )?;
     if job.is_finished() {
-        tx.execute(
+        tx.execute_later(
             "DELETE FROM job_items WHERE job_id = $1",
             params![job.id.as_str()],
         )?;

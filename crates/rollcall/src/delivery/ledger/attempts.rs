@@ -3,8 +3,12 @@
 //! An attempt names the range of the log that it covers. An event of the application's scope inside
 //! the range of a delivered attempt (of its lane), and not among the attempt's exceptions, was
 //! delivered: there is no row for each event.
+//!
+//! Attempts are appended and never changed, and have no index but their number. Those of one application are
+//! a chain: its row in `deliveries` names the newest, and each names the one before it. Where the chain leads to an
+//! attempt that retention has removed, it ends.
 
-use rollcall_db::{DbError, Row, Tx, params};
+use rollcall_db::{DbError, Dialect, Row, Tx, params};
 use rollcall_protocol::EventType;
 use serde::{Deserialize, Serialize};
 
@@ -188,7 +192,7 @@ pub fn shorten(text: &str) -> String {
         .collect()
 }
 
-/// Stores an attempt.
+/// Stores an attempt as the application's last one. The caller holds the application's row in the ledger.
 ///
 /// # Errors
 /// What the database reports.
@@ -197,11 +201,12 @@ pub fn store(tx: &mut Tx<'_>, application_id: &str, attempt: &Attempt) -> Result
         .then(|| serde_json::to_string(&attempt.exceptions))
         .transpose()
         .unwrap_or_default();
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO attempts (application_id, source, from_seq, to_seq, lane, lanes, try_number,
                                started_at, latency_us, outcome, http_status, events, succeeded,
-                               skipped, failed, retried, exceptions, detail, assumed, said)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+                               skipped, failed, retried, exceptions, detail, assumed, said, previous)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+                 (SELECT last_attempt FROM deliveries WHERE application_id = $1))",
         params![
             application_id,
             attempt.source.as_str(),
@@ -225,8 +230,22 @@ pub fn store(tx: &mut Tx<'_>, application_id: &str, attempt: &Attempt) -> Result
             attempt.said.as_deref()
         ],
     )?;
-    Ok(())
+    let its_id = match tx.dialect() {
+        Dialect::Sqlite => "last_insert_rowid()",
+        Dialect::Postgres => "lastval()",
+    };
+    tx.execute_later(
+        &format!("UPDATE deliveries SET last_attempt = {its_id} WHERE application_id = $1"),
+        params![application_id],
+    )
 }
+
+/// The numbers of an application's ($1) attempts, newest first: those after one ($2), so many at most ($3).
+const CHAIN: &str = "WITH RECURSIVE chain (id, place) AS (
+         SELECT last_attempt, CAST(1 AS BIGINT) FROM deliveries WHERE application_id = $1 AND last_attempt > $2
+         UNION ALL
+         SELECT a.previous, place + 1 FROM chain JOIN attempts a ON a.id = chain.id
+         WHERE a.previous > $2 AND place < $3)";
 
 /// The attempts of an application that cover a position of the log, oldest first, up to the first that
 /// was received by each lane. The change was made at `time`.
@@ -353,7 +372,7 @@ pub fn newest(
 ) -> Result<Vec<(i64, Attempt)>, DbError> {
     tx.query(
         &format!(
-            "SELECT {COLUMNS} FROM attempts WHERE application_id = $1 AND id > $2 ORDER BY id DESC LIMIT $3"
+            "{CHAIN} SELECT {COLUMNS} FROM attempts WHERE id IN (SELECT id FROM chain) ORDER BY id DESC"
         ),
         params![application_id, after, i64::try_from(limit).unwrap_or(i64::MAX)],
     )?

@@ -12,6 +12,13 @@
 //!   lease, or a second one that was started by mistake, can settle nothing.
 //!
 //! A settlement that fails leaves everything as it was: the same events are sent again, with the same ids.
+//!
+//! Settlements have a lane of their own in the database (`rollcall_db::Lane::Settlement`): on PostgreSQL they
+//! wait neither for the writers of the log nor for its lock, and run beside them. The row in `deliveries` is
+//! what the two meet at. Whatever reads or writes what belongs to an application's delivery writes that row
+//! first, and thereby holds it until its commit: settlements by the compare-and-set, an administrator's acts
+//! by [`operate::interfere`], the deletion of an application by deleting it. On SQLite there is one lane, and
+//! settlements of many applications share a commit with whatever else is queued.
 
 pub mod attempts;
 pub mod leases;
@@ -187,14 +194,18 @@ pub fn settle(
 /// # Errors
 /// [`LedgerError::Fenced`] if the lease is lost, or what the database reports.
 pub fn note(tx: &mut Tx<'_>, fence: &Fence, version: i64, mut attempt: Attempt) -> Result<(), LedgerError> {
-    let held = tx.query_opt(
-        "SELECT a.version FROM deliveries d JOIN applications a ON a.id = d.application_id
-         WHERE d.application_id = $1 AND d.epoch = $2",
+    // Written so that nobody else can, until this is committed; what is read then is the last that was.
+    let held = tx.execute(
+        "UPDATE deliveries SET epoch = epoch WHERE application_id = $1 AND epoch = $2",
         params![fence.application_id.as_str(), fence.epoch],
     )?;
-    let Some(row) = held else {
+    if held == 0 {
         return Err(LedgerError::Fenced);
-    };
+    }
+    let row = tx.query_one(
+        "SELECT version FROM applications WHERE id = $1",
+        params![fence.application_id.as_str()],
+    )?;
     if row.get::<i64>(0)? != version {
         attempt.forget_what_was_said();
     }

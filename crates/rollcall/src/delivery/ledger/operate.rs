@@ -60,7 +60,8 @@ pub(in crate::delivery) fn note(
     audit::record(tx, ctx, action, &target, None, Some(what))
 }
 
-/// Fences off what is in flight, and has the application loaded again.
+/// Fences off what is in flight, and has the application loaded again. It comes before everything else that is
+/// done to its delivery, so that no settlement can come in between.
 ///
 /// # Errors
 /// What the database reports.
@@ -72,12 +73,22 @@ pub fn interfere(tx: &mut Tx<'_>, application_id: &str) -> Result<(), DbError> {
     store::touch(tx, application_id)
 }
 
+/// Does to all applications what [`interfere`] does to one.
+///
+/// # Errors
+/// What the database reports.
+pub fn interfere_all(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    tx.execute("UPDATE deliveries SET revision = revision + 1", params![])?;
+    store::touch_all(tx)
+}
+
 /// Has an application pushed to again: turns *Synchronize users to application* on, and ends a suspension, so
 /// that the application is asked again at once.
 ///
 /// # Errors
 /// [`OperateError`].
 pub fn resume(tx: &mut Tx<'_>, ctx: &Context<'_>, application_id: &str) -> Result<Application, OperateError> {
+    interfere(tx, application_id)?;
     let id = application_id.to_owned();
     let application = application::apply(tx, ctx, &Command::EnableSynchronization { id })?.application;
     if let Some(suspension) = &application.suspended {
@@ -88,7 +99,6 @@ pub fn resume(tx: &mut Tx<'_>, ctx: &Context<'_>, application_id: &str) -> Resul
         let what = json!({ "suspendedSince": suspension.since, "tries": suspension.tries });
         note(tx, ctx, &application, "end_suspension", &what)?;
     }
-    interfere(tx, application_id)?;
     Ok(store::load(tx, application_id)?)
 }
 
@@ -116,6 +126,7 @@ pub fn resend(
     event_id: Option<&str>,
 ) -> Result<Resent, OperateError> {
     let application = open(tx, ctx, application_id)?;
+    interfere(tx, application_id)?;
     let mut resent = Resent::default();
     let chosen = failed(tx, application_id, event_id)?;
     for parked in &chosen {
@@ -140,7 +151,6 @@ pub fn resend(
             Err(error) => return Err(error),
         }
     }
-    interfere(tx, application_id)?;
     let what = json!({ "event": event_id.unwrap_or("all that failed"), "events": resent });
     note(tx, ctx, &application, "resend", &what)?;
     Ok(resent)
@@ -157,11 +167,11 @@ pub fn dismiss(
     event_id: Option<&str>,
 ) -> Result<u32, OperateError> {
     let application = open(tx, ctx, application_id)?;
+    interfere(tx, application_id)?;
     let chosen = failed(tx, application_id, event_id)?;
     for parked in &chosen {
         parked::remove(tx, application_id, &parked.event_id)?;
     }
-    interfere(tx, application_id)?;
     let ids: Vec<&str> = chosen.iter().map(|parked| parked.event_id.as_str()).collect();
     note(tx, ctx, &application, "dismiss", &json!({ "events": ids }))?;
     Ok(u32::try_from(chosen.len()).unwrap_or(u32::MAX))
@@ -180,6 +190,7 @@ pub fn skip(
     event_id: Option<&str>,
 ) -> Result<String, OperateError> {
     let application = open(tx, ctx, application_id)?;
+    interfere(tx, application_id)?;
     let by_hand = |parked: Parked| Parked {
         state: ParkedState::Failed,
         next_try: ctx.now,
@@ -215,7 +226,6 @@ pub fn skip(
         parked::store(tx, application_id, &skipped)?;
         skipped.event_id
     };
-    interfere(tx, application_id)?;
     note(tx, ctx, &application, "skip", &json!({ "event": skipped }))?;
     Ok(skipped)
 }
@@ -278,8 +288,8 @@ pub fn push(
     user_id: &str,
 ) -> Result<Vec<String>, OperateError> {
     let application = open(tx, ctx, application_id)?;
-    let pushed = refresh(tx, ctx, application_id, SubjectKind::User, user_id, &[])?;
     interfere(tx, application_id)?;
+    let pushed = refresh(tx, ctx, application_id, SubjectKind::User, user_id, &[])?;
     note(
         tx,
         ctx,

@@ -78,7 +78,7 @@ fn as_short<S: serde::Serializer>(event: &EventType, serializer: S) -> Result<S:
 /// # Errors
 /// What the database reports.
 pub fn store(tx: &mut Tx<'_>, application_id: &str, parked: &Parked) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "INSERT INTO parked_events (application_id, subject_id, event_id, event_type, seq, event_time,
                                     record, state, attempts, next_try, code, message, strikes)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
@@ -100,8 +100,7 @@ pub fn store(tx: &mut Tx<'_>, application_id: &str, parked: &Parked) -> Result<(
             parked.message.as_deref(),
             i64::from(parked.strikes)
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// Forgets a parked event.
@@ -109,11 +108,10 @@ pub fn store(tx: &mut Tx<'_>, application_id: &str, parked: &Parked) -> Result<(
 /// # Errors
 /// What the database reports.
 pub fn remove(tx: &mut Tx<'_>, application_id: &str, event_id: &str) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "DELETE FROM parked_events WHERE application_id = $1 AND event_id = $2",
         params![application_id, event_id],
-    )?;
-    Ok(())
+    )
 }
 
 /// All parked events of an application, in the order in which they were parked.

@@ -265,7 +265,7 @@ impl Sender {
             .shared
             .hub
             .db
-            .write(move |tx| ledger::note(tx, &fence, version, attempt.clone()))
+            .settle(move |tx| ledger::note(tx, &fence, version, attempt.clone()))
             .await;
         Ok(noted?)
     }

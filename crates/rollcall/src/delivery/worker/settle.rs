@@ -181,7 +181,7 @@ impl Worker {
             .shared()
             .hub
             .db
-            .write(move |tx| ledger::settle(tx, &fence, &settlement, now));
+            .settle(move |tx| ledger::settle(tx, &fence, &settlement, now));
         self.commits.push_back(tokio::spawn(async move {
             settled.await?;
             set_aside.iter().for_each(|parked| tell_set_aside(&id, parked));

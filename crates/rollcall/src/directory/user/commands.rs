@@ -1,12 +1,14 @@
 //! What can be done with a user that exists.
 
+use std::sync::Arc;
+
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::EventType;
 
 use super::check::check_change;
 use super::rows::{self, require, unit_list};
 use super::{User, UserChanges};
-use crate::change::{ChangeKind, NewChange};
+use crate::change::{ChangeKind, NewChange, Placement};
 use crate::clock::Millis;
 use crate::directory::placement::placement;
 use crate::directory::{Context, DirectoryError, NewPassword, previous};
@@ -15,7 +17,7 @@ use crate::directory::{Context, DirectoryError, NewPassword, previous};
 fn store(
     tx: &mut Tx<'_>,
     ctx: &Context<'_>,
-    before: &User,
+    (before, was): (&User, Arc<Placement>),
     mut user: User,
     event: EventType,
 ) -> Result<usize, DirectoryError> {
@@ -25,7 +27,6 @@ fn store(
     check_change(tx, before, &user)?;
     user.update_time = ctx.next_version(before.update_time);
     rows::update(tx, &user)?;
-    let was = placement(tx, &before.unit_ids(), before.groups.clone())?;
     let is = if user.units == before.units {
         was.clone()
     } else {
@@ -91,9 +92,9 @@ pub(in crate::directory) fn update(
     id: &str,
     changes: &UserChanges,
 ) -> Result<usize, DirectoryError> {
-    let before = require(tx, id)?;
+    let (before, was) = require(tx, id)?;
     let user = changes.applied_to(&before);
-    store(tx, ctx, &before, user, EventType::UserUpdateInfo)
+    store(tx, ctx, (&before, was), user, EventType::UserUpdateInfo)
 }
 
 pub(in crate::directory) fn set_password(
@@ -102,21 +103,20 @@ pub(in crate::directory) fn set_password(
     id: &str,
     password: &NewPassword,
 ) -> Result<usize, DirectoryError> {
-    let before = require(tx, id)?;
+    let (before, was) = require(tx, id)?;
     let mut user = before.clone();
     user.password_set = true;
     user.update_time = ctx.next_version(before.update_time);
-    tx.execute(
+    tx.execute_later(
         "UPDATE users SET password_hash = $2, update_time = $3 WHERE id = $1",
         params![id, password.hash(), user.update_time],
     )?;
-    let stands = Some(placement(tx, &user.unit_ids(), user.groups.clone())?);
     ctx.append(
         tx,
         &[NewChange {
             previous: previous(&before.record(ctx.instance_id), &user.record(ctx.instance_id)),
-            before: stands.clone(),
-            after: stands,
+            before: Some(Arc::clone(&was)),
+            after: Some(was),
             secret: ctx.seal(password, id),
             ..user.change(ctx, ChangeKind::Event(EventType::UserUpdatePassword))
         }],
@@ -130,7 +130,7 @@ pub(in crate::directory) fn set_enabled(
     id: &str,
     enabled: bool,
 ) -> Result<usize, DirectoryError> {
-    let before = require(tx, id)?;
+    let (before, was) = require(tx, id)?;
     let mut user = User {
         enabled,
         ..before.clone()
@@ -144,7 +144,7 @@ pub(in crate::directory) fn set_enabled(
     } else {
         EventType::UserDisable
     };
-    store(tx, ctx, &before, user, event)
+    store(tx, ctx, (&before, was), user, event)
 }
 
 pub(in crate::directory) fn set_lock(
@@ -159,7 +159,7 @@ pub(in crate::directory) fn set_lock(
             reason: "must be a time; leave it out to lock until somebody unlocks".to_owned(),
         });
     }
-    let before = require(tx, id)?;
+    let (before, was) = require(tx, id)?;
     let event = if lock_expire_time.is_some() {
         EventType::UserLock
     } else {
@@ -169,7 +169,7 @@ pub(in crate::directory) fn set_lock(
         lock_expire_time,
         ..before.clone()
     };
-    store(tx, ctx, &before, user, event)
+    store(tx, ctx, (&before, was), user, event)
 }
 
 pub(in crate::directory) fn set_units(
@@ -179,7 +179,7 @@ pub(in crate::directory) fn set_units(
     primary: &str,
     further: &[String],
 ) -> Result<usize, DirectoryError> {
-    let before = require(tx, id)?;
+    let (before, was) = require(tx, id)?;
     let user = User {
         units: unit_list(tx, primary, further)?,
         ..before.clone()
@@ -189,7 +189,7 @@ pub(in crate::directory) fn set_units(
     } else {
         EventType::UserUpdatePrimaryOu
     };
-    store(tx, ctx, &before, user, event)
+    store(tx, ctx, (&before, was), user, event)
 }
 
 pub(in crate::directory) fn delete(
@@ -197,16 +197,15 @@ pub(in crate::directory) fn delete(
     ctx: &Context<'_>,
     id: &str,
 ) -> Result<usize, DirectoryError> {
-    let user = require(tx, id)?;
-    let before = Some(placement(tx, &user.unit_ids(), user.groups.clone())?);
+    let (user, was) = require(tx, id)?;
     for table in ["group_members", "unit_members"] {
-        tx.execute(&format!("DELETE FROM {table} WHERE user_id = $1"), params![id])?;
+        tx.execute_later(&format!("DELETE FROM {table} WHERE user_id = $1"), params![id])?;
     }
-    tx.execute("DELETE FROM users WHERE id = $1", params![id])?;
+    tx.execute_later("DELETE FROM users WHERE id = $1", params![id])?;
     ctx.append(
         tx,
         &[NewChange {
-            before,
+            before: Some(was),
             ..user.change(ctx, ChangeKind::Event(EventType::UserDelete))
         }],
     )?;

@@ -1,12 +1,13 @@
 //! Users in the database.
 
 use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use rollcall_db::{DbError, Row, Tx, Value, params};
 use rollcall_protocol::SubjectKind;
 
 use super::{User, UserUnit};
-use crate::change::placeholders;
+use crate::change::{Placement, placeholders};
 use crate::directory::fields::{CustomFields, LOCKED_UNTIL_UNLOCKED, Source, fold};
 use crate::directory::{DirectoryError, NewPassword, unit};
 
@@ -154,11 +155,58 @@ pub(in crate::directory) fn get(tx: &mut Tx<'_>, id: &str) -> Result<Option<User
     Ok(load_many(tx, &[id.to_owned()])?.pop())
 }
 
-pub(super) fn require(tx: &mut Tx<'_>, id: &str) -> Result<User, DirectoryError> {
-    get(tx, id)?.ok_or_else(|| DirectoryError::NotFound {
+/// How many columns of a user there are.
+const COUNT: usize = 20;
+
+/// One user in one answer, of which the column behind those of a user says what a row is: the user itself (0), its
+/// primary unit (1), a further unit (2), a group (3), a unit that contains it at any height (4).
+static STANDING: LazyLock<String> = LazyLock::new(|| {
+    let nothing = |columns: usize| "NULL, ".repeat(columns);
+    format!(
+        "WITH RECURSIVE up (id) AS (
+             SELECT unit_id FROM unit_members WHERE user_id = $1
+             UNION
+             SELECT u.parent_id FROM organizational_units u JOIN up ON u.id = up.id
+             WHERE u.parent_id IS NOT NULL)
+         SELECT {COLUMNS}, 0 FROM users WHERE id = $1
+         UNION ALL
+         SELECT m.unit_id, u.name, {two} CASE WHEN m.is_primary THEN 1 ELSE 2 END
+         FROM unit_members m JOIN organizational_units u ON u.id = m.unit_id WHERE m.user_id = $1
+         UNION ALL
+         SELECT group_id, {one} 3 FROM group_members WHERE user_id = $1
+         UNION ALL
+         SELECT id, {one} 4 FROM up",
+        two = nothing(COUNT - 2),
+        one = nothing(COUNT - 1),
+    )
+});
+
+/// Reads a user that has to exist, and where it stands, with one statement.
+pub(super) fn require(tx: &mut Tx<'_>, id: &str) -> Result<(User, Arc<Placement>), DirectoryError> {
+    let mut user = None;
+    let mut placement = Placement::default();
+    let (mut units, mut groups) = (Vec::new(), Vec::new());
+    for row in tx.query(&STANDING, params![id])? {
+        match row.get::<i64>(COUNT)? {
+            0 => user = Some(from_row(&row)?),
+            3 => groups.push(row.get(0)?),
+            4 => placement.units.push(row.get(0)?),
+            kind => units.push(UserUnit {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                primary: kind == 1,
+            }),
+        }
+    }
+    let mut user: User = user.ok_or_else(|| DirectoryError::NotFound {
         kind: SubjectKind::User,
         id: id.to_owned(),
-    })
+    })?;
+    units.sort_by(|a, b| (!a.primary, &a.id).cmp(&(!b.primary, &b.id)));
+    groups.sort_unstable();
+    placement.groups.clone_from(&groups);
+    (user.units, user.groups) = (units, groups);
+    Ok((user, Arc::new(placement)))
 }
 
 /// The ids of all users that stand in one of these units.
@@ -281,7 +329,7 @@ pub(super) fn insert(tx: &mut Tx<'_>, users: &[(User, Option<&NewPassword>)]) ->
                                 source_type, source_id, external_id, create_time, update_time) VALUES {}",
             placeholders(users.len(), 21)
         );
-        tx.execute(&sql, &values)?;
+        tx.execute_later(&sql, &values)?;
     }
     let users: Vec<&User> = users.iter().map(|(user, _)| user).collect();
     insert_units(tx, &users)
@@ -318,7 +366,7 @@ pub(super) fn update(tx: &mut Tx<'_>, user: &User) -> Result<(), DbError> {
         units: _,
         groups: _,
     } = user;
-    tx.execute(
+    tx.execute_later(
         "UPDATE users SET username_folded = CASE WHEN username = $2 THEN username_folded ELSE $3 END,
                           email_folded = CASE WHEN email = $5 THEN email_folded ELSE $6 END,
                           username = $2, display_name = $4, email = $5,
@@ -354,7 +402,7 @@ pub(super) fn update(tx: &mut Tx<'_>, user: &User) -> Result<(), DbError> {
 
 /// Writes in which units a user stands now.
 pub(super) fn replace_units(tx: &mut Tx<'_>, user: &User) -> Result<(), DbError> {
-    tx.execute(
+    tx.execute_later(
         "DELETE FROM unit_members WHERE user_id = $1",
         params![user.id.as_str()],
     )?;
@@ -381,7 +429,7 @@ fn insert_units(tx: &mut Tx<'_>, users: &[&User]) -> Result<(), DbError> {
             "INSERT INTO unit_members (user_id, unit_id, is_primary) VALUES {}",
             placeholders(rows.len(), 3)
         );
-        tx.execute(&sql, &values)?;
+        tx.execute_later(&sql, &values)?;
     }
     Ok(())
 }
