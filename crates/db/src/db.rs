@@ -205,7 +205,25 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        self.run(Kind::Write(Lane::Log), closure)
+        self.run(None, Kind::Write(Lane::Log), closure)
+    }
+
+    /// Does what [`Db::write`] does, for a closure that is about something. If others share its commit,
+    /// [`Options::read_ahead`] reads for all of them what they are about, before they run.
+    ///
+    /// # Errors
+    /// Those of [`Db::write`].
+    pub fn write_about<T, E, F>(
+        &self,
+        about: Option<String>,
+        closure: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        self.run(about, Kind::Write(Lane::Log), closure)
     }
 
     /// Does what [`Db::write`] does, blocking this thread, which must not run async code.
@@ -238,7 +256,7 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        self.run(Kind::Write(Lane::Settlement), closure)
+        self.run(None, Kind::Write(Lane::Settlement), closure)
     }
 
     /// Does what [`Db::settle`] does, blocking this thread, which must not run async code.
@@ -265,7 +283,7 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        self.run(Kind::Read, closure)
+        self.run(None, Kind::Read, closure)
     }
 
     /// Does what [`Db::read`] does, blocking this thread, which must not run async code.
@@ -292,7 +310,7 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        self.run(Kind::Feed, closure)
+        self.run(None, Kind::Feed, closure)
     }
 
     /// A number that grows after each durable commit in which some closure called [`Tx::announce`]: one of this
@@ -440,14 +458,20 @@ impl Db {
         }
     }
 
-    fn run<T, E, F>(&self, kind: Kind, closure: F) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F>
+    fn run<T, E, F>(
+        &self,
+        about: Option<String>,
+        kind: Kind,
+        closure: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F>
     where
         F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let submitted = self.submit(kind, Task::new(closure, move |result| drop(reply.send(result))));
+        let task = Task::new(about, closure, move |result| drop(reply.send(result)));
+        let submitted = self.submit(kind, task);
         let inner = Arc::clone(&self.inner);
         async move {
             if let Submitted::Waiting(queue, message) = submitted? {
@@ -466,7 +490,10 @@ impl Db {
         E: From<DbError> + Send + 'static,
     {
         let (reply, answer) = mpsc::channel();
-        let submitted = self.submit(kind, Task::new(closure, move |result| drop(reply.send(result))));
+        let submitted = self.submit(
+            kind,
+            Task::new(None, closure, move |result| drop(reply.send(result))),
+        );
         if let Submitted::Waiting(queue, message) = submitted? {
             queue.send_blocking(message)?;
         }
@@ -545,7 +572,13 @@ fn make_writer(lane: Lane, connection: Box<dyn Connection>, options: &Options, s
         let _ = lane;
         crate::writer::GROUP
     };
-    Writer::new(connection, options.unavailable_after, group, shared)
+    Writer::new(
+        connection,
+        options.unavailable_after,
+        group,
+        options.read_ahead,
+        shared,
+    )
 }
 
 /// PostgreSQL's connections block, and refuse to where async code runs.

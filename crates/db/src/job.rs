@@ -33,6 +33,8 @@ pub(crate) enum Ran {
 
 /// A closure with its caller, whatever their types.
 pub(crate) trait Job: Send {
+    /// What [`Options::read_ahead`](crate::Options::read_ahead) may read for the closure.
+    fn about(&self) -> Option<&str>;
     /// Runs the closure and keeps its result.
     fn run(&mut self, tx: &mut Tx<'_>) -> Ran;
     /// Replaces the result.
@@ -43,6 +45,7 @@ pub(crate) trait Job: Send {
 
 /// The one [`Job`]: a closure, its last result, and the way back to the caller.
 pub(crate) struct Task<F, R, T, E> {
+    about: Option<String>,
     closure: F,
     reply: R,
     result: Option<Result<T, E>>,
@@ -50,8 +53,9 @@ pub(crate) struct Task<F, R, T, E> {
 }
 
 impl<F, R, T, E> Task<F, R, T, E> {
-    pub(crate) fn new(closure: F, reply: R) -> Self {
+    pub(crate) fn new(about: Option<String>, closure: F, reply: R) -> Self {
         Self {
+            about,
             closure,
             reply,
             result: None,
@@ -67,6 +71,10 @@ where
     T: Send,
     E: From<DbError> + Send,
 {
+    fn about(&self) -> Option<&str> {
+        self.about.as_deref()
+    }
+
     fn run(&mut self, tx: &mut Tx<'_>) -> Ran {
         if self.panicked {
             // What a panic left of the closure's state is not fit for another run; the answer stands.

@@ -89,6 +89,10 @@ pub struct Migrations {
     pub postgres: refinery::Runner,
 }
 
+/// Reads what the closures of one commit will read, with few statements for all of them, and keeps it as something
+/// [`Gathered`], for each closure to take its part. It is given what the closures are about.
+pub type ReadAhead = fn(&mut Tx<'_>, &[&str]) -> Result<(), DbError>;
+
 /// How to run a database.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -101,6 +105,8 @@ pub struct Options {
     /// How long settlements wait for others that share their commit, unless something is queued that somebody
     /// waits for.
     pub linger: Duration,
+    /// What is read for the closures of [`Db::write_about`] before they run.
+    pub read_ahead: Option<ReadAhead>,
     /// How many closures wait in one queue at most. Who finds it full waits for room.
     pub queue: usize,
     /// How long who finds a queue full waits for room before it gets [`DbError::Busy`].
@@ -117,6 +123,7 @@ impl Default for Options {
             unavailable_after: Duration::from_secs(30),
             create: Create::IfMissing,
             linger: Duration::from_millis(10),
+            read_ahead: None,
             queue: 4_096,
             busy_after: Duration::from_secs(10),
             #[cfg(feature = "testing")]

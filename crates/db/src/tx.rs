@@ -168,7 +168,7 @@ impl<'c> Tx<'c> {
     /// [`DbError::Other`] in a read-only transaction.
     pub fn gather<T: Gathered + Default>(&mut self) -> Result<&mut T, DbError> {
         self.wrote = true;
-        self.gathered_mut()
+        self.find_or_make()
             .ok_or_else(|| DbError::Other("nothing can be gathered in a read-only transaction".into()))
     }
 
@@ -181,7 +181,16 @@ impl<'c> Tx<'c> {
         })
     }
 
-    fn gathered_mut<T: Gathered + Default>(&mut self) -> Option<&mut T> {
+    /// What has been gathered of this kind, if anything has, to take something out of it.
+    pub fn gathered_mut<T: Gathered>(&mut self) -> Option<&mut T> {
+        let gathered = self.gathered.as_mut()?;
+        gathered.0.iter_mut().find_map(|it| {
+            let it: &mut dyn Any = &mut **it;
+            it.downcast_mut()
+        })
+    }
+
+    fn find_or_make<T: Gathered + Default>(&mut self) -> Option<&mut T> {
         let gathered = &mut self.gathered.as_mut()?.0;
         let found = gathered.iter().position(|it| {
             let it: &dyn Any = &**it;

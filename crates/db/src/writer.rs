@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use crate::job::{Job, Ran};
 use crate::patience::{Patience, monotonic};
 use crate::tx::{Begun, Connection, Gatherings};
-use crate::{DbError, ErrorClass, Tx};
+use crate::{DbError, ErrorClass, ReadAhead, Tx};
 
 /// How many closures one commit takes at most: enough to make the commit's cost vanish, few enough
 /// that the first of them is answered soon.
@@ -88,6 +88,7 @@ pub(crate) struct Writer {
     shared: Shared,
     /// How many closures one commit takes at most.
     pub(crate) group: usize,
+    read_ahead: Option<ReadAhead>,
 }
 
 /// How an attempt ended that did not fail.
@@ -104,6 +105,7 @@ impl Writer {
         connection: Box<dyn Connection>,
         unavailable_after: Duration,
         group: usize,
+        read_ahead: Option<ReadAhead>,
         shared: Shared,
     ) -> Self {
         Self {
@@ -111,6 +113,7 @@ impl Writer {
             patience: Patience::new(unavailable_after),
             shared,
             group: group.clamp(1, GROUP),
+            read_ahead,
         }
     }
 
@@ -185,6 +188,12 @@ impl Writer {
         let mut something = false;
         let mut gathered = Gatherings::default();
         let alone = jobs.len() == 1;
+        if let (Some(read_ahead), false, false) = (self.read_ahead, careful, alone) {
+            let about: Vec<&str> = jobs.iter().filter_map(|job| job.about()).collect();
+            if about.len() > 1 {
+                read_ahead(&mut Tx::new(connection, Some(&mut gathered)), &about)?;
+            }
+        }
         for job in jobs {
             let ran = if careful {
                 run_in_savepoint(connection, &mut gathered, job.as_mut(), damage)?

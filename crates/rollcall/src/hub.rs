@@ -85,7 +85,8 @@ impl Hub {
     ///
     /// # Errors
     /// [`HubError`].
-    pub async fn open_with(parts: HubParts, options: rollcall_db::Options) -> Result<Self, HubError> {
+    pub async fn open_with(parts: HubParts, mut options: rollcall_db::Options) -> Result<Self, HubError> {
+        options.read_ahead = Some(directory::read_ahead);
         let may_make = options.create == Create::IfMissing;
         let database = parts.database.clone();
         if !may_make && !Self::exists(database.clone()).await? {
@@ -181,17 +182,20 @@ impl Hub {
             .map_err(|error| DbError::Other(error.to_string()))?
     }
 
-    /// Applies one command to the directory and returns once it is durable.
+    /// Applies one command to the directory and returns once it is durable. It is queued by the call itself, in
+    /// the order of the calls.
     ///
     /// # Errors
     /// [`DirectoryError`]; nothing is changed then.
-    pub async fn apply(
+    pub fn apply<C: Into<Caller>>(
         &self,
-        caller: impl Into<Caller>,
+        caller: C,
         command: Command,
-    ) -> Result<Applied, DirectoryError> {
+    ) -> impl Future<Output = Result<Applied, DirectoryError>> + Send + use<C> {
         let (hub, caller) = (self.clone(), caller.into());
-        self.db.write(move |tx| hub.apply_in(tx, &caller, &command)).await
+        let about = command.user_id().map(str::to_owned);
+        self.db
+            .write_about(about, move |tx| hub.apply_in(tx, &caller, &command))
     }
 
     /// Applies one command to the directory inside a transaction of somebody else's.

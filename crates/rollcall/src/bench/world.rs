@@ -233,10 +233,7 @@ pub(super) fn change(
         },
     };
     // It is queued by this call, not when it is waited for.
-    let too = hub.clone();
-    let queued = hub
-        .db
-        .write(move |tx| too.apply_in(tx, &Caller::system("bench"), &command));
+    let queued = hub.apply(Caller::system("bench"), command);
     async move {
         queued.await?;
         Ok(())

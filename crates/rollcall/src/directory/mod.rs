@@ -114,6 +114,31 @@ pub enum Cascade {
 }
 
 impl Command {
+    /// The user that the command changes; `None` if it makes one, or changes something else.
+    pub fn user_id(&self) -> Option<&str> {
+        match self {
+            Self::UpdateUser { id, .. }
+            | Self::SetPassword { id, .. }
+            | Self::EnableUser { id }
+            | Self::DisableUser { id }
+            | Self::LockUser { id, .. }
+            | Self::UnlockUser { id }
+            | Self::SetUnits { id, .. }
+            | Self::DeleteUser { id } => Some(id),
+            Self::CreateUnit(_)
+            | Self::UpdateUnit { .. }
+            | Self::MoveUnit { .. }
+            | Self::DeleteUnit { .. }
+            | Self::CreateUser(_)
+            | Self::CreateGroup(_)
+            | Self::UpdateGroup { .. }
+            | Self::DeleteGroup { .. }
+            | Self::AddMembers { .. }
+            | Self::RemoveMembers { .. }
+            | Self::ExpireDue => None,
+        }
+    }
+
     /// Whether the command carries a password that applications may want.
     pub fn carries_password(&self) -> bool {
         match self {
@@ -213,6 +238,15 @@ pub fn create_users(
         .into_iter()
         .map(|one| one.map_err(|error| discreet(ctx, error)))
         .collect())
+}
+
+/// Reads what the commands of one commit are about ([`Command::user_id`]), for
+/// [`Options::read_ahead`](rollcall_db::Options::read_ahead).
+///
+/// # Errors
+/// What the database reports.
+pub fn read_ahead(tx: &mut Tx<'_>, user_ids: &[&str]) -> Result<(), rollcall_db::DbError> {
+    user::read_ahead(tx, user_ids)
 }
 
 /// Says of each of these users, as they are to be, which of their unique values other stored users have.

@@ -7,12 +7,13 @@ use rollcall_db::{DbError, Tx, Value, params};
 
 use crate::change::{Placement, placeholders};
 
-/// The whole tree: each unit with its parent. Read once for work on many subjects.
+/// Units, each with its parent: the whole tree, or what stands above some of them. Read once for work on many
+/// subjects.
 #[derive(Debug, Default)]
 pub(super) struct Tree(HashMap<String, Option<String>>);
 
 impl Tree {
-    /// Reads it.
+    /// Reads the whole tree.
     ///
     /// # Errors
     /// What the database reports.
@@ -20,6 +21,29 @@ impl Tree {
         let mut tree = HashMap::new();
         for row in tx.query("SELECT id, parent_id FROM organizational_units", params![])? {
             tree.insert(row.get(0)?, row.get(1)?);
+        }
+        Ok(Self(tree))
+    }
+
+    /// Reads these units and all that contain them.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub(super) fn above(tx: &mut Tx<'_>, units: &[String]) -> Result<Self, DbError> {
+        let mut tree = HashMap::new();
+        for units in units.chunks(500) {
+            let sql = format!(
+                "WITH RECURSIVE up (id, parent_id) AS (
+                     SELECT id, parent_id FROM organizational_units WHERE id IN {}
+                     UNION
+                     SELECT u.id, u.parent_id FROM organizational_units u JOIN up ON u.id = up.parent_id)
+                 SELECT id, parent_id FROM up",
+                placeholders(1, units.len())
+            );
+            let values: Vec<Value<'_>> = units.iter().map(|unit| Value::from(unit.as_str())).collect();
+            for row in tx.query(&sql, &values)? {
+                tree.insert(row.get(0)?, row.get(1)?);
+            }
         }
         Ok(Self(tree))
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use rollcall::access::Caller;
 use rollcall::api::{self, Api, ApiError};
 use rollcall::application::Scope;
+use rollcall::change;
 use rollcall::clock::Clock;
 use rollcall::delivery::Delivery;
-use rollcall::directory::Command;
+use rollcall::directory::{Command, DirectoryError, NewGroup, NewUnit, UserChanges};
 use rollcall::hub::{Hub, HubError, HubParts};
 use rollcall::id::ROOT_UNIT;
 use rollcall::secret::{AdminToken, MasterKey};
@@ -206,4 +207,115 @@ fn an_emptied_file_is_not_taken_for_a_new_hub() {
         }
         assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
     });
+}
+
+/// Commands that share a commit are read ahead together; each sees all the same what those before it did.
+#[test]
+fn commands_that_share_a_commit_see_each_other() {
+    for database in databases("read_ahead") {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let hub = open_hub(&database.url).await;
+            let apply = |command| hub.apply(Caller::system("test"), command);
+            let unit = async |name: &str| {
+                let new = NewUnit {
+                    name: name.into(),
+                    parent_id: ROOT_UNIT.into(),
+                    ..NewUnit::default()
+                };
+                apply(Command::CreateUnit(new)).await.unwrap().id
+            };
+            let (sales, europe) = (unit("Sales").await, unit("Europe").await);
+            let mut ids = Vec::new();
+            for username in ["ada", "grace", "hedy", "radia"] {
+                let made = apply(Command::CreateUser(new_user(username, &sales))).await;
+                ids.push(made.unwrap().id);
+            }
+            let [ada, grace, hedy, radia] = ids.try_into().unwrap();
+            let group = NewGroup {
+                name: "Readers".into(),
+                ..NewGroup::default()
+            };
+            let group = apply(Command::CreateGroup(group)).await.unwrap().id;
+            let start = hub.db.read(change::head).await.unwrap().seq;
+
+            // Everything is queued while the writer is busy, and then committed at once.
+            let (release, released) = std::sync::mpsc::channel::<()>();
+            let busy = hub.db.write(move |tx| {
+                tx.query("SELECT 1", params![])?;
+                let _ = released.recv();
+                Ok::<_, DbError>(())
+            });
+            let named = |id: &String, name: &str| Command::UpdateUser {
+                id: id.clone(),
+                changes: UserChanges {
+                    display_name: Some(name.into()),
+                    ..UserChanges::default()
+                },
+            };
+            let groups = hub.db.stats().groups;
+            let calls: Vec<_> = [
+                named(&ada, "Ada 1"),
+                named(&grace, "Grace 1"),
+                Command::DisableUser { id: ada.clone() },
+                Command::MoveUnit {
+                    id: sales.clone(),
+                    parent_id: europe.clone(),
+                },
+                named(&hedy, "Hedy 1"),
+                Command::AddMembers {
+                    group_id: group.clone(),
+                    user_ids: vec![radia.clone()],
+                },
+                named(&radia, "Radia 1"),
+                named(&ada, "Ada 2"),
+                Command::DeleteUser { id: grace.clone() },
+                named(&grace, "Grace 2"),
+            ]
+            .into_iter()
+            .map(apply)
+            .collect();
+            release.send(()).unwrap();
+            busy.await.unwrap();
+            let mut results = Vec::new();
+            for call in calls {
+                results.push(call.await);
+            }
+            let refused = results.pop().unwrap();
+            assert!(
+                matches!(refused, Err(DirectoryError::NotFound { .. })),
+                "{refused:?}"
+            );
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+            assert!(hub.db.stats().groups - groups <= 2, "they share a commit");
+
+            let log = hub
+                .db
+                .read(move |tx| change::read_after(tx, start, 100))
+                .await
+                .unwrap();
+            let last = |id: &String, kind: &str| {
+                let of_it =
+                    |change: &&change::Change| change.subject_id == *id && change.kind.as_str() == kind;
+                log.iter().rev().find(of_it).unwrap().clone()
+            };
+            let record = |change: &change::Change| serde_json::from_str::<Value>(&change.record).unwrap();
+            let info = "ud:user:update_info";
+            let ada = record(&last(&ada, info));
+            assert_eq!(ada["displayName"], "Ada 2");
+            assert_eq!(ada["status"], "disabled");
+            let hedy = last(&hedy, info).after.unwrap();
+            assert!(hedy.units.contains(&europe), "{hedy:?}");
+            let radia = last(&radia, info).after.unwrap();
+            assert!(radia.units.contains(&europe), "{radia:?}");
+            assert_eq!(radia.groups, [group]);
+            let gone = last(&grace, "ud:user:delete");
+            assert_eq!(record(&gone)["displayName"], "Grace 1");
+            assert!(gone.before.unwrap().units.contains(&europe));
+            let positions: Vec<_> = log.iter().map(|change| change.seq).collect();
+            let expected: Vec<_> = (start + 1..).take(log.len()).collect();
+            assert_eq!(positions, expected);
+            hub.db.close().await;
+        });
+    }
 }

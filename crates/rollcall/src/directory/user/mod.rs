@@ -1,6 +1,7 @@
-//! Users: what they are ([`User`]), how they rest in the database (`rows`), what they must not be
+//! Users: what they are ([`User`]), how they rest in the database (`rows`, `ahead`), what they must not be
 //! (`check`), and what can be done with them (`create`, `commands`).
 
+mod ahead;
 mod check;
 mod commands;
 mod create;
@@ -15,6 +16,7 @@ use super::password::NewPassword;
 use crate::change::{ChangeKind, NewChange};
 use crate::clock::Millis;
 
+pub(super) use ahead::read as read_ahead;
 pub(super) use check::held;
 pub use check::{Held, UniqueValue};
 pub(super) use commands::{delete, expire_due, set_enabled, set_lock, set_password, set_units, update};

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use rollcall_db::{DbError, Row, Tx, Value, params};
 use rollcall_protocol::SubjectKind;
 
-use super::{User, UserUnit};
+use super::{User, UserUnit, ahead};
 use crate::change::{Placement, placeholders};
 use crate::directory::fields::{CustomFields, LOCKED_UNTIL_UNLOCKED, Source, fold};
 use crate::directory::{DirectoryError, NewPassword, unit};
@@ -181,8 +181,11 @@ static STANDING: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Reads a user that has to exist, and where it stands, with one statement.
+/// Reads a user that has to exist, and where it stands, with one statement, unless it was read ahead.
 pub(super) fn require(tx: &mut Tx<'_>, id: &str) -> Result<(User, Arc<Placement>), DirectoryError> {
+    if let Some(found) = ahead::take(tx, id) {
+        return Ok(found);
+    }
     let mut user = None;
     let mut placement = Placement::default();
     let (mut units, mut groups) = (Vec::new(), Vec::new());
@@ -335,8 +338,19 @@ pub(super) fn insert(tx: &mut Tx<'_>, users: &[(User, Option<&NewPassword>)]) ->
     insert_units(tx, &users)
 }
 
-/// Writes the fields of a user that exists. What names are compared by stays as long as they do: two that were
-/// different when they were stored may look alike to a newer Unicode.
+/// Changes the fields of a user. What names are compared by stays as long as they do: two that were different when
+/// they were stored may look alike to a newer Unicode.
+pub(super) const UPDATE: &str =
+    "UPDATE users SET username_folded = CASE WHEN username = $2 THEN username_folded ELSE $3 END,
+                      email_folded = CASE WHEN email = $5 THEN email_folded ELSE $6 END,
+                      username = $2, display_name = $4, email = $5,
+                      email_verified = $7, phone_region = $8, phone_number = $9, phone_verified = $10,
+                      status = $11, account_expire_time = $12, lock_expire_time = $13, description = $14,
+                      custom_fields = $15, external_id = $16, source_type = $17, source_id = $18,
+                      update_time = $19
+     WHERE id = $1";
+
+/// Writes the fields of a user that exists.
 pub(super) fn update(tx: &mut Tx<'_>, user: &User) -> Result<(), DbError> {
     // Every field is named, so that a new one gets its column.
     let User {
@@ -366,15 +380,10 @@ pub(super) fn update(tx: &mut Tx<'_>, user: &User) -> Result<(), DbError> {
         units: _,
         groups: _,
     } = user;
+    // It may have been read ahead and not taken.
+    drop(ahead::take(tx, id));
     tx.execute_later(
-        "UPDATE users SET username_folded = CASE WHEN username = $2 THEN username_folded ELSE $3 END,
-                          email_folded = CASE WHEN email = $5 THEN email_folded ELSE $6 END,
-                          username = $2, display_name = $4, email = $5,
-                          email_verified = $7, phone_region = $8, phone_number = $9, phone_verified = $10,
-                          status = $11, account_expire_time = $12, lock_expire_time = $13, description = $14,
-                          custom_fields = $15, external_id = $16, source_type = $17, source_id = $18,
-                          update_time = $19
-         WHERE id = $1",
+        UPDATE,
         params![
             id.as_str(),
             username.as_str(),
