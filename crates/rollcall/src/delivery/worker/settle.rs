@@ -16,7 +16,7 @@ use crate::delivery::send::sender::Interrupt;
 use crate::delivery::{grown, job, millis};
 
 /// How many settlements may wait for their commit.
-const UNCOMMITTED: usize = 32;
+const UNCOMMITTED: usize = 64;
 /// After how many rounds in a row that the application wants again as a whole it is suspended.
 const STALLED_ROUNDS: u32 = 3;
 
