@@ -94,8 +94,8 @@ impl Watched {
                 if now.fetch_add(1, Ordering::SeqCst) > 0 {
                     overlaps.fetch_add(1, Ordering::SeqCst);
                 }
+                let _inside = Inside(now);
                 tokio::time::sleep(Duration::from_millis(5)).await;
-                now.fetch_sub(1, Ordering::SeqCst);
             }
         });
         app.say(|_| Say::Yes);
@@ -112,6 +112,15 @@ impl Watched {
                 record["description"].as_str()?.parse().ok()
             })
             .collect()
+    }
+}
+
+/// A request that is being answered. If its sender is killed, the rest of the answer is dropped.
+struct Inside(Arc<AtomicUsize>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
