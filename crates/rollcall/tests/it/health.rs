@@ -135,6 +135,10 @@ fn asking_often_does_not_load_the_database() {
         let delivery = Delivery::start(world.hub.clone(), egress(), options)
             .await
             .unwrap();
+        // Its tasks begin a moment after it has started.
+        while !Report::from(health::look(delivery.shared()).await).ready {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let readiness = Readiness::default();
         let before = world.hub.db.stats().closures;
         for _ in 0..2_000 {
