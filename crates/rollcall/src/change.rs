@@ -301,6 +301,21 @@ pub fn read_after(tx: &mut Tx<'_>, after: Seq, limit: usize) -> Result<Vec<Chang
     .collect()
 }
 
+/// Reads up to `limit` changes that stand before a position, newest first.
+///
+/// # Errors
+/// What the database reports.
+pub fn read_before(tx: &mut Tx<'_>, before: Seq, limit: usize) -> Result<Vec<Change>, DbError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    tx.query(
+        &format!("SELECT {COLUMNS} FROM changes WHERE seq < $1 ORDER BY seq DESC LIMIT $2"),
+        params![before, limit],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
 /// Reads the changes that stand after a position and not after another one, in order.
 ///
 /// # Errors

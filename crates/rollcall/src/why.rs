@@ -11,11 +11,12 @@ use crate::application::keys::rotation;
 use crate::application::{Application, ApplicationError, Entitlements, store};
 use crate::change::{self, Change, Placement, Seq};
 use crate::clock::Millis;
+use crate::delivery::erase::earlier::{self, Incarnation, Whom};
 use crate::delivery::job::{self, JobKind, JobPosition};
 use crate::delivery::ledger::attempts::{self, Attempt};
 use crate::delivery::ledger::parked::{self, Parked, ParkedState};
 use crate::delivery::plan::lanes::lane_of;
-use crate::directory::{DirectoryError, User, Written, query};
+use crate::directory::{DirectoryError, User, query};
 
 /// How many changes, newest first, are looked into.
 const CHANGES: usize = 50;
@@ -134,10 +135,16 @@ pub struct Pushed {
 #[derive(Debug, thiserror::Error)]
 pub enum WhyError {
     /// Nobody knows the user.
-    #[error(
-        "neither the directory nor the change log knows {0:?}; somebody who was deleted is found by id (rollcall log)"
-    )]
+    #[error("neither the directory nor the change log knows {0:?}")]
     UnknownUser(String),
+    /// Several users who were deleted had this name or address.
+    #[error("{written:?} is nobody in the directory now, and was several before: name one by the id: {}", ids.join(", "))]
+    SeveralUsers {
+        /// What was written.
+        written: String,
+        /// Who had it.
+        ids: Vec<String>,
+    },
     /// The application.
     #[error(transparent)]
     Application(#[from] ApplicationError),
@@ -149,20 +156,29 @@ pub enum WhyError {
     Database(#[from] DbError),
 }
 
+impl WhyError {
+    /// What is written was the name or address of several users.
+    pub fn several(written: &str, others: &[Incarnation]) -> Self {
+        Self::SeveralUsers {
+            written: written.to_owned(),
+            ids: others.iter().map(|other| other.id.clone()).collect(),
+        }
+    }
+}
+
 /// Looks everything up.
 ///
 /// # Errors
 /// [`WhyError`].
 pub fn why(tx: &mut Tx<'_>, user: &str, application: &str, now: Millis) -> Result<Why, WhyError> {
     let application = store::find(tx, application)?;
-    let found = query::find_user(tx, user)?;
-    let user_id = found
-        .as_ref()
-        .map_or_else(|| Written::of(user).bare().to_owned(), |user| user.id.clone());
+    let (user_id, found) = match earlier::whom(tx, user)? {
+        Whom::Here(user) => (user.id.clone(), Some(*user)),
+        Whom::Gone(id) => (id, None),
+        Whom::Several(others) => return Err(WhyError::several(user, &others)),
+        Whom::Unknown => return Err(WhyError::UnknownUser(user.to_owned())),
+    };
     let mut changes = change::of_subject(tx, &user_id)?;
-    if found.is_none() && changes.is_empty() {
-        return Err(WhyError::UnknownUser(user.to_owned()));
-    }
     changes.reverse();
     let entitlements = Entitlements::load(tx, &application.id)?;
     let parked = parked::list(tx, &application.id)?;

@@ -231,7 +231,7 @@ impl From<WhyError> for ApiError {
             WhyError::Application(error) => error.into(),
             WhyError::Database(error) => error.into(),
             WhyError::Directory(error) => error.into(),
-            WhyError::UnknownUser(_) => Self::not_found(error.to_string()),
+            WhyError::UnknownUser(_) | WhyError::SeveralUsers { .. } => Self::not_found(error.to_string()),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `rollcall app`.
 
+pub(super) mod delivery;
 pub(super) mod scope;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use rollcall_protocol::{EncryptionKey, SubjectKind};
@@ -12,8 +12,7 @@ use serde_json::json;
 use super::args::{App, PushArgs, ScopeArgs};
 use super::caller::caller;
 use super::keys;
-use super::open;
-use super::output::{IN_PART, Output, line, time};
+use super::output::{Output, time};
 use crate::application::entitlement::subscribable;
 use crate::application::{
     Application, Command, Encryption, Entitlements, NewApplication, Scope, Settings, SettingsPatch,
@@ -23,12 +22,9 @@ use crate::application::{
 };
 use crate::change;
 use crate::config::Config;
-use crate::delivery::connectivity::{Report, StepResult};
-use crate::delivery::job::{self, JobPosition, JobStatus};
+use crate::delivery::job;
 use crate::delivery::ledger::attempts;
-use crate::delivery::ledger::operate;
 use crate::delivery::ledger::parked::{self, ParkedState};
-use crate::delivery::{Shared, connectivity};
 use crate::directory::{self, query};
 use crate::hub::Hub;
 
@@ -48,46 +44,15 @@ pub(super) async fn run(hub: &Hub, out: &Output, config: &Config, verb: App) -> 
         App::Set { app, name, url, push } => set(hub, out, &app, name, url, push).await,
         App::Scope(change) => scope::scope(hub, out, change).await,
         App::Subscription(change) => scope::subscription(hub, out, change).await,
-        App::Test { app } => {
-            let id = find(hub, &app).await?.id;
-            let shared = Shared::for_one(hub.clone(), open::egress(config)?).await?;
-            let report = connectivity::test(&shared, &id).await?;
-            out.show(&report, || lines_of(&report));
-            Ok(if report.passed() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(IN_PART)
-            })
-        }
-        App::Sync { app, detach } => sync(hub, out, &app, detach).await,
-        App::Cancel { app } => {
-            let id = find(hub, &app).await?.id;
-            let job = hub
-                .write_as(caller(), move |tx, ctx| job::cancel(tx, ctx, &id))
-                .await?;
-            out.show(&json!({ "cancelled": job }), || {
-                format!("{job} is cancelled; what was sent stays sent")
-            });
-            Ok(ExitCode::SUCCESS)
-        }
-        App::Pause { app } => switch(hub, out, &app, false).await,
-        App::Resume { app } => switch(hub, out, &app, true).await,
+        App::Test { app } => delivery::test(hub, out, config, &app).await,
+        App::Sync { app, detach } => delivery::sync(hub, out, &app, detach).await,
+        App::Cancel { app } => delivery::cancel(hub, out, &app).await,
+        App::Pause { app } => delivery::switch(hub, out, &app, false).await,
+        App::Resume { app } => delivery::switch(hub, out, &app, true).await,
         App::Key { verb } => keys::run(hub, out, verb).await,
-        App::Resend { app, event } => {
-            let id = find(hub, &app).await?.id;
-            let resent = hub
-                .write_as(caller(), move |tx, ctx| {
-                    operate::resend(tx, ctx, &id, event.as_deref())
-                })
-                .await?;
-            out.show(&resent, || {
-                format!(
-                    "sent again as they were: {}; told anew, since later events of the same subject were delivered: {}; with nothing to tell any more: {}",
-                    resent.queued, resent.refreshed, resent.superseded
-                )
-            });
-            Ok(ExitCode::SUCCESS)
-        }
+        App::Resend { app, event } => delivery::resend(hub, out, &app, event).await,
+        App::Skip { app, event } => delivery::skip(hub, out, &app, event).await,
+        App::Dismiss { app, event, .. } => delivery::dismiss(hub, out, &app, event).await,
         App::Delete { app, confirm } => {
             let application = find(hub, &app).await?;
             if !confirm {
@@ -390,25 +355,11 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
             text.push_str(&format!("never synchronized: run rollcall app sync {}\n", application.name));
         }
         for job in &jobs {
-            text.push_str(&format!("job           {}\n", line_of(job)));
+            text.push_str(&format!("job           {}\n", delivery::line_of(job)));
         }
         text
     });
     Ok(ExitCode::SUCCESS)
-}
-
-fn line_of(job: &JobPosition) -> String {
-    format!(
-        "{}  {}  {}{}",
-        job.id,
-        job.status.as_str(),
-        job.statistics.words(),
-        match job.trigger {
-            job::Trigger::Manual => "",
-            job::Trigger::Retention => "  (it fell behind the log's retention)",
-            job::Trigger::Restore => "  (the hub was restored from a backup)",
-        }
-    )
 }
 
 async fn set(
@@ -452,105 +403,4 @@ async fn set(
         },
     );
     Ok(ExitCode::SUCCESS)
-}
-
-async fn switch(hub: &Hub, out: &Output, app: &str, on: bool) -> Result<ExitCode> {
-    let id = find(hub, app).await?.id;
-    let application = if on {
-        hub.write_as(caller(), move |tx, ctx| operate::resume(tx, ctx, &id))
-            .await?
-    } else {
-        let pause = Command::DisableSynchronization { id };
-        hub.apply_application(caller(), pause).await?.application
-    };
-    out.show(&application, || {
-        if on {
-            format!("{} is pushed to again", application.name)
-        } else {
-            format!("{} is paused; changes wait until it is resumed", application.name)
-        }
-    });
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn sync(hub: &Hub, out: &Output, app: &str, detach: bool) -> Result<ExitCode> {
-    let application = find(hub, app).await?;
-    let id = application.id;
-    let job_id = hub
-        .write_as(caller(), move |tx, ctx| job::request_full(tx, ctx, &id))
-        .await?;
-    if detach {
-        out.show(&json!({ "id": job_id }), || {
-            format!("{job_id} is queued; a running hub does it")
-        });
-        return Ok(ExitCode::SUCCESS);
-    }
-    let job = follow(hub, &job_id, out.json, true).await?;
-    out.show(&job, || line_of(&job));
-    Ok(match job.status {
-        JobStatus::Success => ExitCode::SUCCESS,
-        JobStatus::PartialSuccess => ExitCode::from(IN_PART),
-        _ => ExitCode::FAILURE,
-    })
-}
-
-/// Shows the progress of a job until it ends.
-pub(super) async fn follow(hub: &Hub, job_id: &str, hidden: bool, elsewhere: bool) -> Result<JobPosition> {
-    let bar = if hidden {
-        indicatif::ProgressBar::hidden()
-    } else {
-        indicatif::ProgressBar::new(0)
-    };
-    if let Ok(style) = indicatif::ProgressStyle::with_template(
-        "  {bar:40} {human_pos} of {human_len}  {per_sec}  {eta} left{msg}",
-    ) {
-        bar.set_style(style);
-    }
-    let started = hub.clock.now();
-    let mut hinted = false;
-    loop {
-        let id = job_id.to_owned();
-        let job = hub
-            .db
-            .read(move |tx| job::load(tx, &id))
-            .await?
-            .context("the synchronization was deleted with its application")?;
-        bar.set_length(job.statistics.total());
-        bar.set_position(job.statistics.done());
-        let skipped = job.statistics.skips.count();
-        if skipped > 0 {
-            bar.set_message(format!("  {skipped} skipped by the endpoint"));
-        }
-        if job.is_finished() {
-            bar.finish_and_clear();
-            return Ok(job);
-        }
-        if elsewhere && !hinted && job.is_pending() && hub.clock.now() - started > 3_000 {
-            hinted = true;
-            bar.suspend(|| line("still waiting: is a hub running (rollcall serve), and is the application answering (rollcall app show)?"));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// The report of Test Connectivity for people.
-pub(super) fn lines_of(report: &Report) -> String {
-    let mut text = format!("{}\n", report.url);
-    for step in &report.steps {
-        let (mark, detail) = match &step.result {
-            StepResult::Passed { detail } => ("ok  ", detail.clone()),
-            StepResult::Skipped { detail } => ("–   ", detail.clone()),
-            StepResult::Assumed { detail, advice } => {
-                ("?   ", format!("{detail}\n                  → {advice}"))
-            }
-            StepResult::Failed { detail, advice } => {
-                ("FAIL", format!("{detail}\n                  → {advice}"))
-            }
-        };
-        text.push_str(&format!(
-            "  {mark} {:<8} {:>7.1} ms  {detail}\n",
-            step.name, step.millis
-        ));
-    }
-    text
 }

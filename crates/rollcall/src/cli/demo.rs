@@ -100,7 +100,7 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
 
     line("\n3  Test Connectivity");
     let report = connectivity::test(delivery.shared(), &application.id).await?;
-    line(&indent(&app::lines_of(&report)));
+    line(&indent(&app::delivery::lines_of(&report)));
     if !report.passed() {
         bail!("the connection test failed");
     }
@@ -215,7 +215,9 @@ async fn synchronize(hub: &Hub, application: &Application) -> Result<()> {
             job::request_full(tx, ctx, &id)
         })
         .await?;
-    let job = app::follow(hub, &job_id, false, false).await?;
+    let job = match app::delivery::follow(hub, &job_id, false, None).await? {
+        app::delivery::Followed::Ended(job) | app::delivery::Followed::Left { job, .. } => job,
+    };
     let seconds = watch.elapsed().as_secs_f64();
     let statistics = &job.statistics;
     for (what, tally) in [

@@ -5,46 +5,42 @@ use std::time::Duration;
 
 use anyhow::Result;
 use rollcall_db::Tx;
+use serde::Deserialize;
 
+use super::app::scope::counted;
 use super::args;
 use super::output::{Output, line, time};
 use crate::application::store;
-use crate::change::{self, Change};
+use crate::change::{self, Change, Seq};
+use crate::delivery::erase::earlier::{self, Whom};
 use crate::delivery::ledger::attempts::{self, Attempt};
-use crate::directory::{DirectoryError, Written, query};
 use crate::hub::Hub;
+use crate::why::WhyError;
 
 /// How often a followed log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 pub(super) async fn run(hub: &Hub, out: &Output, log: args::Log) -> Result<ExitCode> {
-    match (log.app.clone(), log.subject.clone()) {
-        (Some(app), _) => attempts(hub, out, &log, app).await?,
-        (None, Some(subject)) if !log.follow => {
-            let changes = hub
-                .db
-                .read(move |tx| {
-                    let id = subject_id(tx, &subject)?;
-                    Ok::<_, DirectoryError>(change::of_subject(tx, &id)?)
-                })
-                .await?;
-            let filter = Filter::of(&log, None);
-            let shown = changes.iter().filter(|change| filter.passes(change));
-            shown.for_each(|change| show_change(out, change));
-        }
-        (None, Some(subject)) => {
-            let subject = hub.db.read(move |tx| subject_id(tx, &subject)).await?;
-            changes(hub, out, &log, &Filter::of(&log, Some(subject))).await?;
-        }
-        (None, None) => changes(hub, out, &log, &Filter::of(&log, None)).await?,
+    if let Some(app) = log.app.clone() {
+        attempts(hub, out, &log, app).await?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let subject = match log.subject.clone() {
+        Some(written) => Some(hub.db.read(move |tx| subject_id(tx, &written)).await?),
+        None => None,
+    };
+    changes(hub, out, &log, &Filter::of(&log, subject)).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The id of a user; of another subject, or of somebody who was deleted, the id as it was written.
-fn subject_id(tx: &mut Tx<'_>, text: &str) -> Result<String, DirectoryError> {
-    let user = query::find_user(tx, text)?;
-    Ok(user.map_or_else(|| Written::of(text).bare().to_owned(), |user| user.id))
+/// The id of a user, also of one who was deleted; of another subject, the id as it was written.
+fn subject_id(tx: &mut Tx<'_>, text: &str) -> Result<String, WhyError> {
+    match earlier::whom(tx, text)? {
+        Whom::Here(user) => Ok(user.id),
+        Whom::Gone(id) => Ok(id),
+        Whom::Several(others) => Err(WhyError::several(text, &others)),
+        Whom::Unknown => Err(WhyError::UnknownUser(text.to_owned())),
+    }
 }
 
 /// Which changes are shown.
@@ -74,13 +70,51 @@ impl Filter {
     }
 }
 
-async fn changes(hub: &Hub, out: &Output, log: &args::Log, filter: &Filter) -> Result<()> {
+/// How many of the newest changes are shown, if nothing is said.
+const LAST: usize = 20;
+/// How many changes are read at once.
+const PAGE: usize = 500;
+
+/// The newest changes that pass, oldest first, and the position after which others may come.
+async fn newest(hub: &Hub, log: &args::Log, filter: &Filter) -> Result<(Vec<Change>, Seq)> {
     let head = hub.db.read(change::head).await?.seq;
-    let mut position = (head - i64::try_from(log.last).unwrap_or(0)).max(0);
+    if let Some(id) = filter.subject.clone() {
+        let all = hub.db.read(move |tx| change::of_subject(tx, &id)).await?;
+        let passed: Vec<Change> = all
+            .into_iter()
+            .filter(|change| change.seq <= head && filter.passes(change))
+            .collect();
+        let left_out = passed.len().saturating_sub(log.last.unwrap_or(usize::MAX));
+        return Ok((passed.into_iter().skip(left_out).collect(), head));
+    }
+    let wanted = log.last.unwrap_or(LAST);
+    let (mut found, mut before) = (Vec::new(), head + 1);
+    while found.len() < wanted {
+        let page = hub
+            .db
+            .read(move |tx| change::read_before(tx, before, PAGE))
+            .await?;
+        let Some(oldest) = page.last() else { break };
+        before = oldest.seq;
+        found.extend(page.into_iter().filter(|change| filter.passes(change)));
+    }
+    found.truncate(wanted);
+    found.reverse();
+    Ok((found, head))
+}
+
+async fn changes(hub: &Hub, out: &Output, log: &args::Log, filter: &Filter) -> Result<()> {
+    let (shown, mut position) = newest(hub, log, filter).await?;
+    for change in &shown {
+        show_change(out, change);
+    }
+    if !log.follow {
+        return Ok(());
+    }
     loop {
         let changes = hub
             .db
-            .read(move |tx| change::read_after(tx, position, 500))
+            .read(move |tx| change::read_after(tx, position, PAGE))
             .await?;
         for change in &changes {
             if filter.passes(change) {
@@ -89,9 +123,6 @@ async fn changes(hub: &Hub, out: &Output, log: &args::Log, filter: &Filter) -> R
             position = change.seq;
         }
         if changes.is_empty() {
-            if !log.follow {
-                return Ok(());
-            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -100,19 +131,20 @@ async fn changes(hub: &Hub, out: &Output, log: &args::Log, filter: &Filter) -> R
 async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Result<()> {
     let id = hub.db.read(move |tx| store::find(tx, &app)).await?.id;
     let mut position = 0;
-    let mut limit = log.last;
+    let mut limit = log.last.unwrap_or(LAST);
+    let failed = log.failed;
     loop {
         let application_id = id.clone();
         let mut attempts = hub
             .db
-            .read(move |tx| attempts::newest(tx, &application_id, position, limit))
+            .read(move |tx| match failed {
+                true => attempts::newest_failed(tx, &application_id, position, limit),
+                false => attempts::newest(tx, &application_id, position, limit),
+            })
             .await?;
         attempts.reverse();
         for (number, attempt) in &attempts {
-            let simple = attempt.outcome == "delivered" && attempt.exceptions.is_empty();
-            if !(log.failed && simple) {
-                show_attempt(out, attempt);
-            }
+            show_attempt(out, attempt);
             position = *number;
         }
         if !log.follow {
@@ -121,6 +153,29 @@ async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Resu
         limit = 500;
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// The name that the subject has in the record of a change, or had before it.
+fn name_of(change: &Change) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Names {
+        username: Option<String>,
+        organizational_unit_name: Option<String>,
+        group_name: Option<String>,
+    }
+    [Some(change.record.as_str()), change.previous.as_deref()]
+        .into_iter()
+        .flatten()
+        .find_map(|record| {
+            let names: Names = serde_json::from_str(record).ok()?;
+            let Names {
+                username,
+                organizational_unit_name,
+                group_name,
+            } = names;
+            username.or(organizational_unit_name).or(group_name)
+        })
 }
 
 fn show_change(out: &Output, change: &Change) {
@@ -135,11 +190,14 @@ fn show_change(out: &Output, change: &Change) {
         .map(|text| format!("  was {text}"))
         .unwrap_or_default();
     line(&format!(
-        "{:>8}  {}  {:<40} {}  by {}{previous}",
+        "{:>8}  {}  {:<40} {}{}  by {}{previous}",
         change.seq,
         time(change.time),
         change.kind.as_str(),
         change.subject_id,
+        name_of(change)
+            .map(|name| format!(" ({name})"))
+            .unwrap_or_default(),
         change.actor
     ));
 }
@@ -173,10 +231,10 @@ fn show_attempt(out: &Output, attempt: &Attempt) {
     };
     let latency = f64::from(u32::try_from(attempt.latency_us).unwrap_or(u32::MAX)) / 1_000.0;
     line(&format!(
-        "{}  {:<12} {:>4} events in {latency:>8.1} ms  try {}  {range}{}{}",
+        "{}  {:<12} {:>10} in {latency:>8.1} ms  try {}  {range}{}{}",
         time(attempt.started_at),
         attempt.outcome,
-        attempt.events,
+        counted(attempt.events.into(), "event"),
         attempt.try_number,
         exceptions_of(attempt),
         attempt

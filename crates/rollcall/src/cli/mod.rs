@@ -19,6 +19,7 @@ mod open;
 mod ordered;
 mod output;
 mod people;
+mod push;
 mod serve;
 mod shell;
 mod why;
@@ -36,7 +37,8 @@ use output::Output;
 const QUIET: &str = "rollcall=warn,rollcall_receiver=error";
 
 /// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong use, 3 done in part (entries of an import were
-/// refused, a step of a test failed, a synchronization was refused in part).
+/// refused, a step of a test failed, a synchronization was refused in part or goes on, a pushed user was not
+/// accepted).
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -132,6 +134,7 @@ async fn on_hub(
         Verb::Group { verb } => people::group(hub, out, verb).await,
         Verb::Log(log) => log::run(hub, out, log).await,
         Verb::Audit(args) => audit::run(hub, out, args).await,
+        Verb::Push(wanted) => push::run(hub, out, wanted).await,
         Verb::Why(question) => why::run(hub, out, question).await,
         Verb::Backup { file } => copy::backup(hub, out, &file).await,
         Verb::Serve(_)

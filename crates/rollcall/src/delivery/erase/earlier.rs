@@ -10,10 +10,10 @@ use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
 
-use crate::change::Seq;
+use crate::change::{self, Seq};
 use crate::clock::Millis;
 use crate::directory::fields::fold;
-use crate::directory::query;
+use crate::directory::{DirectoryError, User, Written, query};
 
 /// How many changes one statement reads.
 const PAGE: i64 = 2_000;
@@ -108,6 +108,39 @@ pub fn named(tx: &mut Tx<'_>, name: &str) -> Result<Vec<Incarnation>, DbError> {
         .map(|what| (what, fold(name)))
         .collect();
     find(tx, |_| true, &identities)
+}
+
+/// Whom somebody means by what is written: an id, a username or an e-mail address.
+#[derive(Clone, Debug)]
+pub enum Whom {
+    /// Somebody in the directory.
+    Here(Box<User>),
+    /// A subject that only the change log knows; its id.
+    Gone(String),
+    /// Several users had this name or address, and none is in the directory under it now.
+    Several(Vec<Incarnation>),
+    /// Nobody knows it.
+    Unknown,
+}
+
+/// Finds whom somebody means, also among those who were deleted.
+///
+/// # Errors
+/// What is written means several users, or what the database reports.
+pub fn whom(tx: &mut Tx<'_>, text: &str) -> Result<Whom, DirectoryError> {
+    if let Some(user) = query::find_user(tx, text)? {
+        return Ok(Whom::Here(Box::new(user)));
+    }
+    let bare = Written::of(text).bare();
+    if !change::of_subject(tx, bare)?.is_empty() {
+        return Ok(Whom::Gone(bare.to_owned()));
+    }
+    let mut others = named(tx, bare)?;
+    Ok(match others.len() {
+        0 => Whom::Unknown,
+        1 => Whom::Gone(others.remove(0).id),
+        _ => Whom::Several(others),
+    })
 }
 
 fn find(

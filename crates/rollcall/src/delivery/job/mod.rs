@@ -360,7 +360,7 @@ pub enum JobError {
     #[error("the application has an unfinished synchronization job ({0}); wait for it or cancel it")]
     Busy(String),
     /// The application is switched off.
-    #[error("synchronization is switched off for {0}; switch it on first")]
+    #[error("synchronization is switched off for {0}; `rollcall app resume` switches it on")]
     SwitchedOff(String),
     /// There is nothing to cancel.
     #[error("the application has no synchronization job that could be cancelled")]

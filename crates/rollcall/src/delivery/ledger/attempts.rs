@@ -381,6 +381,29 @@ pub fn newest(
     .collect()
 }
 
+/// As [`newest`], but only those that did not simply succeed.
+///
+/// # Errors
+/// What the database reports.
+pub fn newest_failed(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<(i64, Attempt)>, DbError> {
+    tx.query(
+        &format!(
+            "SELECT {COLUMNS} FROM attempts
+             WHERE application_id = $1 AND id > $2 AND (outcome <> 'delivered' OR exceptions IS NOT NULL)
+             ORDER BY id DESC LIMIT $3"
+        ),
+        params![application_id, after, i64::try_from(limit).unwrap_or(i64::MAX)],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
 fn from_row(row: &Row) -> Result<(i64, Attempt), DbError> {
     let count = |index| Ok::<_, DbError>(u32::try_from(row.get::<i64>(index)?).unwrap_or(u32::MAX));
     let exceptions = match row.get::<Option<String>>(16)? {

@@ -1,0 +1,226 @@
+//! What can be typed after `rollcall user`, `unit` and `group`.
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum User {
+    /// Add a user.
+    Create {
+        /// The username.
+        username: String,
+        /// The name for people.
+        #[arg(long)]
+        display_name: String,
+        /// The primary organizational unit: its id or path.
+        #[arg(long, default_value = "/")]
+        unit: String,
+        /// A further unit. Repeat for several.
+        #[arg(long)]
+        further: Vec<String>,
+        #[command(flatten)]
+        fields: UserFields,
+        /// Read a password from the standard input.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Show a user.
+    Show {
+        /// The id, username or email address.
+        user: String,
+    },
+    /// List users by username.
+    List {
+        /// Only those of this unit.
+        #[arg(long)]
+        unit: Option<String>,
+        /// Only those after this username.
+        #[arg(long)]
+        after: Option<String>,
+        /// At most this many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Change fields. An empty value empties the field.
+    Update {
+        /// The id, username or email address.
+        user: String,
+        /// Another username.
+        #[arg(long)]
+        username: Option<String>,
+        /// Another name for people.
+        #[arg(long)]
+        display_name: Option<String>,
+        #[command(flatten)]
+        fields: UserFields,
+    },
+    /// Set the password, read from the standard input.
+    Password {
+        /// The id, username or email address.
+        user: String,
+    },
+    /// Let a user sign in.
+    Enable {
+        /// The id, username or email address.
+        user: String,
+    },
+    /// Keep a user from signing in.
+    Disable {
+        /// The id, username or email address.
+        user: String,
+    },
+    /// Lock a user.
+    Lock {
+        /// The id, username or email address.
+        user: String,
+        /// For how many minutes; without it until unlocked.
+        #[arg(long)]
+        minutes: Option<i64>,
+    },
+    /// Unlock a user.
+    Unlock {
+        /// The id, username or email address.
+        user: String,
+    },
+    /// Put a user into units.
+    Move {
+        /// The id, username or email address.
+        user: String,
+        /// The primary organizational unit: its id or path.
+        #[arg(long)]
+        unit: String,
+        /// A further unit. Repeat for several; those not named are left.
+        #[arg(long)]
+        further: Vec<String>,
+    },
+    /// Delete a user.
+    Delete {
+        /// The id, username or email address.
+        user: String,
+    },
+    /// Delete a user and erase the records of it from the log and from everything that remembers.
+    Erase {
+        /// The id, username or email address; the id for somebody who was deleted.
+        user: String,
+        /// Do it. It cannot be undone.
+        #[arg(long)]
+        confirm: bool,
+    },
+}
+
+#[derive(Debug, Default, Args)]
+pub(in crate::cli) struct UserFields {
+    /// The email address.
+    #[arg(long)]
+    pub(in crate::cli) email: Option<String>,
+    /// The phone number's country digits, such as 86.
+    #[arg(long)]
+    pub(in crate::cli) phone_region: Option<String>,
+    /// The phone number's digits.
+    #[arg(long)]
+    pub(in crate::cli) phone_number: Option<String>,
+    /// For people.
+    #[arg(long)]
+    pub(in crate::cli) description: Option<String>,
+    /// The id in the source that the user comes from.
+    #[arg(long)]
+    pub(in crate::cli) external_id: Option<String>,
+    /// When the account ends by itself, such as 2027-01-31T00:00:00Z; `never` ends that.
+    #[arg(long)]
+    pub(in crate::cli) expires: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Unit {
+    /// Add a unit.
+    Create {
+        /// Its name.
+        name: String,
+        /// The unit above: its id or path.
+        #[arg(long, default_value = "/")]
+        parent: String,
+    },
+    /// Show a unit.
+    Show {
+        /// Its id or path.
+        unit: String,
+    },
+    /// List the units directly below one.
+    List {
+        /// Its id or path.
+        #[arg(default_value = "/")]
+        unit: String,
+    },
+    /// Rename a unit.
+    Rename {
+        /// Its id or path.
+        unit: String,
+        /// The new name.
+        name: String,
+    },
+    /// Put a unit with everything below it under another one.
+    Move {
+        /// Its id or path.
+        unit: String,
+        /// The new parent: its id or path.
+        parent: String,
+    },
+    /// Delete a unit.
+    Delete {
+        /// Its id or path.
+        unit: String,
+        /// Also everything below it, and the users whose primary unit goes: show who that is, then do it with
+        /// --confirm.
+        #[arg(long)]
+        cascade: bool,
+        /// Do what the plan of this token shows.
+        #[arg(long, value_name = "TOKEN", requires = "cascade")]
+        confirm: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Group {
+    /// Add a group.
+    Create {
+        /// Its name.
+        name: String,
+        /// For people.
+        #[arg(long)]
+        description: Option<String>,
+    },
+    /// Show a group with its members.
+    Show {
+        /// Its id or name.
+        group: String,
+    },
+    /// List all groups.
+    List,
+    /// Rename a group.
+    Rename {
+        /// Its id or name.
+        group: String,
+        /// The new name.
+        name: String,
+    },
+    /// Add users.
+    Add {
+        /// Its id or name.
+        group: String,
+        /// Ids, usernames or email addresses.
+        #[arg(required = true)]
+        users: Vec<String>,
+    },
+    /// Remove users.
+    Remove {
+        /// Its id or name.
+        group: String,
+        /// Ids, usernames or email addresses.
+        #[arg(required = true)]
+        users: Vec<String>,
+    },
+    /// Delete a group; its members stay.
+    Delete {
+        /// Its id or name.
+        group: String,
+    },
+}

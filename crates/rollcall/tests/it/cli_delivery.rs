@@ -1,0 +1,273 @@
+//! Commands for delivery, as processes beside the hub that delivers: push, sync, test, skip, dismiss, log.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use rollcall::application::Scope;
+use rollcall::delivery::Options;
+use rollcall::directory::Command;
+use rollcall::id::ROOT_UNIT;
+use rollcall::private;
+use serde_json::Value;
+
+use crate::operate::rollcall;
+use crate::plain::{Of, Plain, Say, apply, deliver, parked_of, settled, stored, until, user};
+use crate::world::{described, hasty, new_user, on_both, open_hub};
+
+/// A command beside the hub of the test.
+struct Beside {
+    folder: tempfile::TempDir,
+    database: String,
+}
+
+impl Beside {
+    fn new(database: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        private::make_folder(&data).unwrap();
+        let key = data.join("master.key");
+        std::fs::write(&key, "07".repeat(32)).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        Self {
+            folder,
+            database: database.to_owned(),
+        }
+    }
+
+    /// The exit code and what is printed, on either way.
+    async fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let folder: &Path = self.folder.path();
+        let mut process = rollcall(folder, &["--database", &self.database]);
+        process.args(arguments).stdin(std::process::Stdio::null());
+        let output = tokio::task::spawn_blocking(move || process.output().unwrap())
+            .await
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let error = String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap(), text + &error)
+    }
+
+    async fn json(&self, arguments: &[&str]) -> (i32, Value) {
+        let (code, text) = self.run(&[&["--json"], arguments].concat()).await;
+        (
+            code,
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}")),
+        )
+    }
+}
+
+/// Hasty, but an application that was suspended is left alone.
+fn unforgiving() -> Options {
+    Options {
+        tries: 2,
+        first_probe: std::time::Duration::from_secs(3_600),
+        longest_probe: std::time::Duration::from_secs(3_600),
+        ..hasty()
+    }
+}
+
+#[test]
+fn a_push_tells_each_step_and_ends_with_what_was_answered() {
+    on_both("cli_push", |database, _| async move {
+        let beside = Beside::new(&database);
+        let hub = open_hub(&database).await;
+        let optics = crate::plain::apply(
+            &hub,
+            Command::CreateUnit(rollcall::directory::NewUnit {
+                name: "Optics".to_owned(),
+                parent_id: ROOT_UNIT.to_owned(),
+                ..rollcall::directory::NewUnit::default()
+            }),
+        )
+        .await;
+        let ada = apply(&hub, Command::CreateUser(new_user("ada", &optics))).await;
+        user(&hub, "outside").await;
+        let scope = Scope {
+            organizational_unit_ids: [optics].into(),
+            ..Scope::default()
+        };
+        let app = Plain::with_scope(&hub, "App", scope).await;
+
+        // Nobody delivers yet.
+        let (code, text) = beside.run(&["push", "ada", "App", "--wait", "0"]).await;
+        assert_eq!(code, 3, "{text}");
+        assert!(text.contains("A hub has to run"), "{text}");
+        let delivery = deliver(&hub, unforgiving()).await;
+        until("the push from before is sent", async || {
+            parked_of(&hub, &app.application).await.is_empty()
+        })
+        .await;
+        assert_eq!(app.story_of(&ada).len(), 1);
+
+        let (code, text) = beside.run(&["push", "ada", "App"]).await;
+        assert_eq!(code, 0, "{text}");
+        for part in [
+            &format!("ada ({ada})"),
+            "in scope of App through organizational unit /Optics",
+            "ud:user:push",
+            "HTTP 200",
+            "App accepted it",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert_eq!(app.story_of(&ada).len(), 2);
+        let (code, told) = beside.json(&["push", "ada", "App"]).await;
+        assert_eq!((code, &told["accepted"]), (0, &Value::Bool(true)), "{told}");
+        let names: Vec<_> = told["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| &it["name"])
+            .collect();
+        assert_eq!(names, ["found", "scope", "event", "sent", "answered"]);
+
+        let (code, text) = beside.run(&["push", "outside", "App"]).await;
+        assert!(
+            code == 3
+                && text.contains("FAIL scope")
+                && text.contains("the scope is organizational unit /Optics"),
+            "{text}"
+        );
+        let (code, text) = beside.run(&["push", "nobody", "App"]).await;
+        assert!(code == 1 && text.contains("knows \"nobody\""), "{text}");
+
+        for (say, expected) in [
+            (Of::Skipped, "App passed it over"),
+            (Of::Failed, "App refused it"),
+        ] {
+            app.say(move |events| Say::Each(vec![say; events.len()]));
+            let (code, text) = beside.run(&["push", "ada", "App"]).await;
+            assert!(code == 3 && text.contains(expected), "{text}");
+        }
+        // What was refused is set aside, and can be dismissed.
+        assert_eq!(parked_of(&hub, &app.application).await.len(), 1);
+        let (code, text) = beside.run(&["app", "dismiss", "App"]).await;
+        assert!(code == 2 && text.contains("--all"), "{text}");
+        let (code, text) = beside.run(&["app", "dismiss", "App", "--all"]).await;
+        assert!(code == 0 && text.contains("1 event forgotten"), "{text}");
+        let (_, text) = beside.run(&["app", "dismiss", "App", "--all"]).await;
+        assert!(text.contains("nothing to dismiss"), "{text}");
+
+        app.say(|_| Say::Refusal(500, r#"{"error":"boom"}"#.to_owned()));
+        let (code, text) = beside.run(&["push", "ada", "App"]).await;
+        assert!(
+            code == 3 && text.contains("HTTP 500") && text.contains("boom"),
+            "{text}"
+        );
+        until("the application is suspended", async || {
+            stored(&hub, &app.application).await.suspended.is_some()
+        })
+        .await;
+        let (code, text) = beside.run(&["push", "ada", "App"]).await;
+        assert!(code == 3 && text.contains("rollcall app resume"), "{text}");
+
+        // Skipped by hand: taken out of the way and forgotten.
+        let (code, told) = beside.json(&["app", "skip", "App"]).await;
+        assert_eq!(code, 0, "{told}");
+        let event = told["skipped"].as_str().unwrap();
+        let (code, told) = beside.json(&["app", "dismiss", "App", "--event", event]).await;
+        assert_eq!((code, &told["dismissed"]), (0, &Value::from(1)));
+
+        // Somebody who was deleted is found by name, and the deletion is pushed.
+        app.say(|_| Say::Yes);
+        let (_, text) = beside.run(&["app", "resume", "App"]).await;
+        assert!(text.contains("is pushed to again"), "{text}");
+        let (_, text) = beside.run(&["app", "resume", "App"]).await;
+        assert!(
+            text.contains("nothing to change") || text.contains("pushed to again"),
+            "{text}"
+        );
+        apply(&hub, Command::DeleteUser { id: ada.clone() }).await;
+        settled(&hub, &app.application).await;
+        let (code, text) = beside.run(&["push", "ada", "App"]).await;
+        assert!(code == 0 && text.contains("ud:user:delete"), "{text}");
+        let (code, text) = beside.run(&["why", "ada", "App"]).await;
+        assert!(code == 0 && text.contains("is deleted"), "{text}");
+        let (code, text) = beside.run(&["log", "--subject", "ada"]).await;
+        assert!(code == 0 && text.contains(&format!("{ada} (ada)")), "{text}");
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn a_synchronization_of_an_application_that_refuses_all_is_not_waited_for() {
+    on_both("cli_sync", |database, _| async move {
+        let beside = Beside::new(&database);
+        let hub = open_hub(&database).await;
+        user(&hub, "ada").await;
+        let app = Plain::new(&hub, "App").await;
+        app.say(|_| Say::Status(401));
+        let delivery = deliver(&hub, unforgiving()).await;
+        let (code, text) = beside.run(&["app", "sync", "App"]).await;
+        assert_eq!(code, 3, "{text}");
+        for part in [
+            "App is suspended",
+            "HTTP 401",
+            "goes on by itself",
+            "rollcall app resume \"App\"",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        app.say(|_| Say::Yes);
+        let allow = beside.folder.path().join("rollcall.toml");
+        std::fs::write(&allow, "[egress]\nallow = ['127.0.0.0/8']\n").unwrap();
+        let config = ["--config", allow.to_str().unwrap()];
+        let test = [config.as_slice(), &["app", "test", "App"]].concat();
+        let (code, text) = beside.run(&test).await;
+        assert!(code == 0 && text.contains("App is still suspended"), "{text}");
+        let (_, tested) = beside.json(&test).await;
+        assert_eq!(tested["state"], "suspended");
+        let (_, text) = beside.run(&["app", "resume", "App"]).await;
+        assert!(text.contains("pushed to again"), "{text}");
+        settled(&hub, &app.application).await;
+        let (_, text) = beside.run(&["app", "test", "App"]).await;
+        assert!(!text.contains("still suspended"), "{text}");
+        let (_, text) = beside.run(&["app", "resume", "App"]).await;
+        assert!(text.contains("nothing to change"), "{text}");
+
+        let (_, text) = beside.run(&["app", "pause", "App"]).await;
+        assert!(text.contains("is paused"), "{text}");
+        let (code, text) = beside.run(&["app", "sync", "App"]).await;
+        assert!(code == 1 && text.contains("rollcall app resume"), "{text}");
+        let (_, text) = beside.run(&test).await;
+        assert!(text.contains("App is still paused"), "{text}");
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn the_log_filters_before_it_cuts() {
+    on_both("cli_log", |database, _| async move {
+        let beside = Beside::new(&database);
+        let hub = open_hub(&database).await;
+        let ada = user(&hub, "ada").await;
+        let app = Plain::new(&hub, "App").await;
+        let delivery = deliver(&hub, hasty()).await;
+        settled(&hub, &app.application).await;
+        app.say(|events| Say::Each(vec![Of::Failed; events.len()]));
+        apply(&hub, described(&ada, "refused")).await;
+        until("the refusal is stored", async || {
+            !parked_of(&hub, &app.application).await.is_empty()
+        })
+        .await;
+        app.say(|_| Say::Yes);
+        let bob = user(&hub, "bob").await;
+        for number in 0..3 {
+            apply(&hub, described(&bob, &number.to_string())).await;
+            settled(&hub, &app.application).await;
+        }
+        let (_, text) = beside
+            .run(&["log", "--app", "App", "--failed", "--last", "1"])
+            .await;
+        assert!(text.contains("ud:user:update_info failed"), "{text}");
+        assert!(text.contains("1 event in"), "{text}");
+        let (_, text) = beside.run(&["log", "--kind", "user:create", "--last", "2"]).await;
+        assert!(text.contains("(ada)") && text.contains("(bob)"), "{text}");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        let (_, text) = beside.run(&["log", "--subject", "bob", "--last", "2"]).await;
+        assert_eq!(text.lines().count(), 2, "{text}");
+        let (code, text) = beside.run(&["log", "--subject", "nobody"]).await;
+        assert!(code == 1 && text.contains("knows \"nobody\""), "{text}");
+        delivery.stop().await;
+    });
+}
