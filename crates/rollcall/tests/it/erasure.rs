@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use rollcall::access::Caller;
 use rollcall::backup;
 use rollcall::delivery::erase::{Erased, erase_user};
-use rollcall::delivery::ledger::attempts::{self, Attempt};
-use rollcall::directory::{Command, DirectoryError, UserChanges};
+use rollcall::delivery::ledger::attempts::Attempt;
+use rollcall::directory::{Command, DirectoryError};
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
 use rollcall_protocol::Event;
 
-use crate::plain::{Of, Plain, Say, apply, deliver, says, settled, until};
-use crate::world::{described, hasty, new_user, on_both, open_hub};
+use crate::plain::{Of, Plain, Say, apply, attempts_of, deliver, says, settled, until};
+use crate::world::{described, hasty, new_user, on_both, open_hub, renamed};
 
 /// A text that stands in no other place.
 const NAME: &str = "zyxwvut-quux";
@@ -23,16 +23,6 @@ fn caller() -> Caller {
 
 async fn erase(hub: &Hub, id: &str) -> Erased {
     erase_user(hub, &caller(), id).await.unwrap()
-}
-
-async fn attempts_of(hub: &Hub, app: &Plain) -> Vec<Attempt> {
-    let id = app.application.id.clone();
-    let rows = hub
-        .db
-        .read(move |tx| attempts::newest(tx, &id, 0, 10_000))
-        .await
-        .unwrap();
-    rows.into_iter().map(|(_, attempt)| attempt).collect()
 }
 
 /// Whether bytes of a file hold the name.
@@ -54,17 +44,6 @@ fn files(url: &str) -> Vec<PathBuf> {
             .map(|suffix| format!("{path}{suffix}").into())
             .collect(),
         None => Vec::new(),
-    }
-}
-
-fn renamed(id: &str, username: &str) -> Command {
-    let changes = UserChanges {
-        username: Some(username.into()),
-        ..UserChanges::default()
-    };
-    Command::UpdateUser {
-        id: id.into(),
-        changes,
     }
 }
 

@@ -15,6 +15,7 @@ mod database;
 mod delivery;
 mod directory;
 mod doors;
+mod envelope;
 mod erasure;
 mod faults;
 mod health;

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use rollcall::access::Caller;
 use rollcall::application::{self, Application, Limits, SettingsPatch, store};
+use rollcall::delivery::ledger::attempts::{self, Attempt};
 use rollcall::delivery::ledger::parked::{self, Parked, ParkedState};
 use rollcall::delivery::{Delivery, Options};
 use rollcall::directory::Command;
@@ -275,6 +276,17 @@ pub(crate) async fn deliver(hub: &Hub, options: Options) -> Delivery {
 pub(crate) async fn stored(hub: &Hub, application: &Application) -> Application {
     let id = application.id.clone();
     hub.db.read(move |tx| store::load(tx, &id)).await.unwrap()
+}
+
+/// The requests to an application, newest first.
+pub(crate) async fn attempts_of(hub: &Hub, app: &Plain) -> Vec<Attempt> {
+    let id = app.application.id.clone();
+    let rows = hub.db.read(move |tx| attempts::newest(tx, &id, 0, 10_000));
+    rows.await
+        .unwrap()
+        .into_iter()
+        .map(|(_, attempt)| attempt)
+        .collect()
 }
 
 pub(crate) async fn parked_of(hub: &Hub, application: &Application) -> Vec<Parked> {

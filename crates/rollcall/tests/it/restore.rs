@@ -8,25 +8,14 @@ use rollcall::application::Scope;
 use rollcall::backup::{self, Restored};
 use rollcall::clock::Clock;
 use rollcall::delivery::job::{self, JobKind, Trigger};
-use rollcall::directory::{Cascade, Command, UserChanges};
+use rollcall::directory::{Cascade, Command};
 use rollcall::id::ROOT_UNIT;
 use rollcall::schema;
 use rollcall_db::testing::{TestDatabase, databases};
 use rollcall_db::{Db, Options};
 use rollcall_protocol::SystemRandom;
 
-use crate::world::{World, described, on_both, open_hub};
-
-fn renamed(id: &str, username: &str) -> Command {
-    let changes = UserChanges {
-        username: Some(username.into()),
-        ..UserChanges::default()
-    };
-    Command::UpdateUser {
-        id: id.into(),
-        changes,
-    }
-}
+use crate::world::{World, described, on_both, open_hub, renamed};
 
 fn members(group_id: &str, users: &[&String], add: bool) -> Command {
     let (group_id, user_ids) = (

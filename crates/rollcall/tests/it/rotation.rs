@@ -8,8 +8,7 @@ use rollcall::access::Caller;
 use rollcall::application::keys::rotation::{self, Rotation, RotationError};
 use rollcall::application::keys::{self, NewKey};
 use rollcall::application::{ApplicationError, Command, RotationStep};
-use rollcall::delivery::ledger::attempts::{self, Attempt};
-use rollcall::delivery::{self, status};
+use rollcall::delivery::{self, Delivery, status};
 use rollcall::hub::Hub;
 use rollcall::schema;
 use rollcall::why::why;
@@ -19,7 +18,7 @@ use rollcall_protocol::{EventType, SystemRandom, UserPayload};
 use serde_json::Value;
 
 use crate::operate::{done, rollcall};
-use crate::plain::{Plain, Say, apply, deliver, jwks, settled, stored, until, user};
+use crate::plain::{Plain, Say, apply, attempts_of, deliver, jwks, settled, stored, until, user};
 use crate::world::{described, hasty, make_hub, on_both, open_hub};
 
 /// Delivery that tries a new key again at once.
@@ -57,15 +56,13 @@ async fn rotation_of(hub: &Hub, app: &Plain) -> Rotation {
         .unwrap()
 }
 
-async fn attempts_of(hub: &Hub, app: &Plain) -> Vec<Attempt> {
-    let id = app.application.id.clone();
-    let newest = hub.db.read(move |tx| attempts::newest(tx, &id, 0, 10_000));
-    newest
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|(_, attempt)| attempt)
-        .collect()
+/// A hub that delivers to an application, and a user whom the application is to know.
+async fn begun(database: &str) -> (Hub, Plain, String, Delivery) {
+    let hub = open_hub(database).await;
+    let app = Plain::new(&hub, "App").await;
+    let ada = user(&hub, "ada").await;
+    let delivery = deliver(&hub, trying()).await;
+    (hub, app, ada, delivery)
 }
 
 /// Describes a user with a number more, and waits until that has arrived.
@@ -95,10 +92,7 @@ fn assert_story(app: &Plain, user: &str, number: u32) {
 #[test]
 fn an_application_that_keeps_the_public_keys_is_never_cut_off() {
     on_both("rotation_pinned", |hub, _| async move {
-        let hub = open_hub(&hub).await;
-        let app = Plain::new(&hub, "App").await;
-        let ada = user(&hub, "ada").await;
-        let delivery = deliver(&hub, trying()).await;
+        let (hub, app, ada, delivery) = begun(&hub).await;
         let mut number = 0;
         next(&hub, &app, &ada, &mut number).await;
         let new = rotate(&hub, &app, Duration::ZERO).await;
@@ -177,10 +171,7 @@ fn an_application_that_keeps_the_public_keys_is_never_cut_off() {
 #[test]
 fn a_new_key_waits_for_its_time_and_can_be_withdrawn() {
     on_both("rotation_waits", |hub, _| async move {
-        let hub = open_hub(&hub).await;
-        let app = Plain::new(&hub, "App").await;
-        let ada = user(&hub, "ada").await;
-        let delivery = deliver(&hub, trying()).await;
+        let (hub, app, ada, delivery) = begun(&hub).await;
         let new = rotate(&hub, &app, Duration::from_secs(3_600)).await;
         app.restart(&hub, |_| true).await;
         let mut number = 0;
@@ -229,10 +220,7 @@ fn a_new_key_waits_for_its_time_and_can_be_withdrawn() {
 #[test]
 fn an_application_that_knows_the_new_key_alone_gets_it_early() {
     on_both("rotation_replaced", |hub, _| async move {
-        let hub = open_hub(&hub).await;
-        let app = Plain::new(&hub, "App").await;
-        let ada = user(&hub, "ada").await;
-        let delivery = deliver(&hub, trying()).await;
+        let (hub, app, ada, delivery) = begun(&hub).await;
         let mut number = 0;
         next(&hub, &app, &ada, &mut number).await;
         let new = rotate(&hub, &app, Duration::from_secs(3_600)).await;
@@ -248,10 +236,7 @@ fn an_application_that_knows_the_new_key_alone_gets_it_early() {
 #[test]
 fn an_outage_is_not_taken_for_a_refusal_of_the_key() {
     on_both("rotation_outage", |hub, _| async move {
-        let hub = open_hub(&hub).await;
-        let app = Plain::new(&hub, "App").await;
-        let ada = user(&hub, "ada").await;
-        let delivery = deliver(&hub, trying()).await;
+        let (hub, app, ada, delivery) = begun(&hub).await;
         let mut number = 0;
         next(&hub, &app, &ada, &mut number).await;
         let down = Arc::new(AtomicBool::new(true));
@@ -292,10 +277,7 @@ fn an_outage_is_not_taken_for_a_refusal_of_the_key() {
 #[test]
 fn a_stolen_key_is_replaced_at_once_and_nothing_is_lost() {
     on_both("rotation_stolen", |hub, _| async move {
-        let hub = open_hub(&hub).await;
-        let app = Plain::new(&hub, "App").await;
-        let ada = user(&hub, "ada").await;
-        let delivery = deliver(&hub, trying()).await;
+        let (hub, app, ada, delivery) = begun(&hub).await;
         let mut number = 0;
         next(&hub, &app, &ada, &mut number).await;
         rotate(&hub, &app, Duration::from_secs(3_600)).await;

@@ -26,7 +26,7 @@ use rollcall::delivery::ledger::parked::{self, ParkedState};
 use rollcall::delivery::send::egress::{Egress, Failure, Peer, Reply};
 use rollcall::delivery::send::signing::Place;
 use rollcall::delivery::{Delivery, Options};
-use rollcall::directory::{Command, NewGroup, NewUnit, UserChanges};
+use rollcall::directory::{Command, NewGroup, NewUnit};
 use rollcall::hub::{Hub, HubParts};
 use rollcall::id::ROOT_UNIT;
 use rollcall::secret::MasterKey;
@@ -35,7 +35,7 @@ use rollcall_protocol::{Event, EventType, Random};
 use rollcall_receiver::testing::{Act, Forgetful};
 use rollcall_receiver::{KeySource, Mirror, Outcome, Receiver, Snapshot};
 
-use crate::world::{add_application, described, new_user};
+use crate::world::{add_application, described, new_user, renamed};
 
 /// Where the simulated clock begins.
 const START: i64 = 1_800_000_000_000;
@@ -332,13 +332,7 @@ impl Simulation {
                 Command::CreateUser(new_user(&format!("user{number}"), &unit(known)))
             }
             (5..=8, Some(id), _) => described(&id, &format!("text {number}")),
-            (9, Some(id), _) => Command::UpdateUser {
-                id,
-                changes: UserChanges {
-                    username: Some(format!("renamed{number}")),
-                    ..UserChanges::default()
-                },
-            },
+            (9, Some(id), _) => renamed(&id, &format!("renamed{number}")),
             (10, Some(id), _) => Command::DeleteUser { id },
             (11 | 12, Some(id), _) => Command::SetUnits {
                 id,

@@ -521,6 +521,18 @@ pub(crate) fn described(id: &str, text: &str) -> Command {
     }
 }
 
+/// Another username.
+pub(crate) fn renamed(id: &str, username: &str) -> Command {
+    let changes = UserChanges {
+        username: Some(username.into()),
+        ..UserChanges::default()
+    };
+    Command::UpdateUser {
+        id: id.into(),
+        changes,
+    }
+}
+
 pub(crate) fn new_user(username: &str, unit: &str) -> NewUser {
     NewUser {
         username: username.into(),
