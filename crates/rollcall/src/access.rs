@@ -21,7 +21,6 @@ use rollcall_protocol::{Random, SubjectKind};
 
 use crate::change::Placement;
 use crate::clock::Millis;
-use crate::id::ROOT_UNIT;
 use crate::secret::MasterKey;
 
 /// Who acts. Its text, such as `import:people.csv`, is stored in the logs and stays the same for ever.
@@ -128,16 +127,11 @@ impl Authority {
         matches!(self, Self::Everything)
     }
 
-    /// Whether a subject of this kind that stands there is inside. A group is inside if it is named, or if
-    /// the root unit is, which means the whole directory.
+    /// Whether a subject of this kind that stands there is inside (see [`Placement::is_within`]).
     pub fn covers(&self, kind: SubjectKind, placement: &Placement) -> bool {
         match self {
             Self::Everything => true,
-            Self::Scope { units, groups } => {
-                (kind == SubjectKind::Group && units.contains(ROOT_UNIT))
-                    || placement.units.iter().any(|unit| units.contains(unit))
-                    || placement.groups.iter().any(|group| groups.contains(group))
-            }
+            Self::Scope { units, groups } => placement.is_within(kind, units, groups),
         }
     }
 }

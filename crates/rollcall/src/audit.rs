@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use crate::access::Context;
-use crate::change::{Seq, placeholders};
+use crate::change::{Seq, name_in, placeholders};
 use crate::clock::Millis;
 
 /// What something was done to.
@@ -54,12 +54,6 @@ impl<'a> Target<'a> {
             id: name,
             name,
         }
-    }
-
-    /// Something that gives access: a token, an account, a role.
-    pub fn access(id: &'a str, name: &'a str) -> Self {
-        let kind = "access";
-        Self { kind, id, name }
     }
 }
 
@@ -267,21 +261,12 @@ fn newest(
     }
 }
 
-/// The names under which records hold the name of their subject.
-const NAMES: [&str; 3] = ["username", "organizationalUnitName", "groupName"];
-
 fn from_change(row: &Row) -> Result<Entry, DbError> {
     let object = |text: &str| serde_json::from_str::<Map<String, Json>>(text).ok();
     let record = object(&row.get::<String>(7)?);
     let previous = row.get::<Option<String>>(8)?.as_deref().and_then(object);
     let action: String = row.get(4)?;
-    let name = |record: &Map<String, Json>| {
-        let found = NAMES
-            .iter()
-            .find_map(|name| record.get(*name).and_then(Json::as_str));
-        found.unwrap_or_default().to_owned()
-    };
-    let target_name = record.as_ref().map(name).unwrap_or_default();
+    let target_name = record.as_ref().and_then(name_in).unwrap_or_default().to_owned();
     let (before, after) = match (record, previous) {
         // Only what is different, on both sides.
         (Some(record), Some(previous)) => {

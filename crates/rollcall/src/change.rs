@@ -21,15 +21,17 @@
 //! Times never run backwards along the log, even if the machine's clock does: receivers compare event
 //! times to recognise what is stale.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rollcall_db::{DbError, Gathered, Row, Tx, Value, params};
 use rollcall_protocol::{EventType, Random, SubjectKind};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 
 use crate::access::Caller;
 use crate::clock::Millis;
-use crate::id;
+use crate::id::{self, ROOT_UNIT};
 
 /// A position in the log. Zero is before the first change.
 pub type Seq = i64;
@@ -74,6 +76,16 @@ pub struct Placement {
     /// Ids of groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+}
+
+impl Placement {
+    /// Whether a subject of this kind that stands there is among what these units contain, at any height, and
+    /// these groups. A group is if it is named, or if the root unit is, which means the whole directory.
+    pub fn is_within(&self, kind: SubjectKind, units: &BTreeSet<String>, groups: &BTreeSet<String>) -> bool {
+        (kind == SubjectKind::Group && units.contains(ROOT_UNIT))
+            || self.units.iter().any(|unit| units.contains(unit))
+            || self.groups.iter().any(|group| groups.contains(group))
+    }
 }
 
 /// A change that is about to be appended.
@@ -241,6 +253,13 @@ pub fn append(
     Ok(head)
 }
 
+/// The name of a subject in its record, or in a part of one.
+pub fn name_in(record: &Map<String, Json>) -> Option<&str> {
+    ["username", "organizationalUnitName", "groupName"]
+        .iter()
+        .find_map(|name| record.get(*name).and_then(Json::as_str))
+}
+
 /// Spells the VALUES of a multi-row statement: `($1, $2), ($3, $4)` for two rows of two columns.
 pub fn placeholders(rows: usize, columns: usize) -> String {
     let mut text = String::with_capacity(rows * columns * 5);
@@ -342,6 +361,22 @@ pub fn read(tx: &mut Tx<'_>, seq: Seq) -> Result<Option<Change>, DbError> {
     .as_ref()
     .map(from_row)
     .transpose()
+}
+
+/// Of which kind a subject is, if the log knows it.
+///
+/// # Errors
+/// What the database reports.
+pub fn kind_of(tx: &mut Tx<'_>, subject_id: &str) -> Result<Option<SubjectKind>, DbError> {
+    let row = tx.query_opt(
+        "SELECT subject_kind FROM changes WHERE subject_id = $1 LIMIT 1",
+        params![subject_id],
+    )?;
+    let Some(row) = row else { return Ok(None) };
+    let kind: String = row.get(0)?;
+    SubjectKind::parse(&kind)
+        .map(Some)
+        .ok_or_else(|| corrupt("subject kind", &kind))
 }
 
 /// Reads the changes of one subject, oldest first.

@@ -208,8 +208,7 @@ impl Hub {
         caller: &Caller,
         command: &Command,
     ) -> Result<Applied, DirectoryError> {
-        let mut context = self.context(caller);
-        context.keep_passwords = command.carries_password() && store::any_wants_passwords(tx)?;
+        let context = self.context_for(tx, caller, command.carries_password())?;
         directory::apply(tx, &context, command)
     }
 
@@ -223,10 +222,22 @@ impl Hub {
         caller: &Caller,
         new: &[directory::NewUser],
     ) -> Result<Vec<Result<String, DirectoryError>>, DirectoryError> {
-        let mut context = self.context(caller);
-        let any = new.iter().any(|new| new.password.is_some());
-        context.keep_passwords = any && store::any_wants_passwords(tx)?;
+        let passwords = new.iter().any(|new| new.password.is_some());
+        let context = self.context_for(tx, caller, passwords)?;
         directory::create_users(tx, &context, new)
+    }
+
+    /// What the directory's door needs; new passwords are kept if there are any and an application wants them.
+    fn context_for<'a>(
+        &'a self,
+        tx: &mut rollcall_db::Tx<'_>,
+        caller: &'a Caller,
+        passwords: bool,
+    ) -> Result<Context<'a>, DbError> {
+        Ok(Context {
+            keep_passwords: passwords && store::any_wants_passwords(tx)?,
+            ..self.context(caller)
+        })
     }
 
     /// Applies one command to an application and returns once it is durable.

@@ -22,7 +22,7 @@ use crate::delivery::ledger::attempts;
 use crate::delivery::{connectivity, job};
 use crate::directory::{
     self, Applied, Cascade, Command, DeletionPlan, Group, GroupChanges, NewGroup, NewPassword, NewUnit,
-    NewUser, Unit, UnitChanges, User, UserChanges, Written, query,
+    NewUser, Unit, UnitChanges, User, UserChanges, query,
 };
 use crate::id;
 use crate::secret::SecretString;
@@ -228,9 +228,7 @@ async fn delete_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
 /// Deletes a user and erases the records of it; the id also of somebody who was deleted before.
 async fn erase_user(api: Door, Path(id): Path<String>) -> Shown<Erased> {
     let hub = &api.shared.hub;
-    let written = id.clone();
-    let found = hub.db.read(move |tx| query::find_user(tx, &written)).await?;
-    let id = found.map_or_else(|| Written::of(&id).bare().to_owned(), |user| user.id);
+    let id = hub.db.read(move |tx| query::user_id(tx, &id)).await?;
     Ok(Json(erase::erase_user(hub, &api.caller, &id).await?))
 }
 

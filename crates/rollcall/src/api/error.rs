@@ -22,83 +22,56 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// Something that does not exist.
-    pub fn not_found(message: impl Into<String>) -> Self {
+    fn of(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {
-            status: StatusCode::NOT_FOUND,
-            code: "not_found",
+            status,
+            code,
             message: message.into(),
             retry_after: None,
         }
+    }
+
+    /// Something that does not exist.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::of(StatusCode::NOT_FOUND, "not_found", message)
     }
 
     /// No token, or a wrong one.
     pub fn unauthorized() -> Self {
-        Self {
-            status: StatusCode::UNAUTHORIZED,
-            code: "unauthorized",
-            message: "send the header Authorization: Bearer TOKEN, with the token from admin.token in the \
-                      hub's data folder"
-                .to_owned(),
-            retry_after: None,
-        }
+        Self::of(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "send the header Authorization: Bearer TOKEN, with the token from admin.token in the hub's data folder",
+        )
     }
 
     /// Something that the caller cannot help.
     pub fn internal(message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            code: "internal",
-            message: message.into(),
-            retry_after: None,
-        }
-    }
-
-    /// Not now.
-    pub fn unavailable(message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "unavailable",
-            message: message.into(),
-            retry_after: None,
-        }
+        Self::of(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
 
     /// A body in another form than JSON.
     pub fn unsupported(message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            code: "unsupported_media_type",
-            ..Self::bad_request(message)
-        }
+        Self::of(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            message,
+        )
     }
 
     /// A body that is too large.
     pub fn too_large(message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            code: "too_large",
-            ..Self::bad_request(message)
-        }
+        Self::of(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 
     /// A method that a path does not have.
     pub fn method_not_allowed(message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::METHOD_NOT_ALLOWED,
-            code: "method_not_allowed",
-            ..Self::bad_request(message)
-        }
+        Self::of(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
     /// A body or a parameter that cannot be used.
     pub fn bad_request(message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            code: "bad_request",
-            message: message.into(),
-            retry_after: None,
-        }
+        Self::of(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 }
 
@@ -124,23 +97,17 @@ const OUT_OF_ORDER: u16 = 60;
 
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
-        let of = |status, code, message: &str| Self {
-            status,
-            code,
-            message: message.to_owned(),
-            retry_after: None,
-        };
         match error.class() {
             ErrorClass::Refused => {
                 tracing::info!(%error, "the database refused what a request wants to store");
                 let message = format!("this cannot be stored: {error}");
-                of(StatusCode::UNPROCESSABLE_ENTITY, "refused", &message)
+                Self::of(StatusCode::UNPROCESSABLE_ENTITY, "refused", message)
             }
             ErrorClass::Transient => {
                 tracing::warn!(%error, "a request found the database busy or away");
                 Self {
                     retry_after: Some(BUSY),
-                    ..of(
+                    ..Self::of(
                         StatusCode::SERVICE_UNAVAILABLE,
                         "unavailable",
                         "the database is busy or away; it may be done all the same: look, then try again",
@@ -149,7 +116,7 @@ impl From<DbError> for ApiError {
             }
             ErrorClass::Full => {
                 tracing::error!(%error, "a request found no room in the database");
-                of(
+                Self::of(
                     StatusCode::INSUFFICIENT_STORAGE,
                     "disk_full",
                     "the database's disk is full, nothing was changed; make room there, then try again",
@@ -159,7 +126,7 @@ impl From<DbError> for ApiError {
                 tracing::error!(%error, "a request met damage of the database");
                 Self {
                     retry_after: Some(OUT_OF_ORDER),
-                    ..of(
+                    ..Self::of(
                         StatusCode::SERVICE_UNAVAILABLE,
                         "database_damaged",
                         "the files of the database are damaged, or gone; rollcall doctor says more",
@@ -191,12 +158,7 @@ impl From<DirectoryError> for ApiError {
             | DirectoryError::PlanChanged
             | DirectoryError::Ambiguous { .. } => StatusCode::CONFLICT,
         };
-        Self {
-            status,
-            code: error.code(),
-            message: error.to_string(),
-            retry_after: None,
-        }
+        Self::of(status, error.code(), error.to_string())
     }
 }
 
@@ -216,12 +178,7 @@ impl From<ApplicationError> for ApiError {
             | ApplicationError::UnknownInScope(_)
             | ApplicationError::Settings(_) => (StatusCode::BAD_REQUEST, "invalid_field"),
         };
-        Self {
-            status,
-            code,
-            message: error.to_string(),
-            retry_after: None,
-        }
+        Self::of(status, code, error.to_string())
     }
 }
 
@@ -241,12 +198,7 @@ impl From<JobError> for ApiError {
         match error {
             JobError::Application(error) => error.into(),
             JobError::Database(error) => error.into(),
-            other => Self {
-                status: StatusCode::CONFLICT,
-                code: "job",
-                message: other.to_string(),
-                retry_after: None,
-            },
+            other => Self::of(StatusCode::CONFLICT, "job", other.to_string()),
         }
     }
 }

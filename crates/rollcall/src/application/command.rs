@@ -423,10 +423,16 @@ pub fn plan_subscription(
     id: &str,
     edit: &Edit<EventType>,
 ) -> Result<SubscriptionPlan, ApplicationError> {
-    let before = Entitlements::load(tx, id)?.current().subscription.clone();
-    let after = Subscription::of(edit.applied_to(&before.events().collect()));
-    let token = id::plan_token(&json!([id, before, after]).to_string());
-    Ok(SubscriptionPlan { before, after, token })
+    let current = Entitlements::load(tx, id)?.current().clone();
+    Ok(SubscriptionPlan::of(id, current.subscription, edit))
+}
+
+impl SubscriptionPlan {
+    fn of(id: &str, before: Subscription, edit: &Edit<EventType>) -> Self {
+        let after = Subscription::of(edit.applied_to(&before.events().collect()));
+        let token = id::plan_token(&json!([id, before, after]).to_string());
+        Self { before, after, token }
+    }
 }
 
 fn set_subscription(
@@ -437,24 +443,22 @@ fn set_subscription(
     confirmed: Option<&str>,
 ) -> Result<Applied, ApplicationError> {
     let before = open(tx, ctx, id)?;
-    if let Some(token) = confirmed
-        && plan_subscription(tx, id, edit)?.token != token
-    {
+    let current = Entitlements::load(tx, id)?.current().clone();
+    let plan = SubscriptionPlan::of(id, current.subscription, edit);
+    if confirmed.is_some_and(|token| token != plan.token) {
         return Err(ApplicationError::PlanChanged);
     }
-    let current = Entitlements::load(tx, id)?.current().clone();
-    let subscription = Subscription::of(edit.applied_to(&current.subscription.events().collect()));
-    if subscription == current.subscription {
+    if plan.after == plan.before {
         return Ok(Applied::of(before, false));
     }
     let (was, is) = (
-        json!({"subscription": current.subscription}),
-        json!({"subscription": subscription}),
+        json!({"subscription": plan.before}),
+        json!({"subscription": plan.after}),
     );
     let entitlement = Entitlement {
         from_seq: change::head(tx)?.seq,
         scope: current.scope,
-        subscription,
+        subscription: plan.after,
     };
     Entitlements::store(tx, id, &entitlement)?;
     close(tx, ctx, &before, "set_subscription", Some(was), Some(is))

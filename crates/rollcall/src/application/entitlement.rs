@@ -39,15 +39,7 @@ impl Scope {
 
     /// Whether a subject of this kind that stands there is covered.
     pub fn covers(&self, kind: SubjectKind, placement: &Placement) -> bool {
-        (kind == SubjectKind::Group && self.is_everything())
-            || placement
-                .units
-                .iter()
-                .any(|unit| self.organizational_unit_ids.contains(unit))
-            || placement
-                .groups
-                .iter()
-                .any(|group| self.group_ids.contains(group))
+        placement.is_within(kind, &self.organizational_unit_ids, &self.group_ids)
     }
 }
 

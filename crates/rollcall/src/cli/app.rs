@@ -6,14 +6,13 @@ pub(super) mod scope;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use rollcall_protocol::{EncryptionKey, SubjectKind};
+use rollcall_protocol::EncryptionKey;
 use serde_json::json;
 
 use super::args::{App, PushArgs, ScopeArgs};
 use super::caller::caller;
 use super::keys;
-use super::output::{Output, time};
-use crate::application::entitlement::subscribable;
+use super::output::{Output, counted, listed, time};
 use crate::application::{
     Application, Command, Encryption, Entitlements, NewApplication, Scope, Settings, SettingsPatch,
     Subscription,
@@ -22,10 +21,10 @@ use crate::application::{
 };
 use crate::change;
 use crate::config::Config;
-use crate::delivery::job;
 use crate::delivery::ledger::attempts;
 use crate::delivery::ledger::parked::{self, ParkedState};
-use crate::directory::{self, query};
+use crate::delivery::{job, status};
+use crate::directory;
 use crate::hub::Hub;
 
 /// How many of the newest requests are looked through for events that were skipped.
@@ -81,11 +80,7 @@ async fn entitlement(hub: &Hub, args: ScopeArgs) -> Result<(Scope, Subscription)
     let subscription = if args.events.is_empty() {
         Subscription::everything()
     } else {
-        let events = args
-            .events
-            .iter()
-            .map(|name| subscribable(name).map_err(anyhow::Error::msg));
-        Subscription::of(events.collect::<Result<Vec<_>>>()?)
+        Subscription::of(scope::types(&args.events)?)
     };
     if args.units.is_empty() && args.groups.is_empty() {
         return Ok((Scope::everything(), subscription));
@@ -93,18 +88,10 @@ async fn entitlement(hub: &Hub, args: ScopeArgs) -> Result<(Scope, Subscription)
     let scope = hub
         .db
         .read(move |tx| {
-            let mut scope = Scope::default();
-            for name in &args.units {
-                let unit = query::find_unit(tx, name)?
-                    .ok_or_else(|| directory::not_found(SubjectKind::Unit, name))?;
-                scope.organizational_unit_ids.insert(unit.id);
-            }
-            for name in &args.groups {
-                let group = query::find_group(tx, name)?
-                    .ok_or_else(|| directory::not_found(SubjectKind::Group, name))?;
-                scope.group_ids.insert(group.id);
-            }
-            Ok::<_, directory::DirectoryError>(scope)
+            Ok::<_, directory::DirectoryError>(Scope {
+                organizational_unit_ids: scope::units(tx, &args.units)?,
+                group_ids: scope::groups(tx, &args.groups)?,
+            })
         })
         .await?;
     Ok((scope, subscription))
@@ -214,47 +201,47 @@ struct Listed {
 }
 
 async fn list(hub: &Hub, out: &Output) -> Result<ExitCode> {
-    let listed = hub
+    let all = hub
         .db
         .read(|tx| {
             let head = change::head(tx)?.seq;
-            let mut listed = Vec::new();
+            let parked = status::parked_counts(tx)?;
+            let mut all = Vec::new();
             for application in store::list(tx)? {
                 let id = application.id.as_str();
                 let current = Entitlements::load(tx, id)?.current().clone();
-                let parked = parked::list(tx, id)?;
-                let failed = parked.iter().filter(|event| event.state == ParkedState::Failed);
-                listed.push(Listed {
+                let [_, _, failed] = parked.get(id).copied().unwrap_or_default();
+                all.push(Listed {
                     state: application.state(),
                     behind: head - application.position,
-                    set_aside: failed.count() as u64,
+                    set_aside: failed,
                     ever_synchronized: !job::newest(tx, id, 1)?.is_empty(),
                     scope: scope::names(tx, &current.scope)?,
                     subscription: current.subscription,
                     application,
                 });
             }
-            Ok::<_, rollcall_db::DbError>(listed)
+            Ok::<_, rollcall_db::DbError>(all)
         })
         .await?;
-    out.show(&listed, || {
-        let lines = listed.iter().map(|one| {
+    out.show(&all, || {
+        let lines = all.iter().map(|one| {
             let mut text = format!(
                 "{}  {:<24} {:<10} {} behind",
                 one.application.id,
                 one.application.name,
                 one.state,
-                scope::counted(one.behind.unsigned_abs(), "change")
+                counted(one.behind.unsigned_abs(), "change")
             );
             if one.set_aside > 0 {
-                text.push_str(&format!(", {} SET ASIDE", scope::counted(one.set_aside, "event")));
+                text.push_str(&format!(", {} SET ASIDE", counted(one.set_aside, "event")));
             }
             if !one.ever_synchronized {
                 text.push_str(", never synchronized");
             }
             text.push_str(&format!(
                 "\n    {}; {}\n",
-                scope::listed(&one.scope),
+                listed(&one.scope),
                 scope::events(&one.subscription)
             ));
             text
@@ -314,7 +301,7 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
             application.state(),
             application.settings.callback().url,
             if application.settings.password_synchronization { "synchronized" } else { "not sent" },
-            scope::listed(&scope_names),
+            listed(&scope_names),
             scope::events(&current.subscription),
             limits.max_events,
             limits.max_bytes,

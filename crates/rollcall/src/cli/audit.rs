@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use rollcall_db::DbError;
 
 use super::output::{Output, line, time};
 use crate::application::store;
@@ -55,7 +54,6 @@ pub(super) async fn run(hub: &Hub, out: &Output, args: Audit) -> Result<ExitCode
             audit::list(tx, &filter, args.last)
         })
         .await
-        .map_err(|error: DbError| error)
         .context("the audit log cannot be read")?;
     if out.json {
         out.show(&entries, String::new);

@@ -139,21 +139,18 @@ fn look_at_files(report: &mut Report, config: &Config) {
     }
 }
 
-async fn look_at_hub(report: &mut Report, config: &Config, hub: &Hub) -> Result<()> {
+/// Whether the database does its work and is whole. Returns the log's end, and how long a transaction took.
+async fn look_at_database(hub: &Hub) -> Result<(change::Head, Duration), DbError> {
     let watch = hub.clock.stopwatch();
-    let looked = match hub.db.check().await {
-        Ok(()) => hub
-            .db
-            .read(|tx| change::head(tx).map(|head| (head.seq, head.time)))
-            .await
-            .map(|head| (head, watch.elapsed())),
-        Err(error) => Err(error),
-    };
-    let looked = match looked {
-        Ok(found) => hub.db.verify().await.map(|()| found),
-        Err(error) => Err(error),
-    };
-    let ((head, time), took) = match looked {
+    hub.db.check().await?;
+    let head = hub.db.read(change::head).await?;
+    let took = watch.elapsed();
+    hub.db.verify().await?;
+    Ok((head, took))
+}
+
+async fn look_at_hub(report: &mut Report, config: &Config, hub: &Hub) -> Result<()> {
+    let (change::Head { seq: head, time }, took) = match look_at_database(hub).await {
         Ok(found) => found,
         Err(error) => {
             report.bad("database", error.to_string(), health::advice(error.class()));

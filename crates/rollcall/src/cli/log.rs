@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use rollcall_db::Tx;
-use serde::Deserialize;
 
-use super::app::scope::counted;
 use super::args;
-use super::output::{Output, line, time};
+use super::output::{Output, counted, line, time};
 use crate::application::store;
 use crate::change::{self, Change, Seq};
 use crate::delivery::erase::earlier::{self, Whom};
@@ -157,24 +155,12 @@ async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Resu
 
 /// The name that the subject has in the record of a change, or had before it.
 fn name_of(change: &Change) -> Option<String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Names {
-        username: Option<String>,
-        organizational_unit_name: Option<String>,
-        group_name: Option<String>,
-    }
     [Some(change.record.as_str()), change.previous.as_deref()]
         .into_iter()
         .flatten()
         .find_map(|record| {
-            let names: Names = serde_json::from_str(record).ok()?;
-            let Names {
-                username,
-                organizational_unit_name,
-                group_name,
-            } = names;
-            username.or(organizational_unit_name).or(group_name)
+            let record = serde_json::from_str(record).ok()?;
+            change::name_in(&record).map(str::to_owned)
         })
 }
 

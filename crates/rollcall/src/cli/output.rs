@@ -45,3 +45,30 @@ pub(super) fn time(millis: i64) -> String {
         |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
     )
 }
+
+/// `1 user`, `2 users`.
+pub(super) fn counted(count: u64, what: &str) -> String {
+    if count == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{count} {what}s")
+    }
+}
+
+/// A list of names in one line.
+pub(super) fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+/// The first names of so many, behind a count: `: ada, bob, …`; nothing if there are none.
+pub(super) fn first_of(names: &[String], count: u64) -> String {
+    let more = if count > names.len() as u64 { ", …" } else { "" };
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(": {}{more}", names.join(", ")),
+    }
+}

@@ -8,15 +8,14 @@ use rollcall_db::Dialect;
 use rollcall_protocol::SubjectKind;
 use serde_json::json;
 
-use super::app::scope::counted;
 use super::args;
 use super::caller::caller;
-use super::output::{Output, time};
+use super::output::{Output, counted, first_of, time};
 use crate::delivery::erase::earlier::{self, Incarnation};
 use crate::delivery::erase::{erase_user, is_known};
 use crate::directory::{
     self, Applied, Cascade, Command, Group, GroupChanges, LOCKED_UNTIL_UNLOCKED, Named, NewGroup,
-    NewPassword, NewUnit, NewUser, Unit, UnitChanges, User, UserChanges, Written, query,
+    NewPassword, NewUnit, NewUser, Unit, UnitChanges, User, UserChanges, query,
 };
 use crate::hub::Hub;
 use crate::secret::SecretString;
@@ -184,8 +183,7 @@ pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<Ex
 
 async fn erase(hub: &Hub, out: &Output, name: &str, confirm: bool) -> Result<ExitCode> {
     let wanted = name.to_owned();
-    let found = hub.db.read(move |tx| query::find_user(tx, &wanted)).await?;
-    let id = found.map_or_else(|| Written::of(name).bare().to_owned(), |user| user.id);
+    let id = hub.db.read(move |tx| query::user_id(tx, &wanted)).await?;
     if !is_known(hub, &id).await? {
         let wanted = name.to_owned();
         let others = hub.db.read(move |tx| earlier::named(tx, &wanted)).await?;
@@ -375,11 +373,7 @@ async fn cascade(hub: &Hub, out: &Output, name: &str, confirm: Option<String>) -
 }
 
 fn line_of(title: &str, named: &Named, what: &str) -> String {
-    let more = named.count > named.first.len() as u64;
-    let names = match named.first.is_empty() {
-        true => String::new(),
-        false => format!(": {}{}", named.first.join(", "), if more { ", …" } else { "" }),
-    };
+    let names = first_of(&named.first, named.count);
     format!("{title:<13} {} {what}{names}\n", named.count)
 }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::app::find;
 use super::args;
 use super::caller::caller;
-use super::output::{IN_PART, Output, line, time};
+use super::output::{IN_PART, Output, line, listed, time};
 use crate::application::{Application, store};
 use crate::delivery::ledger::attempts::{self, Attempt};
 use crate::delivery::ledger::operate::{self, OperateError};
@@ -124,7 +124,7 @@ fn out_of_scope(page: &Why) -> String {
     format!(
         "not in scope of {}, and never was: the scope is {}, and the user stands {stands}. rollcall app scope changes the scope",
         page.application,
-        super::app::scope::listed(&page.scope)
+        listed(&page.scope)
     )
 }
 

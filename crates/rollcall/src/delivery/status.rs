@@ -1,5 +1,7 @@
 //! How delivery stands, read from the database at one moment.
 
+use std::collections::HashMap;
+
 use rollcall_db::{DbError, Tx, params};
 
 use super::job::{self, JobPosition};
@@ -45,13 +47,13 @@ pub struct Status {
 /// The states of parked events, as they are stored and shown.
 pub const PARKED_STATES: [&str; 3] = ["retrying", "held", "failed"];
 
-/// Reads it.
+/// How many events of each application are parked, in the order of [`PARKED_STATES`]; applications without any are
+/// not named.
 ///
 /// # Errors
 /// What the database reports.
-pub fn read(tx: &mut Tx<'_>) -> Result<Status, DbError> {
-    let head = change::head(tx)?.seq;
-    let mut parked = std::collections::HashMap::<String, [u64; 3]>::new();
+pub fn parked_counts(tx: &mut Tx<'_>) -> Result<HashMap<String, [u64; 3]>, DbError> {
+    let mut parked = HashMap::<String, [u64; 3]>::new();
     for row in tx.query(
         "SELECT application_id, state, COUNT(*) FROM parked_events GROUP BY application_id, state",
         params![],
@@ -61,6 +63,16 @@ pub fn read(tx: &mut Tx<'_>) -> Result<Status, DbError> {
             parked.entry(row.get(0)?).or_default()[index] = u64::try_from(row.get::<i64>(2)?).unwrap_or(0);
         }
     }
+    Ok(parked)
+}
+
+/// Reads it.
+///
+/// # Errors
+/// What the database reports.
+pub fn read(tx: &mut Tx<'_>) -> Result<Status, DbError> {
+    let head = change::head(tx)?.seq;
+    let mut parked = parked_counts(tx)?;
     let refusing = rotation::refusing(tx)?;
     let mut applications = Vec::new();
     for application in store::list(tx)? {

@@ -224,6 +224,41 @@ pub(crate) fn optional_text(
     Ok(())
 }
 
+/// The fields with limits that organizational units and groups have in common, under the names that they bear on the
+/// wire.
+pub(super) struct Named<'a> {
+    /// The name's field, and the name.
+    pub(super) name: (&'static str, &'a str),
+    /// For people.
+    pub(super) description: Option<&'a str>,
+    /// The external id's field, and the external id.
+    pub(super) external_id: (&'static str, Option<&'a str>),
+    /// Where it comes from.
+    pub(super) source: &'a Source,
+}
+
+impl Named<'_> {
+    /// Whether the fields keep their limits: all, or those that are different from what they were.
+    ///
+    /// # Errors
+    /// [`DirectoryError::InvalidField`].
+    pub(super) fn check(&self, before: Option<&Self>) -> Result<(), DirectoryError> {
+        if before.is_none_or(|before| before.name != self.name) {
+            name(self.name.0, self.name.1, 128)?;
+        }
+        if before.is_none_or(|before| before.description != self.description) {
+            optional_text("description", self.description, 256)?;
+        }
+        if before.is_none_or(|before| before.external_id != self.external_id) {
+            optional_text(self.external_id.0, self.external_id.1, 128)?;
+        }
+        if before.is_none_or(|before| before.source != self.source) {
+            self.source.check()?;
+        }
+        Ok(())
+    }
+}
+
 /// A username: 1 to 256 characters of `A-Za-z0-9_.@-`.
 pub(super) fn username(value: &str) -> Result<(), DirectoryError> {
     text("username", value, 256)?;

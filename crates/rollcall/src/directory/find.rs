@@ -181,6 +181,16 @@ pub fn find_user(tx: &mut Tx<'_>, text: &str) -> Result<Option<User>, DirectoryE
     }
 }
 
+/// The id of a user who is written as an id, a username or an email address. If nobody in the directory is, what is
+/// written is taken for the id of somebody who is gone.
+///
+/// # Errors
+/// [`DirectoryError::Ambiguous`], or what the database reports.
+pub fn user_id(tx: &mut Tx<'_>, text: &str) -> Result<String, DirectoryError> {
+    let found = find_user(tx, text)?;
+    Ok(found.map_or_else(|| Written::of(text).bare().to_owned(), |user| user.id))
+}
+
 /// Finds a group by id or name.
 ///
 /// # Errors

@@ -184,10 +184,7 @@ pub(super) fn page_by_name(tx: &mut Tx<'_>, after: &str, limit: usize) -> Result
 }
 
 fn require(tx: &mut Tx<'_>, id: &str) -> Result<Group, DirectoryError> {
-    get(tx, id)?.ok_or_else(|| DirectoryError::NotFound {
-        kind: SubjectKind::Group,
-        id: id.to_owned(),
-    })
+    get(tx, id)?.ok_or_else(|| super::not_found(SubjectKind::Group, id))
 }
 
 impl Group {
@@ -197,6 +194,10 @@ impl Group {
     /// # Errors
     /// [`DirectoryError::InvalidField`].
     pub fn check_limits(&self, before: Option<&Self>) -> Result<(), DirectoryError> {
+        self.named().check(before.map(Self::named).as_ref())
+    }
+
+    fn named(&self) -> fields::Named<'_> {
         // Every field is named, so that a new one is asked for its limits here.
         let Self {
             id: _,
@@ -207,19 +208,12 @@ impl Group {
             create_time: _,
             update_time: _,
         } = self;
-        if before.is_none_or(|before| before.name != *name) {
-            fields::name("groupName", name, 128)?;
+        fields::Named {
+            name: ("groupName", name),
+            description: description.as_deref(),
+            external_id: ("groupExternalId", external_id.as_deref()),
+            source,
         }
-        if before.is_none_or(|before| before.description != *description) {
-            fields::optional_text("description", description.as_deref(), 256)?;
-        }
-        if before.is_none_or(|before| before.external_id != *external_id) {
-            fields::optional_text("groupExternalId", external_id.as_deref(), 128)?;
-        }
-        if before.is_none_or(|before| before.source != *source) {
-            source.check()?;
-        }
-        Ok(())
     }
 }
 

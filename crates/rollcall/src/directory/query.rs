@@ -8,7 +8,7 @@ use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
 
 use super::fields::{Source, fold};
-pub use super::find::{find_group, find_unit, find_user, group_name, ids_of};
+pub use super::find::{find_group, find_unit, find_user, group_name, ids_of, user_id};
 use super::placement::{Tree, placement};
 use super::{Group, Unit, User, group, path, unit, user};
 use crate::access::Version;

@@ -172,10 +172,7 @@ pub(super) fn all(tx: &mut Tx<'_>) -> Result<Vec<Unit>, DbError> {
 }
 
 pub(super) fn require(tx: &mut Tx<'_>, id: &str) -> Result<Unit, DirectoryError> {
-    get(tx, id)?.ok_or_else(|| DirectoryError::NotFound {
-        kind: SubjectKind::Unit,
-        id: id.to_owned(),
-    })
+    get(tx, id)?.ok_or_else(|| super::not_found(SubjectKind::Unit, id))
 }
 
 impl Unit {
@@ -185,6 +182,10 @@ impl Unit {
     /// # Errors
     /// [`DirectoryError::InvalidField`].
     pub fn check_limits(&self, before: Option<&Self>) -> Result<(), DirectoryError> {
+        self.named().check(before.map(Self::named).as_ref())
+    }
+
+    fn named(&self) -> fields::Named<'_> {
         // Every field is named, so that a new one is asked for its limits here.
         let Self {
             id: _,
@@ -196,19 +197,12 @@ impl Unit {
             create_time: _,
             update_time: _,
         } = self;
-        if before.is_none_or(|before| before.name != *name) {
-            fields::name("organizationalUnitName", name, 128)?;
+        fields::Named {
+            name: ("organizationalUnitName", name),
+            description: description.as_deref(),
+            external_id: ("organizationalUnitExternalId", external_id.as_deref()),
+            source,
         }
-        if before.is_none_or(|before| before.description != *description) {
-            fields::optional_text("description", description.as_deref(), 256)?;
-        }
-        if before.is_none_or(|before| before.external_id != *external_id) {
-            fields::optional_text("organizationalUnitExternalId", external_id.as_deref(), 128)?;
-        }
-        if before.is_none_or(|before| before.source != *source) {
-            source.check()?;
-        }
-        Ok(())
     }
 }
 

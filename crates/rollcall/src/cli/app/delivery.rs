@@ -9,11 +9,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::find;
-use super::scope::counted;
 use crate::application::{Application, ApplicationError, Command, store};
 use crate::cli::caller::caller;
 use crate::cli::open;
-use crate::cli::output::{IN_PART, Output, line, time};
+use crate::cli::output::{IN_PART, Output, counted, line, time};
 use crate::config::Config;
 use crate::delivery::connectivity::{Report, StepResult};
 use crate::delivery::job::{self, JobPosition, JobStatus};

@@ -16,7 +16,7 @@ use crate::application::{
     Command, Edit, Entitlements, Scope, ScopeEdit, Subscription, command::plan_subscription,
 };
 use crate::cli::caller::caller;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, counted, first_of, listed};
 use crate::delivery::job::{self, Side};
 use crate::directory::{self, DirectoryError, query};
 use crate::hub::Hub;
@@ -88,7 +88,8 @@ fn edit<T: Ord>(set: BTreeSet<T>, empty: bool, add: BTreeSet<T>, remove: BTreeSe
     }
 }
 
-fn units(tx: &mut Tx<'_>, names: &[String]) -> Result<BTreeSet<String>, DirectoryError> {
+/// The ids of units that are written as ids or paths.
+pub(super) fn units(tx: &mut Tx<'_>, names: &[String]) -> Result<BTreeSet<String>, DirectoryError> {
     let mut ids = BTreeSet::new();
     for name in names {
         let unit =
@@ -98,7 +99,8 @@ fn units(tx: &mut Tx<'_>, names: &[String]) -> Result<BTreeSet<String>, Director
     Ok(ids)
 }
 
-fn groups(tx: &mut Tx<'_>, names: &[String]) -> Result<BTreeSet<String>, DirectoryError> {
+/// The ids of groups that are written as ids or names.
+pub(super) fn groups(tx: &mut Tx<'_>, names: &[String]) -> Result<BTreeSet<String>, DirectoryError> {
     let mut ids = BTreeSet::new();
     for name in names {
         let group =
@@ -122,15 +124,6 @@ pub(in crate::cli) fn names(tx: &mut Tx<'_>, scope: &Scope) -> Result<Vec<String
         names.push(format!("group {name}"));
     }
     Ok(names)
-}
-
-/// A list of names in one line.
-pub(in crate::cli) fn listed(names: &[String]) -> String {
-    if names.is_empty() {
-        "nothing".to_owned()
-    } else {
-        names.join(", ")
-    }
 }
 
 pub(super) async fn scope(hub: &Hub, out: &Output, args: ScopeChange) -> Result<ExitCode> {
@@ -205,30 +198,13 @@ pub(super) async fn scope(hub: &Hub, out: &Output, args: ScopeChange) -> Result<
 
 fn side(side: &Side) -> String {
     let counts = side.counts;
-    let mut text = format!(
-        "{}, {}, {}",
+    format!(
+        "{}, {}, {}{}",
         counted(counts.organizational_units, "unit"),
         counted(counts.users, "user"),
-        counted(counts.groups, "group")
-    );
-    if !side.first_users.is_empty() {
-        let more = counts.users > side.first_users.len() as u64;
-        text.push_str(&format!(
-            ": {}{}",
-            side.first_users.join(", "),
-            if more { ", …" } else { "" }
-        ));
-    }
-    text
-}
-
-/// `1 user`, `2 users`.
-pub(in crate::cli) fn counted(count: u64, what: &str) -> String {
-    if count == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{count} {what}s")
-    }
+        counted(counts.groups, "group"),
+        first_of(&side.first_users, counts.users)
+    )
 }
 
 /// A subscription for people.
@@ -244,7 +220,8 @@ pub(in crate::cli) fn events(subscription: &Subscription) -> String {
     )
 }
 
-fn types(names: &[String]) -> Result<BTreeSet<EventType>> {
+/// The types of events that are written so.
+pub(super) fn types(names: &[String]) -> Result<BTreeSet<EventType>> {
     let known = names
         .iter()
         .map(|name| subscribable(name).map_err(anyhow::Error::msg));

@@ -132,7 +132,7 @@ pub fn whom(tx: &mut Tx<'_>, text: &str) -> Result<Whom, DirectoryError> {
         return Ok(Whom::Here(Box::new(user)));
     }
     let bare = Written::of(text).bare();
-    if !change::of_subject(tx, bare)?.is_empty() {
+    if change::kind_of(tx, bare)?.is_some() {
         return Ok(Whom::Gone(bare.to_owned()));
     }
     let mut others = named(tx, bare)?;

@@ -65,11 +65,8 @@ pub async fn is_known(hub: &Hub, user_id: &str) -> Result<bool, DbError> {
     let id = user_id.to_owned();
     hub.db
         .read(move |tx| {
-            let logged = tx.query_opt(
-                "SELECT 1 FROM changes WHERE subject_id = $1 AND subject_kind = 'user' LIMIT 1",
-                params![id.as_str()],
-            )?;
-            Ok(logged.is_some() || query::record_of(tx, SubjectKind::User, &id)?.is_some())
+            let logged = change::kind_of(tx, &id)? == Some(SubjectKind::User);
+            Ok(logged || query::record_of(tx, SubjectKind::User, &id)?.is_some())
         })
         .await
 }

@@ -172,6 +172,14 @@ impl Lists {
         Ok(lists)
     }
 
+    /// Who enters, or who leaves.
+    fn side(&mut self, action: &'static str) -> &mut BTreeMap<Place, Member> {
+        match action {
+            "leave" => &mut self.leave,
+            _ => &mut self.enter,
+        }
+    }
+
     /// Takes somebody into the list of who enters or who leaves. Returns the part of the list that it is in.
     fn sort_in(
         &mut self,
@@ -180,12 +188,12 @@ impl Lists {
         record: String,
         placement: &Placement,
     ) -> Option<(&'static str, Place)> {
-        let (action, list) = match (
+        let action = match (
             self.before.covers(kind, placement),
             self.after.covers(kind, placement),
         ) {
-            (false, true) => ("enter", &mut self.enter),
-            (true, false) => ("leave", &mut self.leave),
+            (false, true) => "enter",
+            (true, false) => "leave",
             _ => return None,
         };
         self.units += usize::from(kind == SubjectKind::Unit);
@@ -201,7 +209,7 @@ impl Lists {
             record: (action == "leave").then_some(record),
             ordinal: 0,
         };
-        list.insert(place.clone(), member);
+        self.side(action).insert(place.clone(), member);
         Some((action, place))
     }
 
@@ -212,14 +220,13 @@ impl Lists {
         let mut items = Vec::with_capacity(self.leave.len() + self.enter.len());
         let mut next = 1;
         for (action, kinds) in [("leave", [2, 1, 0]), ("enter", [0, 1, 2])] {
-            let list = if action == "leave" {
-                &mut self.leave
-            } else {
-                &mut self.enter
-            };
             for kind in kinds {
                 let part = (kind, 0, String::new())..(kind + 1, 0, String::new());
-                let mut members: Vec<&mut Member> = list.range_mut(part).map(|(_, member)| member).collect();
+                let mut members: Vec<&mut Member> = self
+                    .side(action)
+                    .range_mut(part)
+                    .map(|(_, member)| member)
+                    .collect();
                 if action == "leave" {
                     members.reverse();
                 }
@@ -277,12 +284,7 @@ impl Lists {
                 }
                 None => return Ok(Updated::No),
             };
-            let list = if action == "leave" {
-                &mut self.leave
-            } else {
-                &mut self.enter
-            };
-            if let Some(member) = list.get_mut(&place) {
+            if let Some(member) = self.side(action).get_mut(&place) {
                 member.ordinal = ordinal;
                 late.push((ordinal, member.item(action)));
             }
@@ -358,6 +360,16 @@ struct Wanted {
     job_id: String,
 }
 
+impl Wanted {
+    /// Refuses what is not the plan that was confirmed, if one was.
+    fn check_confirmed(&self, plan: &Plan) -> Result<(), ApplicationError> {
+        match &self.confirmed {
+            Some(token) if *token != plan.token => Err(ApplicationError::PlanChanged),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Changes a scope from the log's present end on, and starts the job that deletes who leaves and creates
 /// who enters. With `confirmed`, only if the plan still has that token. Returns what it does.
 ///
@@ -371,13 +383,14 @@ pub async fn change_scope(
     confirmed: Option<String>,
 ) -> Result<(Plan, String), JobError> {
     let caller = caller.into();
+    let wanted = || Wanted {
+        application_id: application_id.to_owned(),
+        edit: edit.clone(),
+        confirmed: confirmed.clone(),
+        job_id: id::make("job", hub.clock.now(), &*hub.random),
+    };
     for _ in 0..ROUNDS {
-        let wanted = Wanted {
-            application_id: application_id.to_owned(),
-            edit: edit.clone(),
-            confirmed: confirmed.clone(),
-            job_id: id::make("job", hub.clock.now(), &*hub.random),
-        };
+        let wanted = wanted();
         let job_id = wanted.job_id.clone();
         match attempt(hub, &caller, wanted).await {
             Ok(Some(plan)) => return Ok((plan, job_id)),
@@ -388,12 +401,7 @@ pub async fn change_scope(
             }
         }
     }
-    let wanted = Wanted {
-        application_id: application_id.to_owned(),
-        edit,
-        confirmed,
-        job_id: id::make("job", hub.clock.now(), &*hub.random),
-    };
+    let wanted = wanted();
     let job_id = wanted.job_id.clone();
     let plan = hub
         .write_as(caller, move |tx, ctx| {
@@ -417,13 +425,7 @@ async fn attempt(hub: &Hub, caller: &Caller, wanted: Wanted) -> Result<Option<Pl
         .read(move |tx| lists(tx, &of.application_id, &of.edit))
         .await?;
     let plan = read.plan();
-    if wanted
-        .confirmed
-        .as_ref()
-        .is_some_and(|token| *token != plan.token)
-    {
-        return Err(ApplicationError::PlanChanged.into());
-    }
+    wanted.check_confirmed(&plan)?;
     let of = wanted.clone();
     hub.write_as(caller.clone(), move |tx, ctx| {
         open(tx, ctx, &of.application_id)?;
@@ -456,13 +458,7 @@ async fn attempt(hub: &Hub, caller: &Caller, wanted: Wanted) -> Result<Option<Pl
 /// Changes the scope and begins the job, whose list is whole.
 fn finish(tx: &mut Tx<'_>, ctx: &Context<'_>, wanted: &Wanted, read: &Lists) -> Result<Plan, JobError> {
     let plan = read.plan();
-    if wanted
-        .confirmed
-        .as_ref()
-        .is_some_and(|token| *token != plan.token)
-    {
-        return Err(ApplicationError::PlanChanged.into());
-    }
+    wanted.check_confirmed(&plan)?;
     if plan.is_empty() {
         return Ok(plan);
     }

@@ -9,7 +9,7 @@ use rollcall_protocol::SubjectKind;
 use super::{User, UserUnit, ahead};
 use crate::change::{Placement, placeholders};
 use crate::directory::fields::{CustomFields, LOCKED_UNTIL_UNLOCKED, Source, fold};
-use crate::directory::{DirectoryError, NewPassword, unit};
+use crate::directory::{self, DirectoryError, NewPassword, unit};
 
 const COLUMNS: &str = "id, username, display_name, email, email_verified, phone_region, phone_number, \
      phone_verified, password_hash IS NOT NULL, status, account_expire_time, lock_expire_time, \
@@ -201,10 +201,7 @@ pub(super) fn require(tx: &mut Tx<'_>, id: &str) -> Result<(User, Arc<Placement>
             }),
         }
     }
-    let mut user: User = user.ok_or_else(|| DirectoryError::NotFound {
-        kind: SubjectKind::User,
-        id: id.to_owned(),
-    })?;
+    let mut user: User = user.ok_or_else(|| directory::not_found(SubjectKind::User, id))?;
     units.sort_by(|a, b| (!a.primary, &a.id).cmp(&(!b.primary, &b.id)));
     groups.sort_unstable();
     placement.groups.clone_from(&groups);
