@@ -352,10 +352,14 @@ async fn cascade(hub: &Hub, out: &Output, name: &str, confirm: Option<String>) -
     out.show(&json!({ "plan": plan, "changes": changes }), || {
         let mut text = format!("delete unit   /{}\n", plan.path);
         for (title, named, what) in [
-            ("units", &plan.organizational_units, "is deleted"),
-            ("users", &plan.deleted_users, "is deleted"),
-            ("users", &plan.users_that_stay, "stays, in other units"),
-            ("groups", &plan.groups, "loses members"),
+            ("units", &plan.organizational_units, ["is deleted", "are deleted"]),
+            ("users", &plan.deleted_users, ["is deleted", "are deleted"]),
+            (
+                "users",
+                &plan.users_that_stay,
+                ["stays, in other units", "stay, in other units"],
+            ),
+            ("groups", &plan.groups, ["loses members", "lose members"]),
         ] {
             text.push_str(&line_of(title, named, what));
         }
@@ -372,7 +376,9 @@ async fn cascade(hub: &Hub, out: &Output, name: &str, confirm: Option<String>) -
     Ok(ExitCode::SUCCESS)
 }
 
-fn line_of(title: &str, named: &Named, what: &str) -> String {
+/// A line of a plan of deletion. What becomes of them is said of one, and of several.
+fn line_of(title: &str, named: &Named, [of_one, of_several]: [&str; 2]) -> String {
+    let what = if named.count == 1 { of_one } else { of_several };
     let names = first_of(&named.first, named.count);
     format!("{title:<13} {} {what}{names}\n", named.count)
 }
