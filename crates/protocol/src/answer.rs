@@ -142,6 +142,12 @@ pub enum Foreign {
 }
 
 impl Foreign {
+    /// What a body is that is known to be no answer of the protocol.
+    pub fn of(body: &[u8]) -> Self {
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        std::str::from_utf8(body).map_or(Self::Binary, |text| foreign(text.trim_ascii()))
+    }
+
     /// `empty`, `html`, `xml`, `json`, `text` or `binary`.
     pub fn as_str(self) -> &'static str {
         match self {

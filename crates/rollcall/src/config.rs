@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use confique::Config as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use rollcall_receiver::parse_network;
 use rollcall_server::config::ServerConfig;
@@ -119,7 +121,8 @@ pub struct EgressConfig {
     #[config(default = [])]
     pub outbound_addresses: Vec<IpAddr>,
 
-    /// A file of certificate authorities (PEM) trusted besides the system's.
+    /// A file of certificates (PEM) trusted besides the system's authorities: those of a company's own authority,
+    /// or self-signed ones of endpoints. It is read at the start.
     #[config(env = "ROLLCALL_EGRESS_CA_FILE")]
     pub ca_file: Option<PathBuf>,
 }
@@ -369,9 +372,7 @@ impl Config {
             .context("egress.allow")?;
         let extra_authorities = match &self.egress.ca_file {
             None => Vec::new(),
-            Some(path) => {
-                vec![std::fs::read(path).with_context(|| format!("egress.ca_file: {}", path.display()))?]
-            }
+            Some(path) => authorities(path).with_context(|| format!("egress.ca_file: {}", path.display()))?,
         };
         Ok(EgressOptions {
             policy: AddressPolicy { allowed },
@@ -379,6 +380,17 @@ impl Config {
             extra_authorities,
         })
     }
+}
+
+/// The certificates of a file of PEM.
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let pem = std::fs::read(path)?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>()?;
+    ensure!(
+        !certificates.is_empty(),
+        "it holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
+    );
+    Ok(certificates)
 }
 
 /// Refuses settings that there are not: a slip of the pen must not leave a setting at its default.

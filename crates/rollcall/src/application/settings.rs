@@ -174,10 +174,15 @@ fn parse_url(text: &str) -> Result<Url, SettingsError> {
         url: text.to_owned(),
         reason: reason.to_owned(),
     };
-    let url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") {
+    // Without the slashes, what stands before a port would be read as a scheme.
+    let begins = |scheme: &str| {
+        text.get(..scheme.len())
+            .is_some_and(|it| it.eq_ignore_ascii_case(scheme))
+    };
+    if !begins("http://") && !begins("https://") {
         return Err(refuse("it must begin with http:// or https://"));
     }
+    let url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
     if url.host_str().is_none_or(str::is_empty) {
         return Err(refuse("it names no host"));
     }
@@ -185,6 +190,9 @@ fn parse_url(text: &str) -> Result<Url, SettingsError> {
         return Err(refuse(
             "it must not hold a user name or a password; the signature proves who sends",
         ));
+    }
+    if url.port() == Some(0) {
+        return Err(refuse("nobody can listen on port 0"));
     }
     if url.fragment().is_some() {
         return Err(refuse("a fragment (#…) is never sent"));
@@ -198,12 +206,24 @@ mod tests {
 
     #[test]
     fn urls_that_cannot_be_pushed_to_are_refused() {
-        for url in ["ftp://a/", "no", "http://u:p@a/", "https://a/#x", "http://"] {
+        for (url, reason) in [
+            ("ftp://a/", "begin with http"),
+            ("no", "begin with http"),
+            ("host:1/x", "begin with http"),
+            ("https:host/x", "begin with http"),
+            ("http://host:0/x", "port 0"),
+            ("http://host:99999/x", "port"),
+            ("http://u:p@a/", "password"),
+            ("https://a/#x", "fragment"),
+            ("http://", "host"),
+        ] {
             let settings = Settings::event_callback(url, Encryption::Off);
-            assert!(
-                matches!(settings.validate(true), Err(SettingsError::Url { .. })),
-                "{url}"
-            );
+            match settings.validate(true) {
+                Err(SettingsError::Url { reason: said, .. }) => {
+                    assert!(said.contains(reason), "{url}: {said}")
+                }
+                other => panic!("{url}: {other:?}"),
+            }
         }
         assert!(
             Settings::event_callback("https://a/b?c=d", Encryption::Off)

@@ -101,7 +101,7 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
     line("\n3  Test Connectivity");
     let report = connectivity::test(delivery.shared(), &application.id).await?;
     line(&indent(&app::delivery::lines_of(&report)));
-    if !report.passed() {
+    if !report.passed {
         bail!("the connection test failed");
     }
 

@@ -318,14 +318,10 @@ async fn reach(egress: &crate::delivery::send::egress::Egress, target: &Target) 
         .resolve(target.url())
         .await
         .map_err(|error| error.to_string())?;
-    let mut last = "the host has no address".to_owned();
-    for address in addresses {
-        let connect = tokio::net::TcpStream::connect(address);
-        match tokio::time::timeout(Duration::from_secs(3), connect).await {
-            Ok(Ok(_)) => return Ok(address.to_string()),
-            Ok(Err(error)) => last = format!("{address}: {error}"),
-            Err(_) => last = format!("{address}: no connection within 3 s"),
-        }
+    match egress.connect(&addresses).await {
+        Ok(stream) => Ok(stream
+            .peer_addr()
+            .map_or_else(|_| "the endpoint".to_owned(), |peer| peer.to_string())),
+        Err(error) => Err(format!("no connection: {error}")),
     }
-    Err(last)
 }

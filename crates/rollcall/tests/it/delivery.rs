@@ -373,7 +373,7 @@ fn test_connectivity_names_the_step_that_fails() {
         let failed = async |id: &str| {
             let report = connectivity::test(&shared, id).await.unwrap();
             let last = report.steps.last().unwrap();
-            (!report.passed()).then_some(last.name)
+            (!report.passed).then_some(last.name)
         };
         assert_eq!(failed(&world.application.id).await, None);
         for (fault, step) in [

@@ -84,6 +84,7 @@ fn every_setting_is_shown_in_the_example_and_checked() {
         ("[log]\nformat = 'xml'", "format"),
         ("[egress]\nallow = ['10.0.0.0/99']", "egress.allow"),
         ("[egress]\nca_file = '/nowhere.pem'", "egress.ca_file"),
+        ("[egress]\nca_file = '/etc/passwd'", "no certificate in PEM"),
         ("organization = ' '", "organization"),
     ] {
         let error = format!("{:#}", read(text).unwrap_err());

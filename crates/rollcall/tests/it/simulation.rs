@@ -23,7 +23,8 @@ use rollcall::compare;
 use rollcall::delivery::job;
 use rollcall::delivery::ledger::operate;
 use rollcall::delivery::ledger::parked::{self, ParkedState};
-use rollcall::delivery::send::egress::{Egress, Failure, Peer, Reply};
+use rollcall::delivery::send::egress::{Egress, Peer, Reply};
+use rollcall::delivery::send::failure::Failure;
 use rollcall::delivery::send::signing::Place;
 use rollcall::delivery::{Delivery, Options};
 use rollcall::directory::{Command, NewGroup, NewUnit};
@@ -121,6 +122,7 @@ impl Network {
             body: reply.body.into_bytes(),
             complete: true,
             retry_after: None,
+            location: None,
         })
     }
 
@@ -135,6 +137,7 @@ impl Network {
                 body: b"not now".to_vec(),
                 complete: true,
                 retry_after: None,
+                location: None,
             })
         };
         let now = self.history.clock.now();

@@ -14,6 +14,7 @@ use crate::cli::caller::caller;
 use crate::cli::open;
 use crate::cli::output::{IN_PART, Output, counted, line, time};
 use crate::config::Config;
+use crate::delivery::connectivity::finding::Finding;
 use crate::delivery::connectivity::{Report, StepResult};
 use crate::delivery::job::{self, JobPosition, JobStatus};
 use crate::delivery::ledger::{attempts, operate};
@@ -53,12 +54,12 @@ pub(super) async fn test(hub: &Hub, out: &Output, config: &Config, app: &str) ->
     };
     out.show(&tested, || {
         let mut text = lines_of(&report);
-        if report.passed() {
+        if report.passed {
             text.push_str(&after_test(&application, ever_synchronized));
         }
         text
     });
-    Ok(match report.passed() {
+    Ok(match report.passed {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(IN_PART),
     })
@@ -337,6 +338,10 @@ pub(super) fn line_of(job: &JobPosition) -> String {
     )
 }
 
+fn with_advice(finding: &Finding) -> String {
+    format!("{}\n                  → {}", finding.detail, finding.advice)
+}
+
 /// The report of Test Connectivity for people.
 pub(in crate::cli) fn lines_of(report: &Report) -> String {
     let mut text = format!("{}\n", report.url);
@@ -344,12 +349,8 @@ pub(in crate::cli) fn lines_of(report: &Report) -> String {
         let (mark, detail) = match &step.result {
             StepResult::Passed { detail } => ("ok  ", detail.clone()),
             StepResult::Skipped { detail } => ("–   ", detail.clone()),
-            StepResult::Assumed { detail, advice } => {
-                ("?   ", format!("{detail}\n                  → {advice}"))
-            }
-            StepResult::Failed { detail, advice } => {
-                ("FAIL", format!("{detail}\n                  → {advice}"))
-            }
+            StepResult::Assumed(finding) => ("?   ", with_advice(finding)),
+            StepResult::Failed(finding) => ("FAIL", with_advice(finding)),
         };
         text.push_str(&format!(
             "  {mark} {:<8} {:>7.1} ms  {detail}\n",

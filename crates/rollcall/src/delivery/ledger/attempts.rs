@@ -9,13 +9,13 @@
 //! attempt that retention has removed, it ends.
 
 use rollcall_db::{DbError, Dialect, Row, Tx, params};
-use rollcall_protocol::EventType;
+use rollcall_protocol::{EventType, Foreign};
 use serde::{Deserialize, Serialize};
 
 use crate::change::Seq;
 use crate::clock::Millis;
 use crate::delivery::model::{Outgoing, Remark, Source, Verdict};
-use crate::delivery::send::egress::Failure;
+use crate::delivery::send::failure::Failure;
 use crate::delivery::skips::Skips;
 
 /// An event that did not simply succeed.
@@ -121,7 +121,7 @@ impl Attempt {
     pub fn conclude<'a>(
         &mut self,
         events: impl Iterator<Item = (&'a Outgoing, &'a Verdict)>,
-        foreign: Option<&str>,
+        foreign: Option<Foreign>,
     ) {
         match foreign {
             None => "delivered".clone_into(&mut self.outcome),

@@ -1,15 +1,15 @@
 //! The event callback mode: a signed, encrypted POST, and how its answer is read (wire contract, sections
 //! 1 to 6).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use reqwest::Url;
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::{
-    Answer, EncryptionKey, ErrorAnswer, Event, EventBatch, EventResult, Reading, SealParams, read_answer,
-    seal,
+    Answer, AnswerList, EncryptionKey, ErrorAnswer, Event, EventBatch, EventResult, Foreign, Reading,
+    SealParams, read_answer, seal,
 };
 
 use crate::application::keys::{Candidate, SigningKeys};
@@ -17,7 +17,8 @@ use crate::application::{Application, Encryption, store};
 use crate::clock::Millis;
 use crate::delivery::ledger::attempts::shorten;
 use crate::delivery::model::{Outgoing, Remark, Source, Verdict};
-use crate::delivery::send::egress::{Failure, Reply};
+use crate::delivery::send::egress::Reply;
+use crate::delivery::send::failure::{Failure, Form};
 use crate::hub::Hub;
 use crate::secret::MasterKey;
 
@@ -43,7 +44,9 @@ pub(super) struct Body {
 /// What an answer says of the events of its request, and what came if it was none.
 pub(super) struct Judged {
     pub(super) verdicts: Vec<Verdict>,
-    pub(super) foreign: Option<String>,
+    pub(super) foreign: Option<Foreign>,
+    /// Events that the answer names and that were not sent, if it leaves out some that were.
+    pub(super) strangers: Vec<String>,
 }
 
 /// Why a request cannot even be sealed.
@@ -136,13 +139,22 @@ pub(super) fn judge(reply: &Reply, events: &[Outgoing]) -> Result<Judged, Failur
         return Err(refusal(reply));
     }
     match read_answer(&reply.body, reply.complete) {
-        Reading::Understood(answer) => Ok(Judged {
-            verdicts: verdicts(&answer, events),
-            foreign: None,
-        }),
+        Reading::Understood(answer) => {
+            let verdicts = verdicts(&answer, events);
+            let strangers = match verdicts.contains(&Verdict::Assumed) {
+                true => strangers(&answer, events),
+                false => Vec::new(),
+            };
+            Ok(Judged {
+                verdicts,
+                foreign: None,
+                strangers,
+            })
+        }
         Reading::Assumed(foreign) => Ok(Judged {
             verdicts: vec![Verdict::Assumed; events.len()],
-            foreign: Some(foreign.to_string()),
+            foreign: Some(foreign),
+            strangers: Vec::new(),
         }),
         Reading::Unreadable(why) => Err(Failure::Unreadable(shorten(&why))),
     }
@@ -194,6 +206,18 @@ fn verdicts(answer: &Answer, events: &[Outgoing]) -> Vec<Verdict> {
         .collect()
 }
 
+/// The first few events that an answer names although they were not sent.
+fn strangers(answer: &Answer, events: &[Outgoing]) -> Vec<String> {
+    let sent: HashSet<&str> = events.iter().map(Outgoing::event_id).collect();
+    AnswerList::ALL
+        .into_iter()
+        .flat_map(|list| answer.list(list))
+        .filter(|result| !sent.contains(result.event_id.as_str()))
+        .map(|result| shorten(&result.event_id))
+        .take(3)
+        .collect()
+}
+
 fn remark(result: &EventResult) -> Remark {
     Remark {
         code: shorten(&result.event_code),
@@ -202,18 +226,28 @@ fn remark(result: &EventResult) -> Remark {
 }
 
 fn refusal(reply: &Reply) -> Failure {
-    let said = ErrorAnswer::parse(&reply.body)
-        .map(|answer| match answer.error_description {
-            Some(description) => format!("{}: {description}", answer.error),
-            None => answer.error,
-        })
-        .or_else(|| {
-            let text = String::from_utf8_lossy(&reply.body);
-            Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-        });
+    let answer = ErrorAnswer::parse(&reply.body);
+    let form = match &answer {
+        Some(answer) => Form::Protocol {
+            error: answer.error.clone(),
+        },
+        None => Form::Foreign(Foreign::of(&reply.body)),
+    };
+    let redirect = matches!(reply.status, 300..400)
+        .then(|| reply.location.as_ref().map(|location| format!("to {location}")))
+        .flatten();
+    let words = answer.map(|answer| match answer.error_description {
+        Some(description) => format!("{}: {description}", answer.error),
+        None => answer.error,
+    });
+    let text = || {
+        let text = String::from_utf8_lossy(&reply.body);
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
     Failure::Status {
         status: reply.status,
-        said: said.map(|text| shorten(&text)),
+        said: redirect.or(words).or_else(text).map(|text| shorten(&text)),
+        form,
         retry_after: reply.retry_after,
     }
 }

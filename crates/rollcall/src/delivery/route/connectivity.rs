@@ -1,17 +1,20 @@
 //! *Test Connectivity*: sends a `common:test` event and reports each step of its way.
 
+pub mod finding;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall_db::DbError;
 use serde::Serialize;
-use tokio::net::TcpStream;
 
-use super::Target;
+use self::finding::{Code, Finding};
+use super::{Judged, Request, Target};
 use crate::application::{ApplicationError, Encryption, store};
+use crate::clock::Stopwatch;
 use crate::delivery::Shared;
-use crate::delivery::model::{Source, Verdict};
-use crate::delivery::send::egress::Failure;
+use crate::delivery::model::{Outgoing, Source, Verdict};
+use crate::delivery::send::failure::{Failure, Form, TlsFault};
 use crate::delivery::send::sender::connection_test;
 
 /// What came of a step.
@@ -24,19 +27,9 @@ pub enum StepResult {
         detail: String,
     },
     /// It did not.
-    Failed {
-        /// What was found.
-        detail: String,
-        /// What to do about it.
-        advice: String,
-    },
+    Failed(Finding),
     /// It counts as working, but nothing confirms it.
-    Assumed {
-        /// What was found.
-        detail: String,
-        /// What to do about it.
-        advice: String,
-    },
+    Assumed(Finding),
     /// It was not reached, or does not apply.
     Skipped {
         /// Why.
@@ -47,7 +40,7 @@ pub enum StepResult {
 /// A step and how long it took.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Step {
-    /// `resolve`, `connect`, `sign`, `tls`, `status`, `answer` or `event`.
+    /// `resolve`, `connect`, `tls`, `sign`, `status`, `answer` or `event`.
     pub name: &'static str,
     /// What came of it.
     #[serde(flatten)]
@@ -61,20 +54,24 @@ pub struct Step {
 pub struct Report {
     /// The receiving URL.
     pub url: String,
+    /// Whether no step failed.
+    pub passed: bool,
+    /// What failed, or was only assumed to work; `None` if every step passed.
+    pub code: Option<Code>,
     /// The steps, in their order.
     pub steps: Vec<Step>,
 }
 
 impl Report {
-    /// Whether every step passed.
-    pub fn passed(&self) -> bool {
-        !self
-            .steps
-            .iter()
-            .any(|step| matches!(step.result, StepResult::Failed { .. }))
-    }
-
     fn add(&mut self, name: &'static str, took: Duration, result: StepResult) {
+        match &result {
+            StepResult::Failed(finding) => {
+                self.passed = false;
+                self.code = Some(finding.code);
+            }
+            StepResult::Assumed(finding) => self.code = Some(finding.code),
+            StepResult::Passed { .. } | StepResult::Skipped { .. } => {}
+        }
         self.steps.push(Step {
             name,
             result,
@@ -83,24 +80,23 @@ impl Report {
     }
 
     fn pass(&mut self, name: &'static str, took: Duration, detail: impl Into<String>) {
-        self.add(
-            name,
-            took,
-            StepResult::Passed {
-                detail: detail.into(),
-            },
-        );
+        let detail = detail.into();
+        self.add(name, took, StepResult::Passed { detail });
     }
+}
 
-    fn fail(&mut self, name: &'static str, took: Duration, detail: impl Into<String>, advice: &str) {
-        self.add(
-            name,
-            took,
-            StepResult::Failed {
-                detail: detail.into(),
-                advice: advice.to_owned(),
-            },
-        );
+/// A step at which the test ended.
+struct Ended {
+    step: &'static str,
+    took: Duration,
+    result: StepResult,
+}
+
+fn failed(step: &'static str, watch: Stopwatch, finding: Finding) -> Ended {
+    Ended {
+        step,
+        took: watch.elapsed(),
+        result: StepResult::Failed(finding),
     }
 }
 
@@ -119,172 +115,146 @@ pub async fn test(shared: &Arc<Shared>, application_id: &str) -> Result<Report, 
             Ok::<_, ApplicationError>(Target::of(tx, application, &hub.master)?)
         })
         .await?;
-    let target = Arc::new(target);
     let mut report = Report {
         url: target.url().to_string(),
+        passed: true,
+        code: None,
         steps: Vec::new(),
     };
-    run(shared, &target, &mut report)
-        .await
-        .map_err(ApplicationError::Database)?;
+    if let Err(ended) = run(shared, &Arc::new(target), &mut report).await {
+        report.add(ended.step, ended.took, ended.result);
+    }
     Ok(report)
 }
 
-async fn run(shared: &Arc<Shared>, target: &Arc<Target>, report: &mut Report) -> Result<(), DbError> {
-    let clock = &shared.hub.clock;
-    let watch = clock.stopwatch();
-    let addresses = match shared.egress.resolve(target.url()).await {
-        Ok(addresses) => addresses,
-        Err(failure) => {
-            report.fail("resolve", watch.elapsed(), failure.in_full(), advice(&failure));
-            return Ok(());
-        }
+async fn run(shared: &Arc<Shared>, target: &Arc<Target>, report: &mut Report) -> Result<(), Ended> {
+    let addresses = reach(shared, target, report).await?;
+
+    let watch = shared.hub.clock.stopwatch();
+    let batch = connection_test(shared, target);
+    let mut request = target
+        .prepare(shared, batch, Source::Test, None)
+        .await
+        .map_err(|error| {
+            let failure = Failure::Unsealed(error.to_string());
+            failed("sign", watch, finding::unanswered(target.url(), &failure))
+        })?;
+    let how = match target.application.settings.callback().encryption {
+        Encryption::Required => "RS256, encrypted with A256GCM",
+        Encryption::Off => "RS256, not encrypted",
     };
+    report.pass("sign", watch.elapsed(), how);
+
+    let (judged, took) = ask(shared, target, &mut request, &addresses).await?;
+    report.pass("status", took, "HTTP 200");
+    let event = request.batch.events.first().map(Outgoing::event_id);
+    conclude(report, event.unwrap_or_default(), &judged);
+    Ok(())
+}
+
+/// The way to the endpoint, up to the first byte of a request.
+async fn reach(shared: &Shared, target: &Target, report: &mut Report) -> Result<Vec<SocketAddr>, Ended> {
+    let (clock, egress, url) = (&shared.hub.clock, &shared.egress, target.url());
+    let watch = clock.stopwatch();
+    let addresses = egress
+        .resolve(url)
+        .await
+        .map_err(|failure| failed("resolve", watch, finding::unanswered(url, &failure)))?;
     let shown: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
     report.pass("resolve", watch.elapsed(), shown.join(", "));
 
     let watch = clock.stopwatch();
-    let connecting = TcpStream::connect(addresses.as_slice());
-    match tokio::time::timeout(Duration::from_secs(5), connecting).await {
-        Ok(Ok(stream)) => {
-            let peer = stream
-                .peer_addr()
-                .map_or_else(|_| "connected".to_owned(), |peer| peer.to_string());
-            report.pass("connect", watch.elapsed(), peer);
-        }
-        Ok(Err(error)) => {
-            let failure = Failure::Connect(error.to_string());
-            report.fail("connect", watch.elapsed(), failure.in_full(), advice(&failure));
-            return Ok(());
-        }
-        Err(_) => {
-            let advice = "a firewall may drop the packets: let the hub's outbound addresses in";
-            report.fail("connect", watch.elapsed(), "no connection within 5 s", advice);
-            return Ok(());
-        }
-    }
+    let stream = egress
+        .connect(&addresses)
+        .await
+        .map_err(|error| failed("connect", watch, finding::unconnected(url, &error)))?;
+    let peer = stream
+        .peer_addr()
+        .map_or_else(|_| "connected".to_owned(), |peer| peer.to_string());
+    report.pass("connect", watch.elapsed(), peer);
 
-    let watch = clock.stopwatch();
-    let batch = connection_test(shared, target);
-    let mut request = match target.prepare(shared, batch, Source::Test, None).await {
-        Ok(request) => request,
-        Err(error) => {
-            report.fail(
-                "sign",
-                watch.elapsed(),
-                error.to_string(),
-                "mend the application's keys and test again",
-            );
-            return Ok(());
-        }
-    };
-    let encrypted = target.application.settings.callback().encryption == Encryption::Required;
-    let how = if encrypted {
-        "RS256, encrypted with A256GCM"
+    if url.scheme() == "https" {
+        let watch = clock.stopwatch();
+        let secured = egress
+            .shake_hands(stream, url)
+            .await
+            .map_err(|fault| failed("tls", watch, finding::insecure(url, &fault)))?;
+        report.pass("tls", watch.elapsed(), secured.to_string());
     } else {
-        "RS256, not encrypted"
-    };
-    report.pass("sign", watch.elapsed(), how);
-
-    let sent = target.send(shared, &mut request, 1).await;
-    let latency_us = match &sent {
-        Ok(answered) => answered.attempt.as_ref().map_or(0, |attempt| attempt.latency_us),
-        Err((_, attempt)) => attempt.latency_us,
-    };
-    let took = Duration::from_micros(u64::try_from(latency_us).unwrap_or(0));
-    let https = target.url().scheme() == "https";
-    match &sent {
-        Err((failure @ Failure::Tls(_), _)) => {
-            report.fail("tls", took, failure.in_full(), advice(failure));
-            return Ok(());
-        }
-        _ if https => report.pass("tls", Duration::ZERO, "the certificate is trusted"),
-        _ => {
-            let detail = "plain http: what is not encrypted can be read on the way".to_owned();
-            report.add("tls", Duration::ZERO, StepResult::Skipped { detail });
-        }
+        let detail = "plain http: what is not encrypted can be read on the way".to_owned();
+        report.add("tls", Duration::ZERO, StepResult::Skipped { detail });
     }
-    let answered = match sent {
-        Ok(answered) => answered,
-        Err((failure, _)) => {
-            let step = if matches!(failure, Failure::Unreadable(_)) {
-                "answer"
-            } else {
-                "status"
-            };
-            report.fail(step, took, failure.in_full(), advice(&failure));
-            return Ok(());
-        }
-    };
-    report.pass("status", took, "HTTP 200");
-    let foreign = answered.attempt.filter(|attempt| attempt.outcome == "assumed");
-    if let Some(what) = foreign.and_then(|attempt| attempt.detail) {
-        report.add("answer", Duration::ZERO, StepResult::Assumed {
-            detail: what,
-            advice: "a 200 counts as received, whatever answers there; make sure that it is the application and not \
-                     a login page or a proxy, and have it answer {\"successEvents\":[…]}"
-                .to_owned(),
-        });
-        return Ok(());
-    }
-    report.pass("answer", Duration::ZERO, "understood");
-    match answered.verdicts.first() {
-        Some(Verdict::Accepted) => report.pass("event", Duration::ZERO, "accepted"),
-        Some(Verdict::Skipped(remark)) => {
-            report.pass("event", Duration::ZERO, format!("skipped: {}", remark.code));
-        }
-        Some(Verdict::Refused(remark) | Verdict::Again(remark)) => report.fail(
-            "event",
-            Duration::ZERO,
-            format!(
-                "{} {}",
-                remark.code,
-                remark.message.as_deref().unwrap_or_default()
-            ),
-            "the application verified the event but did not accept it; its log says why",
-        ),
-        Some(Verdict::Assumed) | None => report.add(
-            "event",
-            Duration::ZERO,
-            StepResult::Assumed {
-                detail: "the answer does not name the event; it counts as received".to_owned(),
-                advice: "answer each event with the eventId that it bears".to_owned(),
-            },
-        ),
-    }
-    Ok(())
+    Ok(addresses)
 }
 
-fn advice(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::Unsealed(_) => "mend the application's keys and test again",
-        Failure::Forbidden(_) => {
-            "if this address is meant, add its network to the egress allow-list of the hub's configuration"
-        }
-        Failure::Resolve(_) => "check the host in the receiving URL, and the hub's DNS",
-        Failure::Connect(_) => {
-            "check the port in the receiving URL, that the application runs, and that firewalls let the hub in"
-        }
-        Failure::Tls(_) => {
-            "use a certificate that matches the host, or add your own authority to the hub's configuration"
-        }
-        Failure::TimedOut => "answer within 10 s: store the event, answer, and process it afterwards",
-        Failure::Broken(_) => {
-            "the connection closed in the middle of the answer: look for crashes and proxies"
-        }
-        Failure::Unreadable(_) => {
-            "answer with a JSON object of the protocol, in UTF-8 and not compressed, that names each event once"
-        }
-        Failure::Status { status, .. } => match status {
-            300..400 => "enter the final address: redirects are not followed",
-            401 | 403 => {
-                "the application refuses the event: check that it uses this application's id, JWKS address and key"
-            }
-            404 | 405 => "the path of the receiving URL is wrong, or does not accept POST",
-            400..500 => {
-                "the application refuses the event: compare its application id, JWKS address and encryption key with those shown here"
-            }
-            _ => "the application failed: its log says why",
-        },
+/// Sends the event. Returns what the answer says, and how long that took.
+async fn ask(
+    shared: &Shared,
+    target: &Arc<Target>,
+    request: &mut Request,
+    addresses: &[SocketAddr],
+) -> Result<(Judged, Duration), Ended> {
+    let (judged, attempt) = target.try_once(shared, request, 1).await;
+    let took = Duration::from_micros(u64::try_from(attempt.latency_us).unwrap_or(0));
+    let failure = match judged {
+        Ok(judged) => return Ok((judged, took)),
+        Err(failure) => failure,
+    };
+    let finding = if may_be_tls(target, &failure) && speaks_tls(shared, target, addresses).await {
+        finding::tls_expected(target.url())
+    } else {
+        finding::unanswered(target.url(), &failure)
+    };
+    let step = match failure {
+        Failure::Unreadable(_) => "answer",
+        _ => "status",
+    };
+    let result = StepResult::Failed(finding);
+    Err(Ended { step, took, result })
+}
+
+/// Whether plain http may have met TLS: that closes the connection, or answers 400 in a language of its own.
+fn may_be_tls(target: &Target, failure: &Failure) -> bool {
+    let like_tls = match failure {
+        Failure::Broken(_) => true,
+        Failure::Status { status, form, .. } => *status == 400 && matches!(form, Form::Foreign(_)),
+        _ => false,
+    };
+    like_tls && target.url().scheme() == "http"
+}
+
+async fn speaks_tls(shared: &Shared, target: &Target, addresses: &[SocketAddr]) -> bool {
+    let Ok(stream) = shared.egress.connect(addresses).await else {
+        return false;
+    };
+    match shared.egress.shake_hands(stream, target.url()).await {
+        Ok(_) => true,
+        Err(fault) => !matches!(
+            fault,
+            TlsFault::NotTls | TlsFault::Closed | TlsFault::TimedOut | TlsFault::Other(_)
+        ),
     }
+}
+
+fn conclude(report: &mut Report, event_id: &str, judged: &Judged) {
+    let mut add = |step, result| report.add(step, Duration::ZERO, result);
+    let passed = |detail: &str| StepResult::Passed {
+        detail: detail.to_owned(),
+    };
+    if let Some(what) = judged.foreign {
+        return add("answer", StepResult::Assumed(finding::assumed(what)));
+    }
+    add("answer", passed("understood"));
+    add(
+        "event",
+        match judged.verdicts.first() {
+            Some(Verdict::Accepted) => passed("accepted"),
+            Some(Verdict::Skipped(remark)) => passed(&format!("skipped: {}", remark.code)),
+            Some(Verdict::Refused(remark)) => StepResult::Failed(finding::not_taken(remark, false)),
+            Some(Verdict::Again(remark)) => StepResult::Failed(finding::not_taken(remark, true)),
+            Some(Verdict::Assumed) | None => {
+                StepResult::Assumed(finding::unnamed(event_id, &judged.strangers))
+            }
+        },
+    );
 }

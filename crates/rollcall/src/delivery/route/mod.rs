@@ -21,7 +21,8 @@ use super::ledger::attempts::Attempt;
 use super::ledger::parked::{self, Parked};
 use super::ledger::{self, Fence};
 use super::model::{Answered, Batch, Origin, Outgoing, Source, bare_record};
-use super::send::egress::{Exchange, Failure};
+use super::send::egress::Exchange;
+use super::send::failure::Failure;
 use crate::application::keys::Candidate;
 use crate::application::{Application, Entitlements, store};
 use crate::change::{Change, Seq};
@@ -296,6 +297,23 @@ impl Target {
         request: &mut Request,
         try_number: u32,
     ) -> Result<Answered, (Failure, Attempt)> {
+        match self.try_once(shared, request, try_number).await {
+            (Ok(Judged { verdicts, .. }), attempt) => Ok(Answered {
+                events: Arc::clone(&request.batch.events),
+                verdicts,
+                attempt: Some(attempt),
+            }),
+            (Err(failure), attempt) => Err((failure, attempt)),
+        }
+    }
+
+    /// Sends a request once, and tells all that is known of what came back.
+    async fn try_once(
+        self: &Arc<Self>,
+        shared: &Shared,
+        request: &mut Request,
+        try_number: u32,
+    ) -> (Result<Judged, Failure>, Attempt) {
         let lanes = self.application.settings.limits.lanes;
         let mut attempt = Attempt::new(
             request.source,
@@ -331,9 +349,13 @@ impl Target {
             .result
             .and_then(|reply| callback::judge(&reply, &request.batch.events));
         match &judged {
-            Ok(Judged { verdicts, foreign }) => {
+            Ok(judged) => {
                 attempt.http_status = Some(200);
-                attempt.conclude(request.batch.events.iter().zip(verdicts), foreign.as_deref());
+                attempt.conclude(request.batch.events.iter().zip(&judged.verdicts), judged.foreign);
+                if !judged.strangers.is_empty() {
+                    let named = judged.strangers.join(", ");
+                    attempt.remark(&format!("the answer names events that were not sent: {named}"));
+                }
             }
             Err(failure) => attempt.fail(failure),
         }
@@ -342,14 +364,7 @@ impl Target {
         }
         self.log(&attempt, &request.batch);
         self.measure(shared, &attempt, &request.batch, exchange.latency);
-        match judged {
-            Ok(Judged { verdicts, .. }) => Ok(Answered {
-                events: Arc::clone(&request.batch.events),
-                verdicts,
-                attempt: Some(attempt),
-            }),
-            Err(failure) => Err((failure, attempt)),
-        }
+        (judged, attempt)
     }
 
     fn measure(&self, shared: &Shared, attempt: &Attempt, batch: &Batch, latency: Duration) {

@@ -7,6 +7,7 @@
 //! connected to; hosts written as addresses never reach a resolver and are checked before the request.
 //! Redirects are not followed and no proxy is taken from the environment.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,113 +16,22 @@ use std::time::Duration;
 use axum::body::Bytes;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::pki_types::CertificateDer;
+use tokio::net::{TcpSocket, TcpStream};
 
 pub use super::address::AddressPolicy;
+use super::failure::{Failure, TlsFault, classify};
+use super::tls::{Secured, Trust};
 use crate::clock::{Clock, Millis};
 
 /// How long an application has to answer (wire contract, section 1).
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long a connection may take to come about.
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
 /// An answer is read no further than this.
 const ANSWER_LIMIT: usize = 1 << 20;
-
-/// Why a request did not bring an answer.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Failure {
-    /// The request cannot be sealed.
-    #[error("{0}")]
-    Unsealed(String),
-    /// The address is in a range that the hub does not call.
-    #[error("{0} is a private or special address, which egress.allow does not list")]
-    Forbidden(String),
-    /// The host's name has no address.
-    #[error("the host name cannot be resolved: {0}")]
-    Resolve(String),
-    /// Nobody listens there, or the way is blocked.
-    #[error("no connection: {0}")]
-    Connect(String),
-    /// The TLS handshake failed.
-    #[error("no TLS: {0}")]
-    Tls(String),
-    /// No answer in time.
-    #[error("no answer within {} s", ANSWER_WITHIN.as_secs())]
-    TimedOut,
-    /// The answer broke off.
-    #[error("the answer broke off: {0}")]
-    Broken(String),
-    /// A 200 whose body may have refused something, but cannot be read.
-    #[error("the answer cannot be read: {0}")]
-    Unreadable(String),
-    /// An answer with another status than 200.
-    #[error("HTTP {status}{}", if matches!(status, 300..400) { " (redirects are not followed)" } else { "" })]
-    Status {
-        /// The HTTP status.
-        status: u16,
-        /// What the answer says: its `error` and `errorDescription` if it has them, or else its text.
-        said: Option<String>,
-        /// How long the application asks to wait, from `Retry-After`.
-        retry_after: Option<Duration>,
-    },
-}
-
-impl Failure {
-    /// A short name for counting and for filters.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Unsealed(_) => "unsealed",
-            Self::Forbidden(_) => "forbidden_address",
-            Self::Resolve(_) => "unresolved",
-            Self::Connect(_) => "unconnected",
-            Self::Tls(_) => "tls",
-            Self::TimedOut => "timed_out",
-            Self::Broken(_) => "broken",
-            Self::Unreadable(_) => "unreadable_answer",
-            Self::Status { .. } => "refused",
-        }
-    }
-
-    /// What the application said: its words, which may name people. They are in no other text of a failure.
-    pub fn said(&self) -> Option<&str> {
-        match self {
-            Self::Status { said, .. } => said.as_deref(),
-            _ => None,
-        }
-    }
-
-    /// The failure with what the application said about it, for people who may see both.
-    pub fn in_full(&self) -> String {
-        match self.said() {
-            Some(said) => format!("{self}: {said}"),
-            None => self.to_string(),
-        }
-    }
-
-    /// Whether the application may have seen the request and refused it for what it carries, so that
-    /// another one could fare better.
-    pub fn may_be_poison(&self) -> bool {
-        match self {
-            Self::TimedOut | Self::Broken(_) | Self::Unreadable(_) => true,
-            Self::Status { status, .. } => *status >= 400 && *status != 429,
-            Self::Unsealed(_) | Self::Forbidden(_) | Self::Resolve(_) | Self::Connect(_) | Self::Tls(_) => {
-                false
-            }
-        }
-    }
-
-    /// Whether the request was too large.
-    pub fn is_too_large(&self) -> bool {
-        self.status() == Some(413)
-    }
-
-    /// The HTTP status, if there was one.
-    pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Unreadable(_) => Some(200),
-            Self::Status { status, .. } => Some(*status),
-            _ => None,
-        }
-    }
-}
 
 /// How the client is built.
 #[derive(Clone, Debug, Default)]
@@ -130,8 +40,8 @@ pub struct EgressOptions {
     pub policy: AddressPolicy,
     /// The address from which requests leave.
     pub source_address: Option<IpAddr>,
-    /// Certificate authorities (PEM) trusted besides the system's.
-    pub extra_authorities: Vec<Vec<u8>>,
+    /// Certificate authorities trusted besides the system's.
+    pub extra_authorities: Vec<CertificateDer<'static>>,
 }
 
 /// Why the client cannot be built.
@@ -149,8 +59,15 @@ pub struct Egress {
 
 #[derive(Clone)]
 enum Way {
-    Http(reqwest::Client),
+    Http(Arc<Http>),
     Within(Arc<dyn Peer>),
+}
+
+/// The network.
+struct Http {
+    client: reqwest::Client,
+    trust: Trust,
+    source_address: Option<IpAddr>,
 }
 
 impl std::fmt::Debug for Way {
@@ -184,6 +101,8 @@ pub struct Reply {
     pub complete: bool,
     /// How long the application asks to wait, from `Retry-After`.
     pub retry_after: Option<Duration>,
+    /// Where it redirects to, from `Location`.
+    pub location: Option<String>,
 }
 
 /// What a request brought, and how long it took.
@@ -202,27 +121,26 @@ impl Egress {
     /// [`EgressError`] if a certificate cannot be read or TLS cannot be set up.
     pub fn new(options: &EgressOptions, clock: Clock) -> Result<Self, EgressError> {
         let failed = |error: &dyn std::fmt::Display| EgressError(error.to_string());
-        // Another part of the process may have chosen the provider already; it is the same one.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let trust = Trust::new(&options.extra_authorities).map_err(|e| failed(&e))?;
         let policy = Arc::new(options.policy.clone());
-        let mut builder = reqwest::Client::builder()
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(trust.config())
             .dns_resolver(Arc::new(GuardedResolver(Arc::clone(&policy))))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .local_address(options.source_address)
-            .connect_timeout(Duration::from_secs(5))
+            .connect_timeout(CONNECT_WITHIN)
             .timeout(ANSWER_WITHIN)
             .tcp_nodelay(true)
-            .user_agent(concat!("rollcall/", env!("CARGO_PKG_VERSION")));
-        let mut authorities = Vec::new();
-        for pem in &options.extra_authorities {
-            authorities.extend(reqwest::Certificate::from_pem_bundle(pem).map_err(|e| failed(&e))?);
-        }
-        if !authorities.is_empty() {
-            builder = builder.tls_certs_merge(authorities);
-        }
+            .user_agent(concat!("rollcall/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|e| failed(&e))?;
         Ok(Self {
-            way: Way::Http(builder.build().map_err(|e| failed(&e))?),
+            way: Way::Http(Arc::new(Http {
+                client,
+                trust,
+                source_address: options.source_address,
+            })),
             policy,
             clock,
         })
@@ -246,7 +164,7 @@ impl Egress {
     pub async fn post(&self, url: &Url, body: Bytes) -> Exchange {
         let watch = self.clock.stopwatch();
         let result = match &self.way {
-            Way::Http(client) => self.send(client, url, body).await,
+            Way::Http(http) => self.send(&http.client, url, body).await,
             Way::Within(peer) => tokio::time::timeout(ANSWER_WITHIN, peer.post(url, body))
                 .await
                 .unwrap_or(Err(Failure::TimedOut)),
@@ -289,6 +207,56 @@ impl Egress {
         }
         let host = url.host_str().unwrap_or_default().to_owned();
         look_up(&self.policy, &host, port).await
+    }
+
+    /// Connects to the first of these addresses that lets it, from where requests leave.
+    ///
+    /// # Errors
+    /// What the last of them said, which is [`io::ErrorKind::TimedOut`] if it said nothing in time.
+    pub async fn connect(&self, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+        let Way::Http(http) = &self.way else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in addresses {
+            match tokio::time::timeout(CONNECT_WITHIN, http.connect(*address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(last)
+    }
+
+    /// Shakes hands with whoever is at the other end of a connection, as a request would, and hangs up.
+    ///
+    /// # Errors
+    /// Why there is no TLS.
+    pub async fn shake_hands(&self, stream: TcpStream, url: &Url) -> Result<Secured, TlsFault> {
+        let Way::Http(http) = &self.way else {
+            return Err(TlsFault::Closed);
+        };
+        let shaking = http.trust.shake_hands(stream, url.host_str().unwrap_or_default());
+        tokio::time::timeout(CONNECT_WITHIN, shaking)
+            .await
+            .unwrap_or(Err(TlsFault::TimedOut))
+    }
+}
+
+impl Http {
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        match self.source_address {
+            Some(source) if source.is_ipv4() == address.is_ipv4() => {
+                socket.bind(SocketAddr::new(source, 0))?
+            }
+            _ => {}
+        }
+        socket.connect(address).await
     }
 }
 
@@ -334,6 +302,10 @@ async fn read(mut response: reqwest::Response, now: Millis) -> Result<Reply, Fai
         .get(reqwest::header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| wait_of(value.trim(), now));
+    let location = response
+        .headers()
+        .get(reqwest::header::LOCATION)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let mut body = Vec::new();
     let mut complete = true;
     while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
@@ -349,6 +321,7 @@ async fn read(mut response: reqwest::Response, now: Millis) -> Result<Reply, Fai
         body,
         complete,
         retry_after,
+        location,
     })
 }
 
@@ -361,44 +334,6 @@ fn wait_of(value: &str, now: Millis) -> Option<Duration> {
     let until = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis();
     let left = i64::try_from(until).ok()?.saturating_sub(now);
     Some(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
-}
-
-/// The TLS error in an error, if there is one. I/O errors hide what they wrap from `source`, and the
-/// client's layers wrap them in one another.
-fn tls_error(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-        return Some(tls.to_string());
-    }
-    let io = error.downcast_ref::<std::io::Error>()?;
-    match io.get_ref() {
-        Some(wrapped) => tls_error(wrapped).or_else(|| {
-            let text = wrapped.to_string();
-            text.contains("tls handshake").then_some(text)
-        }),
-        None => None,
-    }
-}
-
-fn classify(error: &reqwest::Error) -> Failure {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    let mut last = error.to_string();
-    while let Some(inner) = cause {
-        if let Some(failure) = inner.downcast_ref::<Failure>() {
-            return failure.clone();
-        }
-        if let Some(tls) = tls_error(inner) {
-            return Failure::Tls(tls);
-        }
-        last = inner.to_string();
-        cause = inner.source();
-    }
-    if error.is_timeout() {
-        Failure::TimedOut
-    } else if error.is_connect() {
-        Failure::Connect(last)
-    } else {
-        Failure::Broken(last)
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 mod address;
 pub mod egress;
+pub mod failure;
 pub(super) mod sender;
 pub mod signing;
+mod tls;
 mod trial;

@@ -16,7 +16,7 @@ use rollcall_protocol::{Event, EventType};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::egress::Failure;
+use super::failure::Failure;
 use crate::delivery::ledger::attempts::Attempt;
 use crate::delivery::ledger::leases::Held;
 use crate::delivery::ledger::{self, Fence, LedgerError};
