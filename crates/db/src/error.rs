@@ -98,6 +98,19 @@ pub enum ErrorClass {
     Bug,
 }
 
+impl ErrorClass {
+    /// A short name for scripts.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Transient => "unavailable",
+            Self::Full => "disk_full",
+            Self::Damaged => "database_damaged",
+            Self::Refused => "refused",
+            Self::Bug => "internal",
+        }
+    }
+}
+
 impl DbError {
     /// What may be done about it.
     pub fn class(&self) -> ErrorClass {

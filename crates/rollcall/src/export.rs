@@ -163,7 +163,10 @@ impl Directory {
             external_id: Some(external_id),
             enabled: Some(enabled),
             account_expire_time: Some(account_expire_time),
-            custom_fields: Some(custom_fields),
+            custom_fields: custom_fields
+                .into_iter()
+                .map(|(name, value)| (name, Some(value)))
+                .collect(),
             groups: Vec::new(),
             source: Some(source),
         }

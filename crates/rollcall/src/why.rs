@@ -157,6 +157,17 @@ pub enum WhyError {
 }
 
 impl WhyError {
+    /// A short name for scripts.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownUser(_) => "not_found",
+            Self::SeveralUsers { .. } => "ambiguous",
+            Self::Application(error) => error.code(),
+            Self::Directory(error) => error.code(),
+            Self::Database(error) => error.class().code(),
+        }
+    }
+
     /// What is written was the name or address of several users.
     pub fn several(written: &str, others: &[Incarnation]) -> Self {
         Self::SeveralUsers {

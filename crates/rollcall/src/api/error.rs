@@ -97,48 +97,43 @@ const OUT_OF_ORDER: u16 = 60;
 
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
-        match error.class() {
+        let class = error.class();
+        let (status, retry_after, message) = match class {
             ErrorClass::Refused => {
                 tracing::info!(%error, "the database refused what a request wants to store");
                 let message = format!("this cannot be stored: {error}");
-                Self::of(StatusCode::UNPROCESSABLE_ENTITY, "refused", message)
+                (StatusCode::UNPROCESSABLE_ENTITY, None, message)
             }
             ErrorClass::Transient => {
                 tracing::warn!(%error, "a request found the database busy or away");
-                Self {
-                    retry_after: Some(BUSY),
-                    ..Self::of(
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        "unavailable",
-                        "the database is busy or away; it may be done all the same: look, then try again",
-                    )
-                }
+                let message =
+                    "the database is busy or away; it may be done all the same: look, then try again";
+                (StatusCode::SERVICE_UNAVAILABLE, Some(BUSY), message.to_owned())
             }
             ErrorClass::Full => {
                 tracing::error!(%error, "a request found no room in the database");
-                Self::of(
-                    StatusCode::INSUFFICIENT_STORAGE,
-                    "disk_full",
-                    "the database's disk is full, nothing was changed; make room there, then try again",
-                )
+                let message =
+                    "the database's disk is full, nothing was changed; make room there, then try again";
+                (StatusCode::INSUFFICIENT_STORAGE, None, message.to_owned())
             }
             ErrorClass::Damaged => {
                 tracing::error!(%error, "a request met damage of the database");
-                Self {
-                    retry_after: Some(OUT_OF_ORDER),
-                    ..Self::of(
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        "database_damaged",
-                        "the files of the database are damaged, or gone; rollcall doctor says more",
-                    )
-                }
+                let message = "the files of the database are damaged, or gone; rollcall doctor says more";
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    Some(OUT_OF_ORDER),
+                    message.to_owned(),
+                )
             }
             ErrorClass::Bug => {
                 tracing::error!(%error, "a request failed at the database");
-                Self::internal(
-                    "the hub made a mistake; its log tells of it under the id that the header X-Request-Id bears",
-                )
+                let message = "the hub made a mistake; its log tells of it under the id that the header X-Request-Id bears";
+                (StatusCode::INTERNAL_SERVER_ERROR, None, message.to_owned())
             }
+        };
+        Self {
+            retry_after,
+            ..Self::of(status, class.code(), message)
         }
     }
 }
@@ -164,32 +159,34 @@ impl From<DirectoryError> for ApiError {
 
 impl From<ApplicationError> for ApiError {
     fn from(error: ApplicationError) -> Self {
-        let (status, code) = match &error {
+        let status = match &error {
             ApplicationError::Database(inner) => return inner.clone().into(),
-            ApplicationError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
-            ApplicationError::Changed { .. } => (StatusCode::PRECONDITION_FAILED, "changed"),
-            ApplicationError::OutsideScope(_) => (StatusCode::FORBIDDEN, "outside_scope"),
-            ApplicationError::Ambiguous(_) => (StatusCode::CONFLICT, "ambiguous"),
-            ApplicationError::PlanChanged => (StatusCode::CONFLICT, "plan_changed"),
-            ApplicationError::NoJob(_) => (StatusCode::CONFLICT, "no_job"),
-            ApplicationError::Rotation(_) => (StatusCode::CONFLICT, "key_rotation"),
-            ApplicationError::NameTaken(_) => (StatusCode::CONFLICT, "name_taken"),
+            ApplicationError::NotFound(_) => StatusCode::NOT_FOUND,
+            ApplicationError::Changed { .. } => StatusCode::PRECONDITION_FAILED,
+            ApplicationError::OutsideScope(_) => StatusCode::FORBIDDEN,
+            ApplicationError::Ambiguous(_)
+            | ApplicationError::PlanChanged
+            | ApplicationError::NoJob(_)
+            | ApplicationError::Rotation(_)
+            | ApplicationError::NameTaken(_) => StatusCode::CONFLICT,
             ApplicationError::Name(_)
             | ApplicationError::UnknownInScope(_)
-            | ApplicationError::Settings(_) => (StatusCode::BAD_REQUEST, "invalid_field"),
+            | ApplicationError::Settings(_) => StatusCode::BAD_REQUEST,
         };
-        Self::of(status, code, error.to_string())
+        Self::of(status, error.code(), error.to_string())
     }
 }
 
 impl From<WhyError> for ApiError {
     fn from(error: WhyError) -> Self {
-        match error {
-            WhyError::Application(error) => error.into(),
-            WhyError::Database(error) => error.into(),
-            WhyError::Directory(error) => error.into(),
-            WhyError::UnknownUser(_) | WhyError::SeveralUsers { .. } => Self::not_found(error.to_string()),
-        }
+        let status = match error {
+            WhyError::Application(error) => return error.into(),
+            WhyError::Database(error) => return error.into(),
+            WhyError::Directory(error) => return error.into(),
+            WhyError::UnknownUser(_) => StatusCode::NOT_FOUND,
+            WhyError::SeveralUsers { .. } => StatusCode::CONFLICT,
+        };
+        Self::of(status, error.code(), error.to_string())
     }
 }
 
@@ -198,7 +195,7 @@ impl From<JobError> for ApiError {
         match error {
             JobError::Application(error) => error.into(),
             JobError::Database(error) => error.into(),
-            other => Self::of(StatusCode::CONFLICT, "job", other.to_string()),
+            other => Self::of(StatusCode::CONFLICT, other.code(), other.to_string()),
         }
     }
 }

@@ -131,6 +131,24 @@ pub enum ApplicationError {
     Database(#[from] DbError),
 }
 
+impl ApplicationError {
+    /// A short name for scripts.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "not_found",
+            Self::Changed { .. } => "changed",
+            Self::OutsideScope(_) => "outside_scope",
+            Self::Ambiguous(_) => "ambiguous",
+            Self::PlanChanged => "plan_changed",
+            Self::NoJob(_) => "no_job",
+            Self::Rotation(_) => "key_rotation",
+            Self::NameTaken(_) => "name_taken",
+            Self::Name(_) | Self::UnknownInScope(_) | Self::Settings(_) => "invalid_field",
+            Self::Database(error) => error.class().code(),
+        }
+    }
+}
+
 impl From<RotationError> for ApplicationError {
     fn from(error: RotationError) -> Self {
         match error {

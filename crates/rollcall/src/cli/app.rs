@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::args::{App, PushArgs, ScopeArgs};
 use super::caller::caller;
+use super::failure::Refusal;
 use super::keys;
 use super::output::{Output, counted, listed, time};
 use crate::application::{
@@ -55,10 +56,8 @@ pub(super) async fn run(hub: &Hub, out: &Output, config: &Config, verb: App) -> 
         App::Delete { app, confirm } => {
             let application = find(hub, &app).await?;
             if !confirm {
-                bail!(
-                    "this deletes {} with its keys and its history; repeat with --confirm",
-                    application.name
-                );
+                let what = format!("this deletes {} with its keys and its history", application.name);
+                bail!(Refusal::unconfirmed(what));
             }
             let id = application.id.clone();
             hub.apply_application(caller(), Command::Delete { id }).await?;
@@ -80,7 +79,7 @@ async fn entitlement(hub: &Hub, args: ScopeArgs) -> Result<(Scope, Subscription)
     let subscription = if args.events.is_empty() {
         Subscription::everything()
     } else {
-        Subscription::of(scope::types(&args.events)?)
+        Subscription::of(args.events)
     };
     if args.units.is_empty() && args.groups.is_empty() {
         return Ok((Scope::everything(), subscription));
@@ -294,7 +293,7 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
         };
         let mut text = format!(
             "{}  {}\nstate         {}\nreceiving URL {}\npublic keys   {jwks}\noutbound IPs  {outbound}\nencryption    {encryption}\n\
-             passwords     {}\nscope         {}\nsubscription  {}\nlimits        {} events and {} bytes a request, {} in flight\n\
+             passwords     {}\nscope         {}\nsubscription  {}\nlimits        at most {} and {} a request, {} in flight\n\
              position      {} of {head}\n",
             application.id,
             application.name,
@@ -303,8 +302,8 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
             if application.settings.password_synchronization { "synchronized" } else { "not sent" },
             listed(&scope_names),
             scope::events(&current.subscription),
-            limits.max_events,
-            limits.max_bytes,
+            counted(limits.max_events.into(), "event"),
+            counted(limits.max_bytes.into(), "byte"),
             limits.lanes,
             application.position,
         );
@@ -318,8 +317,8 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
         }
         if let Some(reason) = skips.reason() {
             text.push_str(&format!(
-                "skips         {} events of the last {LATELY} requests were skipped by the endpoint: {reason}\n",
-                skips.count()
+                "skips         {} of the last {LATELY} requests skipped by the endpoint: {reason}\n",
+                counted(skips.count(), "event")
             ));
         }
         text.push_str(&keys::lines_of(&keys_of_it));

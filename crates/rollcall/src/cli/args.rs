@@ -11,31 +11,42 @@ use clap::{Args, Parser, Subcommand};
 pub(super) use app::{App, Key, PushArgs, ScopeArgs};
 pub(super) use people::{Group, Unit, User};
 
+/// Under which heading the help of every command shows the options that all of them have.
+const GLOBAL: &str = "Global options";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    it failed: something does not exist, is refused, or is out of order
+  2    wrong use: what was typed, or the file that it names, cannot be used
+  3    done in part: entries of an import were refused, a step of a test
+       failed, a synchronization was refused in part or goes on, a pushed
+       user was not accepted
+  141  whoever read the output has gone, as with `| head`
+
+With --json, errors are JSON on the standard error:
+  {\"error\": {\"code\": \"not_found\", \"message\": \"…\", \"hint\": null}}";
+
 /// Keeps every application's user directory in step with yours.
 ///
-/// `rollcall demo` shows the whole of it in half a minute. In earnest: `rollcall serve` runs the hub,
-/// `rollcall import` fills the directory, `rollcall app create` adds an application, `rollcall app test`
-/// proves its endpoint, and `rollcall app sync` pushes everything. From then on every change is pushed as
-/// it happens.
+/// `rollcall demo` shows the whole of it in half a minute. In earnest: `rollcall serve` runs the hub, `rollcall import`
+/// fills the directory, `rollcall app create` adds an application, `rollcall app test` proves its endpoint, and
+/// `rollcall app sync` pushes everything. From then on every change is pushed as it happens.
 #[derive(Debug, Parser)]
-///
-/// Exit codes: 0 done, 1 failed, 2 wrong use, 3 done in part (entries of an import were refused, a step of a
-/// test failed, a synchronization was refused in part or goes on, a pushed user was not accepted).
-#[command(name = "rollcall", version)]
+#[command(name = "rollcall", version, max_term_width = 100, after_long_help = EXIT_CODES)]
 pub(super) struct Arguments {
-    /// The configuration file. Environment variables (ROLLCALL_…) take precedence over it, and flags over
-    /// those.
-    #[arg(long, global = true, value_name = "FILE", env = "ROLLCALL_CONFIG")]
+    /// The configuration file. Environment variables (ROLLCALL_…) take precedence over it, and flags over those.
+    #[arg(long, global = true, value_name = "FILE", env = "ROLLCALL_CONFIG", help_heading = GLOBAL)]
     pub(super) config: Option<PathBuf>,
     /// The folder for the database, the master key and the administrator's token.
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, value_name = "FOLDER", help_heading = GLOBAL)]
     pub(super) data_dir: Option<PathBuf>,
-    /// The database: sqlite:PATH or postgres://USER@HOST/DATABASE. Write passwords into a file
-    /// (database_file) rather than here.
-    #[arg(long, global = true, value_name = "URL")]
+    /// The database: sqlite:PATH or postgres://USER@HOST/DATABASE. Write passwords into a file (database_file) rather
+    /// than here.
+    #[arg(long, global = true, value_name = "URL", help_heading = GLOBAL)]
     pub(super) database: Option<String>,
-    /// Print JSON.
-    #[arg(long, global = true)]
+    /// Print JSON, errors too.
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(super) json: bool,
     #[command(subcommand)]
     pub(super) verb: Verb,
@@ -139,10 +150,9 @@ pub(super) struct Demo {
 
 /// Push one user to an application now, and tell each step: found, in scope, event made, sent, answered.
 ///
-/// The event goes ahead of everything else, behind whatever of this user waits already. A hub has to run
-/// (rollcall serve), which sends it. Exit code 0: the application accepted it; 3: it did not, or not yet.
+/// The event goes ahead of everything else, behind whatever of this user waits already. A hub has to run (rollcall
+/// serve), which sends it. Exit code 0: the application accepted it; 3: it did not, or not yet.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Push {
     /// The user: the id, username or email address, also of somebody who was deleted.
     pub(super) user: String,
@@ -165,14 +175,15 @@ pub(super) struct Why {
     pub(super) app: String,
 }
 
-/// Open a captured event as the receiver would
+/// Open a captured event as the receiver would.
 ///
-/// Reads the body of a request ({"event":"…"}) or the JWT alone from the standard input, and prints the
-/// header, the claims and every layer inside as JSON, or the exact reason why it is refused.
-///
-/// rollcall open --jwks https://hub.example/v2/…/jwks --app-id app_… --key-file key.hex < event.json
+/// Reads the body of a request ({"event":"…"}) or the JWT alone from the standard input, and prints the header, the
+/// claims and every layer inside as JSON, or the exact reason why it is refused.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = "\
+Example:
+  rollcall open --jwks https://hub.example/v2/…/jwks --app-id app_… \\
+      --key-file key.hex < event.json")]
 pub(super) struct Open {
     /// The public keys: a file or an address.
     #[arg(long, value_name = "FILE|URL")]
@@ -186,7 +197,7 @@ pub(super) struct Open {
     pub(super) key_file: Option<PathBuf>,
     /// Judge the times as of this moment, such as 2027-01-31T12:00:00Z; left out: now.
     #[arg(long, value_name = "TIME")]
-    pub(super) at: Option<String>,
+    pub(super) at: Option<jiff::Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -213,4 +224,45 @@ pub(super) struct Log {
     /// How many of the newest to show first, of those that are wanted. Left out: 20; with --subject: all.
     #[arg(long)]
     pub(super) last: Option<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::builder::StyledStr;
+
+    use super::*;
+
+    /// A line break of its own would stand in the middle of a line that is wrapped at another width.
+    fn breaks(text: Option<&StyledStr>) -> bool {
+        let text = text.map(ToString::to_string).unwrap_or_default();
+        text.split("\n\n").any(|paragraph| paragraph.contains('\n'))
+    }
+
+    fn look(command: &clap::Command, path: &str) {
+        let path = format!("{path} {}", command.get_name());
+        assert!(!breaks(command.get_about()), "{path}");
+        assert!(!breaks(command.get_long_about()), "{path}");
+        for argument in command.get_arguments() {
+            let id = argument.get_id();
+            assert!(!breaks(argument.get_help()), "{path} {id}");
+            assert!(!breaks(argument.get_long_help()), "{path} {id}");
+            let is_global = argument.is_global_set();
+            assert_eq!(
+                argument.get_help_heading(),
+                is_global.then_some(GLOBAL),
+                "{path} {id}"
+            );
+        }
+        for below in command.get_subcommands() {
+            look(below, &path);
+        }
+    }
+
+    #[test]
+    fn help_is_wrapped_at_any_width_and_common_options_have_a_section_of_their_own() {
+        let mut command = Arguments::command();
+        command.build();
+        look(&command, "");
+    }
 }

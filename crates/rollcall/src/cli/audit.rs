@@ -10,7 +10,7 @@ use crate::application::store;
 use crate::audit::{self, Entry, Filter};
 use crate::hub::Hub;
 
-/// Show what was done, by whom, when and from where
+/// Show what was done, by whom, when and from where.
 ///
 /// Newest first: changes of the directory, and what was done to applications, keys, deliveries and imports.
 #[derive(Debug, Args)]
@@ -80,7 +80,7 @@ fn line_of(entry: &Entry) -> String {
         _ => String::new(),
     };
     format!(
-        "{} UTC  {}  {} {name}  by {}{}{what}",
+        "{}  {}  {} {name}  by {}{}{what}",
         time(entry.time),
         entry.action,
         entry.target_kind,

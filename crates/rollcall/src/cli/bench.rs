@@ -9,13 +9,12 @@ use clap::Args;
 use super::output::{Output, line};
 use crate::bench::{self, Figure, Options};
 
-/// Measure what this machine can do, each figure beside its floor
+/// Measure what this machine can do, each figure beside its floor.
 ///
 /// A floor is the same work without the hub: a bare signature, a bare request, a bare commit, taken in the
 /// same run. The sections are crypto, commit, idle, deliver, writes, import, sync, sick, storage and backlog; all
 /// of them take some minutes. Nothing of the configured hub is used or touched.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Bench {
     /// Only these sections.
     sections: Vec<String>,

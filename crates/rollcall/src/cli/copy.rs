@@ -10,7 +10,7 @@ use rollcall_protocol::SystemRandom;
 use serde_json::json;
 
 use super::open;
-use super::output::Output;
+use super::output::{Output, counted};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::Hub;
@@ -20,7 +20,8 @@ pub(super) async fn backup(hub: &Hub, out: &Output, file: &Path) -> Result<ExitC
     let rows = backup::write(&hub.db, file, hub.clock.now()).await?;
     out.show(&json!({ "file": file, "rows": rows }), || {
         format!(
-            "{rows} rows are in {}. Keep the master key too, but elsewhere.",
+            "{} written to {}. Keep the master key too, but elsewhere.",
+            counted(rows, "row"),
             file.display()
         )
     });
@@ -50,11 +51,12 @@ pub(super) async fn restore(out: &Output, config: &Config, file: &Path) -> Resul
     out.show(&json!({ "rows": rows, "synchronizations": due }), || {
         let synchronized = match due {
             1 => "1 application is".to_owned(),
-            due => format!("{due} applications are"),
+            due => format!("{} are", counted(due, "application")),
         };
         format!(
-            "{rows} rows are restored. Run rollcall doctor and start the hub. {synchronized} synchronized in full \
-             then, because changes may have reached them that this backup does not know of."
+            "{} restored. Run rollcall doctor and start the hub. {synchronized} synchronized in full \
+             then, because changes may have reached them that this backup does not know of.",
+            counted(rows, "row")
         )
     });
     Ok(ExitCode::SUCCESS)

@@ -15,7 +15,7 @@ use rollcall_server::{Limits, StopSignals};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::output::line;
+use super::output::{counted, line};
 use super::{app, args, open};
 use crate::access::Caller;
 use crate::api::{self, Api};
@@ -172,10 +172,10 @@ async fn import_people(hub: &Hub, folder: &Path, file: Option<&Path>) -> Result<
         .await
         .with_context(|| options.file.display().to_string())?;
     line(&format!(
-        "   {} users, {} organizational units and {} groups imported in {:.1} s",
-        report.users.created,
-        report.organizational_units.created,
-        report.groups.created,
+        "   {}, {} and {} imported in {:.1} s",
+        counted(report.users.created, "user"),
+        counted(report.organizational_units.created, "organizational unit"),
+        counted(report.groups.created, "group"),
         watch.elapsed().as_secs_f64()
     ));
     for error in report.errors.iter().take(5) {
@@ -183,8 +183,8 @@ async fn import_people(hub: &Hub, folder: &Path, file: Option<&Path>) -> Result<
     }
     if report.errors_total > 5 {
         line(&format!(
-            "   … and {} more rows were refused",
-            report.errors_total - 5
+            "   … {} refused in all",
+            counted(report.errors_total, "row")
         ));
     }
     Ok(())

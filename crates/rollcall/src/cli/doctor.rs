@@ -8,8 +8,9 @@ use anyhow::Result;
 use rollcall_db::{DbError, Dialect};
 use serde::Serialize;
 
+use super::failure::Failure;
 use super::open;
-use super::output::Output;
+use super::output::{Output, counted};
 use crate::application::keys::rotation::Setback;
 use crate::application::{Application, store};
 use crate::change;
@@ -73,11 +74,14 @@ pub(super) async fn run(out: &Output, config: Result<Config>) -> Result<ExitCode
             look_at_files(&mut report, &config);
             match open::hub(&config).await {
                 Ok(hub) => look_at_hub(&mut report, &config, &hub).await?,
-                Err(error) => report.bad(
-                    "database",
-                    format!("{error:#}"),
-                    "mend that; with PostgreSQL, see that it runs, and that its address and password are right",
-                ),
+                Err(error) => {
+                    let Failure { message, hint, .. } = Failure::of(&error);
+                    let advice = hint.unwrap_or_else(|| {
+                        "mend that; with PostgreSQL, see that it runs, and that its address and password are right"
+                            .to_owned()
+                    });
+                    report.bad("database", message, advice);
+                }
             }
         }
         Err(error) => report.bad("configuration", format!("{error:#}"), "mend that setting first"),
@@ -266,7 +270,7 @@ async fn look_at_application(
     if failed > 0 {
         report.doubtful(
             &what,
-            format!("{failed} events were refused and set aside"),
+            format!("{} refused and set aside", counted(failed as u64, "event")),
             format!(
                 "rollcall app show {0:?}, mend the cause, then rollcall app resend {0:?}",
                 application.name
@@ -300,8 +304,8 @@ async fn look_at_application(
         Ok(address) => report.good(
             &what,
             format!(
-                "{address} is reached; {} changes behind",
-                head - application.position
+                "{address} is reached; {} behind",
+                counted((head - application.position).unsigned_abs(), "change")
             ),
         ),
         Err(error) => report.bad(

@@ -25,13 +25,9 @@ pub(super) async fn run(out: &Output, arguments: &args::Open) -> Result<ExitCode
     let document = document(&arguments.jwks).await?;
     let keys = KeySet::from_json(&document).context("--jwks")?;
     let key = key(arguments, &mut text)?;
-    let now = match &arguments.at {
-        Some(time) => time
-            .parse::<jiff::Timestamp>()
-            .with_context(|| format!("--at: {time:?} is not a time such as 2027-01-31T12:00:00Z"))?
-            .as_millisecond(),
-        None => Clock::system().now(),
-    };
+    let now = arguments
+        .at
+        .map_or_else(|| Clock::system().now(), jiff::Timestamp::as_millisecond);
     let opener = Opener {
         decryption: key.as_ref(),
         ..Opener::new(&keys, &arguments.app_id)

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::caller::caller;
-use super::output::{IN_PART, Output, complain};
+use super::output::{IN_PART, Output, Stdout, counted};
 use crate::directory::Source;
 use crate::export::{self, export};
 use crate::hub::Hub;
@@ -23,51 +23,52 @@ use crate::private;
 const SHOWN: usize = 20;
 /// Of how many entries people are shown the lines for each message.
 const ENTRIES: usize = 3;
-/// The exit code for what cannot work as it was asked for.
-const WRONG_USE: u8 = 2;
 
-/// Import users, units and groups from a file
+const IMPORTS: &str = r#"Examples:
+  Look first, then do it; again whenever the file changes:
+    rollcall import people.csv --dry-run
+    rollcall import people.csv
+
+  A CSV file that a spreadsheet wrote, with columns of its own:
+    rollcall import hr.csv --mapping username=Login \
+        --mapping display_name=Name --mapping path=Department \
+        --mapping status=Active --mapping custom.costCentre="Cost centre"
+
+  A whole directory each night, which owns what it brings; what it no
+  longer has is deleted:
+    rollcall import company.ldif --base dc=example,dc=org \
+        --owner ldap:example --delete-missing --max-deletions 5%
+
+Exit codes:
+  0  everything is done
+  1  it failed
+  2  the file or the command cannot work like this
+  3  done in part: entries were refused, deletions withheld, or it was
+     stopped"#;
+
+/// Import users, units and groups from a file.
 ///
-/// Look first, then do it, then do it again whenever the file changes: only differences become changes.
+/// Only differences become changes. Entries that are refused are listed with their lines, and the rest is imported.
+/// An email address, phone number or description that cannot be one is noted and left out. Ctrl-C stops after the
+/// portion that is being written; the same command goes on where it stopped.
 ///
-///   rollcall import people.csv --dry-run
-///   rollcall import people.csv
+/// CSV: the first line names the columns, in any order. username, display_name and path are required. email, phone
+/// (+49 170 1234567) or phone_region and phone_number, external_id, description, further_paths, groups, status,
+/// expires and custom.NAME may be left out; what they say then stays as it is. `path` is the primary organizational
+/// unit from below the root, such as Engineering/Optics; units that are missing are made. `further_paths` and
+/// `groups` are lists separated by `;`. A `/` or `;` inside a name is written `\/` or `\;`. `status` is enabled,
+/// active, true, yes or 1, or disabled, inactive, false, no or 0. `expires` is a date or a time. The file is UTF-8;
+/// `;` and tabs between the columns are recognised.
 ///
-/// A CSV file that a spreadsheet wrote, with columns and words of its own (`;` and tabs are recognised):
-///
-///   rollcall import hr.csv --mapping username=Login --mapping display_name=Name --mapping path=Department \
-///       --mapping status=Active --mapping custom.costCentre="Cost centre"
-///
-/// A whole directory each night: it owns what it brings, and what it no longer has is deleted:
-///
-///   rollcall import company.ldif --base dc=example,dc=org --owner ldap:example \
-///       --delete-missing --max-deletions 5%
-///
-/// CSV: the first line names the columns, in any order. username, display_name and path are required;
-/// email, phone (+49 170 1234567) or phone_region and phone_number, external_id, description,
-/// further_paths, groups, status, expires and custom.NAME may be left out, and then stay as they are.
-/// `path` is the primary organizational unit from below the root, such as Engineering/Optics; units that
-/// are missing are made. `further_paths` and `groups` are lists separated by `;`. A `/` or `;` inside a
-/// name is written `\/` or `\;`. `status` is enabled, active, true, yes or 1, or disabled, inactive, false, no
-/// or 0; `expires` is a date or time. The file is UTF-8.
-///
-/// LDIF: what OpenLDAP, Active Directory and others export. organizationalUnit entries become units, the
-/// tree of their names the tree of units; inetOrgPerson, user and posixAccount entries become users;
-/// groupOfNames, groupOfUniqueNames, posixGroup and group entries become groups with their members.
-/// The username is uid or sAMAccountName, otherwise what stands before the @ of userPrincipalName or mail;
-/// an entry with none of them is refused. An entry without mail becomes a user without email.
+/// LDIF: what OpenLDAP, Active Directory and others export. organizationalUnit entries become units, the tree of
+/// their names the tree of units; inetOrgPerson, user and posixAccount entries become users; groupOfNames,
+/// groupOfUniqueNames, posixGroup and group entries become groups with their members. The username is uid or
+/// sAMAccountName, otherwise what stands before the @ of userPrincipalName or mail; an entry with none of them is
+/// refused. An entry without mail becomes a user without email.
 ///
 /// JSON lines: what `rollcall export --format jsonl` writes.
-///
-/// An email address, phone number or description that cannot be one is noted and left out. Entries that are
-/// refused are listed with their lines, and the rest is imported.
-///
-/// Ctrl-C stops after the portion that is being written; the same command goes on where it stopped.
-///
-/// Exit codes: 0 everything is done, 1 it failed, 2 the file or the command cannot work like this, 3 done in
-/// part (entries were refused, deletions withheld, or it was stopped).
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = IMPORTS)]
 pub(super) struct Import {
     /// The file; `-` reads the standard input.
     pub(super) file: PathBuf,
@@ -83,8 +84,8 @@ pub(super) struct Import {
     pub(super) delimiter: Option<Delimiter>,
     /// LDIF: the entry that is the root here, such as ou=Company,dc=example,dc=org. What is elsewhere is
     /// passed over. Left out: what all entries have in common of the dc, o and c at the top.
-    #[arg(long, value_name = "DN")]
-    pub(super) base: Option<String>,
+    #[arg(long, value_name = "DN", value_parser = Dn::parse)]
+    pub(super) base: Option<Dn>,
     /// To whom everything belongs that is imported, such as ldap:example. The import then leaves alone what
     /// belongs to others.
     #[arg(long, value_name = "TYPE:ID")]
@@ -124,13 +125,12 @@ impl From<FileFormat> for Format {
     }
 }
 
-/// Export users, units and groups
+/// Export users, units and groups.
 ///
-/// What is written can be imported again without a difference. JSON lines hold everything; CSV holds users
-/// with their units and groups, but no empty units or groups; LDIF holds what LDAP has attributes for, in a
-/// form that OpenLDAP's slapadd loads. Passwords are never exported.
+/// What is written can be imported again without a difference. JSON lines hold everything; CSV holds users with their
+/// units and groups, but no empty units or groups; LDIF holds what LDAP has attributes for, in a form that OpenLDAP's
+/// slapadd loads. Passwords are never exported.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Export {
     /// The file; `-` writes to the standard output.
     #[arg(default_value = "-")]
@@ -139,18 +139,15 @@ pub(super) struct Export {
     #[arg(long, value_enum)]
     pub(super) format: Option<FileFormat>,
     /// LDIF: the entry above everything.
-    #[arg(long, value_name = "DN", default_value = "dc=rollcall")]
-    pub(super) base: String,
+    #[arg(long, value_name = "DN", value_parser = Dn::parse, default_value = "dc=rollcall")]
+    pub(super) base: Dn,
 }
 
 pub(super) async fn run_import(hub: &Hub, out: &Output, arguments: Import) -> Result<ExitCode> {
     let from_stdin = arguments.file == Path::new("-");
-    let format = match arguments
-        .format
-        .map_or_else(|| Format::of(&arguments.file), |it| Ok(it.into()))
-    {
-        Ok(format) => format,
-        Err(error) => return wrong_use(&error.into()),
+    let format = match arguments.format {
+        Some(format) => format.into(),
+        None => Format::of(&arguments.file)?,
     };
     // A file is read in several passes, which a pipe cannot be.
     let spool = if from_stdin {
@@ -167,22 +164,15 @@ pub(super) async fn run_import(hub: &Hub, out: &Output, arguments: Import) -> Re
     let file = spool
         .as_ref()
         .map_or(arguments.file.as_path(), |spool| spool.path());
-    match plan_of(&arguments, file, format) {
-        Ok(options) => carry_out(hub, out, &arguments, options).await,
-        Err(error) => wrong_use(&error),
-    }
+    let options = plan_of(&arguments, file, format)?;
+    carry_out(hub, out, &arguments, options).await
 }
 
-fn plan_of(arguments: &Import, file: &Path, format: Format) -> Result<Options, anyhow::Error> {
+fn plan_of(arguments: &Import, file: &Path, format: Format) -> Result<Options> {
     Ok(Options {
         mapping: Mapping::parse(&arguments.mapping)?,
         delimiter: arguments.delimiter,
-        base: arguments
-            .base
-            .as_deref()
-            .map(Dn::parse)
-            .transpose()
-            .context("--base")?,
+        base: arguments.base.clone(),
         owner: arguments.owner.clone(),
         adopt: arguments.adopt,
         dry_run: arguments.dry_run,
@@ -211,13 +201,7 @@ async fn carry_out(hub: &Hub, out: &Output, arguments: &Import, options: Options
     listening.abort();
     bar.finish_and_clear();
     let name = arguments.file.display().to_string();
-    let report = match report {
-        Ok(report) => report,
-        Err(error) if error.is_wrong_use() => {
-            return wrong_use(&anyhow::Error::from(error).context(name));
-        }
-        Err(error) => return Err(anyhow::Error::from(error).context(name)),
-    };
+    let report = report.context(name)?;
     if !report.dry_run {
         let name = arguments
             .file
@@ -233,12 +217,6 @@ async fn carry_out(hub: &Hub, out: &Output, arguments: &Import, options: Options
     } else {
         ExitCode::from(IN_PART)
     })
-}
-
-/// Complains about an import that cannot work as it was asked for.
-fn wrong_use(error: &anyhow::Error) -> Result<ExitCode> {
-    complain(error);
-    Ok(ExitCode::from(WRONG_USE))
 }
 
 /// The report of an import for people.
@@ -341,13 +319,12 @@ pub(super) async fn run_export(hub: &Hub, out: &Output, arguments: Export) -> Re
         None if to_stdout => Format::Jsonl,
         None => Format::of(&arguments.file)?,
     };
-    let base = Dn::parse(&arguments.base).context("--base")?;
     let exported = if to_stdout {
-        export(hub, format, &base, io::BufWriter::new(io::stdout())).await?
+        export(hub, format, &arguments.base, io::BufWriter::new(Stdout)).await?
     } else {
         let name = arguments.file.display();
         let sink = private::create(&arguments.file).with_context(|| format!("{name} cannot be written"))?;
-        export(hub, format, &base, io::BufWriter::new(sink)).await?
+        export(hub, format, &arguments.base, io::BufWriter::new(sink)).await?
     };
     let export::Exported {
         organizational_units,
@@ -356,7 +333,12 @@ pub(super) async fn run_export(hub: &Hub, out: &Output, arguments: Export) -> Re
     } = exported;
     if !to_stdout {
         out.show(&exported, || {
-            format!("{users} users, {organizational_units} organizational units and {groups} groups exported")
+            format!(
+                "{}, {} and {} exported",
+                counted(users, "user"),
+                counted(organizational_units, "organizational unit"),
+                counted(groups, "group")
+            )
         });
     }
     Ok(ExitCode::SUCCESS)

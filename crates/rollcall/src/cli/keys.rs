@@ -9,6 +9,7 @@ use serde_json::json;
 use super::app::find;
 use super::args::Key;
 use super::caller::caller;
+use super::failure::Refusal;
 use super::output::{Output, time};
 use crate::application::keys::rotation::Rotation;
 use crate::application::keys::{self, KeyInfo, NewKey};
@@ -107,8 +108,7 @@ pub(super) fn line_of(rotation: &Rotation) -> Option<String> {
     Some(format!("key rotation  {state}\n"))
 }
 
-async fn rotate(hub: &Hub, out: &Output, app: &str, after_hours: f64) -> Result<ExitCode> {
-    let delay = Duration::try_from_secs_f64(after_hours * 3_600.0).context("--after-hours")?;
+async fn rotate(hub: &Hub, out: &Output, app: &str, delay: Duration) -> Result<ExitCode> {
     let key = NewKey::generate(hub.clock.now(), &*hub.random, &hub.master)?;
     let (application, rotated) = step(hub, app, RotationStep::Publish { key, delay }).await?;
     out.show(
@@ -129,14 +129,14 @@ async fn rotate(hub: &Hub, out: &Output, app: &str, after_hours: f64) -> Result<
 async fn replace(hub: &Hub, out: &Output, app: &str, confirm: bool) -> Result<ExitCode> {
     let application = find(hub, app).await?;
     if !confirm {
-        bail!(
+        let what = format!(
             "this withdraws the signing key of {name} at once, because somebody else may have it, and signs with a new \
              one that nobody has tried. {name} refuses everything until it fetches the public keys again: if it keeps \
              them, restart it right afterwards; if it has them in its configuration, change them there. Nothing is lost: \
-             changes wait and are sent then. Repeat with --confirm; without --now the new key is tried first, and nothing \
-             breaks",
+             changes wait and are sent then. Without --now the new key is tried first, and nothing breaks",
             name = application.name
         );
+        bail!(Refusal::unconfirmed(what));
     }
     let now = hub.clock.now();
     let key = NewKey::generate(now, &*hub.random, &hub.master)?;

@@ -12,6 +12,7 @@ mod copy;
 mod demo;
 mod doctor;
 mod envelope;
+mod failure;
 mod files;
 mod keys;
 mod log;
@@ -31,29 +32,37 @@ use clap::Parser as _;
 
 use crate::config::{Config, LogFormat, Overrides};
 use args::{Arguments, Verb};
+use failure::Failure;
 use output::Output;
 
 /// What is logged by commands that are not the hub: only what went wrong.
 const QUIET: &str = "rollcall=warn,rollcall_receiver=error";
 
-/// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong use, 3 done in part (entries of an import were
-/// refused, a step of a test failed, a synchronization was refused in part or goes on, a pushed user was not
-/// accepted).
+/// Runs the program. `rollcall --help` lists the exit codes.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            output::complain(&anyhow::Error::from(error));
-            return ExitCode::FAILURE;
-        }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::of_command_line(&error, std::env::args_os()),
     };
-    match runtime.block_on(run(arguments)) {
+    let json = arguments.json;
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the program cannot start its threads")
+        .and_then(|runtime| {
+            runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    ended = run(arguments) => ended,
+                    () = output::reader_gone() => Ok(ExitCode::SUCCESS),
+                }
+            })
+        });
+    match ended {
+        // Also if that made it fail: nobody is interested any more.
+        _ if output::is_reader_gone() => ExitCode::from(output::READER_GONE),
         Ok(code) => code,
-        Err(error) => {
-            output::complain(&error);
-            ExitCode::FAILURE
-        }
+        Err(error) => Failure::of(&error).tell(json),
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use rollcall_protocol::SystemRandom;
 
+use super::failure::Refusal;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::send::egress::Egress;
@@ -35,11 +36,13 @@ pub(super) async fn hub(config: &Config) -> Result<Hub> {
 }
 
 fn no_hub(config: &Config, database: &str) -> anyhow::Error {
-    anyhow::anyhow!(
-        "there is no hub in {}. rollcall serve makes one; if there is one elsewhere, name its folder with \
-         --data-dir or ROLLCALL_DATA_DIR",
-        place(config, database)
+    let hint = "rollcall serve makes one; if there is one elsewhere, name its folder with --data-dir or ROLLCALL_DATA_DIR";
+    Refusal::of(
+        "no_hub",
+        format!("there is no hub in {}", place(config, database)),
+        hint,
     )
+    .into()
 }
 
 /// Opens the hub that a configuration describes, which is made if it does not exist. On SQLite this process
@@ -109,22 +112,29 @@ fn parts(config: &Config, database: String, master: MasterKey) -> HubParts {
 fn existing_key(config: &Config) -> Result<MasterKey> {
     let read = MasterKey::read(&config.master_key_path());
     if let Err(PrivateError::Missing(path)) = &read {
-        bail!(
-            "the master key file {} does not exist, but the hub's secrets are sealed under its key. Put the key \
-             back from where you keep a copy, or name its file with master_key_file",
-            path.display()
-        );
+        bail!(Refusal::of(
+            "master_key",
+            format!(
+                "the master key file {} does not exist, but the hub's secrets are sealed under its key",
+                path.display()
+            ),
+            "put the key back from where you keep a copy, or name its file with master_key_file"
+        ));
     }
     read.context("the master key")
 }
 
 fn explain(config: &Config, error: HubError) -> anyhow::Error {
     match error {
-        HubError::WrongKey => anyhow::anyhow!(
-            "{} does not hold the master key under which this hub's secrets are sealed. Put the right key there, \
-             or name its file with master_key_file",
-            config.master_key_path().display()
-        ),
+        HubError::WrongKey => Refusal::of(
+            "master_key",
+            format!(
+                "{} does not hold the master key under which this hub's secrets are sealed",
+                config.master_key_path().display()
+            ),
+            "put the right key there, or name its file with master_key_file",
+        )
+        .into(),
         error => anyhow::Error::from(error).context("the database cannot be opened"),
     }
 }

@@ -1,11 +1,21 @@
 //! What the command line prints: lines for people, or JSON for scripts.
 
-use std::io::Write as _;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use indicatif::HumanCount;
 use serde::Serialize;
+use tokio::sync::Notify;
 
 /// The exit code for work that was done in part.
 pub(super) const IN_PART: u8 = 3;
+/// The exit code if whoever read the output has gone: the one that a shell gives to programs that SIGPIPE ends.
+pub(super) const READER_GONE: u8 = 141;
+
+/// Whether whoever read the standard output has gone, as with `| head -1`.
+static GONE: AtomicBool = AtomicBool::new(false);
+/// Tells [`reader_gone`] of it.
+static GOES: Notify = Notify::const_new();
 
 /// Where results go.
 #[derive(Clone, Copy, Debug)]
@@ -25,14 +35,43 @@ impl Output {
     }
 }
 
-/// Prints a line. Whoever reads may have gone; that is no reason to fail.
-pub(super) fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+/// The standard output. If nobody reads it any more, the program ends without a word about it.
+#[derive(Debug)]
+pub(super) struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        io::stdout().write(buffer).inspect_err(notice)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush().inspect_err(notice)
+    }
 }
 
-/// Prints an error with its causes.
-pub(super) fn complain(error: &anyhow::Error) {
-    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+fn notice(error: &io::Error) {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        GONE.store(true, Ordering::Relaxed);
+        GOES.notify_one();
+    }
+}
+
+/// Whether whoever read the standard output has gone.
+pub(super) fn is_reader_gone() -> bool {
+    GONE.load(Ordering::Relaxed)
+}
+
+/// Ends when whoever reads the standard output goes.
+pub(super) async fn reader_gone() {
+    GOES.notified().await;
+}
+
+/// Prints a line. What else keeps it from being printed, such as a full disk behind the standard output, does not
+/// undo what was done.
+pub(super) fn line(text: &str) {
+    let mut text = text.to_owned();
+    text.push('\n');
+    let _ = Stdout.write_all(text.as_bytes());
 }
 
 /// A time for people, in UTC.
@@ -42,16 +81,16 @@ pub(super) fn time(millis: i64) -> String {
     }
     jiff::Timestamp::from_millisecond(millis).map_or_else(
         |_| millis.to_string(),
-        |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
     )
 }
 
-/// `1 user`, `2 users`.
+/// `1 user`, `2 users`, `12,345 users`.
 pub(super) fn counted(count: u64, what: &str) -> String {
     if count == 1 {
         format!("1 {what}")
     } else {
-        format!("{count} {what}s")
+        format!("{} {what}s", HumanCount(count))
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::args;
 use super::caller::caller;
+use super::failure::Refusal;
 use super::output::{Output, counted, first_of, time};
 use crate::delivery::erase::earlier::{self, Incarnation};
 use crate::delivery::erase::{erase_user, is_known};
@@ -25,7 +26,7 @@ async fn apply(hub: &Hub, out: &Output, command: Command) -> Result<ExitCode> {
     out.show(&applied, || match applied.changes {
         0 => format!("{}: nothing to change", applied.id),
         1 => applied.id.clone(),
-        more => format!("{} ({more} changes)", applied.id),
+        more => format!("{} ({})", applied.id, counted(more as u64, "change")),
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -65,17 +66,6 @@ async fn password(hub: &Hub) -> Result<NewPassword> {
     Ok(NewPassword::prepare(secret, &*hub.random)?)
 }
 
-/// `never` and the empty text end an expiry.
-fn expiry(text: &str) -> Result<Option<i64>> {
-    if text.is_empty() || text == "never" {
-        return Ok(None);
-    }
-    let time: jiff::Timestamp = text
-        .parse()
-        .with_context(|| format!("{text:?} is not a time such as 2027-01-31T00:00:00Z"))?;
-    Ok(Some(time.as_millisecond()))
-}
-
 fn emptied(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
@@ -99,7 +89,12 @@ pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<Ex
             phone_number: fields.phone_number,
             description: fields.description,
             external_id: fields.external_id,
-            account_expire_time: fields.expires.as_deref().map(expiry).transpose()?.flatten(),
+            account_expire_time: fields.expires.and_then(|expiry| expiry.0),
+            custom_fields: fields
+                .custom
+                .into_iter()
+                .filter_map(|field| Some((field.name, field.value?)))
+                .collect(),
             password: if password_stdin {
                 Some(password(hub).await?)
             } else {
@@ -112,6 +107,7 @@ pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<Ex
             username,
             display_name,
             fields,
+            clear_custom,
         } => Command::UpdateUser {
             id: find_user(hub, &user).await?.id,
             changes: UserChanges {
@@ -122,7 +118,12 @@ pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<Ex
                 phone_number: fields.phone_number.map(emptied),
                 description: fields.description.map(emptied),
                 external_id: fields.external_id.map(emptied),
-                account_expire_time: fields.expires.as_deref().map(expiry).transpose()?,
+                account_expire_time: fields.expires.map(|expiry| expiry.0),
+                custom_fields: clear_custom
+                    .into_iter()
+                    .map(|name| (name, None))
+                    .chain(fields.custom.into_iter().map(|field| (field.name, field.value)))
+                    .collect(),
                 ..UserChanges::default()
             },
         },
@@ -163,7 +164,7 @@ pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<Ex
         },
         args::User::Lock { user, minutes } => Command::LockUser {
             id: find_user(hub, &user).await?.id,
-            until: minutes.map(|minutes| hub.clock.now() + minutes.saturating_mul(60_000)),
+            until: minutes.map(|minutes| hub.clock.now() + i64::from(minutes) * 60_000),
         },
         args::User::Unlock { user } => Command::UnlockUser {
             id: find_user(hub, &user).await?.id,
@@ -198,15 +199,18 @@ async fn erase(hub: &Hub, out: &Output, name: &str, confirm: bool) -> Result<Exi
         );
     }
     if !confirm {
-        bail!("this deletes {name} and every record of it, which cannot be undone; repeat with --confirm");
+        let what = format!("this deletes {name} and every record of it, which cannot be undone");
+        bail!(Refusal::unconfirmed(what));
     }
     let erased = erase_user(hub, &caller(), &id).await?;
     out.show(&erased, || {
         let mut text = format!(
-            "{} is erased: {} records in the change log, {} attempts\n\
+            "{} is erased: {} in the change log, {}\n\
              Backups and the applications' own copies are not reached from here; the applications are told \
              that the user is gone.",
-            erased.id, erased.changes, erased.attempts
+            erased.id,
+            counted(erased.changes, "record"),
+            counted(erased.attempts, "attempt")
         );
         if !erased.files_clean {
             text.push_str(match hub.db.dialect() {
@@ -272,6 +276,9 @@ fn show_user(out: &Output, user: &User) {
             } else {
                 format!("locked until  {}\n", time(until))
             });
+        }
+        for (name, value) in &user.custom_fields {
+            lines.push_str(&format!("custom        {name}={value}\n"));
         }
         for unit in &user.units {
             let primary = if unit.primary { " (primary)" } else { "" };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::args;
-use super::output::{Output, time};
+use super::output::{Output, counted, time};
 use crate::delivery::ledger::parked::ParkedState;
 use crate::hub::Hub;
 use crate::why::{Fate, Why, why};
@@ -94,7 +94,7 @@ fn words(fate: &Fate) -> String {
                 ParkedState::Held => "waits behind an event that is sent again",
                 ParkedState::Failed => "SET ASIDE",
             };
-            format!("{state}, sent {attempts} times: {answer}")
+            format!("{state}, sent {}: {answer}", counted((*attempts).into(), "time"))
         }
         Fate::Settled => "settled; the request is not kept any more, or it was sent again since".to_owned(),
     }

@@ -47,7 +47,7 @@ pub enum DirectoryError {
     Root,
     /// A unit that is to be deleted is not empty.
     #[error(
-        "organizational unit {unit} still has {units} units and {users} users; move them away, or delete with --cascade (in the API: cascade=true)"
+        "organizational unit {unit} is not empty (units in it: {units}, users: {users}); move them away, or delete with --cascade (in the API: cascade=true)"
     )]
     UnitNotEmpty {
         /// The unit.
@@ -154,7 +154,7 @@ impl DirectoryError {
             Self::Ambiguous { .. } => "ambiguous",
             Self::OutsideScope { .. } => "outside_scope",
             Self::Changed { .. } => "changed",
-            Self::Database(_) => "database",
+            Self::Database(error) => error.class().code(),
         }
     }
 }

@@ -114,6 +114,9 @@ impl std::fmt::Display for Source {
 /// Fields of an administrator's own, by name.
 pub type CustomFields = BTreeMap<String, String>;
 
+/// What changes of custom fields, by name: those become so, and those that are null go. Others stay.
+pub type CustomChanges = BTreeMap<String, Option<String>>;
+
 /// Tells a field that is absent (`None`) from one that is null (`Some(None)`).
 pub(crate) fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where

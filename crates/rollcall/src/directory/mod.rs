@@ -34,7 +34,7 @@ use crate::clock::Millis;
 
 pub use deletion::{DeletionPlan, Named, plan_deletion};
 pub use error::DirectoryError;
-pub use fields::{CustomFields, LOCKED_UNTIL_UNLOCKED, Source};
+pub use fields::{CustomChanges, CustomFields, LOCKED_UNTIL_UNLOCKED, Source};
 pub use find::Written;
 pub use group::{Group, GroupChanges, NewGroup};
 pub use password::{NewPassword, verify_password};

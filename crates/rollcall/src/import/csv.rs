@@ -1,6 +1,5 @@
 //! CSV: one line for each user, with a header that names the columns. What separates them is told from the header.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::entry::UserEntry;
@@ -115,7 +114,6 @@ fn columns(
 }
 
 fn fill(user: &mut UserEntry, columns: &[Column], record: &::csv::StringRecord) -> Result<(), String> {
-    let mut custom: Option<BTreeMap<String, String>> = None;
     for (column, cell) in columns.iter().zip(record.iter()) {
         let Some(column) = column else { continue };
         let cell = cell.trim();
@@ -155,13 +153,11 @@ fn fill(user: &mut UserEntry, columns: &[Column], record: &::csv::StringRecord) 
             "status" => user.enabled = fields::status(cell)?,
             "expires" => user.account_expire_time = Some(fields::expires(cell)?),
             other => {
-                let fields = custom.get_or_insert_default();
-                if let Some(name) = other.strip_prefix("custom.").filter(|_| !cell.is_empty()) {
-                    fields.insert(name.to_owned(), cell.to_owned());
+                if let Some(name) = other.strip_prefix("custom.") {
+                    user.custom_fields.insert(name.to_owned(), text().flatten());
                 }
             }
         }
     }
-    user.custom_fields = custom;
     Ok(())
 }

@@ -4,10 +4,12 @@
 //! `Some(None)`. The same form, as JSON, is a line of a JSON lines file, which is why it can be read and
 //! written.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
-use crate::directory::fields::{CustomFields, Source, present};
+use crate::directory::fields::{CustomChanges, Source, present};
 use crate::directory::{NewUser, User, UserChanges};
 
 /// The names of an organizational unit and of those above it, from below the root.
@@ -117,8 +119,9 @@ pub struct UserEntry {
         skip_serializing_if = "Option::is_none"
     )]
     pub account_expire_time: Option<Option<Millis>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub custom_fields: Option<CustomFields>,
+    /// Those that are named; others stay.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub custom_fields: CustomChanges,
     /// Groups that the user belongs to; other memberships stay.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
@@ -205,7 +208,10 @@ impl UserEntry {
             external_id: external_id.clone().flatten(),
             source: source.clone(),
             account_expire_time: account_expire_time.flatten(),
-            custom_fields: custom_fields.clone().unwrap_or_default(),
+            custom_fields: custom_fields
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
+                .collect(),
             disabled: *enabled == Some(false),
             password: None,
         }
@@ -303,16 +309,12 @@ impl UserEntry {
             field("expires", &shown(user.account_expire_time), &shown(time));
             changes.account_expire_time = Some(time);
         }
-        if let Some(fields) = custom_fields
-            .as_ref()
-            .filter(|fields| **fields != user.custom_fields)
-        {
-            field(
-                "custom fields",
-                &format!("{:?}", user.custom_fields),
-                &format!("{fields:?}"),
-            );
-            changes.custom_fields = Some(fields.clone());
+        for (name, value) in custom_fields {
+            let present = user.custom_fields.get(name);
+            if present != value.as_ref() {
+                field(&format!("custom.{name}"), &text(&present.cloned()), &text(value));
+                changes.custom_fields.insert(name.clone(), value.clone());
+            }
         }
         if let Some(source) = adopted.filter(|source| **source != user.source) {
             field("owner", &user.source.to_string(), &source.to_string());

@@ -442,15 +442,14 @@ impl Rules {
                 .map(|it| !it)
                 .or(survey.tells_status.then_some(true)),
         };
-        let custom: HashMap<_, _> = self
+        let custom_fields = self
             .mapping
             .custom()
-            .filter_map(|(field, names)| {
-                let value = names.iter().find_map(|name| record.text(&name.to_lowercase()))?;
-                Some((field.to_owned(), value.to_owned()))
+            .map(|(field, names)| {
+                let value = names.iter().find_map(|name| record.text(&name.to_lowercase()));
+                (field.to_owned(), value.map(str::to_owned))
             })
             .collect();
-        let has_custom = self.mapping.custom().next().is_some();
         let identity = self.identity(record, "user");
         read.push(Ok(UserEntry {
             line,
@@ -466,7 +465,7 @@ impl Rules {
             external_id: identity.external_id.map(Some),
             enabled,
             account_expire_time: expires(record),
-            custom_fields: has_custom.then(|| custom.into_iter().collect()),
+            custom_fields,
             username,
             ..UserEntry::default()
         }));

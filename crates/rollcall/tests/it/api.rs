@@ -182,3 +182,18 @@ fn groups_are_listed_page_by_page() {
     }
     assert_eq!(names, ["Alpha", "Bravo", "charlie", "delta", "echo"]);
 }
+
+#[test]
+fn a_patch_changes_the_custom_fields_that_it_names() {
+    let api = Api::start();
+    let new = r#"{"username":"ada","displayName":"Ada","primaryOrganizationalUnitId":"ou_root",
+                  "customFields":{"floor":"3","motto":"x"}}"#;
+    assert_eq!(api.json("POST", "/api/v1/users", new).0, 200);
+    let change = r#"{"customFields":{"motto":null,"costCentre":"4711"}}"#;
+    assert_eq!(api.json("PATCH", "/api/v1/users/ada", change).0, 200);
+    let (_, ada) = api.json("GET", "/api/v1/users/ada", "");
+    assert_eq!(
+        ada["customFields"],
+        serde_json::json!({"costCentre": "4711", "floor": "3"})
+    );
+}

@@ -9,34 +9,49 @@ use serde_json::Value;
 use crate::operate::Served;
 use crate::world::make_hub;
 
-struct Place {
-    folder: tempfile::TempDir,
+/// A hub, and commands on it one after the other.
+pub(crate) struct Place {
+    pub(crate) folder: tempfile::TempDir,
     database: String,
 }
 
 impl Place {
-    fn run(&self, arguments: &[&str]) -> (i32, String) {
+    pub(crate) fn new(database: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        make_hub(&folder.path().join("data"), database);
+        Self {
+            folder,
+            database: database.to_owned(),
+        }
+    }
+
+    pub(crate) fn process(&self, arguments: &[&str]) -> Process {
         let folder: &Path = self.folder.path();
-        let output = Process::new(env!("CARGO_BIN_EXE_rollcall"))
+        let mut process = Process::new(env!("CARGO_BIN_EXE_rollcall"));
+        process
             .args(["--database", &self.database])
             .args(arguments)
             .current_dir(folder)
             .env("ROLLCALL_DATA_DIR", folder.join("data"))
-            .env_remove("ROLLCALL_LOG")
-            .output()
-            .unwrap();
+            .env_remove("ROLLCALL_LOG");
+        process
+    }
+
+    /// The exit code and what is printed, on either way.
+    pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.process(arguments).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let error = String::from_utf8_lossy(&output.stderr);
         (output.status.code().unwrap(), text + &error)
     }
 
-    fn done(&self, arguments: &[&str]) -> String {
+    pub(crate) fn done(&self, arguments: &[&str]) -> String {
         let (code, text) = self.run(arguments);
         assert_eq!(code, 0, "{arguments:?}: {text}");
         text
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let mut all = vec!["--json"];
         all.extend(arguments);
         serde_json::from_str(&self.done(&all)).unwrap()
@@ -46,11 +61,7 @@ impl Place {
 #[test]
 fn naming_one_half_of_a_scope_leaves_the_other_as_it_is() {
     for database in databases("cli_doors") {
-        let place = Place {
-            folder: tempfile::tempdir().unwrap(),
-            database: database.url.clone(),
-        };
-        make_hub(&place.folder.path().join("data"), &place.database);
+        let place = Place::new(&database.url);
         place.done(&["unit", "create", "Optics"]);
         place.done(&["group", "create", "Staff"]);
         for (name, unit) in [("ada", "Optics"), ("grace", "/"), ("linus", "/")] {
@@ -152,11 +163,7 @@ fn naming_one_half_of_a_scope_leaves_the_other_as_it_is() {
 #[test]
 fn a_cascade_shows_whom_it_takes_along_and_waits_for_a_confirmation() {
     for database in databases("cli_cascade") {
-        let place = Place {
-            folder: tempfile::tempdir().unwrap(),
-            database: database.url.clone(),
-        };
-        make_hub(&place.folder.path().join("data"), &place.database);
+        let place = Place::new(&database.url);
         place.done(&["unit", "create", "Optics"]);
         place.done(&["unit", "create", "Lasers", "--parent", "Optics"]);
         place.done(&[

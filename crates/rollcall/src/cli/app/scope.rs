@@ -16,6 +16,7 @@ use crate::application::{
     Command, Edit, Entitlements, Scope, ScopeEdit, Subscription, command::plan_subscription,
 };
 use crate::cli::caller::caller;
+use crate::cli::failure::Refusal;
 use crate::cli::output::{Output, counted, first_of, listed};
 use crate::delivery::job::{self, Side};
 use crate::directory::{self, DirectoryError, query};
@@ -64,14 +65,14 @@ pub(in crate::cli) struct SubscriptionChange {
     /// Its id or name.
     app: String,
     /// The events become these, such as ud:user:create. Repeat for several.
-    #[arg(long = "event", value_name = "TYPE", conflicts_with_all = ["add", "remove", "all"])]
-    events: Vec<String>,
+    #[arg(long = "event", value_name = "TYPE", value_parser = subscribable, conflicts_with_all = ["add", "remove", "all"])]
+    events: Vec<EventType>,
     /// Another event is wanted too. Repeat for several.
-    #[arg(long, value_name = "TYPE")]
-    add: Vec<String>,
+    #[arg(long, value_name = "TYPE", value_parser = subscribable)]
+    add: Vec<EventType>,
     /// An event is wanted no more. Repeat for several.
-    #[arg(long, value_name = "TYPE")]
-    remove: Vec<String>,
+    #[arg(long, value_name = "TYPE", value_parser = subscribable)]
+    remove: Vec<EventType>,
     /// All events are wanted.
     #[arg(long, conflicts_with_all = ["add", "remove"])]
     all: bool,
@@ -149,9 +150,10 @@ pub(super) async fn scope(hub: &Hub, out: &Output, args: ScopeChange) -> Result<
         })
         .await?;
     if edit == ScopeEdit::default() {
-        bail!(
-            "name what is to change: --unit, --add-unit, --remove-unit or --no-units, and the same for groups"
-        );
+        bail!(Refusal::wrong_use(
+            "name what is to change",
+            "--unit, --add-unit, --remove-unit or --no-units, and the same for groups"
+        ));
     }
     let id = application.id.clone();
     let (plan, job_id) = match &confirm {
@@ -220,28 +222,23 @@ pub(in crate::cli) fn events(subscription: &Subscription) -> String {
     )
 }
 
-/// The types of events that are written so.
-pub(super) fn types(names: &[String]) -> Result<BTreeSet<EventType>> {
-    let known = names
-        .iter()
-        .map(|name| subscribable(name).map_err(anyhow::Error::msg));
-    known.collect()
-}
-
 pub(super) async fn subscription(hub: &Hub, out: &Output, args: SubscriptionChange) -> Result<ExitCode> {
     let id = find(hub, &args.app).await?.id;
     let wanted = if args.all {
         Edit::Set(Subscription::everything().events().collect())
     } else {
         edit(
-            types(&args.events)?,
+            args.events.into_iter().collect(),
             false,
-            types(&args.add)?,
-            types(&args.remove)?,
+            args.add.into_iter().collect(),
+            args.remove.into_iter().collect(),
         )
     };
     if wanted == Edit::default() {
-        bail!("name what is to change: --event, --add, --remove or --all");
+        bail!(Refusal::wrong_use(
+            "name what is to change",
+            "--event, --add, --remove or --all"
+        ));
     }
     let confirm = args.confirm.clone();
     let confirmed = confirm.is_some();

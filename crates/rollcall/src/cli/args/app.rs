@@ -1,8 +1,12 @@
 //! What can be typed after `rollcall app`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
+use rollcall_protocol::EventType;
+
+use crate::application::entitlement::subscribable;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum App {
@@ -125,8 +129,8 @@ pub(in crate::cli) enum Key {
         /// The application's id or name.
         app: String,
         /// After how many hours the new key is tried. Applications may cache keys for long.
-        #[arg(long, default_value_t = 24.0, conflicts_with = "now")]
-        after_hours: f64,
+        #[arg(long, value_name = "HOURS", value_parser = hours, default_value = "24", conflicts_with = "now")]
+        after_hours: Duration,
         /// The key is compromised: withdraw it at once and sign with a new one, untried. The application refuses
         /// everything until it fetches the public keys again.
         #[arg(long)]
@@ -147,6 +151,14 @@ pub(in crate::cli) enum Key {
     },
 }
 
+/// Reads a number of hours, which may be broken.
+fn hours(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .and_then(|hours| Duration::try_from_secs_f64(hours * 3_600.0).ok())
+        .ok_or_else(|| "write a number of hours, such as 24 or 0.5".to_owned())
+}
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ScopeArgs {
     /// An organizational unit in scope, with all below it: its id or path. `/` is everything. Repeat for
@@ -157,8 +169,8 @@ pub(in crate::cli) struct ScopeArgs {
     #[arg(long = "group", value_name = "GROUP")]
     pub(in crate::cli) groups: Vec<String>,
     /// An event to subscribe to, such as ud:user:create. Repeat for several. Without any: all.
-    #[arg(long = "event", value_name = "TYPE")]
-    pub(in crate::cli) events: Vec<String>,
+    #[arg(long = "event", value_name = "TYPE", value_parser = subscribable)]
+    pub(in crate::cli) events: Vec<EventType>,
 }
 
 #[derive(Debug, Default, Args)]

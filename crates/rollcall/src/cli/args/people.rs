@@ -1,5 +1,7 @@
 //! What can be typed after `rollcall user`, `unit` and `group`.
 
+use std::str::FromStr;
+
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
@@ -52,6 +54,9 @@ pub(in crate::cli) enum User {
         display_name: Option<String>,
         #[command(flatten)]
         fields: UserFields,
+        /// Take this custom field away. Repeat for several.
+        #[arg(long, value_name = "NAME")]
+        clear_custom: Vec<String>,
     },
     /// Set the password, read from the standard input.
     Password {
@@ -72,9 +77,9 @@ pub(in crate::cli) enum User {
     Lock {
         /// The id, username or email address.
         user: String,
-        /// For how many minutes; without it until unlocked.
-        #[arg(long)]
-        minutes: Option<i64>,
+        /// For how many minutes; left out: until somebody unlocks the user.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        minutes: Option<u32>,
     },
     /// Unlock a user.
     Unlock {
@@ -125,8 +130,52 @@ pub(in crate::cli) struct UserFields {
     #[arg(long)]
     pub(in crate::cli) external_id: Option<String>,
     /// When the account ends by itself, such as 2027-01-31T00:00:00Z; `never` ends that.
-    #[arg(long)]
-    pub(in crate::cli) expires: Option<String>,
+    #[arg(long, value_name = "TIME")]
+    pub(in crate::cli) expires: Option<Expiry>,
+    /// A field of your own, such as costCentre=4711. Repeat for several; those that are not named stay.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(in crate::cli) custom: Vec<CustomField>,
+}
+
+/// When an account ends; `None` if it does not.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli) struct Expiry(pub(in crate::cli) Option<i64>);
+
+impl FromStr for Expiry {
+    type Err = String;
+
+    /// `never` and the empty text end an expiry.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text == "never" {
+            return Ok(Self(None));
+        }
+        text.parse::<jiff::Timestamp>()
+            .map(|time| Self(Some(time.as_millisecond())))
+            .map_err(|_| "write a time such as 2027-01-31T00:00:00Z, or never".to_owned())
+    }
+}
+
+/// A custom field and its value.
+#[derive(Clone, Debug)]
+pub(in crate::cli) struct CustomField {
+    /// Its name.
+    pub(in crate::cli) name: String,
+    /// Its value; `None` if it is empty, which takes the field away.
+    pub(in crate::cli) value: Option<String>,
+}
+
+impl FromStr for CustomField {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok(Self {
+                name: name.to_owned(),
+                value: Some(value.to_owned()).filter(|value| !value.is_empty()),
+            }),
+            _ => Err("write NAME=VALUE, such as costCentre=4711".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

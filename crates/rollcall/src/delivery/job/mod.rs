@@ -372,3 +372,14 @@ pub enum JobError {
     #[error(transparent)]
     Database(#[from] DbError),
 }
+
+impl JobError {
+    /// A short name for scripts.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Busy(_) | Self::SwitchedOff(_) | Self::NothingToCancel => "job",
+            Self::Application(error) => error.code(),
+            Self::Database(error) => error.class().code(),
+        }
+    }
+}

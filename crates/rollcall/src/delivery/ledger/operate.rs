@@ -48,6 +48,20 @@ pub enum OperateError {
     Database(#[from] DbError),
 }
 
+impl OperateError {
+    /// A short name for scripts.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchEvent(_) => "not_found",
+            Self::NothingToSkip => "nothing_to_skip",
+            Self::NotInScope(_) => "not_in_scope",
+            Self::NotSubscribed(_) => "not_subscribed",
+            Self::Application(error) => error.code(),
+            Self::Database(error) => error.class().code(),
+        }
+    }
+}
+
 /// Tells the audit log what was done to the delivery to an application.
 pub(in crate::delivery) fn note(
     tx: &mut Tx<'_>,

@@ -77,8 +77,13 @@ impl UserChanges {
         take(&mut user.phone_verified, phone_verified);
         take(&mut user.description, description);
         take(&mut user.external_id, external_id);
-        take(&mut user.custom_fields, custom_fields);
         take(&mut user.source, source);
+        for (name, value) in custom_fields {
+            match value {
+                Some(value) => user.custom_fields.insert(name.clone(), value.clone()),
+                None => user.custom_fields.remove(name),
+            };
+        }
         if let Some(time) = account_expire_time {
             user.account_expire_time = time.filter(|time| *time >= 0);
         }

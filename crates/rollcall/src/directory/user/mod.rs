@@ -11,7 +11,7 @@ use rollcall_protocol::{SubjectKind, UnitMembership, UserPayload, UserStatus};
 use serde::{Deserialize, Serialize};
 
 use super::Context;
-use super::fields::{CustomFields, Source, present};
+use super::fields::{CustomChanges, CustomFields, Source, present};
 use super::password::NewPassword;
 use crate::change::{ChangeKind, NewChange};
 use crate::clock::Millis;
@@ -143,7 +143,7 @@ pub struct UserChanges {
     pub external_id: Option<Option<String>>,
     #[serde(deserialize_with = "present")]
     pub account_expire_time: Option<Option<Millis>>,
-    pub custom_fields: Option<CustomFields>,
+    pub custom_fields: CustomChanges,
     pub source: Option<Source>,
 }
 
