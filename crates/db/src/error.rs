@@ -109,6 +109,16 @@ impl ErrorClass {
             Self::Bug => "internal",
         }
     }
+
+    /// What people can do about it: `program` says whose database it is, `recovery` what helps if it is damaged.
+    pub fn advice(self, program: &str, recovery: &str) -> String {
+        match self {
+            Self::Transient => "see that it runs, and that this machine reaches it".to_owned(),
+            Self::Full => "make room on its disk".to_owned(),
+            Self::Damaged => format!("stop {program}, keep a copy of the files, and {recovery}"),
+            Self::Refused | Self::Bug => format!("that is a mistake of {program}: report it"),
+        }
+    }
 }
 
 impl DbError {

@@ -17,6 +17,7 @@ mod jwe;
 mod jwk;
 mod open;
 mod payload;
+mod shown;
 
 pub use answer::{
     Answer, AnswerList, CODE_LIMIT, ErrorAnswer, EventResult, Foreign, MESSAGE_LIMIT, Reading, read_answer,
@@ -30,6 +31,7 @@ pub use payload::{
     GroupPayload, InventoryKind, InventoryPayload, Password, PayloadError, UnitMembership, UnitPayload,
     UserPayload, UserStatus,
 };
+pub use shown::shown;
 
 /// A source of randomness.
 pub trait Random: Send + Sync {

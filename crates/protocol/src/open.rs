@@ -2,8 +2,8 @@
 //!
 //! The order matters: size, form, algorithm, key, signature; only then are the claims looked at, and
 //! only then the payload. Nothing that is not signed is interpreted beyond what finding the key takes,
-//! and an error quotes at most [`QUOTED`] characters of what a stranger sent, since errors are logged
-//! and answered.
+//! and an error quotes only the beginning of what a stranger sent ([`shown`]), since errors are logged and
+//! answered.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::envelope::ISSUER;
 use crate::jwe::JweError;
-use crate::{EncryptionKey, EventBatch, KeySet};
+use crate::{EncryptionKey, EventBatch, KeySet, shown};
 
 /// The longest time between `iat` and `exp`, in seconds: a day. Receivers remember the ids of events for
 /// longer, so that a captured envelope expires before it is forgotten. (Hubs sign for half an hour.)
@@ -25,9 +25,6 @@ const LONGEST_KID: usize = 256;
 
 /// The longest id of an event, in bytes: receivers store it and repeat it in their answers.
 const LONGEST_EVENT_ID: usize = 256;
-
-/// How many characters of a foreign text an error quotes.
-const QUOTED: usize = 60;
 
 /// Opens envelopes for one application.
 #[derive(Clone, Copy, Debug)]
@@ -197,22 +194,9 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error>
     IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
-/// The beginning of a text that somebody else wrote, for an error: short, and without characters that move
-/// what stands around it in a log.
+/// The beginning of what somebody else wrote, for an error.
 fn quoted(text: impl ToString) -> String {
-    let text = text.to_string();
-    let harmless = |character: char| match character {
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
-            '\u{fffd}'
-        }
-        character if character.is_control() => '\u{fffd}',
-        character => character,
-    };
-    let mut quoted: String = text.chars().take(QUOTED).map(harmless).collect();
-    if text.chars().nth(QUOTED).is_some() {
-        quoted.push('…');
-    }
-    quoted
+    shown(&text.to_string())
 }
 
 #[derive(Deserialize)]

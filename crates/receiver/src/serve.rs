@@ -9,7 +9,7 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -18,8 +18,8 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::post;
+use rollcall_server::complaints::Complaints;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 use crate::receiver::{Process, Receiver, Reply, refusal};
 
@@ -29,9 +29,6 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// When a sender who found no room, or whose events could not be processed, may come again, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
-
-/// How often at most it is logged that there is no room.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// In what portions room is taken.
 const PORTION: usize = 1 << 10;
@@ -46,7 +43,7 @@ pub fn router<P: Process + 'static>(receiver: Arc<Receiver<P>>, path: &str) -> R
     let endpoint = Endpoint {
         receiver,
         room: Arc::new(Semaphore::new(portions)),
-        complained: Mutex::default(),
+        complaints: Complaints::default(),
     };
     Router::new()
         .route(path, post(take::<P>))
@@ -57,7 +54,7 @@ struct Endpoint<P> {
     receiver: Arc<Receiver<P>>,
     /// In portions.
     room: Arc<Semaphore>,
-    complained: Mutex<Option<Instant>>,
+    complaints: Complaints,
 }
 
 async fn take<P: Process + 'static>(State(endpoint): State<Arc<Endpoint<P>>>, request: Request) -> Response {
@@ -125,7 +122,11 @@ impl<P: Process> Endpoint<P> {
             let more =
                 u32::try_from(length.div_ceil(PORTION).saturating_sub(has)).map_err(|_| too_large())?;
             let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(more) else {
-                self.complain();
+                self.complaints.about(format_args!(
+                    "requests are turned away for a while: the bodies that are being received have {} bytes, which \
+                     is as much as is allowed",
+                    self.receiver.budget_bytes()
+                ));
                 return Err(refusal(
                     503,
                     "busy",
@@ -139,19 +140,6 @@ impl<P: Process> Endpoint<P> {
             bytes.extend_from_slice(&data);
         }
         Ok((bytes, held))
-    }
-
-    /// Logs that there is no room, but not so often that strangers can fill the log.
-    fn complain(&self) {
-        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
-        if complained.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
-            *complained = Some(Instant::now());
-            tracing::warn!(
-                budget = self.receiver.budget_bytes(),
-                "requests are turned away for a while: the bodies that are being received have as many bytes as \
-                 are allowed"
-            );
-        }
     }
 }
 

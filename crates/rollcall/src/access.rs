@@ -19,8 +19,8 @@ use std::collections::BTreeSet;
 
 use rollcall_protocol::{Random, SubjectKind};
 
-use crate::change::Placement;
 use crate::clock::Millis;
+use crate::placement::Placement;
 use crate::secret::MasterKey;
 
 /// Who acts. Its text, such as `import:people.csv`, is stored in the logs and stays the same for ever.

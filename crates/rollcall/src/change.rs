@@ -21,17 +21,16 @@
 //! Times never run backwards along the log, even if the machine's clock does: receivers compare event
 //! times to recognise what is stale.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rollcall_db::{DbError, Gathered, Row, Tx, Value, params};
 use rollcall_protocol::{EventType, Random, SubjectKind};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::access::Caller;
 use crate::clock::Millis;
-use crate::id::{self, ROOT_UNIT};
+use crate::id;
+pub use crate::placement::Placement;
 
 /// A position in the log. Zero is before the first change.
 pub type Seq = i64;
@@ -64,27 +63,6 @@ impl ChangeKind {
             "arrival" => Some(Self::Arrival),
             other => EventType::parse(other).map(Self::Event),
         }
-    }
-}
-
-/// Where a subject stands: all organizational units that contain it, at any height (a unit counts
-/// itself), and the groups it belongs to (a group counts itself).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Placement {
-    /// Ids of organizational units, in no particular order, without repetition.
-    pub units: Vec<String>,
-    /// Ids of groups.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<String>,
-}
-
-impl Placement {
-    /// Whether a subject of this kind that stands there is among what these units contain, at any height, and
-    /// these groups. A group is if it is named, or if the root unit is, which means the whole directory.
-    pub fn is_within(&self, kind: SubjectKind, units: &BTreeSet<String>, groups: &BTreeSet<String>) -> bool {
-        (kind == SubjectKind::Group && units.contains(ROOT_UNIT))
-            || self.units.iter().any(|unit| units.contains(unit))
-            || self.groups.iter().any(|group| groups.contains(group))
     }
 }
 

@@ -11,6 +11,11 @@ use tokio::time::Instant;
 /// A point in time: milliseconds since the Unix epoch.
 pub type Millis = i64;
 
+/// A duration in milliseconds.
+pub fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX / 4)
+}
+
 /// A source of time.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Source);

@@ -12,11 +12,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use rollcall_receiver::parse_network;
-use rollcall_server::config::ServerConfig;
+use rollcall_server::config::{ServerConfig, Unknown, unknown_setting};
 
 use crate::delivery::Options;
-use crate::delivery::retention::Retention;
-use crate::delivery::send::egress::{AddressPolicy, EgressOptions};
+use crate::delivery::egress::{AddressPolicy, EgressOptions};
+use crate::maintenance;
+use crate::maintenance::retention::Retention;
 use crate::private;
 
 /// The configuration as it is written.
@@ -311,7 +312,7 @@ impl Config {
             .unwrap_or_else(|| self.data_dir.join("master.key"))
     }
 
-    /// How patient the delivery is, and how long it keeps things.
+    /// How patient delivery is.
     pub fn delivery_options(&self) -> Options {
         let DeliveryConfig {
             tries,
@@ -320,10 +321,9 @@ impl Config {
             longest_pause,
             first_probe,
             longest_probe,
-            password_hours,
             lease,
+            password_hours: _,
         } = self.delivery;
-        let days = |days: u64| Duration::from_secs(days * 86_400);
         Options {
             tries,
             event_tries,
@@ -331,15 +331,23 @@ impl Config {
             longest_pause: Duration::from_secs(longest_pause),
             first_probe: Duration::from_secs(first_probe),
             longest_probe: Duration::from_secs(longest_probe),
-            password_retention: Duration::from_secs(password_hours * 3_600),
             lease: Duration::from_secs(lease),
+            ..Options::default()
+        }
+    }
+
+    /// How long things are kept.
+    pub fn maintenance_options(&self) -> maintenance::Options {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        maintenance::Options {
+            password_retention: Duration::from_secs(self.delivery.password_hours * 3_600),
             retention: Retention {
                 changes: days(self.retention.changes),
                 laggards: days(self.retention.laggards),
                 attempts: days(self.retention.attempts),
                 audit: days(self.retention.audit),
             },
-            ..Options::default()
+            ..maintenance::Options::default()
         }
     }
 
@@ -393,67 +401,16 @@ fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     Ok(certificates)
 }
 
-/// Refuses settings that there are not: a slip of the pen must not leave a setting at its default.
 fn refuse_unknown(file: &Path) -> Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
-    let mut section = String::new();
-    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
-            section = format!("{}.", name.trim());
-        } else if let Some((name, _)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
-            let name = name.trim();
-            // Lines inside of lists hold no names.
-            let is_name = name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
-            let setting = format!("{section}{name}");
-            if is_name && !SETTINGS.contains(&setting.as_str()) {
-                bail!(
-                    "{}, line {number}: there is no setting {setting:?}; `rollcall example` shows all of them",
-                    file.display()
-                );
-            }
-        }
+    match unknown_setting(&text, &Config::META) {
+        None => Ok(()),
+        Some(Unknown { name, line }) => bail!(
+            "{}, line {line}: there is no setting {name:?}; `rollcall example` shows all of them",
+            file.display()
+        ),
     }
-    Ok(())
 }
-
-/// All settings.
-pub const SETTINGS: [&str; 33] = [
-    "data_dir",
-    "database",
-    "database_file",
-    "listen",
-    "public_url",
-    "master_key_file",
-    "admin_token_file",
-    "organization",
-    "ali_uid",
-    "log.level",
-    "log.format",
-    "server.connections",
-    "server.connections_per_address",
-    "server.header_timeout",
-    "server.body_timeout",
-    "server.idle_timeout",
-    "server.stop_timeout",
-    "egress.allow",
-    "egress.source_address",
-    "egress.outbound_addresses",
-    "egress.ca_file",
-    "delivery.tries",
-    "delivery.event_tries",
-    "delivery.first_pause",
-    "delivery.longest_pause",
-    "delivery.first_probe",
-    "delivery.longest_probe",
-    "delivery.password_hours",
-    "delivery.lease",
-    "retention.changes",
-    "retention.laggards",
-    "retention.attempts",
-    "retention.audit",
-];
 
 /// The example of a configuration file: every setting with its description, default and variable.
 pub fn example() -> String {

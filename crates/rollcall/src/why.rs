@@ -11,11 +11,12 @@ use crate::application::keys::rotation;
 use crate::application::{Application, ApplicationError, Entitlements, store};
 use crate::change::{self, Change, Placement, Seq};
 use crate::clock::Millis;
-use crate::delivery::erase::earlier::{self, Incarnation, Whom};
 use crate::delivery::job::{self, JobKind, JobPosition};
-use crate::delivery::ledger::attempts::{self, Attempt};
+use crate::delivery::ledger::attempts;
 use crate::delivery::ledger::parked::{self, Parked, ParkedState};
+use crate::delivery::model::Attempt;
 use crate::delivery::plan::lanes::lane_of;
+use crate::directory::earlier::{self, Incarnation, Whom};
 use crate::directory::{DirectoryError, User, query};
 
 /// How many changes, newest first, are looked into.

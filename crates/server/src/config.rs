@@ -1,6 +1,9 @@
-//! The settings of the server, the same for every program.
+//! The settings of the server, the same for every program; and what a file of settings must not hold.
 
 use std::time::Duration;
+
+use confique::meta::{FieldKind, Meta};
+use toml::de::{DeTable, DeValue};
 
 /// How many connections the server keeps, and how long it waits for whom.
 #[derive(Clone, Debug, confique::Config)]
@@ -112,5 +115,47 @@ impl ServerConfig {
             idle: seconds("idle_timeout", self.idle_timeout)?,
             stop: seconds("stop_timeout", self.stop_timeout)?,
         })
+    }
+}
+
+/// A setting that there is not, in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its name, with those of its sections.
+    pub name: String,
+    /// The line that it stands in.
+    pub line: usize,
+}
+
+/// The first setting in the text of a file that there is not: a slip of the pen must not leave a setting at its
+/// default. What is no TOML has none; whoever loads the file says what is wrong with it.
+pub fn unknown_setting(text: &str, settings: &Meta) -> Option<Unknown> {
+    let table = DeTable::parse(text).ok()?;
+    let mut found = Vec::new();
+    look_for_unknown(table.get_ref(), settings, "", &mut found);
+    let (at, name) = found.into_iter().min()?;
+    let line = text[..at].matches('\n').count() + 1;
+    Some(Unknown { name, line })
+}
+
+fn look_for_unknown(table: &DeTable<'_>, settings: &Meta, section: &str, found: &mut Vec<(usize, String)>) {
+    for (key, value) in table {
+        let name = format!("{section}{}", key.get_ref());
+        let field = settings.fields.iter().find(|field| field.name == key.get_ref());
+        match (field.map(|field| &field.kind), value.get_ref()) {
+            (Some(FieldKind::Nested { meta }), DeValue::Table(inner)) => {
+                look_for_unknown(inner, meta, &format!("{name}."), found);
+            }
+            (Some(_), _) => {}
+            (None, DeValue::Table(inner)) if !inner.is_empty() => {
+                // Nothing in there is a setting.
+                let none = Meta {
+                    fields: &[],
+                    ..*settings
+                };
+                look_for_unknown(inner, &none, &format!("{name}."), found);
+            }
+            (None, _) => found.push((key.span().start, name)),
+        }
     }
 }

@@ -1,22 +1,24 @@
 //! Whether a program can do its work: what `/readyz` answers.
 //!
 //! A program looks at its parts, one by one, and each says what is wrong with it and what to do. Looking may
-//! cost a commit, so the answer is kept for a second, and those who ask meanwhile wait for the same look:
-//! nobody can load the database by asking.
+//! cost a commit, so the report is [`Kept`].
 
+use std::convert::Infallible;
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
-/// For how long an answer is good.
-const KEPT: Duration = Duration::from_secs(1);
+use crate::kept::Kept;
+
+/// How long a database has to do its work. A small commit waits its turn behind what is queued.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How a part is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -74,6 +76,24 @@ impl Part {
     }
 }
 
+/// The database as a part: whether it passes a check that commits and reads, in time. What to do about an error says
+/// `advice`.
+pub async fn database<E: Display>(
+    check: impl Future<Output = Result<(), E>>,
+    advice: impl FnOnce(&E) -> String,
+) -> Part {
+    const NAME: &str = "database";
+    match tokio::time::timeout(ANSWERS_WITHIN, check).await {
+        Ok(Ok(())) => Part::ok(NAME, "it commits and reads"),
+        Ok(Err(error)) => Part::failed(NAME, error.to_string(), advice(&error)),
+        Err(_) => Part::failed(
+            NAME,
+            format!("it does not answer within {} s", ANSWERS_WITHIN.as_secs()),
+            "see whether the disk or the server is overloaded, or something large is being written",
+        ),
+    }
+}
+
 /// All parts at one time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -103,33 +123,42 @@ impl IntoResponse for &Report {
 
 /// The last report.
 #[derive(Debug, Default)]
-pub struct Readiness(Mutex<Option<(Instant, Arc<Report>)>>);
+pub struct Readiness {
+    kept: Kept<Arc<Report>>,
+    /// Whether the last report said that the program is not ready.
+    failing: AtomicBool,
+}
 
 impl Readiness {
-    /// The last report if it is fresh, and what `look` finds otherwise. That the program is no longer ready, or is
-    /// again, is logged.
+    /// The last report if it is fresh, and what `look` finds otherwise.
     pub async fn report(&self, look: impl Future<Output = Vec<Part>>) -> Arc<Report> {
-        let mut last = self.0.lock().await;
-        if let Some((at, report)) = &*last
-            && at.elapsed() < KEPT
-        {
-            return Arc::clone(report);
+        let found = self.kept.get(async {
+            let report = Report::from(look.await);
+            self.tell(&report);
+            Ok::<_, Infallible>(Arc::new(report))
+        });
+        match found.await {
+            Ok(report) => report,
         }
-        let report = Arc::new(Report::from(look.await));
-        let was_ready = last.as_ref().is_none_or(|(_, last)| last.ready);
-        if was_ready && !report.ready {
-            for part in report.parts.iter().filter(|part| part.state == State::Failed) {
-                tracing::warn!(
-                    part = part.name,
-                    action = part.action,
-                    "not ready: {}",
-                    part.message
-                );
-            }
-        } else if !was_ready && report.ready {
+    }
+
+    /// Logs that the program is no longer ready, or is again.
+    fn tell(&self, report: &Report) {
+        let was_failing = self.failing.swap(!report.ready, Ordering::Relaxed);
+        let is_news = was_failing == report.ready;
+        if !is_news {
+            return;
+        }
+        if report.ready {
             tracing::info!("ready again");
         }
-        *last = Some((Instant::now(), Arc::clone(&report)));
-        report
+        for part in report.parts.iter().filter(|part| part.state == State::Failed) {
+            tracing::warn!(
+                part = part.name,
+                action = part.action,
+                "not ready: {}",
+                part.message
+            );
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! The log on the standard error.
 
-use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
@@ -51,29 +50,4 @@ pub fn filter(text: &str) -> Result<EnvFilter, String> {
         }
     }
     EnvFilter::try_new(text).map_err(|_| wrong(text))
-}
-
-/// How many characters of a stranger's text are shown.
-const SHOWN: usize = 48;
-
-/// A stranger's text for the log: its first 48 characters, with everything that is not visible escaped, so that
-/// it can neither fill the log nor forge a line of it.
-pub fn shown(text: &str) -> String {
-    let mut shown = String::new();
-    for character in text.chars().take(SHOWN) {
-        if character.is_control() || !(character == ' ' || is_visible(character)) {
-            let _ = write!(shown, "{}", character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-/// Letters, digits and signs; not spaces of other widths, nor what turns the direction of writing.
-fn is_visible(character: char) -> bool {
-    character.is_ascii_graphic() || character.is_alphanumeric()
 }

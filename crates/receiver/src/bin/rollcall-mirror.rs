@@ -10,10 +10,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use clap::Parser;
 use confique::Config as _;
+use rollcall_db::DbError;
 use rollcall_receiver::protocol::EncryptionKey;
 use rollcall_receiver::{HttpJwks, KeySource, Mirror, Receiver, parse_network, router};
-use rollcall_server::config::ServerConfig;
-use rollcall_server::health::{Part, Readiness};
+use rollcall_server::config::{ServerConfig, Unknown, unknown_setting};
+use rollcall_server::health::{self, Readiness};
 use rollcall_server::{StopSignals, log};
 
 /// Receives directory changes and keeps a copy of users, organizational units and groups.
@@ -140,6 +141,15 @@ fn read(path: &Path) -> Result<Config> {
             path.display()
         );
     }
+    let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+    if let Some(Unknown { name, line }) = unknown_setting(&text, &Config::META) {
+        let settings: Vec<&str> = Config::META.fields.iter().map(|field| field.name).collect();
+        bail!(
+            "{}, line {line}: there is no setting {name:?}; there are {}",
+            path.display(),
+            settings.join(", ")
+        );
+    }
     Config::builder()
         .env()
         .file(path)
@@ -186,28 +196,17 @@ fn build(config: &Config, mirror: Mirror) -> Result<Receiver<Mirror>> {
     Ok(builder.build(mirror)?)
 }
 
-/// How long the database has to do its work.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
-
 /// Whether events can be taken, and what to do if not.
 async fn readyz(State(state): State<Arc<(Mirror, Readiness)>>) -> Response {
     let (mirror, readiness) = &*state;
     let look = async {
-        let part = match tokio::time::timeout(ANSWERS_WITHIN, mirror.db().check()).await {
-            Ok(Ok(())) => Part::ok("database", "it commits and reads"),
-            Ok(Err(error)) => Part::failed(
-                "database",
-                error.to_string(),
-                "see to the database's server, or to the disk and the files of SQLite; what is sent meanwhile \
-                 is sent again",
-            ),
-            Err(_) => Part::failed(
-                "database",
-                format!("it does not answer within {} s", ANSWERS_WITHIN.as_secs()),
-                "see whether the disk or the server is overloaded",
-            ),
+        let check = mirror.db().check();
+        let advice = |error: &DbError| {
+            let recovery = "begin with an empty database, then have the hub synchronize the application";
+            let advice = error.class().advice("the mirror", recovery);
+            format!("{advice}; what is sent meanwhile is sent again")
         };
-        vec![part]
+        vec![health::database(check, advice).await]
     };
     readiness.report(look).await.as_ref().into_response()
 }

@@ -314,3 +314,17 @@ fn a_log_level_that_there_is_not_is_refused() {
         "the missing file"
     );
 }
+
+#[test]
+fn a_setting_that_there_is_not_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mirror.toml");
+    std::fs::write(&file, "application_id = \"app\"\n\n[server]\nconections = 3\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_rollcall-mirror"))
+        .arg(&file)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let told = "line 4: there is no setting \"server.conections\"; there are listen, path, database";
+    assert!(!output.status.success() && said.contains(told), "{said}");
+}

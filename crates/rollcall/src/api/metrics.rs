@@ -4,7 +4,6 @@
 //! look, so that they are right also after a restart.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header;
@@ -17,34 +16,18 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rollcall_db::Stats;
-use tokio::sync::Mutex;
 
 use super::{Api, ApiError};
-use crate::clock::Stopwatch;
-use crate::delivery::status::{self, PARKED_STATES, Status};
+use crate::delivery::ledger::parked::ParkedState;
+use crate::delivery::status::{self, Status};
 use crate::meter::present_memory;
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge<f64, std::sync::atomic::AtomicU64>>;
 
-/// For how long what was scraped is good. Nobody has to show a token, so asking must not load the database.
-const KEPT: Duration = Duration::from_secs(1);
-
-/// What was scraped last, and when.
-#[derive(Default)]
-pub(super) struct Scraped(Mutex<Option<(Stopwatch, String)>>);
-
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
-    let mut last = api.metrics.0.lock().await;
-    let text = match &*last {
-        Some((since, text)) if since.elapsed() < KEPT => text.clone(),
-        _ => {
-            let text = scrape(&api).await?;
-            *last = Some((api.shared.hub.clock.stopwatch(), text.clone()));
-            text
-        }
-    };
-    drop(last);
+    // Nobody has to show a token, so asking must not load the database.
+    let text = api.metrics.get(scrape(&api)).await?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
@@ -115,8 +98,8 @@ fn gauges(registry: &mut Registry, status: &Status, now: i64, signing_queue: usi
         lag(&[name], application.lag as f64);
         let age = application.oldest.map_or(0, |time| (now - time).max(0));
         lag_seconds(&[name], age as f64 / 1_000.0);
-        for (state, count) in PARKED_STATES.into_iter().zip(application.parked) {
-            parked(&[name, ("state", state)], count as f64);
+        for (state, count) in ParkedState::ALL.into_iter().zip(application.parked) {
+            parked(&[name, ("state", state.as_str())], count as f64);
         }
         suspended(&[name], f64::from(u8::from(application.state == "suspended")));
         paused(&[name], f64::from(u8::from(application.state == "paused")));

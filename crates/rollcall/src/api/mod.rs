@@ -7,7 +7,6 @@ mod admin;
 mod door;
 mod error;
 mod extract;
-mod logs;
 mod metrics;
 mod routes;
 
@@ -21,37 +20,42 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use rollcall_server::health::Readiness;
+use rollcall_server::kept::Kept;
 use serde_json::json;
 use tracing::Instrument as _;
 
 use crate::application::keys;
 use crate::delivery::Shared;
 use crate::health;
+use crate::maintenance::Upkeep;
 use crate::meter::RouteLabels;
 use crate::secret::AdminToken;
+pub(crate) use admin::ShownChange;
 pub use error::ApiError;
 use extract::Path;
-pub(crate) use logs::ShownChange;
 use routes::Route;
 
 /// What the handlers share.
 pub struct Api {
     /// The hub and its delivery.
     pub shared: Arc<Shared>,
+    /// Its maintenance.
+    pub upkeep: Arc<Upkeep>,
     /// What an administrator must show.
     pub token: AdminToken,
     readiness: Readiness,
-    metrics: metrics::Scraped,
+    metrics: Kept<String>,
 }
 
 impl Api {
-    /// Of a hub with its delivery.
-    pub fn new(shared: Arc<Shared>, token: AdminToken) -> Self {
+    /// Of a hub with its delivery and its maintenance.
+    pub fn new(shared: Arc<Shared>, upkeep: Arc<Upkeep>, token: AdminToken) -> Self {
         Self {
             shared,
+            upkeep,
             token,
             readiness: Readiness::default(),
-            metrics: metrics::Scraped::default(),
+            metrics: Kept::default(),
         }
     }
 }
@@ -124,7 +128,7 @@ async fn wrong_method() -> ApiError {
 
 /// Whether the hub can do its work, and what to do if it cannot. `/healthz` says only that the process lives.
 async fn readyz(State(api): State<Arc<Api>>) -> Response {
-    let report = api.readiness.report(health::look(&api.shared)).await;
+    let report = api.readiness.report(health::look(&api.shared, &api.upkeep)).await;
     report.as_ref().into_response()
 }
 
@@ -159,7 +163,7 @@ async fn trace(State(api): State<Arc<Api>>, mut request: Request, next: Next) ->
     let (status, took) = (response.status().as_u16(), watch.elapsed());
     let ms = took.as_secs_f64() * 1e3;
     // A stranger may send any word as the method.
-    let method = rollcall_server::shown(method.as_str());
+    let method = rollcall_protocol::shown(method.as_str());
     span.in_scope(|| {
         // Whoever watches the hub asks every few seconds: that is worth a line only if it fails.
         if WATCHED.contains(&route.as_str()) && status < 400 {

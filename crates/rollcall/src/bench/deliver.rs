@@ -11,8 +11,8 @@ use super::world::World;
 use super::{Figure, Sorted, crypto, float};
 use crate::application::{Application, Limits, keys::SigningKeys, store};
 use crate::clock::Clock;
-use crate::delivery::send::egress::Egress;
-use crate::delivery::send::signing::{Place, Signing};
+use crate::delivery::egress::Egress;
+use crate::delivery::signing::{Place, Signing};
 
 /// One event at a time, with pauses: how long until it is acknowledged?
 pub(super) async fn idle() -> Result<Vec<Figure>> {

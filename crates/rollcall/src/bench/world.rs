@@ -17,7 +17,7 @@ use crate::application::{
     self, Application, Encryption, Limits, NewApplication, Scope, Settings, SettingsPatch, Subscription,
 };
 use crate::clock::Clock;
-use crate::delivery::send::egress::{AddressPolicy, Egress, EgressOptions};
+use crate::delivery::egress::{AddressPolicy, Egress, EgressOptions};
 use crate::delivery::{Delivery, Options};
 use crate::directory::{Command, NewUser, UserChanges};
 use crate::hub::{Hub, HubParts};

@@ -22,9 +22,9 @@ use crate::application::{
 };
 use crate::change;
 use crate::config::Config;
+use crate::delivery::job;
 use crate::delivery::ledger::attempts;
 use crate::delivery::ledger::parked::{self, ParkedState};
-use crate::delivery::{job, status};
 use crate::directory;
 use crate::hub::Hub;
 
@@ -204,7 +204,7 @@ async fn list(hub: &Hub, out: &Output) -> Result<ExitCode> {
         .db
         .read(|tx| {
             let head = change::head(tx)?.seq;
-            let parked = status::parked_counts(tx)?;
+            let parked = parked::counts(tx)?;
             let mut all = Vec::new();
             for application in store::list(tx)? {
                 let id = application.id.as_str();

@@ -24,12 +24,14 @@ use crate::application::{self, Application, Encryption, NewApplication, Scope, S
 use crate::change::{self, ChangeKind};
 use crate::clock::Clock;
 use crate::compare;
-use crate::delivery::send::egress::{AddressPolicy, Egress, EgressOptions};
+use crate::delivery::egress::{AddressPolicy, Egress, EgressOptions};
 use crate::delivery::{Delivery, Options, connectivity, job};
 use crate::directory::{Command, NewUnit, NewUser, UserChanges, query};
 use crate::hub::{Hub, HubParts};
 use crate::id::ROOT_UNIT;
 use crate::import::{self, Format, import};
+use crate::maintenance::{self, Maintenance};
+use crate::private;
 use crate::secret::{AdminToken, MasterKey};
 
 /// The company that the demo shows.
@@ -40,6 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(arguments: &args::Demo) -> Result<ExitCode> {
     let folder = tempfile::tempdir().context("no folder for the demo's databases")?;
+    private::make_folder(folder.path())?;
     let mut stop = StopSignals::listen()?;
     let code = tokio::select! {
         code = tell(arguments, folder.path()) => code,
@@ -84,9 +87,11 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
         Clock::system(),
     )?;
     let delivery = Delivery::start(hub.clone(), egress, Options::default()).await?;
+    let maintenance = Maintenance::start(hub.clone(), maintenance::Options::default());
     let token = AdminToken::read_or_make(&folder.join("admin.token"), &SystemRandom)?;
     let shown_token = token.expose();
-    let api = api::router(Arc::new(Api::new(Arc::clone(delivery.shared()), token)));
+    let (shared, upkeep) = (Arc::clone(delivery.shared()), Arc::clone(maintenance.upkeep()));
+    let api = api::router(Arc::new(Api::new(shared, upkeep, token)));
     let hub_server = serve(hub_listener, api);
     let mirror = Mirror::open(&format!("sqlite:{}", folder.join("application.db").display())).await?;
     let source = KeySource::Endpoint(Arc::new(HttpJwks::new(&jwks).map_err(anyhow::Error::msg)?));
@@ -118,6 +123,7 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
         StopSignals::listen()?.next().await;
         line("\nFinishing the requests in flight.");
     }
+    maintenance.stop().await;
     delivery.stop().await;
     hub_server.abort();
     app_server.abort();

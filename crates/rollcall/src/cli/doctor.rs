@@ -232,7 +232,7 @@ async fn look_at_service(report: &mut Report, config: &Config) {
 async fn look_at_application(
     report: &mut Report,
     hub: &Hub,
-    egress: &crate::delivery::send::egress::Egress,
+    egress: &crate::delivery::egress::Egress,
     application: Application,
     head: change::Seq,
 ) -> Result<()> {
@@ -317,7 +317,7 @@ async fn look_at_application(
     Ok(())
 }
 
-async fn reach(egress: &crate::delivery::send::egress::Egress, target: &Target) -> Result<String, String> {
+async fn reach(egress: &crate::delivery::egress::Egress, target: &Target) -> Result<String, String> {
     let addresses = egress
         .resolve(target.url())
         .await

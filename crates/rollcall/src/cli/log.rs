@@ -10,8 +10,9 @@ use super::args;
 use super::output::{Output, counted, line, time};
 use crate::application::store;
 use crate::change::{self, Change, Seq};
-use crate::delivery::erase::earlier::{self, Whom};
-use crate::delivery::ledger::attempts::{self, Attempt};
+use crate::delivery::ledger::attempts;
+use crate::delivery::model::Attempt;
+use crate::directory::earlier::{self, Whom};
 use crate::hub::Hub;
 use crate::why::WhyError;
 

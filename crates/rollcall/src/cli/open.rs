@@ -11,7 +11,7 @@ use rollcall_protocol::SystemRandom;
 use super::failure::Refusal;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::send::egress::Egress;
+use crate::delivery::egress::Egress;
 use crate::hub::{Hub, HubError, HubParts};
 use crate::owner::Owner;
 use crate::private::{self, PrivateError};

@@ -12,13 +12,13 @@ use super::args;
 use super::caller::caller;
 use super::failure::Refusal;
 use super::output::{Output, counted, first_of, time};
-use crate::delivery::erase::earlier::{self, Incarnation};
-use crate::delivery::erase::{erase_user, is_known};
+use crate::directory::earlier::{self, Incarnation};
 use crate::directory::{
     self, Applied, Cascade, Command, Group, GroupChanges, LOCKED_UNTIL_UNLOCKED, Named, NewGroup,
     NewPassword, NewUnit, NewUser, Unit, UnitChanges, User, UserChanges, query,
 };
 use crate::hub::Hub;
+use crate::maintenance::erasure::{erase_user, is_known};
 use crate::secret::SecretString;
 
 async fn apply(hub: &Hub, out: &Output, command: Command) -> Result<ExitCode> {

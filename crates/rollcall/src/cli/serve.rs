@@ -13,6 +13,7 @@ use super::open;
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::delivery::Delivery;
+use crate::maintenance::Maintenance;
 use crate::secret::AdminToken;
 
 /// How long the database has to finish what is queued, at the end.
@@ -32,6 +33,7 @@ pub(super) async fn run(config: &Config) -> Result<ExitCode> {
     let token =
         AdminToken::read_or_make(&config.token_path(), &SystemRandom).context("the administrator's token")?;
     let delivery = Delivery::start(hub.clone(), open::egress(config)?, config.delivery_options()).await?;
+    let maintenance = Maintenance::start(hub.clone(), config.maintenance_options());
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("listen: cannot listen on {}", config.listen))?;
@@ -45,7 +47,8 @@ pub(super) async fn run(config: &Config) -> Result<ExitCode> {
         token = %config.token_path().display(),
         "the hub runs"
     );
-    let api = api::router(Arc::new(Api::new(Arc::clone(delivery.shared()), token)));
+    let (shared, upkeep) = (Arc::clone(delivery.shared()), Arc::clone(maintenance.upkeep()));
+    let api = api::router(Arc::new(Api::new(shared, upkeep, token)));
     let limits = config.server.limits().map_err(anyhow::Error::msg)?;
     let (ending, ended) = oneshot::channel::<()>();
     let mut server = tokio::spawn(rollcall_server::serve(
@@ -65,8 +68,12 @@ pub(super) async fn run(config: &Config) -> Result<ExitCode> {
     drop(ending);
     // Both at once: an unfinished request to the hub must not keep it sending.
     let stopping = async {
-        match tokio::time::timeout(limits.stop, delivery.stop()).await {
-            Ok(()) => tracing::info!("delivery has ended"),
+        match tokio::time::timeout(limits.stop, async {
+            tokio::join!(delivery.stop(), maintenance.stop())
+        })
+        .await
+        {
+            Ok(((), ())) => tracing::info!("delivery has ended"),
             Err(_) => tracing::warn!(
                 "delivery did not end in time; what it was sending is sent again at the next start"
             ),

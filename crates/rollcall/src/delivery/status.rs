@@ -1,10 +1,9 @@
 //! How delivery stands, read from the database at one moment.
 
-use std::collections::HashMap;
+use rollcall_db::{DbError, Tx};
 
-use rollcall_db::{DbError, Tx, params};
-
-use super::job::{self, JobPosition};
+use super::ledger::{jobs, parked};
+use super::model::job::JobPosition;
 use crate::application::{keys::rotation, store};
 use crate::change::{self, Seq};
 use crate::clock::Millis;
@@ -23,7 +22,7 @@ pub struct ApplicationStatus {
     pub lag: Seq,
     /// The time of the oldest of them.
     pub oldest: Option<Millis>,
-    /// Parked events: retrying, held, failed.
+    /// Parked events, by [`parked::ParkedState::ALL`].
     pub parked: [u64; 3],
     /// Whether it refuses the signing key that is to take over.
     pub refuses_key: bool,
@@ -44,35 +43,13 @@ pub struct Status {
     pub subjects: (i64, i64, i64),
 }
 
-/// The states of parked events, as they are stored and shown.
-pub const PARKED_STATES: [&str; 3] = ["retrying", "held", "failed"];
-
-/// How many events of each application are parked, in the order of [`PARKED_STATES`]; applications without any are
-/// not named.
-///
-/// # Errors
-/// What the database reports.
-pub fn parked_counts(tx: &mut Tx<'_>) -> Result<HashMap<String, [u64; 3]>, DbError> {
-    let mut parked = HashMap::<String, [u64; 3]>::new();
-    for row in tx.query(
-        "SELECT application_id, state, COUNT(*) FROM parked_events GROUP BY application_id, state",
-        params![],
-    )? {
-        let state: String = row.get(1)?;
-        if let Some(index) = PARKED_STATES.iter().position(|known| *known == state) {
-            parked.entry(row.get(0)?).or_default()[index] = u64::try_from(row.get::<i64>(2)?).unwrap_or(0);
-        }
-    }
-    Ok(parked)
-}
-
 /// Reads it.
 ///
 /// # Errors
 /// What the database reports.
 pub fn read(tx: &mut Tx<'_>) -> Result<Status, DbError> {
     let head = change::head(tx)?.seq;
-    let mut parked = parked_counts(tx)?;
+    let mut counts = parked::counts(tx)?;
     let refusing = rotation::refusing(tx)?;
     let mut applications = Vec::new();
     for application in store::list(tx)? {
@@ -85,9 +62,9 @@ pub fn read(tx: &mut Tx<'_>) -> Result<Status, DbError> {
             state: application.state(),
             lag: head - application.position,
             oldest,
-            parked: parked.remove(&application.id).unwrap_or_default(),
+            parked: counts.remove(&application.id).unwrap_or_default(),
             refuses_key: refusing.contains(&application.id),
-            job: job::open_job(tx, &application.id)?,
+            job: jobs::open_job(tx, &application.id)?,
             id: application.id,
             name: application.name,
         });

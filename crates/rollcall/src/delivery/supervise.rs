@@ -8,7 +8,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::ledger::leases::{self, Held, Observed, Policy};
-use super::{Shared, worker};
+use super::shared::Shared;
+use super::worker;
 use crate::id;
 
 struct Running {

@@ -14,8 +14,6 @@ pub struct Vitals {
     pub feed: Arc<Pulse>,
     /// Holds the leases and keeps the workers.
     pub supervisor: Arc<Pulse>,
-    /// Does what is due by itself.
-    pub housekeeping: Arc<Pulse>,
     failure: Mutex<Option<(Instant, WorkerFailure)>>,
 }
 

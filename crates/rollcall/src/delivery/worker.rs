@@ -20,6 +20,7 @@
 //! longer than that, and what was not answered is sealed again for the next try. A suspended application
 //! holds nothing at all: its next round is planned when it is probed.
 
+mod rounds;
 mod settle;
 mod trial;
 
@@ -28,50 +29,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_db::DbError;
-use rollcall_protocol::SubjectKind;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::Shared;
 use super::job;
-use super::ledger::attempts::Attempt;
 use super::ledger::leases::Held;
-use super::ledger::parked::{Parked, ParkedState};
-use super::ledger::{Fence, LedgerError, Settlement};
-use super::model::{Answered, Position, Round, Source, Suspension};
-use super::plan::lanes::Lanes;
+use super::ledger::{Fence, LedgerError};
+use super::model::{Answered, Attempt, Position, Source, Suspension};
 use super::plan::parked::{Health, ParkedQueue};
-use super::plan::{LogRound, Room};
-use super::route::{Loaded, Request, SealError, Target};
-use super::send::sender::{Carried, Interrupt, Sender};
+use super::route::{Loaded, Request, Target};
+use super::send::{Carried, Interrupt, Sender};
+use super::shared::Shared;
 use super::ticks::{Tick, Ticks};
-use crate::application::Limits;
-use crate::change::{self, Seq};
+use rounds::Prepared;
 
-/// How many changes are looked at in one go, at first and then.
-const FIRST_PAGE: usize = 32;
-const PAGE: usize = 512;
 /// For how long a sealed round may take room from the others.
 const ROOM_FOR: Duration = Duration::from_secs(1);
-/// How many events of an application wait outside its position before no more of the log is read.
-const PARKED_AT_MOST: usize = 10_000;
-
-/// A round whose requests are sealed.
-struct Prepared {
-    round: Round,
-    requests: Vec<Request>,
-    /// The room that the requests take; none once it was given back.
-    room: Option<OwnedSemaphorePermit>,
-}
-
-impl Prepared {
-    /// Gives the room back. The requests are sealed again when they are sent.
-    fn shed(&mut self) {
-        self.requests.iter_mut().for_each(Request::shed);
-        self.room = None;
-    }
-}
 
 /// What a round brought.
 enum Delivered {
@@ -232,21 +206,6 @@ impl Worker {
         &self.sender.shared
     }
 
-    /// How much goes into a round. While the application wants everything again, one event at a time tells
-    /// whether it still does.
-    fn limits(&self) -> Limits {
-        let limits = self.target().application.settings.limits;
-        if self.health.stalled > 0 {
-            Limits {
-                max_events: 1,
-                lanes: 1,
-                ..limits
-            }
-        } else {
-            limits
-        }
-    }
-
     async fn work(&mut self) -> Interrupt {
         loop {
             if let Err(interrupt) = self.rounds().await {
@@ -322,226 +281,6 @@ impl Worker {
         }
         let tick = self.sender.ticks.now();
         self.sender.check_version(tick)
-    }
-
-    /// The next round from where the worker stands; `ready` is one that was made ahead.
-    async fn next(&mut self, ready: Option<Prepared>) -> Result<Option<Prepared>, Interrupt> {
-        if !self.served_parked
-            && let Some(round) = self.parked_round().await?
-        {
-            self.served_parked = true;
-            return self.seal(round).await.map(Some);
-        }
-        self.served_parked = false;
-        if let Some(prepared) = match ready {
-            Some(prepared) => Some(prepared),
-            None => self.onward().await?,
-        } {
-            return Ok(Some(prepared));
-        }
-        match self.parked_round().await? {
-            Some(round) => self.seal(round).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// The next round of the log or of the job.
-    async fn onward(&mut self) -> Result<Option<Prepared>, Interrupt> {
-        loop {
-            let (shared, target) = (Arc::clone(self.shared()), Arc::clone(self.target()));
-            let reached = |job: &&job::JobPosition| job.is_pending() && self.position.cursor >= job.position;
-            if let Some(job) = self.position.job.as_ref().filter(reached).cloned() {
-                self.flush().await?;
-                let started =
-                    job::start(&shared.hub, &target, &job, &self.fence, self.position.cursor).await?;
-                self.fence = self.fence.next();
-                self.unstored = None;
-                self.position.job = Some(started);
-            }
-            if let Some(prepared) = self.prepare(&self.position).await? {
-                return Ok(Some(prepared));
-            }
-            if self.queue.len() >= PARKED_AT_MOST {
-                return Ok(None);
-            }
-            // Everything up to the limit was looked at and concerned somebody else.
-            let pending = self
-                .position
-                .job
-                .as_ref()
-                .filter(|job| job.is_pending())
-                .map(|job| job.position);
-            let limit = self.limit(&self.position);
-            if limit > self.position.cursor {
-                self.position.cursor = limit;
-                self.unstored.get_or_insert_with(Instant::now);
-            }
-            if pending.is_none_or(|position| self.position.cursor < position) {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// The last change that may be judged from a position.
-    fn limit(&self, position: &Position) -> Seq {
-        match &position.job {
-            Some(job) if job.is_pending() => job.position.min(self.sender.seen.head),
-            _ => self.sender.seen.head,
-        }
-    }
-
-    /// Makes and seals the round that follows a position; `None` if there is nothing to send there.
-    async fn prepare(&self, position: &Position) -> Result<Option<Prepared>, Interrupt> {
-        // Only so many rounds are made at once as the signing threads can use: those that wait would only
-        // take memory. Whoever asks first is served first. What is caught up takes little and does not ask.
-        let near = self.limit(position) - position.cursor <= FIRST_PAGE as Seq && position.job.is_none();
-        let _permit = match near {
-            true => None,
-            false => self.shared().preparing.acquire().await.ok(),
-        };
-        let round = match &position.job {
-            Some(job) if !job.is_pending() => {
-                let plan = job::Context {
-                    hub: &self.shared().hub,
-                    target: self.target(),
-                    limits: self.limits(),
-                    queue: &self.queue,
-                    ahead: &self.ahead,
-                };
-                match job::next_round(&plan, position, job).await? {
-                    Some(round) => Some(round),
-                    None => {
-                        self.log_round(&Position {
-                            cursor: position.cursor,
-                            job: None,
-                        })
-                        .await?
-                    }
-                }
-            }
-            _ => self.log_round(position).await?,
-        };
-        match round {
-            Some(round) => self.seal(round).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    async fn log_round(&self, position: &Position) -> Result<Option<Round>, Interrupt> {
-        let limit = self.limit(position);
-        let limits = self.limits();
-        let mut round = LogRound::new(position.clone(), limits);
-        // As much as the round can take; more only as far as it turns out to concern others.
-        let mut page = ((limits.max_events * limits.lanes) as usize).clamp(FIRST_PAGE, PAGE);
-        'reading: while round.cursor() < limit {
-            let changes = self.shared().feed.after(round.cursor(), page).await?;
-            page = PAGE;
-            if changes.is_empty() {
-                break;
-            }
-            for change in changes {
-                if change.seq > limit {
-                    break 'reading;
-                }
-                let outgoing = self.target().outgoing(&change);
-                let room = round.look(
-                    change.seq,
-                    change.subject_kind,
-                    outgoing,
-                    &self.queue,
-                    PARKED_AT_MOST,
-                );
-                if room == Room::Full {
-                    break 'reading;
-                }
-            }
-        }
-        Ok(round.finish())
-    }
-
-    async fn parked_round(&mut self) -> Result<Option<Round>, Interrupt> {
-        let limits = self.target().application.settings.limits;
-        let probing = self.suspension.is_some();
-        let due = self
-            .queue
-            .due(Instant::now(), limits.max_events as usize, probing);
-        if due.is_empty() {
-            return Ok(None);
-        }
-        let seqs: Vec<_> = due.iter().map(|parked| parked.seq).collect();
-        let changes = self
-            .shared()
-            .hub
-            .db
-            .read(move |tx| {
-                seqs.iter()
-                    .map(|seq| seq.map_or(Ok(None), |seq| change::read(tx, seq)))
-                    .collect::<Result<Vec<_>, DbError>>()
-            })
-            .await?;
-        let mut lanes = Lanes::new(limits);
-        for (parked, change) in due.iter().zip(changes) {
-            let Some(outgoing) = Target::again(parked, change) else {
-                // The change is no longer in the log, so nobody can send it again.
-                self.give_up(parked, "no longer in the change log").await?;
-                continue;
-            };
-            let kind = parked.event_type.subject_kind().unwrap_or(SubjectKind::User);
-            if !lanes.take(kind, &outgoing) {
-                break;
-            }
-        }
-        if lanes.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Round {
-            source: Source::Parked,
-            from: self.position.cursor,
-            batches: lanes.into_batches(),
-            held: Vec::new(),
-            after: self.position.clone(),
-        }))
-    }
-
-    async fn give_up(&mut self, parked: &Parked, reason: &str) -> Result<(), Interrupt> {
-        let failed = Parked {
-            state: ParkedState::Failed,
-            message: Some(reason.to_owned()),
-            ..parked.clone()
-        };
-        let (now, at) = (self.shared().hub.clock.now(), Instant::now());
-        let next = self.queue.release(&parked.subject_id, now, at);
-        self.commit(Settlement {
-            park: std::iter::once(failed).chain(next).collect(),
-            ..Settlement::default()
-        })
-        .await
-    }
-
-    async fn seal(&self, round: Round) -> Result<Prepared, Interrupt> {
-        // All of the round at once: if its requests waited for room one by one, they could wait for each other.
-        let room = self.shared().room_for(&round).await;
-        let range = round.range();
-        let source = round.source;
-        let mut requests = Vec::with_capacity(round.batches.len());
-        if let [batch] = &round.batches[..] {
-            let request = self.target().prepare(self.shared(), batch.clone(), source, range);
-            requests.push(request.await?);
-        } else {
-            let mut sealing = JoinSet::new();
-            for batch in round.batches.iter().cloned() {
-                let (shared, target) = (Arc::clone(self.shared()), Arc::clone(self.target()));
-                sealing.spawn(async move { target.prepare(&shared, batch, source, range).await });
-            }
-            while let Some(sealed) = sealing.join_next().await {
-                requests.push(sealed.map_err(|error| SealError::Seal(error.to_string()))??);
-            }
-        }
-        Ok(Prepared {
-            round,
-            requests,
-            room,
-        })
     }
 
     /// Carries all requests of a round, and waits for all of them whatever comes of each.

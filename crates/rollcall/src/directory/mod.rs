@@ -10,6 +10,7 @@
 
 mod authority;
 mod deletion;
+pub mod earlier;
 mod error;
 pub mod fields;
 mod find;

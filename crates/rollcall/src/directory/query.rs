@@ -160,6 +160,46 @@ pub fn group_members(tx: &mut Tx<'_>, group_id: &str) -> Result<Vec<String>, DbE
     .collect()
 }
 
+/// The ids of a group's members after one of them, in their order.
+///
+/// # Errors
+/// What the database reports.
+pub fn members_after(
+    tx: &mut Tx<'_>,
+    group_id: &str,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<String>, DbError> {
+    tx.query(
+        "SELECT user_id FROM group_members WHERE group_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3",
+        params![group_id, after, i64::try_from(limit).unwrap_or(i64::MAX)],
+    )?
+    .iter()
+    .map(|row| row.get(0))
+    .collect()
+}
+
+/// The ids of subjects of a kind after one of them, in their order.
+///
+/// # Errors
+/// What the database reports.
+pub fn ids_after(
+    tx: &mut Tx<'_>,
+    kind: SubjectKind,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<String>, DbError> {
+    let sql = match kind {
+        SubjectKind::User => "SELECT id FROM users WHERE id > $1 ORDER BY id LIMIT $2",
+        SubjectKind::Group => "SELECT id FROM groups WHERE id > $1 ORDER BY id LIMIT $2",
+        SubjectKind::Unit => "SELECT id FROM organizational_units WHERE id > $1 ORDER BY id LIMIT $2",
+    };
+    tx.query(sql, params![after, i64::try_from(limit).unwrap_or(i64::MAX)])?
+        .iter()
+        .map(|row| row.get(0))
+        .collect()
+}
+
 /// A subject's present record and placement; `None` if it does not exist.
 ///
 /// # Errors

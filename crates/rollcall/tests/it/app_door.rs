@@ -9,11 +9,11 @@ use rollcall::application::{
     NewApplication, Scope, ScopeEdit, Settings, SettingsPatch, Subscription,
 };
 use rollcall::audit::{self, Entry, Filter};
-use rollcall::delivery::erase::erase_user;
 use rollcall::delivery::job;
 use rollcall::directory::Command;
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
+use rollcall::maintenance::erasure::erase_user;
 use rollcall_protocol::{EncryptionKey, EventType, SystemRandom};
 
 use crate::two_doors::{Cast, make, test, within};

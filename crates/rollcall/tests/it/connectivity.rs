@@ -15,7 +15,7 @@ use rollcall::application::Scope;
 use rollcall::clock::Clock;
 use rollcall::config::{Config, Overrides};
 use rollcall::delivery::connectivity::{Report, StepResult};
-use rollcall::delivery::send::egress::Egress;
+use rollcall::delivery::egress::Egress;
 use rollcall::delivery::{Shared, connectivity};
 use rollcall::hub::Hub;
 use rustls::ServerConfig;

@@ -13,6 +13,7 @@ use rollcall::delivery::Delivery;
 use rollcall::directory::{Command, DirectoryError, NewGroup, NewUnit, UserChanges};
 use rollcall::hub::{Hub, HubError, HubParts};
 use rollcall::id::ROOT_UNIT;
+use rollcall::maintenance::{self, Upkeep};
 use rollcall::secret::{AdminToken, MasterKey};
 use rollcall_db::testing::{Fault, Faults, databases, postgres, sqlite};
 use rollcall_db::{DbError, Lane, params};
@@ -61,7 +62,8 @@ impl Served {
         let token = AdminToken::read_or_make(&folder.path().join("token"), &SystemRandom).unwrap();
         let shown = token.expose().to_string();
         let shared = Arc::clone(delivery.shared());
-        let routes = api::router(Arc::new(Api::new(shared, token)));
+        let upkeep = Arc::new(Upkeep::new(hub.clone(), maintenance::Options::default()));
+        let routes = api::router(Arc::new(Api::new(shared, upkeep, token)));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use rollcall::access::Caller;
 use rollcall::backup;
-use rollcall::delivery::erase::{Erased, erase_user};
-use rollcall::delivery::ledger::attempts::Attempt;
+use rollcall::delivery::model::Attempt;
 use rollcall::directory::{Command, DirectoryError};
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
+use rollcall::maintenance::erasure::{Erased, erase_user};
 use rollcall_protocol::Event;
 
 use crate::plain::{Of, Plain, Say, apply, attempts_of, deliver, says, settled, until};

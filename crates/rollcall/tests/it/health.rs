@@ -10,16 +10,18 @@ use std::time::Duration;
 
 use rollcall::access::Caller;
 use rollcall::application::Scope;
-use rollcall::delivery::{Delivery, Options, Shared};
+use rollcall::delivery::{self, Shared};
 use rollcall::directory::Command;
 use rollcall::health;
 use rollcall::id::ROOT_UNIT;
+use rollcall::maintenance::{Maintenance, Options};
 use rollcall_protocol::{Random, SystemRandom};
 use rollcall_server::health::{Readiness, Report, State};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
 use crate::operate::{Served, rollcall};
+use crate::plain::deliver;
 use crate::strangers;
 use crate::world::{Fault, World, egress, new_user, on_both, open_hub};
 
@@ -129,31 +131,32 @@ fn asking_often_does_not_load_the_database() {
     on_both("asked_often", |hub, mirror| async move {
         let world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
         let options = Options {
-            housekeeping: Duration::from_secs(3_600),
+            every: Duration::from_secs(3_600),
             ..Options::default()
         };
-        let delivery = Delivery::start(world.hub.clone(), egress(), options)
-            .await
-            .unwrap();
+        let delivery = deliver(&world.hub, delivery::Options::default()).await;
+        let maintenance = Maintenance::start(world.hub.clone(), options);
+        let upkeep = maintenance.upkeep();
         // Its tasks begin a moment after it has started.
-        while !Report::from(health::look(delivery.shared()).await).ready {
+        while !Report::from(health::look(delivery.shared(), upkeep).await).ready {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let readiness = Readiness::default();
         let before = world.hub.db.stats().closures;
         for _ in 0..2_000 {
-            let report = readiness.report(health::look(delivery.shared())).await;
+            let report = readiness.report(health::look(delivery.shared(), upkeep)).await;
             assert!(report.ready, "{report:?}");
         }
         let commits = world.hub.db.stats().closures - before;
         assert!(commits < 200, "{commits} commits for 2,000 questions");
         delivery.stop().await;
         let idle = Shared::for_one(world.hub.clone(), egress()).await.unwrap();
-        let report = Report::from(health::look(&idle).await);
+        let report = Report::from(health::look(&idle, upkeep).await);
         assert!(
             !report.ready,
             "delivery that has not begun is not ready: {report:?}"
         );
+        maintenance.stop().await;
     });
 }
 
@@ -180,8 +183,9 @@ fn a_worker_that_panics_is_told_and_started_again() {
         world.synchronize().await;
         world.converged().await;
         let shared = Arc::clone(world.delivery.as_ref().unwrap().shared());
+        let upkeep = Arc::clone(world.maintenance.as_ref().unwrap().upkeep());
         let workers = || async {
-            let parts = health::look(&shared).await;
+            let parts = health::look(&shared, &upkeep).await;
             parts.into_iter().find(|part| part.name == "workers").unwrap()
         };
         assert_eq!(workers().await.state, State::Ok);

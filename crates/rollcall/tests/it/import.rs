@@ -1,7 +1,9 @@
 //! Import and export, and the program as a newcomer meets it.
 
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command as Process;
+use std::process::{Command as Process, Stdio};
 
 use rollcall::access::Caller;
 use rollcall::change;
@@ -12,6 +14,7 @@ use rollcall::import::{
     Counts, DeletionLimit, Dn, Format, ImportError, ImportReport, Mapping, Options, Problem, import,
 };
 use rollcall_db::testing::databases;
+use rustix::process::{Pid, Signal};
 
 use crate::world::open_hub;
 
@@ -488,4 +491,29 @@ fn the_demo_ends_with_equal_copies() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(text.contains("equal, field by field"), "{text}");
+}
+
+#[test]
+fn nobody_else_can_look_into_the_folder_of_the_demo() {
+    let place = tempfile::tempdir().unwrap();
+    let mut demo = Process::new(env!("CARGO_BIN_EXE_rollcall"))
+        .args(["demo", "--port", "0"])
+        .env("TMPDIR", place.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("Your turn")));
+    let folders: Vec<_> = std::fs::read_dir(place.path()).unwrap().collect();
+    assert_eq!(folders.len(), 1);
+    let metadata = folders[0].as_ref().unwrap().metadata().unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o700);
+    rustix::process::kill_process(Pid::from_child(&demo), Signal::INT).unwrap();
+    assert!(demo.wait().unwrap().success());
+    assert_eq!(
+        place.path().read_dir().unwrap().count(),
+        0,
+        "the folder is removed"
+    );
 }

@@ -42,5 +42,6 @@ mod slapd;
 mod strangers;
 mod tidy;
 mod two_doors;
+mod uses;
 mod why;
 mod world;

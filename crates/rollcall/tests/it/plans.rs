@@ -8,10 +8,10 @@ use rollcall::application::{ApplicationError, Command as AppCommand, Scope, Scop
 use rollcall::audit::{self, Filter};
 use rollcall::delivery::job::{self, JobError, JobStatus};
 use rollcall::delivery::ledger::operate::{self, OperateError};
-use rollcall::delivery::retention::{Retention, trim};
 use rollcall::directory::{Cascade, Command, DirectoryError, NewUser, plan_deletion, query};
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
+use rollcall::maintenance::retention::{Retention, trim};
 use rollcall_db::DbError;
 
 use crate::two_doors::{group, make, members, test, unit, within};
@@ -295,9 +295,7 @@ fn a_change_of_scope_that_is_refused_leaves_no_list() {
             .await
             .unwrap();
         assert_eq!(listed(&world.hub).await.len(), 2 * before);
-        trim(&world.hub, Retention::default(), &world.hub.meters)
-            .await
-            .unwrap();
+        trim(&world.hub, Retention::default()).await.unwrap();
         assert_eq!(listed(&world.hub).await.len(), before);
         let left = world.hub.db.read(|tx| job::load(tx, "job_left")).await.unwrap();
         assert!(left.is_none());
@@ -409,7 +407,7 @@ fn what_is_done_to_deliveries_is_told_of_and_has_its_bounds() {
             audit: std::time::Duration::ZERO,
             ..Retention::default()
         };
-        trim(hub, retention, &hub.meters).await.unwrap();
+        trim(hub, retention).await.unwrap();
         let all = hub
             .db
             .read(|tx| audit::list(tx, &Filter::default(), 50))

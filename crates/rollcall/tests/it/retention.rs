@@ -5,9 +5,9 @@ use std::time::Duration;
 use rollcall::application::{self, Scope};
 use rollcall::change;
 use rollcall::delivery::job::{self, JobStatus, Trigger};
-use rollcall::delivery::retention::{Retention, Trimmed, trim};
 use rollcall::directory::Command;
 use rollcall::id::ROOT_UNIT;
+use rollcall::maintenance::retention::{Retention, Trimmed, trim};
 
 use crate::world::{World, described, on_both};
 
@@ -22,7 +22,7 @@ async fn trimmed(world: &World, changes: Duration, laggards: Duration, attempts:
         attempts,
         audit: attempts,
     };
-    trim(&world.hub, retention, &world.hub.meters).await.unwrap()
+    trim(&world.hub, retention).await.unwrap()
 }
 
 async fn log(world: &World) -> Vec<change::Change> {

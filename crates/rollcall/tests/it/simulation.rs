@@ -20,16 +20,17 @@ use rollcall::access::Caller;
 use rollcall::application::{Application, Entitlements, Scope, store};
 use rollcall::clock::Clock;
 use rollcall::compare;
+use rollcall::delivery::egress::failure::Failure;
+use rollcall::delivery::egress::{Egress, Peer, Reply};
 use rollcall::delivery::job;
 use rollcall::delivery::ledger::operate;
 use rollcall::delivery::ledger::parked::{self, ParkedState};
-use rollcall::delivery::send::egress::{Egress, Peer, Reply};
-use rollcall::delivery::send::failure::Failure;
-use rollcall::delivery::send::signing::Place;
+use rollcall::delivery::signing::Place;
 use rollcall::delivery::{Delivery, Options};
 use rollcall::directory::{Command, NewGroup, NewUnit};
 use rollcall::hub::{Hub, HubParts};
 use rollcall::id::ROOT_UNIT;
+use rollcall::maintenance::{self, Maintenance};
 use rollcall::secret::MasterKey;
 use rollcall_db::testing::{Fault, Faults};
 use rollcall_protocol::{Event, EventType, Random};
@@ -201,6 +202,7 @@ struct Simulation {
     history: History,
     faults: Faults,
     delivery: Option<Delivery>,
+    maintenance: Option<Maintenance>,
 }
 
 /// The people and things that commands are about.
@@ -250,6 +252,7 @@ impl Simulation {
             history,
             faults,
             delivery: None,
+            maintenance: None,
         }
     }
 
@@ -314,6 +317,17 @@ impl Simulation {
             self.delivery = Delivery::start(self.hub.clone(), egress.clone(), options.clone())
                 .await
                 .ok();
+        }
+        let options = maintenance::Options::default();
+        self.maintenance = Some(Maintenance::start(self.hub.clone(), options));
+    }
+
+    async fn stop(&mut self) {
+        if let Some(maintenance) = self.maintenance.take() {
+            maintenance.stop().await;
+        }
+        if let Some(delivery) = self.delivery.take() {
+            delivery.stop().await;
         }
     }
 
@@ -511,9 +525,7 @@ impl Simulation {
                 self.synchronize(application).await;
             }
             if self.dice.one_in(80) {
-                if let Some(delivery) = self.delivery.take() {
-                    delivery.stop().await;
-                }
+                self.stop().await;
                 self.history.note(format_args!("the hub starts again"));
                 self.start().await;
             }
@@ -536,9 +548,7 @@ impl Simulation {
                 should.differences(&has)
             );
         }
-        if let Some(delivery) = self.delivery.take() {
-            delivery.stop().await;
-        }
+        self.stop().await;
         std::mem::take(&mut *self.history.lines.lock().unwrap())
     }
 }

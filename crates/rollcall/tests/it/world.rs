@@ -16,11 +16,12 @@ use rollcall::application::{
 };
 use rollcall::clock::Clock;
 use rollcall::compare;
+use rollcall::delivery::egress::{AddressPolicy, Egress, EgressOptions};
 use rollcall::delivery::job::{self, JobPosition};
-use rollcall::delivery::send::egress::{AddressPolicy, Egress, EgressOptions};
 use rollcall::delivery::{Delivery, Options};
 use rollcall::directory::{Applied, Command, DirectoryError, NewGroup, NewUnit, NewUser, UserChanges};
 use rollcall::hub::{Hub, HubParts};
+use rollcall::maintenance::{self, Maintenance};
 use rollcall::secret::MasterKey;
 use rollcall_db::testing::{TestDatabase, databases};
 use rollcall_protocol::{Answer, EncryptionKey, Event, EventResult, SystemRandom};
@@ -257,6 +258,7 @@ impl Endpoint {
 pub(crate) struct World {
     pub(crate) hub: Hub,
     pub(crate) delivery: Option<Delivery>,
+    pub(crate) maintenance: Option<Maintenance>,
     pub(crate) endpoint: Endpoint,
     pub(crate) application: Application,
     pub(crate) key: Option<EncryptionKey>,
@@ -273,7 +275,6 @@ pub(crate) fn hasty() -> Options {
         poll: Duration::from_millis(20),
         idle: Duration::from_millis(50),
         database_pause: Duration::from_millis(20),
-        housekeeping: Duration::from_millis(50),
         lease: Duration::from_millis(1_500),
         ..Options::default()
     }
@@ -365,6 +366,7 @@ impl World {
         Self {
             hub,
             delivery: None,
+            maintenance: None,
             endpoint,
             application,
             key,
@@ -377,9 +379,17 @@ impl World {
             .await
             .unwrap();
         self.delivery = Some(delivery);
+        let options = maintenance::Options {
+            every: Duration::from_millis(50),
+            ..maintenance::Options::default()
+        };
+        self.maintenance = Some(Maintenance::start(self.hub.clone(), options));
     }
 
     pub(crate) async fn stop(&mut self) {
+        if let Some(maintenance) = self.maintenance.take() {
+            maintenance.stop().await;
+        }
         if let Some(delivery) = self.delivery.take() {
             delivery.stop().await;
         }

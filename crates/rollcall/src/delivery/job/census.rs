@@ -3,11 +3,12 @@
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::{EventType, SubjectKind};
 
-use super::list::{Item, append_items};
-use super::{JobKind, JobPosition, JobStatus, MEMBERS_PER_EVENT, PAGE, Phase, Statistics, store};
+use super::{MEMBERS_PER_EVENT, PAGE};
 use crate::application::Scope;
 use crate::change;
+use crate::delivery::ledger::jobs::{self, Action, Item};
 use crate::delivery::ledger::{self, Fence, LedgerError, Settlement};
+use crate::delivery::model::job::{JobKind, JobPosition, JobStatus, Phase, Statistics};
 use crate::delivery::route::Target;
 use crate::directory::query::{self, SyncRow};
 use crate::hub::Hub;
@@ -41,7 +42,7 @@ pub(in crate::delivery) async fn start(
                 } else {
                     Vec::new()
                 };
-                Ok::<_, DbError>((statistics, time, listed, store::items_left(tx, &job_id)?))
+                Ok::<_, DbError>((statistics, time, listed, jobs::items_left(tx, &job_id)?))
             })
             .await?;
         started.statistics = statistics;
@@ -66,7 +67,7 @@ pub(in crate::delivery) async fn start(
                 ..Settlement::default()
             };
             ledger::settle(tx, &fence, &settlement, now)?;
-            append_items(tx, &stored.id, &units)?;
+            jobs::append_items(tx, &stored.id, &units)?;
             Ok::<_, LedgerError>(())
         })
         .await?;
@@ -88,8 +89,8 @@ fn list_units(tx: &mut Tx<'_>, scope: &Scope) -> Result<Vec<Item>, DbError> {
                 .map(|(row, _)| row)
                 .filter(|row| scope.covers(SubjectKind::Unit, &row.placement))
                 .map(|row| Item {
-                    action: "push",
-                    subject_kind: SubjectKind::Unit.as_str(),
+                    action: Action::Push,
+                    kind: SubjectKind::Unit,
                     subject_id: row.id,
                     record: Some(row.record),
                 }),

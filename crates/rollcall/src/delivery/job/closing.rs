@@ -6,32 +6,18 @@
 //! does) removes what else it has in the range, unless that is newer. Others skip it, and then the rest of it
 //! is not sent.
 
-use rollcall_db::{DbError, Tx, params};
+use rollcall_db::{DbError, Tx};
 use rollcall_protocol::{EventType, InventoryKind, InventoryPayload, SubjectKind};
-use serde::{Deserialize, Serialize};
 
-use super::{PAGE, Phase};
+use super::PAGE;
 use crate::application::Entitlement;
+use crate::delivery::model::job::{Listed, Phase};
 use crate::directory::query;
 
 /// How many ids one inventory names.
 const IDS: usize = 5_000;
 
-/// What is listed, in this order: members before groups, and users before the units that hold them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// The members of each group.
-    Members,
-    /// The groups.
-    Groups,
-    /// The users.
-    Users,
-    /// The organizational units.
-    Units,
-}
-
-impl Kind {
+impl Listed {
     fn next(self) -> Option<Self> {
         match self {
             Self::Members => Some(Self::Groups),
@@ -55,10 +41,10 @@ impl Kind {
 
 /// Where the inventory begins.
 pub(super) fn beginning() -> Phase {
-    of(Kind::Members)
+    of(Listed::Members)
 }
 
-fn of(kind: Kind) -> Phase {
+fn of(kind: Listed) -> Phase {
     Phase::Closing {
         of: kind,
         group: None,
@@ -70,7 +56,7 @@ fn of(kind: Kind) -> Phase {
 pub(super) fn read(
     tx: &mut Tx<'_>,
     entitlement: &Entitlement,
-    kind: Kind,
+    kind: Listed,
     group: Option<&str>,
     after: &str,
 ) -> Result<(Option<InventoryPayload>, Phase), DbError> {
@@ -80,7 +66,7 @@ pub(super) fn read(
     }
     let scope = &entitlement.scope;
     match kind {
-        Kind::Members => {
+        Listed::Members => {
             // An empty `after` begins the next group; otherwise the one at hand goes on.
             let current = match group {
                 Some(group) if !after.is_empty() => Some(group.to_owned()),
@@ -89,14 +75,7 @@ pub(super) fn read(
             let Some(current) = current else {
                 return Ok((None, next_kind()));
             };
-            let rows = tx.query(
-                "SELECT user_id FROM group_members WHERE group_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3",
-                params![current.as_str(), after, limit()],
-            )?;
-            let ids = rows
-                .iter()
-                .map(|row| row.get(0))
-                .collect::<Result<Vec<String>, _>>()?;
+            let ids = query::members_after(tx, &current, after, IDS)?;
             let payload = inventory(InventoryKind::GroupMember, Some(current.clone()), after, ids);
             let then = Phase::Closing {
                 of: kind,
@@ -105,14 +84,14 @@ pub(super) fn read(
             };
             Ok((Some(payload), then))
         }
-        Kind::Groups | Kind::Users | Kind::Units => {
+        Listed::Groups | Listed::Users | Listed::Units => {
             let (subject, listed) = match kind {
-                Kind::Users => (SubjectKind::User, InventoryKind::User),
-                Kind::Groups => (SubjectKind::Group, InventoryKind::Group),
-                Kind::Units | Kind::Members => (SubjectKind::Unit, InventoryKind::Unit),
+                Listed::Users => (SubjectKind::User, InventoryKind::User),
+                Listed::Groups => (SubjectKind::Group, InventoryKind::Group),
+                Listed::Units | Listed::Members => (SubjectKind::Unit, InventoryKind::Unit),
             };
             let ids = if scope.is_everything() {
-                ids_after(tx, subject, after)?
+                query::ids_after(tx, subject, after, IDS)?
             } else {
                 covered_after(tx, entitlement, subject, after)?
             };
@@ -151,10 +130,6 @@ fn inventory(
     }
 }
 
-fn limit() -> i64 {
-    i64::try_from(IDS).unwrap_or(i64::MAX)
-}
-
 fn next_group(
     tx: &mut Tx<'_>,
     entitlement: &Entitlement,
@@ -172,18 +147,6 @@ fn next_group(
             return Ok(Some(found.id));
         }
     }
-}
-
-fn ids_after(tx: &mut Tx<'_>, kind: SubjectKind, after: &str) -> Result<Vec<String>, DbError> {
-    let sql = match kind {
-        SubjectKind::User => "SELECT id FROM users WHERE id > $1 ORDER BY id LIMIT $2",
-        SubjectKind::Group => "SELECT id FROM groups WHERE id > $1 ORDER BY id LIMIT $2",
-        SubjectKind::Unit => "SELECT id FROM organizational_units WHERE id > $1 ORDER BY id LIMIT $2",
-    };
-    tx.query(sql, params![after, limit()])?
-        .iter()
-        .map(|row| row.get(0))
-        .collect()
 }
 
 fn covered_after(

@@ -17,13 +17,14 @@ use rollcall_db::{DbError, Tx};
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
-use super::list::{self, Item};
-use super::{JobError, Statistics, scan};
+use super::{JobError, list, scan};
 use crate::access::{Caller, Context};
 use crate::application::{
     self, ApplicationError, Command, Entitlements, Scope, ScopeEdit, command::open, store as applications,
 };
 use crate::change::{self, Placement, Seq};
+use crate::delivery::ledger::jobs::{self, Action, Item};
+use crate::delivery::model::job::Statistics;
 use crate::hub::Hub;
 use crate::id;
 
@@ -106,10 +107,10 @@ struct Member {
 }
 
 impl Member {
-    fn item(&self, action: &'static str) -> Item {
+    fn item(&self, action: Action) -> Item {
         Item {
             action,
-            subject_kind: self.kind.as_str(),
+            kind: self.kind,
             subject_id: self.id.clone(),
             record: self.record.clone(),
         }
@@ -139,7 +140,7 @@ struct Lists {
     enter: BTreeMap<Place, Member>,
     leave: BTreeMap<Place, Member>,
     /// The next free place of each part of the written list that may still grow.
-    free: BTreeMap<(&'static str, u8), i64>,
+    free: BTreeMap<(Action, u8), i64>,
 }
 
 /// Whether a list could be brought up to date.
@@ -173,10 +174,10 @@ impl Lists {
     }
 
     /// Who enters, or who leaves.
-    fn side(&mut self, action: &'static str) -> &mut BTreeMap<Place, Member> {
+    fn side(&mut self, action: Action) -> &mut BTreeMap<Place, Member> {
         match action {
-            "leave" => &mut self.leave,
-            _ => &mut self.enter,
+            Action::Leave => &mut self.leave,
+            Action::Enter | Action::Push => &mut self.enter,
         }
     }
 
@@ -187,13 +188,13 @@ impl Lists {
         id: String,
         record: String,
         placement: &Placement,
-    ) -> Option<(&'static str, Place)> {
+    ) -> Option<(Action, Place)> {
         let action = match (
             self.before.covers(kind, placement),
             self.after.covers(kind, placement),
         ) {
-            (false, true) => "enter",
-            (true, false) => "leave",
+            (false, true) => Action::Enter,
+            (true, false) => Action::Leave,
             _ => return None,
         };
         self.units += usize::from(kind == SubjectKind::Unit);
@@ -206,7 +207,7 @@ impl Lists {
             kind,
             id,
             name,
-            record: (action == "leave").then_some(record),
+            record: (action == Action::Leave).then_some(record),
             ordinal: 0,
         };
         self.side(action).insert(place.clone(), member);
@@ -219,7 +220,7 @@ impl Lists {
         let room = i64::try_from(MOST_CHANGES).unwrap_or(i64::MAX);
         let mut items = Vec::with_capacity(self.leave.len() + self.enter.len());
         let mut next = 1;
-        for (action, kinds) in [("leave", [2, 1, 0]), ("enter", [0, 1, 2])] {
+        for (action, kinds) in [(Action::Leave, [2, 1, 0]), (Action::Enter, [0, 1, 2])] {
             for kind in kinds {
                 let part = (kind, 0, String::new())..(kind + 1, 0, String::new());
                 let mut members: Vec<&mut Member> = self
@@ -227,7 +228,7 @@ impl Lists {
                     .range_mut(part)
                     .map(|(_, member)| member)
                     .collect();
-                if action == "leave" {
+                if action == Action::Leave {
                     members.reverse();
                 }
                 for member in members {
@@ -268,7 +269,7 @@ impl Lists {
             let place = place(change.subject_kind, 0, &change.subject_id);
             for list in [&mut self.enter, &mut self.leave] {
                 if let Some(gone) = list.remove(&place) {
-                    list::remove_item(tx, job_id, gone.ordinal)?;
+                    jobs::remove_item(tx, job_id, gone.ordinal)?;
                 }
             }
             let Some(placement) = change.after.clone() else {
@@ -289,7 +290,7 @@ impl Lists {
                 late.push((ordinal, member.item(action)));
             }
         }
-        list::write_items(tx, job_id, late.iter().map(|(ordinal, item)| (*ordinal, item)))?;
+        jobs::write_items(tx, job_id, late.iter().map(|(ordinal, item)| (*ordinal, item)))?;
         Ok(Updated::Yes)
     }
 
@@ -409,7 +410,7 @@ pub async fn change_scope(
             let mut read = lists(tx, &wanted.application_id, &wanted.edit)?;
             list::prepare(tx, &wanted.application_id, &wanted.job_id, ctx.now)?;
             let items = read.number();
-            list::write_items(tx, &wanted.job_id, items.iter().map(|(at, item)| (*at, item)))?;
+            jobs::write_items(tx, &wanted.job_id, items.iter().map(|(at, item)| (*at, item)))?;
             finish(tx, ctx, &wanted, &read)
         })
         .await?;

@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rollcall_db::{DbError, Tx, params};
+use rollcall_db::{DbError, Tx};
 use rollcall_protocol::{Event, EventType, GroupPayload, SubjectKind};
 use tokio::task::JoinHandle;
 
-use super::{Inventory, JobKind, JobPosition, JobStatus, MEMBERS_PER_EVENT, PAGE, Phase, closing};
+use super::{MEMBERS_PER_EVENT, PAGE, closing};
 use crate::application::{Entitlement, Limits, entitlement};
 use crate::change;
 use crate::clock::Millis;
+use crate::delivery::ledger::jobs::{self, Action, Item};
+use crate::delivery::model::job::{Inventory, JobKind, JobPosition, JobStatus, Phase};
 use crate::delivery::model::{Answered, Origin, Outgoing, Position, Round, Source, Verdict};
 use crate::delivery::plan::lanes::Lanes;
 use crate::delivery::plan::parked::ParkedQueue;
@@ -308,36 +310,31 @@ impl Steps<'_> {
         within: Option<&str>,
         time: Millis,
     ) -> Result<Vec<Step>, DbError> {
-        let rows = tx.query(
-            "SELECT ordinal, action, subject_kind, subject_id, record FROM job_items
-             WHERE job_id = $1 AND ordinal > $2 ORDER BY ordinal LIMIT $3",
-            params![self.job_id, done, i64::try_from(PAGE).unwrap_or(i64::MAX)],
-        )?;
-        if rows.is_empty() {
+        let items = jobs::items_after(tx, self.job_id, done, PAGE)?;
+        if items.is_empty() {
             return Ok(vec![skip(match self.kind {
                 JobKind::Full => Phase::Users { after: None },
                 JobKind::ChangeOfScope => Phase::Done,
             })]);
         }
         let mut steps = Vec::new();
-        for (index, row) in rows.iter().enumerate() {
-            let ordinal: i64 = row.get(0)?;
+        for (index, (ordinal, item)) in items.into_iter().enumerate() {
+            let Item {
+                action,
+                kind,
+                subject_id,
+                record,
+            } = item;
             let then = Phase::Items {
                 done: ordinal,
                 within: None,
             };
-            let action: String = row.get(1)?;
-            let subject_id: String = row.get(3)?;
-            let record: Option<String> = row.get(4)?;
-            let kind = SubjectKind::parse(&row.get::<String>(2)?)
-                .ok_or_else(|| DbError::Other("a job item has an unreadable subject kind".to_owned()))?;
-            let fixed = match action.as_str() {
-                "leave" => Some(entitlement::deleted(kind)),
-                "push" => Some(EventType::UnitPush),
-                _ => None,
+            let fixed = match action {
+                Action::Leave => Some((entitlement::deleted(kind), action.as_str())),
+                Action::Push => Some((EventType::UnitPush, "")),
+                Action::Enter => None,
             };
-            if let Some(event) = fixed {
-                let part = if action == "leave" { "leave" } else { "" };
+            if let Some((event, part)) = fixed {
                 let record = record.unwrap_or_default();
                 let outgoing = self.outgoing(event, &subject_id, part, record, self.position_time);
                 steps.push(Step { kind, outgoing, then });
@@ -355,7 +352,7 @@ impl Steps<'_> {
                 self.enter_group(tx, (&subject_id, &record), sent_within, ordinal, time, &mut steps)?;
             } else {
                 let event = entitlement::created(kind);
-                let outgoing = self.outgoing(event, &subject_id, "enter", record, time);
+                let outgoing = self.outgoing(event, &subject_id, action.as_str(), record, time);
                 steps.push(Step { kind, outgoing, then });
             }
         }
@@ -381,7 +378,7 @@ impl Steps<'_> {
             let event = entitlement::created(kind);
             steps.push(Step {
                 kind,
-                outgoing: self.outgoing(event, group, "enter", record.to_owned(), time),
+                outgoing: self.outgoing(event, group, Action::Enter.as_str(), record.to_owned(), time),
                 then: sent_up_to(""),
             });
         }

@@ -21,18 +21,20 @@
 //! settlements of many applications share a commit with whatever else is queued.
 
 pub mod attempts;
+pub mod erase;
+pub mod jobs;
 pub mod leases;
 pub mod operate;
 pub mod parked;
+pub mod trim;
 
 use rollcall_db::{DbError, Tx, params};
 
-use super::job::{self, JobPosition};
-use super::model::Suspension;
+use super::model::job::JobPosition;
+use super::model::{Attempt, Suspension};
 use crate::application::keys::rotation;
 use crate::change::Seq;
 use crate::clock::Millis;
-use attempts::Attempt;
 use parked::Parked;
 
 /// The right to deliver to an application, and the last settlement that it builds upon.
@@ -179,7 +181,7 @@ pub fn settle(
         parked::store(tx, id, parked)?;
     }
     if let Some(job) = job {
-        job::store(tx, job, now)?;
+        jobs::store(tx, job, now)?;
     }
     if let Some(held) = trial {
         rotation::conclude(tx, id, held, now)?;

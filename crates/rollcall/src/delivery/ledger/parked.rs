@@ -1,6 +1,8 @@
 //! Parked events as they are stored: the few that stand outside the position. `plan::parked` tells how
 //! they are served.
 
+use std::collections::HashMap;
+
 use rollcall_db::{DbError, Row, Tx, params};
 use rollcall_protocol::EventType;
 use serde::Serialize;
@@ -21,6 +23,9 @@ pub enum ParkedState {
 }
 
 impl ParkedState {
+    /// All states, in the order in which they are counted.
+    pub const ALL: [Self; 3] = [Self::Retrying, Self::Held, Self::Failed];
+
     /// The name under which the state is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,9 +36,7 @@ impl ParkedState {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Retrying, Self::Held, Self::Failed]
-            .into_iter()
-            .find(|state| state.as_str() == text)
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 }
 
@@ -128,6 +131,37 @@ pub fn list(tx: &mut Tx<'_>, application_id: &str) -> Result<Vec<Parked>, DbErro
     .iter()
     .map(from_row)
     .collect()
+}
+
+/// How many events of each application are parked, in the order of [`ParkedState::ALL`]; applications without any
+/// are not named.
+///
+/// # Errors
+/// What the database reports.
+pub fn counts(tx: &mut Tx<'_>) -> Result<HashMap<String, [u64; 3]>, DbError> {
+    let mut counts = HashMap::<String, [u64; 3]>::new();
+    for row in tx.query(
+        "SELECT application_id, state, COUNT(*) FROM parked_events GROUP BY application_id, state",
+        params![],
+    )? {
+        let state: String = row.get(1)?;
+        if let Some(index) = ParkedState::ALL.iter().position(|known| known.as_str() == state) {
+            counts.entry(row.get(0)?).or_default()[index] = u64::try_from(row.get::<i64>(2)?).unwrap_or(0);
+        }
+    }
+    Ok(counts)
+}
+
+/// The position of the first change of which an event waits to be sent; what is set aside does not wait.
+///
+/// # Errors
+/// What the database reports.
+pub fn first_that_waits(tx: &mut Tx<'_>, application_id: &str) -> Result<Option<Seq>, DbError> {
+    tx.query_one(
+        "SELECT MIN(seq) FROM parked_events WHERE application_id = $1 AND state <> 'failed'",
+        params![application_id],
+    )?
+    .get(0)
 }
 
 fn from_row(row: &Row) -> Result<Parked, DbError> {

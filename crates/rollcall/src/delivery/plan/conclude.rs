@@ -7,9 +7,10 @@ use rollcall_protocol::EventType;
 use tokio::time::Instant;
 
 use super::parked::{Health, ParkedQueue, Waiting};
-use crate::clock::Millis;
+use crate::clock::{Millis, millis};
 use crate::delivery::ledger::parked::{Parked, ParkedState};
 use crate::delivery::model::{Answered, Outgoing, Remark, Round, Source, Verdict};
+use crate::delivery::options::grown;
 
 /// The pauses before an event is sent again, and how often that is done.
 #[derive(Clone, Copy, Debug)]
@@ -222,12 +223,11 @@ impl Concluding<'_> {
             longest_pause,
             ..
         } = *self.patience;
-        crate::delivery::grown(first_pause, attempts.saturating_sub(1), longest_pause)
-            .mul_f64(self.present.jitter)
+        grown(first_pause, attempts.saturating_sub(1), longest_pause).mul_f64(self.present.jitter)
     }
 
     fn wall(&self, pause: Duration) -> Millis {
-        self.present.now + crate::delivery::millis(pause)
+        self.present.now + millis(pause)
     }
 }
 

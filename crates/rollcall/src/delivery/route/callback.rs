@@ -15,10 +15,9 @@ use rollcall_protocol::{
 use crate::application::keys::{Candidate, SigningKeys};
 use crate::application::{Application, Encryption, store};
 use crate::clock::Millis;
-use crate::delivery::ledger::attempts::shorten;
-use crate::delivery::model::{Outgoing, Remark, Source, Verdict};
-use crate::delivery::send::egress::Reply;
-use crate::delivery::send::failure::{Failure, Form};
+use crate::delivery::egress::Reply;
+use crate::delivery::egress::failure::{Failure, Form};
+use crate::delivery::model::{Outgoing, Remark, Source, Verdict, shorten};
 use crate::hub::Hub;
 use crate::secret::MasterKey;
 
@@ -42,11 +41,11 @@ pub(super) struct Body {
 }
 
 /// What an answer says of the events of its request, and what came if it was none.
-pub(super) struct Judged {
-    pub(super) verdicts: Vec<Verdict>,
-    pub(super) foreign: Option<Foreign>,
+pub(in crate::delivery) struct Judged {
+    pub(in crate::delivery) verdicts: Vec<Verdict>,
+    pub(in crate::delivery) foreign: Option<Foreign>,
     /// Events that the answer names and that were not sent, if it leaves out some that were.
-    pub(super) strangers: Vec<String>,
+    pub(in crate::delivery) strangers: Vec<String>,
 }
 
 /// Why a request cannot even be sealed.

@@ -2,7 +2,6 @@
 //! one moment; and the route that its mode prescribes.
 
 pub mod callback;
-pub mod connectivity;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +12,16 @@ use rollcall_protocol::{Event, EventType, UserPayload};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+pub(super) use self::callback::Judged;
 pub use self::callback::SealError;
-use self::callback::{Body, Callback, Judged};
-use super::Shared;
-use super::job::{self, JobPosition};
-use super::ledger::attempts::Attempt;
+use self::callback::{Body, Callback};
+use super::egress::Exchange;
+use super::egress::failure::Failure;
 use super::ledger::parked::{self, Parked};
-use super::ledger::{self, Fence};
-use super::model::{Answered, Batch, Origin, Outgoing, Source, bare_record};
-use super::send::egress::Exchange;
-use super::send::failure::Failure;
+use super::ledger::{self, Fence, jobs};
+use super::model::job::JobPosition;
+use super::model::{Answered, Attempt, Batch, Origin, Outgoing, Source, bare_record};
+use super::shared::Shared;
 use crate::application::keys::Candidate;
 use crate::application::{Application, Entitlements, store};
 use crate::change::{Change, Seq};
@@ -147,7 +146,7 @@ impl Target {
                 revision: standing.revision,
             },
             parked: parked::list(tx, application_id)?,
-            job: job::open_job(tx, application_id)?,
+            job: jobs::open_job(tx, application_id)?,
         }))
     }
 
@@ -308,7 +307,7 @@ impl Target {
     }
 
     /// Sends a request once, and tells all that is known of what came back.
-    async fn try_once(
+    pub(super) async fn try_once(
         self: &Arc<Self>,
         shared: &Shared,
         request: &mut Request,

@@ -4,13 +4,12 @@
 //! long ago; but an application that is out of order refuses it as well. A test under the key that signs tells the
 //! two apart. What failed by chance is told from a refusal by asking a second time.
 
-use super::sender::{Asked, Interrupt, Sender};
+use super::{Asked, Interrupt, Sender};
 use crate::application::keys::Candidate;
 use crate::application::keys::rotation::{Setback, Trial, Verdict};
-use crate::clock::Millis;
-use crate::delivery::ledger::attempts::Attempt;
-use crate::delivery::model::Source;
-use crate::delivery::{grown, millis};
+use crate::clock::{Millis, millis};
+use crate::delivery::model::{Attempt, Source};
+use crate::delivery::options::grown;
 
 /// What a trial told.
 enum Told {

@@ -7,13 +7,14 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Worker;
-use crate::delivery::ledger::attempts::Attempt;
+use crate::clock::millis;
+use crate::delivery::job;
 use crate::delivery::ledger::parked::{Parked, ParkedState};
 use crate::delivery::ledger::{self, Settlement, SuspensionChange};
-use crate::delivery::model::{Answered, Round, Suspension};
+use crate::delivery::model::{Answered, Attempt, Round, Suspension};
+use crate::delivery::options::grown;
 use crate::delivery::plan::conclude::{Patience, Present, conclude};
-use crate::delivery::send::sender::Interrupt;
-use crate::delivery::{grown, job, millis};
+use crate::delivery::send::Interrupt;
 
 /// How many settlements may wait for their commit.
 const UNCOMMITTED: usize = 64;
@@ -28,7 +29,7 @@ fn tell_set_aside(application_id: &str, parked: &Parked) {
         event = parked.event_id,
         kind = parked.event_type.short(),
         subject = parked.subject_id,
-        code = parked.code.as_deref().map(rollcall_server::shown),
+        code = parked.code.as_deref().map(rollcall_protocol::shown),
         "an event is set aside: `rollcall app show` says why; repair the cause, then run `rollcall app resend`"
     );
 }

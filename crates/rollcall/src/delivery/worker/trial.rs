@@ -10,7 +10,7 @@ use crate::application::keys::rotation;
 use crate::clock::Millis;
 use crate::delivery::ledger::Settlement;
 use crate::delivery::route::Target;
-use crate::delivery::send::sender::Interrupt;
+use crate::delivery::send::Interrupt;
 
 /// When the trial of the key that waits is due, if one does. A stored time may have been written by a clock that
 /// ran ahead: nobody waits longer than was meant.

@@ -6,9 +6,9 @@ use reqwest::Url;
 use rollcall_protocol::Foreign;
 use serde::Serialize;
 
+use crate::delivery::egress::failure::{Failure, Form, TlsFault};
+use crate::delivery::egress::{ANSWER_WITHIN, CONNECT_WITHIN};
 use crate::delivery::model::Remark;
-use crate::delivery::send::egress::{ANSWER_WITHIN, CONNECT_WITHIN};
-use crate::delivery::send::failure::{Failure, Form, TlsFault};
 
 /// What the test came upon, under a name that does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

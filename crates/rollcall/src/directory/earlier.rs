@@ -10,10 +10,10 @@ use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
 
+use super::fields::fold;
+use super::{DirectoryError, User, Written, query};
 use crate::change::{self, Seq};
 use crate::clock::Millis;
-use crate::directory::fields::fold;
-use crate::directory::{DirectoryError, User, Written, query};
 
 /// How many changes one statement reads.
 const PAGE: i64 = 2_000;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rollcall_protocol::Foreign;
 
-use super::egress::{ANSWER_WITHIN, CONNECT_WITHIN};
 pub use super::tls::TlsFault;
+use super::{ANSWER_WITHIN, CONNECT_WITHIN};
 
 /// Why a request did not bring an answer.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]

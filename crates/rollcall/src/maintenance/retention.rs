@@ -16,17 +16,16 @@
 
 use std::time::Duration;
 
-use rollcall_db::{DbError, Tx, params};
+use rollcall_db::{DbError, Tx};
 
-use super::job::{self, JobKind};
-use super::millis;
 use crate::application::store;
 use crate::audit;
 use crate::change::{self, Seq};
-use crate::clock::Millis;
+use crate::clock::{Millis, millis};
+use crate::delivery::job::{self, JobKind};
+use crate::delivery::ledger::trim;
 use crate::hub::Hub;
 use crate::id;
-use crate::meter::Meters;
 
 /// How long things are kept.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +71,7 @@ pub struct Trimmed {
 ///
 /// # Errors
 /// What the database reports; what was removed by then stays removed.
-pub async fn trim(hub: &Hub, retention: Retention, meters: &Meters) -> Result<Trimmed, DbError> {
+pub async fn trim(hub: &Hub, retention: Retention) -> Result<Trimmed, DbError> {
     let now = hub.clock.now();
     let mut trimmed = Trimmed::default();
     let oldest = now - millis(retention.changes);
@@ -85,15 +84,16 @@ pub async fn trim(hub: &Hub, retention: Retention, meters: &Meters) -> Result<Tr
         .await?;
     if let Some(cut) = cut {
         trimmed.fallen_behind = cut.fallen_behind;
-        trimmed.changes += in_portions(hub, move |tx| trim_laggards(tx, cut.up_to)).await?;
+        trimmed.changes += in_portions(hub, move |tx| trim::dispensable(tx, cut.up_to, PORTION)).await?;
     }
     let oldest = now - millis(retention.attempts);
-    trimmed.attempts += in_portions(hub, move |tx| trim_attempts(tx, oldest)).await?;
+    trimmed.attempts += in_portions(hub, move |tx| trim::attempts(tx, oldest, PORTION)).await?;
+    in_portions(hub, move |tx| trim::ended_jobs(tx, oldest, PORTION)).await?;
     job::discard_left_behind(hub, now).await?;
     let oldest = now - millis(retention.audit);
     in_portions(hub, move |tx| audit::trim(tx, oldest, PORTION)).await?;
-    meters.trimmed_changes.inc_by(trimmed.changes);
-    meters.trimmed_attempts.inc_by(trimmed.attempts);
+    hub.meters.trimmed_changes.inc_by(trimmed.changes);
+    hub.meters.trimmed_attempts.inc_by(trimmed.attempts);
     if trimmed != Trimmed::default() {
         tracing::info!(
             changes = trimmed.changes,
@@ -138,19 +138,8 @@ fn last_before(tx: &mut Tx<'_>, time: Millis) -> Result<Seq, DbError> {
 }
 
 fn trim_delivered(tx: &mut Tx<'_>, oldest: Millis) -> Result<u64, DbError> {
-    let old = last_before(tx, oldest)?;
-    let slowest: Option<Seq> = tx
-        .query_one("SELECT MIN(position) FROM deliveries", params![])?
-        .get(0)?;
-    let up_to = slowest.map_or(old, |slowest| slowest.min(old));
-    tx.execute(
-        "DELETE FROM changes WHERE seq IN
-             (SELECT seq FROM changes WHERE seq <= $1
-              AND NOT EXISTS (SELECT 1 FROM parked_events p
-                              WHERE p.subject_id = changes.subject_id AND p.seq <= changes.seq)
-              ORDER BY seq LIMIT $2)",
-        params![up_to, PORTION],
-    )
+    let up_to = last_before(tx, oldest)?;
+    trim::delivered(tx, up_to, PORTION)
 }
 
 #[derive(Clone, Copy)]
@@ -163,11 +152,7 @@ struct Cut {
 /// goes, or not yet.
 fn give_up_laggards(hub: &Hub, tx: &mut Tx<'_>, oldest: Millis, now: Millis) -> Result<Option<Cut>, DbError> {
     let up_to = last_before(tx, oldest)?;
-    let any = tx.query_opt(
-        &format!("SELECT seq FROM changes WHERE seq <= $1 AND {DISPENSABLE} LIMIT 1"),
-        params![up_to],
-    )?;
-    if any.is_none() {
+    if !trim::is_anything_dispensable(tx, up_to)? {
         return Ok(None);
     }
     let mut fallen_behind = 0;
@@ -189,43 +174,4 @@ fn give_up_laggards(hub: &Hub, tx: &mut Tx<'_>, oldest: Millis, now: Millis) -> 
         );
     }
     Ok(Some(Cut { up_to, fallen_behind }))
-}
-
-/// Changes that a push makes up for: nobody leaves anything by them.
-const DISPENSABLE: &str = "placed_after IS NOT NULL AND (placed_before IS NULL OR placed_before = '=')
-     AND kind <> 'ud:group:remove_user'
-     AND NOT EXISTS (SELECT 1 FROM parked_events p
-                     WHERE p.subject_id = changes.subject_id AND p.seq <= changes.seq)";
-
-fn trim_laggards(tx: &mut Tx<'_>, up_to: Seq) -> Result<u64, DbError> {
-    tx.execute(
-        &format!(
-            "DELETE FROM changes WHERE seq IN
-                 (SELECT seq FROM changes WHERE seq <= $1 AND {DISPENSABLE} ORDER BY seq LIMIT $2)"
-        ),
-        params![up_to, PORTION],
-    )
-}
-
-fn trim_attempts(tx: &mut Tx<'_>, oldest: Millis) -> Result<u64, DbError> {
-    // Attempts are numbered in about the order of their times, so the old ones stand in front.
-    let rows = tx.query(
-        "SELECT id, started_at FROM attempts ORDER BY id LIMIT $1",
-        params![PORTION],
-    )?;
-    let mut last = None;
-    for row in &rows {
-        if row.get::<Millis>(1)? >= oldest {
-            break;
-        }
-        last = Some(row.get::<i64>(0)?);
-    }
-    let Some(last) = last else {
-        tx.execute(
-            "DELETE FROM jobs WHERE ended_at IS NOT NULL AND ended_at < $1",
-            params![oldest],
-        )?;
-        return Ok(0);
-    };
-    tx.execute("DELETE FROM attempts WHERE id <= $1", params![last])
 }

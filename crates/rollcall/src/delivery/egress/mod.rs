@@ -7,6 +7,10 @@
 //! connected to; hosts written as addresses never reach a resolver and are checked before the request.
 //! Redirects are not followed and no proxy is taken from the environment.
 
+mod address;
+pub mod failure;
+mod tls;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -19,10 +23,10 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpSocket, TcpStream};
 
-pub use super::address::AddressPolicy;
-use super::failure::{Failure, TlsFault, classify};
-use super::tls::{Secured, Trust};
 use crate::clock::{Clock, Millis};
+pub use address::AddressPolicy;
+use failure::{Failure, TlsFault, classify};
+use tls::{Secured, Trust};
 
 /// How long an application has to answer (wire contract, section 1).
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);

@@ -1,20 +1,36 @@
 //! The change log and the audit log, as the administrator's API shows them.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Shown;
-use super::admin::{Hub, page_size};
-use super::extract::Query;
+use super::{Hub, page_size};
+use crate::api::extract::Query;
+use crate::api::routes::Routes;
+use crate::api::{Api, Shown};
 use crate::application::store;
 use crate::audit;
 use crate::change::{self, Change, Seq};
 use crate::clock::Millis;
 
+/// The routes.
+pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
+    routes
+        .get(
+            "/changes",
+            "Lists changes by position, those after one.",
+            list_changes,
+        )
+        .asking(&["after", "limit"])
+        .get("/audit", "Lists who did what, the newest first.", list_audit)
+        .asking(&["who", "action", "target", "since", "until", "limit"])
+}
+
 #[derive(Deserialize)]
-pub(super) struct After {
+struct After {
     #[serde(default)]
     after: Seq,
     #[serde(default = "page_size")]
@@ -55,7 +71,7 @@ impl From<Change> for ShownChange {
 
 /// Which entries of the audit log are wanted.
 #[derive(Deserialize)]
-pub(super) struct Audited {
+struct Audited {
     who: Option<String>,
     action: Option<String>,
     target: Option<String>,
@@ -65,7 +81,7 @@ pub(super) struct Audited {
     limit: usize,
 }
 
-pub(super) async fn list_audit(State(api): Hub, Query(wanted): Query<Audited>) -> Shown<Vec<audit::Entry>> {
+async fn list_audit(State(api): Hub, Query(wanted): Query<Audited>) -> Shown<Vec<audit::Entry>> {
     let limit = wanted.limit.clamp(1, 1_000);
     let entries = api
         .shared
@@ -89,7 +105,7 @@ pub(super) async fn list_audit(State(api): Hub, Query(wanted): Query<Audited>) -
     Ok(Json(entries))
 }
 
-pub(super) async fn list_changes(State(api): Hub, Query(page): Query<After>) -> Shown<Vec<ShownChange>> {
+async fn list_changes(State(api): Hub, Query(page): Query<After>) -> Shown<Vec<ShownChange>> {
     let limit = page.limit.clamp(1, 1_000);
     let changes = api
         .shared

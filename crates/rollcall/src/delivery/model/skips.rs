@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::model::Remark;
+use super::Remark;
 
 /// The code by which receivers say that they do not handle a type of event (wire contract, section 6).
 const NOT_HANDLED: &str = "auto_skipped";

@@ -1,15 +1,19 @@
 //! What delivery speaks of: events on their way, the requests that carry them, and what became of them.
 
+mod attempt;
+pub mod job;
+pub mod skips;
+
 use std::sync::Arc;
 
 use rollcall_protocol::{Event, EventType, GroupPayload, SubjectKind, UnitPayload, UserPayload};
 use serde::{Deserialize, Serialize};
 
-use super::job::JobPosition;
-use super::ledger::attempts::Attempt;
 pub use crate::application::Suspension;
 use crate::change::{Change, Seq};
 use crate::clock::Millis;
+pub use attempt::{Attempt, Exception, shorten};
+use job::JobPosition;
 
 /// An event on its way to one application. It shares what it is made of with the other applications, so
 /// that many of them on their way need little memory; the event itself is made when it is sealed.

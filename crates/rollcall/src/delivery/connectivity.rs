@@ -9,13 +9,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::finding::{Code, Finding};
-use super::{Judged, Request, Target};
+use super::egress::failure::{Failure, Form, TlsFault};
+use super::model::{Outgoing, Source, Verdict};
+use super::route::{Judged, Request, Target};
+use super::send::connection_test;
+use super::shared::Shared;
 use crate::application::{ApplicationError, Encryption, store};
 use crate::clock::Stopwatch;
-use crate::delivery::Shared;
-use crate::delivery::model::{Outgoing, Source, Verdict};
-use crate::delivery::send::failure::{Failure, Form, TlsFault};
-use crate::delivery::send::sender::connection_test;
 
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use super::egress::CONNECT_WITHIN;
+use super::CONNECT_WITHIN;
 
 /// Why there is no TLS with an endpoint.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]

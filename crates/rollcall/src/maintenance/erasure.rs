@@ -11,27 +11,23 @@
 //! server's matter, like its write-ahead log.
 //!
 //! The same person may have been deleted and made again under another id. Whoever shares a name, an address
-//! or an external id with the erased user in what the log still holds is found and named ([`earlier`]);
+//! or an external id with the erased user in what the log still holds is found and named ([`crate::directory::earlier`]);
 //! whether that is the same person is for people to judge.
-
-pub mod earlier;
 
 use std::time::Duration;
 
-use rollcall_db::{DbError, Dialect, Tx, params};
-use rollcall_protocol::{EventType, SubjectKind};
+use rollcall_db::{DbError, Dialect, Tx};
+use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 use serde_json::json;
 
-use super::ledger::attempts::Exception;
-use super::ledger::operate;
-use super::model::{Suspension, bare_record};
 use crate::access::Caller;
 use crate::audit::{self, Target};
 use crate::change;
+use crate::delivery::ledger::{self, operate};
+use crate::directory::earlier::{self, Incarnation};
 use crate::directory::{self, Command, DirectoryError, query};
 use crate::hub::Hub;
-use earlier::Incarnation;
 
 /// How often emptying the write-ahead log is tried.
 const SCRUBS: u32 = 30;
@@ -130,91 +126,10 @@ fn erase(hub: &Hub, tx: &mut Tx<'_>, caller: &Caller, user_id: &str) -> Result<E
     if erased.changes == 0 && !erased.deleted {
         return Err(directory::not_found(SubjectKind::User, user_id));
     }
-    tx.execute(
-        "DELETE FROM parked_events WHERE subject_id = $1 AND event_type <> $2",
-        params![user_id, EventType::UserDelete.short()],
-    )?;
-    let record = bare_record(SubjectKind::User, user_id);
-    tx.execute(
-        "UPDATE parked_events SET record = CASE WHEN record IS NULL THEN NULL ELSE $2 END, message = NULL
-         WHERE subject_id = $1",
-        params![user_id, record.as_str()],
-    )?;
-    tx.execute(
-        "UPDATE job_items SET record = $2 WHERE subject_id = $1 AND record IS NOT NULL",
-        params![user_id, record.as_str()],
-    )?;
-    erased.attempts = forget_messages(tx, user_id)? + forget_what_was_said(tx, user_id)?;
-    forget_reasons(tx)?;
+    erased.attempts = ledger::erase::user(tx, user_id)?;
     audit::erase(tx, user_id)?;
     let left = json!({ "changes": erased.changes, "attempts": erased.attempts });
     let context = hub.context(caller);
     audit::record(tx, &context, "erase", &Target::user(user_id), None, Some(&left))?;
     Ok(erased)
-}
-
-/// Forgets what applications said about the user's events, and about events of which nobody knows whose they are.
-fn forget_messages(tx: &mut Tx<'_>, user_id: &str) -> Result<u64, DbError> {
-    let mut changed = 0;
-    for row in tx.query(
-        "SELECT id, exceptions FROM attempts WHERE exceptions IS NOT NULL",
-        params![],
-    )? {
-        let id: i64 = row.get(0)?;
-        let text: String = row.get(1)?;
-        let mut exceptions: Vec<Exception> = serde_json::from_str(&text)
-            .map_err(|error| DbError::Other(format!("the exceptions of an attempt: {error}")))?;
-        let mut touched = false;
-        for exception in &mut exceptions {
-            let theirs = exception.subject_id == user_id || exception.subject_id.is_empty();
-            if theirs && exception.message.is_some() {
-                exception.message = None;
-                touched = true;
-            }
-        }
-        if touched {
-            let text =
-                serde_json::to_string(&exceptions).map_err(|error| DbError::Other(error.to_string()))?;
-            tx.execute(
-                "UPDATE attempts SET exceptions = $2 WHERE id = $1",
-                params![id, text],
-            )?;
-            changed += 1;
-        }
-    }
-    Ok(changed)
-}
-
-/// Forgets what applications said about requests as a whole, if these may have carried the user: those that cover
-/// one of the user's changes, those whose changes the log has forgotten, and all that do not come from the log.
-fn forget_what_was_said(tx: &mut Tx<'_>, user_id: &str) -> Result<u64, DbError> {
-    let oldest = change::oldest(tx)?.unwrap_or(i64::MAX);
-    tx.execute(
-        "UPDATE attempts SET said = NULL WHERE said IS NOT NULL
-         AND (from_seq IS NULL OR from_seq < $2
-              OR EXISTS (SELECT 1 FROM changes c WHERE c.subject_id = $1
-                         AND c.seq BETWEEN attempts.from_seq AND attempts.to_seq))",
-        params![user_id, oldest],
-    )
-}
-
-/// Forgets what applications said when they were suspended.
-fn forget_reasons(tx: &mut Tx<'_>) -> Result<(), DbError> {
-    for row in tx.query(
-        "SELECT application_id, suspended FROM deliveries WHERE suspended IS NOT NULL",
-        params![],
-    )? {
-        let id: String = row.get(0)?;
-        let mut suspension: Suspension = serde_json::from_str(&row.get::<String>(1)?)
-            .map_err(|error| DbError::Other(format!("the suspension of an application: {error}")))?;
-        if suspension.said.take().is_some() {
-            let text =
-                serde_json::to_string(&suspension).map_err(|error| DbError::Other(error.to_string()))?;
-            tx.execute(
-                "UPDATE deliveries SET suspended = $2 WHERE application_id = $1",
-                params![id, text],
-            )?;
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,191 @@
+//! Users. `{id}` is an id, a username or an email address.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use rollcall_protocol::SubjectKind;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Hub, apply, page_size};
+use crate::api::door::Door;
+use crate::api::extract::{Body, Path, Query};
+use crate::api::routes::Routes;
+use crate::api::{Api, ApiError, Shown};
+use crate::clock::Millis;
+use crate::directory::{self, Applied, Command, NewPassword, NewUser, User, UserChanges, query};
+use crate::maintenance::erasure::{self, Erased};
+use crate::secret::SecretString;
+
+/// The routes.
+pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
+    routes
+        .get("/users", "Lists users by username, those after one.", list_users)
+        .asking(&["organizationalUnitId", "after", "limit"])
+        .post("/users", "Creates a user.", create_user)
+        .get(
+            "/users/{id}",
+            "Shows a user, by id, username or email address.",
+            show_user,
+        )
+        .patch("/users/{id}", "Changes the fields that are given.", update_user)
+        .delete("/users/{id}", "Deletes a user.", delete_user)
+        .post(
+            "/users/{id}/erase",
+            "Deletes a user and erases every record of it.",
+            erase_user,
+        )
+        .post("/users/{id}/enable", "Lets a user sign in again.", enable_user)
+        .post(
+            "/users/{id}/disable",
+            "Lets a user sign in no more.",
+            disable_user,
+        )
+        .post(
+            "/users/{id}/lock",
+            "Locks a user, for a time or until further notice.",
+            lock_user,
+        )
+        .post("/users/{id}/unlock", "Unlocks a user.", unlock_user)
+        .post("/users/{id}/password", "Sets a user's password.", set_password)
+        .post(
+            "/users/{id}/organizational-units",
+            "Says to which organizational units a user belongs.",
+            set_units,
+        )
+}
+
+async fn user(api: &Api, name: String) -> Result<User, ApiError> {
+    let found = {
+        let name = name.clone();
+        api.shared
+            .hub
+            .db
+            .read(move |tx| query::find_user(tx, &name))
+            .await?
+    };
+    Ok(found.ok_or_else(|| directory::not_found(SubjectKind::User, &name))?)
+}
+
+async fn prepare(api: &Api, password: SecretString) -> Result<NewPassword, ApiError> {
+    let random = Arc::clone(&api.shared.hub.random);
+    let prepared = tokio::task::spawn_blocking(move || NewPassword::prepare(password, &*random)).await;
+    Ok(prepared.map_err(|error| ApiError::bad_request(error.to_string()))??)
+}
+
+async fn create_user(api: Door, Body(mut body): Body<serde_json::Map<String, Value>>) -> Shown<Applied> {
+    let password = body.remove("password").filter(|password| !password.is_null());
+    let mut new: NewUser = serde_path_to_error::deserialize(Value::Object(body))
+        .map_err(|error| ApiError::bad_request(format!("the body: {error}")))?;
+    if let Some(password) = password {
+        // The value is not repeated.
+        let password = serde_json::from_value(password)
+            .map_err(|_| ApiError::bad_request("the body: password: it must be a text"))?;
+        new.password = Some(prepare(&api, password).await?);
+    }
+    apply(&api, Command::CreateUser(new)).await
+}
+
+async fn show_user(State(api): Hub, Path(id): Path<String>) -> Shown<User> {
+    Ok(Json(user(&api, id).await?))
+}
+
+async fn update_user(api: Door, Path(id): Path<String>, Body(changes): Body<UserChanges>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(&api, Command::UpdateUser { id, changes }).await
+}
+
+async fn delete_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(&api, Command::DeleteUser { id }).await
+}
+
+/// Deletes a user and erases the records of it; the id also of somebody who was deleted before.
+async fn erase_user(api: Door, Path(id): Path<String>) -> Shown<Erased> {
+    let hub = &api.shared.hub;
+    let id = hub.db.read(move |tx| query::user_id(tx, &id)).await?;
+    Ok(Json(erasure::erase_user(hub, &api.caller, &id).await?))
+}
+
+async fn enable_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(&api, Command::EnableUser { id }).await
+}
+
+async fn disable_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(&api, Command::DisableUser { id }).await
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Lock {
+    until: Option<Millis>,
+}
+
+async fn lock_user(api: Door, Path(id): Path<String>, Body(lock): Body<Lock>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(
+        &api,
+        Command::LockUser {
+            id,
+            until: lock.until,
+        },
+    )
+    .await
+}
+
+async fn unlock_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(&api, Command::UnlockUser { id }).await
+}
+
+#[derive(Deserialize)]
+struct SetPassword {
+    password: SecretString,
+}
+
+async fn set_password(api: Door, Path(id): Path<String>, Body(body): Body<SetPassword>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    let password = prepare(&api, body.password).await?;
+    apply(&api, Command::SetPassword { id, password }).await
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SetUnits {
+    primary: String,
+    #[serde(default)]
+    further: Vec<String>,
+}
+
+async fn set_units(api: Door, Path(id): Path<String>, Body(body): Body<SetUnits>) -> Shown<Applied> {
+    let id = user(&api, id).await?.id;
+    apply(
+        &api,
+        Command::SetUnits {
+            id,
+            primary: body.primary,
+            further: body.further,
+        },
+    )
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    organizational_unit_id: Option<String>,
+    after: Option<String>,
+    #[serde(default = "page_size")]
+    limit: usize,
+}
+
+async fn list_users(State(api): Hub, Query(page): Query<Page>) -> Shown<Vec<User>> {
+    let users = api.shared.hub.db.read(move |tx| {
+        let unit = page.organizational_unit_id.as_deref();
+        query::list_users(tx, unit, page.after.as_deref(), page.limit.clamp(1, 1_000))
+    });
+    Ok(Json(users.await?))
+}

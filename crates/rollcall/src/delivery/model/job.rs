@@ -1,0 +1,327 @@
+//! Synchronization jobs: what they do, and how far they are.
+
+use rollcall_protocol::SubjectKind;
+use serde::{Deserialize, Serialize};
+
+use super::skips::Skips;
+use crate::change::Seq;
+use crate::clock::Millis;
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Pushes everything in scope.
+    Full,
+    /// Deletes who left the scope, creates who entered it.
+    ChangeOfScope,
+}
+
+impl JobKind {
+    pub(in crate::delivery) fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::ChangeOfScope => "change_of_scope",
+        }
+    }
+
+    pub(in crate::delivery) fn parse(text: &str) -> Option<Self> {
+        [Self::Full, Self::ChangeOfScope]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Why a job was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// Somebody asked for it.
+    Manual,
+    /// The application fell behind the log's retention.
+    Retention,
+    /// The hub was restored from a backup.
+    Restore,
+}
+
+impl Trigger {
+    pub(in crate::delivery) fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Retention => "retention",
+            Self::Restore => "restore",
+        }
+    }
+}
+
+/// How far a job is (wire contract, section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// Its list is being written. It has not begun, and may never begin.
+    Preparing,
+    /// Waits for delivery to reach its position.
+    Pending,
+    /// Sends.
+    Running,
+    /// Everything was sent and accepted or skipped.
+    Success,
+    /// Everything was sent; the application refused some of it.
+    PartialSuccess,
+    /// Broken off by an error.
+    Failed,
+    /// Broken off by hand.
+    Cancelled,
+}
+
+impl JobStatus {
+    /// The name under which the status is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Preparing => "preparing",
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::PartialSuccess => "partial_success",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    pub(in crate::delivery) fn parse(text: &str) -> Option<Self> {
+        [
+            Self::Preparing,
+            Self::Pending,
+            Self::Running,
+            Self::Success,
+            Self::PartialSuccess,
+            Self::Failed,
+            Self::Cancelled,
+        ]
+        .into_iter()
+        .find(|status| status.as_str() == text)
+    }
+
+    /// Whether the job has come to its end.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Preparing | Self::Pending | Self::Running)
+    }
+}
+
+/// Where in its work a job stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// The units are still to be listed, which is done when the job begins.
+    Units,
+    /// Users.
+    Users {
+        /// The last one sent.
+        after: Option<String>,
+    },
+    /// Groups, each with its members.
+    Groups {
+        /// The last one that is complete.
+        after: Option<String>,
+    },
+    /// The members of a group whose record was sent.
+    Members {
+        /// The group.
+        group: String,
+        /// The last member sent.
+        after: Option<String>,
+    },
+    /// What was listed beforehand: who leaves and enters by a change of scope, and the units of a full
+    /// synchronization, parents first.
+    Items {
+        /// The last one of the list that is complete.
+        done: i64,
+        /// If the next one is a group whose record was sent: the last of its members that was sent, empty at
+        /// first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        within: Option<String>,
+    },
+    /// The closing inventory: what the application should have, so that it can remove what it has besides.
+    Closing {
+        /// What is listed.
+        of: Listed,
+        /// The group whose members are listed, or the last one whose members were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+        /// The last id that was listed.
+        after: String,
+    },
+    /// Everything was sent.
+    Done,
+}
+
+/// What is listed, in this order: members before groups, and users before the units that hold them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listed {
+    /// The members of each group.
+    Members,
+    /// The groups.
+    Groups,
+    /// The users.
+    Users,
+    /// The organizational units.
+    Units,
+}
+
+/// How many objects of a kind there are, and what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// In scope when the job began.
+    pub total: u64,
+    /// Accepted.
+    pub success: u64,
+    /// Sent, and answered by a 200 that does not speak of it.
+    #[serde(default)]
+    pub assumed: u64,
+    /// Refused, or wanted again.
+    pub failed: u64,
+    /// Passed over by the application.
+    pub skipped: u64,
+}
+
+impl Tally {
+    /// Whether something was not simply accepted.
+    pub fn has_exceptions(&self) -> bool {
+        self.failed + self.skipped > 0
+    }
+}
+
+/// What became of the objects of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Statistics {
+    /// Organizational units.
+    pub organizational_units: Tally,
+    /// Users.
+    pub users: Tally,
+    /// Groups and memberships: events, not objects.
+    pub groups: Tally,
+    /// The events that the application passed over, by type.
+    #[serde(default)]
+    pub skips: Skips,
+    /// What the application made of the closing inventory.
+    #[serde(default)]
+    pub inventory: Inventory,
+}
+
+/// What the application made of the closing inventory of a full synchronization.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inventory {
+    /// It was not sent.
+    #[default]
+    NotSent,
+    /// It was accepted: whatever the hub does not know is gone there as well.
+    Accepted,
+    /// The application does not understand it; what it has besides what it was pushed is its own matter.
+    NotUnderstood,
+}
+
+impl Statistics {
+    pub(in crate::delivery) fn of(&mut self, kind: SubjectKind) -> &mut Tally {
+        match kind {
+            SubjectKind::Unit => &mut self.organizational_units,
+            SubjectKind::User => &mut self.users,
+            SubjectKind::Group => &mut self.groups,
+        }
+    }
+
+    pub(in crate::delivery) fn all(&self) -> [&Tally; 3] {
+        [&self.organizational_units, &self.users, &self.groups]
+    }
+
+    /// How far the job is and what became of it, for people: `13 of 13 sent, 10 of them skipped by the endpoint:
+    /// it does not handle ud:group:create`.
+    pub fn words(&self) -> String {
+        let sum = |part: fn(&Tally) -> u64| -> u64 { self.all().iter().map(|tally| part(tally)).sum() };
+        let (skipped, failed, assumed) = (
+            sum(|tally| tally.skipped),
+            sum(|tally| tally.failed),
+            sum(|tally| tally.assumed),
+        );
+        let mut text = format!("{} of {} sent", self.done(), self.total());
+        if failed > 0 {
+            text.push_str(&format!(", {failed} of them refused or wanted again"));
+        }
+        if assumed > 0 {
+            text.push_str(&format!(", {assumed} of them not confirmed by the answer"));
+        }
+        if skipped > 0 {
+            let reason = self.skips.reason().map(|reason| format!(": {reason}"));
+            text.push_str(&format!(
+                ", {skipped} of them skipped by the endpoint{}",
+                reason.unwrap_or_default()
+            ));
+        }
+        text
+    }
+
+    /// How many objects there are to send.
+    pub fn total(&self) -> u64 {
+        self.all().iter().map(|tally| tally.total).sum()
+    }
+
+    /// How many were sent.
+    pub fn done(&self) -> u64 {
+        self.all()
+            .iter()
+            .map(|tally| tally.success + tally.assumed + tally.failed + tally.skipped)
+            .sum()
+    }
+}
+
+/// A job, and how far it is.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobPosition {
+    /// `job_…`.
+    pub id: String,
+    /// What it does.
+    pub kind: JobKind,
+    /// Why it was made.
+    pub trigger: Trigger,
+    /// Where it is in its life.
+    pub status: JobStatus,
+    /// The position of the log to which it is pinned.
+    pub position: Seq,
+    /// The log's time there.
+    pub position_time: Millis,
+    /// Where in its work it stands.
+    #[serde(flatten)]
+    pub phase: Phase,
+    /// What became of its objects.
+    pub statistics: Statistics,
+    /// When it was asked for.
+    pub created_at: Millis,
+    /// When it began to send.
+    pub started_at: Option<Millis>,
+    /// When it ended.
+    pub ended_at: Option<Millis>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+impl JobPosition {
+    /// Names this run of the job. A job that begins anew, because its position was given up or the hub was
+    /// restored, sends other records than before under the same job's id: were their events named by the job
+    /// alone, a receiver would take them for those that it has.
+    pub(in crate::delivery) fn run(&self) -> String {
+        format!("{}@{}.{}", self.id, self.position, self.position_time)
+    }
+
+    /// Whether delivery has not reached its position yet.
+    pub fn is_pending(&self) -> bool {
+        self.status == JobStatus::Pending
+    }
+
+    /// Whether it has come to its end.
+    pub fn is_finished(&self) -> bool {
+        self.status.is_final()
+    }
+}

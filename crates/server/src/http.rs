@@ -1,0 +1,116 @@
+//! The HTTP/1 server: it takes connections, and ends in good order.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+use crate::complaints::Complaints;
+use crate::config::Limits;
+use crate::connection;
+use crate::crowd::{Crowd, Refused};
+
+/// How many connections beyond the limit may be about to close before the next is accepted.
+const CLOSING: usize = 16;
+
+/// The pause after the system could not accept a connection, mostly because descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `router` until `stop` is done; then takes no more connections, closes those on which no request has
+/// arrived whole, and waits for the answers to the others, but not longer than [`Limits::stop`]. Handlers find
+/// the caller's address as `ConnectInfo<SocketAddr>`.
+///
+/// Returns how many connections were cut off at the end.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) -> usize {
+    let mut stop = pin!(stop);
+    let (ending, ended) = watch::channel(false);
+    let mut server = Server {
+        crowd: Arc::new(Crowd::new(&limits)),
+        router,
+        limits,
+        ended,
+        tasks: JoinSet::new(),
+        complaints: Complaints::default(),
+    };
+    loop {
+        let crowded = server.tasks.len() >= server.limits.connections + CLOSING;
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            Some(done) = server.tasks.join_next() => report(done),
+            accepted = listener.accept(), if !crowded => match accepted {
+                Ok((stream, remote)) => server.take(stream, remote),
+                Err(error) => {
+                    server.complaints.about(format_args!("connections cannot be accepted: {error}"));
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    ending.send_replace(true);
+    let mut tasks = server.tasks;
+    let drained = tokio::time::timeout(server.limits.stop, async {
+        while let Some(done) = tasks.join_next().await {
+            report(done);
+        }
+    });
+    if drained.await.is_err() {
+        let left = tasks.len();
+        tracing::warn!(
+            connections = left,
+            "requests were cut off because they took too long"
+        );
+        tasks.shutdown().await;
+        return left;
+    }
+    0
+}
+
+fn report(done: Result<(), JoinError>) {
+    if let Err(error) = done
+        && error.is_panic()
+    {
+        tracing::error!("a request ended in a panic");
+    }
+}
+
+struct Server {
+    crowd: Arc<Crowd>,
+    router: Router,
+    limits: Limits,
+    ended: watch::Receiver<bool>,
+    tasks: JoinSet<()>,
+    complaints: Complaints,
+}
+
+impl Server {
+    fn take(&mut self, stream: TcpStream, remote: SocketAddr) {
+        match self.crowd.admit(remote.ip(), Instant::now()) {
+            Ok(place) => {
+                if place.displaced {
+                    self.complaints
+                        .about("there are as many connections as are allowed; those that were silent longest are closed");
+                }
+                let (router, limits, ended) = (self.router.clone(), self.limits.clone(), self.ended.clone());
+                self.tasks
+                    .spawn(connection::run(stream, remote, router, limits, place, ended));
+            }
+            Err(Refused) => self
+                .complaints
+                .about("connections are refused: as many as are allowed are waiting for their answers"),
+        }
+    }
+}
