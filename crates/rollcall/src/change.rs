@@ -371,6 +371,20 @@ pub fn of_subject(tx: &mut Tx<'_>, subject_id: &str) -> Result<Vec<Change>, DbEr
     .collect()
 }
 
+/// The last name that the log knows of a subject.
+///
+/// # Errors
+/// What the database reports.
+pub fn last_name(tx: &mut Tx<'_>, subject_id: &str) -> Result<Option<String>, DbError> {
+    let row = tx.query_opt(
+        "SELECT record FROM changes WHERE subject_id = $1 AND record <> '' ORDER BY seq DESC LIMIT 1",
+        params![subject_id],
+    )?;
+    let Some(row) = row else { return Ok(None) };
+    let record: Map<String, Json> = serde_json::from_str(&row.get::<String>(0)?).unwrap_or_default();
+    Ok(name_in(&record).map(str::to_owned))
+}
+
 /// Whether some change holds a sealed password.
 ///
 /// # Errors

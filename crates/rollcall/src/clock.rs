@@ -1,4 +1,4 @@
-//! The one place that reads the wall clock and waits.
+//! The one place that reads the wall clock and waits, and that says times to people.
 //!
 //! Everything else is handed a [`Clock`] (or a `now` in milliseconds). Whatever waits does so on the clock of
 //! the asynchronous runtime, which a test can pause; [`Clock::of_runtime`] follows that one, so that a
@@ -14,6 +14,17 @@ pub type Millis = i64;
 /// A duration in milliseconds.
 pub fn millis(duration: Duration) -> Millis {
     Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX / 4)
+}
+
+/// A time for people, in UTC: `2027-01-31 12:00:00Z`, or `never`.
+pub fn shown(time: Millis) -> String {
+    if time < 0 {
+        return "never".to_owned();
+    }
+    jiff::Timestamp::from_millisecond(time).map_or_else(
+        |_| time.to_string(),
+        |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+    )
 }
 
 /// A source of time.

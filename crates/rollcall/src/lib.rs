@@ -21,6 +21,7 @@ pub mod hub;
 pub mod id;
 pub mod import;
 pub mod instance;
+pub mod listing;
 pub mod maintenance;
 pub mod meter;
 pub mod owner;

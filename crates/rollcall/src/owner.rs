@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Millis;
+use crate::clock::{Millis, shown};
 
 /// What the lock file says of its holder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +32,13 @@ pub struct Holder {
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "process {} on {}", self.pid, self.host)?;
-        if let Ok(since) = jiff::Timestamp::from_millisecond(self.started_at) {
-            write!(f, ", since {}", since.strftime("%Y-%m-%d %H:%M:%S UTC"))?;
-        }
+        write!(
+            f,
+            "process {} on {}, since {}",
+            self.pid,
+            self.host,
+            shown(self.started_at)
+        )?;
         match &self.address {
             Some(address) => write!(f, ", listening on {address}"),
             None => Ok(()),

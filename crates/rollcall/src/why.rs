@@ -16,7 +16,7 @@ use crate::delivery::ledger::attempts;
 use crate::delivery::ledger::parked::{self, Parked, ParkedState};
 use crate::delivery::model::Attempt;
 use crate::delivery::plan::lanes::lane_of;
-use crate::directory::earlier::{self, Incarnation, Whom};
+use crate::directory::earlier::{self, Incarnation, SEARCHED, Whom};
 use crate::directory::{DirectoryError, User, query};
 
 /// How many changes, newest first, are looked into.
@@ -28,8 +28,10 @@ const CHANGES: usize = 50;
 pub struct Why {
     /// The user's id.
     pub user_id: String,
-    /// The username, while the user is in the directory.
+    /// The username; of somebody who was deleted, the last one that the change log knows.
     pub username: Option<String>,
+    /// Whether the user is in the directory no more.
+    pub deleted: bool,
     /// The application's id.
     pub application_id: String,
     /// The application's name.
@@ -136,15 +138,21 @@ pub struct Pushed {
 #[derive(Debug, thiserror::Error)]
 pub enum WhyError {
     /// Nobody knows the user.
-    #[error("neither the directory nor the change log knows {0:?}")]
+    #[error(
+        "neither the directory nor the newest {SEARCHED} changes know the user {0:?}; somebody of long ago is found by \
+         the id"
+    )]
     UnknownUser(String),
-    /// Several users who were deleted had this name or address.
-    #[error("{written:?} is nobody in the directory now, and was several before: name one by the id: {}", ids.join(", "))]
+    /// Several users had this name or address before.
+    #[error(
+        "{written:?} is nobody in the directory now, and was several before; name one by the id:{}",
+        lines(others)
+    )]
     SeveralUsers {
         /// What was written.
         written: String,
         /// Who had it.
-        ids: Vec<String>,
+        others: Vec<Incarnation>,
     },
     /// The application.
     #[error(transparent)]
@@ -173,9 +181,13 @@ impl WhyError {
     pub fn several(written: &str, others: &[Incarnation]) -> Self {
         Self::SeveralUsers {
             written: written.to_owned(),
-            ids: others.iter().map(|other| other.id.clone()).collect(),
+            others: others.to_vec(),
         }
     }
+}
+
+fn lines(others: &[Incarnation]) -> String {
+    others.iter().map(|other| format!("\n  {other}")).collect()
 }
 
 /// Looks everything up.
@@ -218,7 +230,11 @@ pub fn why(tx: &mut Tx<'_>, user: &str, application: &str, now: Millis) -> Resul
     }
     let scope = &entitlements.current().scope;
     let mut page = Why {
-        username: found.as_ref().map(|user| user.username.clone()),
+        username: match &found {
+            Some(user) => Some(user.username.clone()),
+            None => earlier::name_of(tx, &user_id)?,
+        },
+        deleted: found.is_none(),
         application_id: application.id.clone(),
         application: application.name.clone(),
         state: application.state(),
@@ -240,7 +256,7 @@ pub fn why(tx: &mut Tx<'_>, user: &str, application: &str, now: Millis) -> Resul
         changes: fates,
         user_id,
     };
-    page.conclusion = conclude(&page, &application, found.is_some());
+    page.conclusion = conclude(&page, &application);
     Ok(page)
 }
 
@@ -418,7 +434,7 @@ fn names<'a>(
     Ok(names)
 }
 
-fn conclude(page: &Why, application: &Application, exists: bool) -> String {
+fn conclude(page: &Why, application: &Application) -> String {
     let name = &page.application;
     let newest = page
         .changes
@@ -451,7 +467,7 @@ fn conclude(page: &Why, application: &Application, exists: bool) -> String {
         Some(Fate::Skipped { answer, .. }) => {
             format!("{name} got the newest event and passed it over: {answer}")
         }
-        _ if !exists => match newest.map(|change| &change.fate) {
+        _ if page.deleted => match newest.map(|change| &change.fate) {
             Some(_) => format!("The user is deleted, and {name} was told so"),
             None => "The user is deleted, and was never in scope of this application".to_owned(),
         },

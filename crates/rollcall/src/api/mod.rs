@@ -30,7 +30,7 @@ use crate::health;
 use crate::maintenance::Upkeep;
 use crate::meter::RouteLabels;
 use crate::secret::AdminToken;
-pub(crate) use admin::ShownChange;
+pub(crate) use admin::{Audited, ShownChange};
 pub use error::ApiError;
 use extract::Path;
 use routes::Route;

@@ -222,8 +222,11 @@ pub(super) struct Log {
     #[arg(long, short)]
     pub(super) follow: bool,
     /// How many of the newest to show first, of those that are wanted. Left out: 20; with --subject: all.
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub(super) last: Option<usize>,
+    /// All of them.
+    #[arg(long, conflicts_with = "last")]
+    pub(super) all: bool,
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::output::{Output, line, time};
-use crate::application::store;
-use crate::audit::{self, Entry, Filter};
+use super::list::{SHOWN, older};
+use super::output::{Output, line, note, time};
+use crate::api::Audited;
+use crate::audit::Entry;
 use crate::hub::Hub;
 
 /// Show what was done, by whom, when and from where.
@@ -31,48 +32,50 @@ pub(super) struct Audit {
     /// Only before this time.
     #[arg(long, value_name = "TIME")]
     until: Option<jiff::Timestamp>,
-    /// At most this many.
-    #[arg(long, default_value_t = 50)]
+    /// How many of the newest, of those that are wanted.
+    #[arg(long, value_name = "N", default_value_t = SHOWN)]
     last: usize,
+    /// All of them.
+    #[arg(long, conflicts_with = "last")]
+    all: bool,
 }
 
 pub(super) async fn run(hub: &Hub, out: &Output, args: Audit) -> Result<ExitCode> {
-    let entries = hub
-        .db
-        .read(move |tx| {
-            let targets = match &args.target {
-                Some(target) => store::ids_of(tx, target)?,
-                None => Vec::new(),
-            };
-            let filter = Filter {
-                who: args.who.clone(),
-                action: args.action.clone(),
-                targets,
-                since: args.since.map(jiff::Timestamp::as_millisecond),
-                until: args.until.map(jiff::Timestamp::as_millisecond),
-            };
-            audit::list(tx, &filter, args.last)
-        })
+    let wanted = if args.all { usize::MAX } else { args.last };
+    let audited = Audited {
+        who: args.who,
+        action: args.action,
+        target: args.target,
+        since: args.since.map(jiff::Timestamp::as_millisecond),
+        until: args.until.map(jiff::Timestamp::as_millisecond),
+        // One more than is shown tells whether there are more.
+        limit: wanted.saturating_add(1),
+    };
+    let mut entries = audited
+        .read(&hub.db)
         .await
         .context("the audit log cannot be read")?;
+    let more = entries.len() > wanted;
+    entries.truncate(wanted);
     if out.json {
         out.show(&entries, String::new);
-    } else {
-        for entry in &entries {
-            line(&line_of(entry));
-        }
-        if entries.is_empty() {
-            line("nothing was done that would be shown");
-        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    for entry in &entries {
+        line(&line_of(entry));
+    }
+    if more {
+        note(&older(wanted));
+    } else if entries.is_empty() {
+        note("nothing was done that would be shown");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn line_of(entry: &Entry) -> String {
-    let name = if entry.target_name.is_empty() {
-        entry.target_id.clone()
-    } else {
-        format!("{} ({})", entry.target_name, entry.target_id)
+    let name = match entry.target_name.as_str() {
+        name if name.is_empty() || name == entry.target_id => entry.target_id.clone(),
+        name => format!("{name} ({})", entry.target_id),
     };
     let text = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
     let what = match (text(&entry.before), text(&entry.after)) {

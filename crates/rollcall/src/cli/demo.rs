@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::compare;
 use crate::delivery::egress::{AddressPolicy, Egress, EgressOptions};
 use crate::delivery::{Delivery, Options, connectivity, job};
+use crate::directory::search::{self, Wanted};
 use crate::directory::{Command, NewUnit, NewUser, UserChanges, query};
 use crate::hub::{Hub, HubParts};
 use crate::id::ROOT_UNIT;
@@ -255,7 +256,7 @@ async fn live_changes(hub: &Hub, mirror: &Mirror) -> Result<()> {
     let (user, unit, group) = hub
         .db
         .read(|tx| {
-            let user = query::list_users(tx, None, None, 1)?.into_iter().next();
+            let user = search::users(tx, &Wanted::default(), "", 1)?.found.pop();
             let unit = crate::directory::children(tx, ROOT_UNIT)?.into_iter().next();
             let group = query::list_groups(tx)?.into_iter().next();
             Ok::<_, rollcall_db::DbError>((user, unit, group))

@@ -7,7 +7,8 @@ use anyhow::Result;
 use rollcall_db::Tx;
 
 use super::args;
-use super::output::{Output, counted, line, time};
+use super::list::older;
+use super::output::{Output, counted, first_of, line, note, time};
 use crate::application::store;
 use crate::change::{self, Change, Seq};
 use crate::delivery::ledger::attempts;
@@ -74,19 +75,32 @@ const LAST: usize = 20;
 /// How many changes are read at once.
 const PAGE: usize = 500;
 
-/// The newest changes that pass, oldest first, and the position after which others may come.
+impl args::Log {
+    /// How many of the newest are wanted.
+    fn wanted(&self) -> usize {
+        let default = if self.all || self.subject.is_some() {
+            usize::MAX
+        } else {
+            LAST
+        };
+        self.last.unwrap_or(default)
+    }
+}
+
+/// The newest changes that pass, oldest first, and the position after which others may come. One more than is
+/// wanted, if there is one.
 async fn newest(hub: &Hub, log: &args::Log, filter: &Filter) -> Result<(Vec<Change>, Seq)> {
     let head = hub.db.read(change::head).await?.seq;
+    let wanted = log.wanted().saturating_add(1);
     if let Some(id) = filter.subject.clone() {
         let all = hub.db.read(move |tx| change::of_subject(tx, &id)).await?;
         let passed: Vec<Change> = all
             .into_iter()
             .filter(|change| change.seq <= head && filter.passes(change))
             .collect();
-        let left_out = passed.len().saturating_sub(log.last.unwrap_or(usize::MAX));
+        let left_out = passed.len().saturating_sub(wanted);
         return Ok((passed.into_iter().skip(left_out).collect(), head));
     }
-    let wanted = log.last.unwrap_or(LAST);
     let (mut found, mut before) = (Vec::new(), head + 1);
     while found.len() < wanted {
         let page = hub
@@ -103,11 +117,15 @@ async fn newest(hub: &Hub, log: &args::Log, filter: &Filter) -> Result<(Vec<Chan
 }
 
 async fn changes(hub: &Hub, out: &Output, log: &args::Log, filter: &Filter) -> Result<()> {
-    let (shown, mut position) = newest(hub, log, filter).await?;
-    for change in &shown {
-        show_change(out, change);
+    let (mut shown, mut position) = newest(hub, log, filter).await?;
+    let more = cut(&mut shown, log.wanted());
+    for change in shown {
+        show_change(hub, out, change).await?;
     }
     if !log.follow {
+        if more && !out.json {
+            note(&older(log.wanted()));
+        }
         return Ok(());
     }
     loop {
@@ -115,22 +133,31 @@ async fn changes(hub: &Hub, out: &Output, log: &args::Log, filter: &Filter) -> R
             .db
             .read(move |tx| change::read_after(tx, position, PAGE))
             .await?;
-        for change in &changes {
-            if filter.passes(change) {
-                show_change(out, change);
-            }
+        let waits = changes.is_empty();
+        for change in changes {
             position = change.seq;
+            if filter.passes(&change) {
+                show_change(hub, out, change).await?;
+            }
         }
-        if changes.is_empty() {
+        if waits {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 }
 
+/// Leaves the newest, which stand last. Says whether others went.
+fn cut<T>(found: &mut Vec<T>, wanted: usize) -> bool {
+    let left_out = found.len().saturating_sub(wanted);
+    found.drain(..left_out);
+    left_out > 0
+}
+
 async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Result<()> {
     let id = hub.db.read(move |tx| store::find(tx, &app)).await?.id;
     let mut position = 0;
-    let mut limit = log.last.unwrap_or(LAST);
+    let wanted = log.wanted();
+    let mut limit = wanted.saturating_add(1);
     let failed = log.failed;
     loop {
         let application_id = id.clone();
@@ -142,14 +169,18 @@ async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Resu
             })
             .await?;
         attempts.reverse();
-        for (number, attempt) in &attempts {
-            show_attempt(out, attempt);
-            position = *number;
+        let more = position == 0 && cut(&mut attempts, wanted);
+        for (number, attempt) in attempts {
+            position = number;
+            show_attempt(hub, out, attempt).await?;
         }
         if !log.follow {
+            if more && !out.json {
+                note(&older(wanted));
+            }
             return Ok(());
         }
-        limit = 500;
+        limit = PAGE;
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -165,28 +196,64 @@ fn name_of(change: &Change) -> Option<String> {
         })
 }
 
-fn show_change(out: &Output, change: &Change) {
-    if out.json {
-        let shown = crate::api::ShownChange::from(change.clone());
-        line(&serde_json::to_string(&shown).unwrap_or_default());
-        return;
+/// How many names of members a line has.
+const MEMBERS: usize = 10;
+
+/// The users that a change of a group's members names.
+fn members_of(change: &Change) -> Vec<String> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Members {
+        user_ids: Vec<String>,
     }
+    serde_json::from_str::<Members>(&change.record)
+        .unwrap_or_default()
+        .user_ids
+}
+
+/// The names of subjects, also of those that are gone; an id that nobody knows stands for itself.
+async fn names(hub: &Hub, ids: Vec<String>) -> Result<Vec<String>> {
+    Ok(hub
+        .db
+        .read(move |tx| {
+            let names = ids
+                .iter()
+                .map(|id| Ok(earlier::name_of(tx, id)?.unwrap_or_else(|| id.clone())));
+            names.collect::<Result<_, rollcall_db::DbError>>()
+        })
+        .await?)
+}
+
+async fn show_change(hub: &Hub, out: &Output, change: Change) -> Result<()> {
+    if out.json {
+        let shown = crate::api::ShownChange::from(change);
+        line(&serde_json::to_string(&shown).unwrap_or_default());
+        return Ok(());
+    }
+    let mut members = members_of(&change);
+    let count = members.len() as u64;
+    members.truncate(MEMBERS);
+    let members = match members.is_empty() {
+        true => String::new(),
+        false => first_of(&names(hub, members).await?, count),
+    };
     let previous = change
         .previous
         .as_deref()
         .map(|text| format!("  was {text}"))
         .unwrap_or_default();
     line(&format!(
-        "{:>8}  {}  {:<40} {}{}  by {}{previous}",
+        "{:>8}  {}  {:<24} {}{}{members}  by {}{previous}",
         change.seq,
         time(change.time),
         change.kind.as_str(),
         change.subject_id,
-        name_of(change)
+        name_of(&change)
             .map(|name| format!(" ({name})"))
             .unwrap_or_default(),
         change.actor
     ));
+    Ok(())
 }
 
 /// How many events of a request were not simply accepted.
@@ -207,10 +274,10 @@ fn exceptions_of(attempt: &Attempt) -> String {
     }
 }
 
-fn show_attempt(out: &Output, attempt: &Attempt) {
+async fn show_attempt(hub: &Hub, out: &Output, attempt: Attempt) -> Result<()> {
     if out.json {
-        line(&serde_json::to_string(attempt).unwrap_or_default());
-        return;
+        line(&serde_json::to_string(&attempt).unwrap_or_default());
+        return Ok(());
     }
     let range = match (attempt.from_seq, attempt.to_seq) {
         (Some(from), Some(to)) => format!("changes {from} to {to}"),
@@ -223,20 +290,21 @@ fn show_attempt(out: &Output, attempt: &Attempt) {
         attempt.outcome,
         counted(attempt.events.into(), "event"),
         attempt.try_number,
-        exceptions_of(attempt),
+        exceptions_of(&attempt),
         attempt
             .in_full()
             .map(|detail| format!("  {detail}"))
             .unwrap_or_default()
     ));
-    for exception in &attempt.exceptions {
-        line(&format!(
-            "          {} {} {}: {} {}",
-            exception.event_id,
-            exception.event_type,
-            exception.result,
-            exception.code,
-            exception.message.as_deref().unwrap_or_default()
-        ));
+    let ids = attempt.exceptions.iter().map(|it| it.subject_id.clone());
+    let names = names(hub, ids.collect()).await?;
+    for (exception, name) in attempt.exceptions.iter().zip(names) {
+        let said = exception.message.as_deref().unwrap_or_default();
+        let text = format!(
+            "          {}  {name} ({})  {} {}: {} {said}",
+            exception.event_id, exception.subject_id, exception.event_type, exception.result, exception.code
+        );
+        line(text.trim_end());
     }
+    Ok(())
 }

@@ -15,6 +15,7 @@ mod envelope;
 mod failure;
 mod files;
 mod keys;
+mod list;
 mod log;
 mod open;
 mod ordered;

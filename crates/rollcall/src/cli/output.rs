@@ -7,6 +7,8 @@ use indicatif::HumanCount;
 use serde::Serialize;
 use tokio::sync::Notify;
 
+pub(super) use crate::clock::shown as time;
+
 /// The exit code for work that was done in part.
 pub(super) const IN_PART: u8 = 3;
 /// The exit code if whoever read the output has gone: the one that a shell gives to programs that SIGPIPE ends.
@@ -30,7 +32,10 @@ impl Output {
         if self.json {
             line(&serde_json::to_string_pretty(value).unwrap_or_default());
         } else {
-            line(lines().trim_end());
+            let lines = lines();
+            if !lines.is_empty() {
+                line(lines.trim_end());
+            }
         }
     }
 }
@@ -74,15 +79,10 @@ pub(super) fn line(text: &str) {
     let _ = Stdout.write_all(text.as_bytes());
 }
 
-/// A time for people, in UTC.
-pub(super) fn time(millis: i64) -> String {
-    if millis < 0 {
-        return "never".to_owned();
-    }
-    jiff::Timestamp::from_millisecond(millis).map_or_else(
-        |_| millis.to_string(),
-        |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
-    )
+/// Says something about what is printed, beside it: on the standard error, so that it does not end up in what others
+/// read.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// `1 user`, `2 users`, `12,345 users`.

@@ -1,5 +1,7 @@
 //! `rollcall user`, `unit` and `group`.
 
+mod show;
+
 use std::io::Read as _;
 use std::process::ExitCode;
 
@@ -11,11 +13,11 @@ use serde_json::json;
 use super::args;
 use super::caller::caller;
 use super::failure::Refusal;
-use super::output::{Output, counted, first_of, time};
+use super::output::{Output, counted, first_of};
 use crate::directory::earlier::{self, Incarnation};
 use crate::directory::{
-    self, Applied, Cascade, Command, Group, GroupChanges, LOCKED_UNTIL_UNLOCKED, Named, NewGroup,
-    NewPassword, NewUnit, NewUser, Unit, UnitChanges, User, UserChanges, query,
+    self, Applied, Cascade, Command, Group, GroupChanges, Named, NewGroup, NewPassword, NewUnit, NewUser,
+    Unit, UnitChanges, User, UserChanges, query,
 };
 use crate::hub::Hub;
 use crate::maintenance::erasure::{erase_user, is_known};
@@ -127,28 +129,12 @@ pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<Ex
                 ..UserChanges::default()
             },
         },
-        args::User::Show { user } => {
-            let user = find_user(hub, &user).await?;
-            show_user(out, &user);
-            return Ok(ExitCode::SUCCESS);
-        }
-        args::User::List { unit, after, limit } => {
-            let unit = match unit {
-                Some(unit) => Some(find_unit(hub, &unit).await?.id),
-                None => None,
-            };
-            let users = hub
-                .db
-                .read(move |tx| query::list_users(tx, unit.as_deref(), after.as_deref(), limit))
-                .await?;
-            out.show(&users, || {
-                users
-                    .iter()
-                    .map(|user| format!("{}  {:<28} {}\n", user.id, user.username, user.display_name))
-                    .collect()
-            });
-            return Ok(ExitCode::SUCCESS);
-        }
+        args::User::Show { user } => return show::user(hub, out, &user).await,
+        args::User::List {
+            unit,
+            search,
+            listing,
+        } => return show::users(hub, out, unit, search, &listing).await,
         args::User::Password { user } => {
             let id = find_user(hub, &user).await?.id;
             Command::SetPassword {
@@ -233,62 +219,7 @@ async fn erase(hub: &Hub, out: &Output, name: &str, confirm: bool) -> Result<Exi
 }
 
 fn incarnations(list: &[Incarnation]) -> String {
-    list.iter()
-        .map(|other| {
-            let state = if other.in_directory {
-                "in the directory"
-            } else {
-                "deleted"
-            };
-            let shares: Vec<_> = other.shares.iter().copied().collect();
-            format!(
-                "\n  {}  {}  {state}, last changed {}; same {}",
-                other.id,
-                other.username,
-                time(other.changed_at),
-                shares.join(", ")
-            )
-        })
-        .collect()
-}
-
-fn show_user(out: &Output, user: &User) {
-    out.show(user, || {
-        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".to_owned());
-        let mut lines = format!(
-            "{}\nusername      {}\ndisplay name  {}\nemail         {}\nphone         {}\nstatus        {}\n",
-            user.id,
-            user.username,
-            user.display_name,
-            text(&user.email),
-            match (&user.phone_region, &user.phone_number) {
-                (Some(region), Some(number)) => format!("+{region} {number}"),
-                _ => "–".to_owned(),
-            },
-            if user.enabled { "enabled" } else { "disabled" }
-        );
-        if let Some(expires) = user.account_expire_time {
-            lines.push_str(&format!("expires       {}\n", time(expires)));
-        }
-        if let Some(until) = user.lock_expire_time {
-            lines.push_str(&if until == LOCKED_UNTIL_UNLOCKED {
-                "locked        until somebody unlocks the user\n".to_owned()
-            } else {
-                format!("locked until  {}\n", time(until))
-            });
-        }
-        for (name, value) in &user.custom_fields {
-            lines.push_str(&format!("custom        {name}={value}\n"));
-        }
-        for unit in &user.units {
-            let primary = if unit.primary { " (primary)" } else { "" };
-            lines.push_str(&format!("unit          {}  {}{primary}\n", unit.id, unit.name));
-        }
-        for group in &user.groups {
-            lines.push_str(&format!("group         {group}\n"));
-        }
-        lines
-    });
+    list.iter().map(|other| format!("\n  {other}")).collect()
 }
 
 pub(super) async fn unit(hub: &Hub, out: &Output, verb: args::Unit) -> Result<ExitCode> {
@@ -301,26 +232,8 @@ pub(super) async fn unit(hub: &Hub, out: &Output, verb: args::Unit) -> Result<Ex
                 ..NewUnit::default()
             })
         }
-        args::Unit::Show { unit } => {
-            let unit = find_unit(hub, &unit).await?;
-            let id = unit.id.clone();
-            let path = hub.db.read(move |tx| query::unit_path(tx, &id)).await?;
-            out.show(&unit, || {
-                format!("{}\nname  {}\npath  /{path}\n", unit.id, unit.name)
-            });
-            return Ok(ExitCode::SUCCESS);
-        }
-        args::Unit::List { unit } => {
-            let id = find_unit(hub, &unit).await?.id;
-            let units = hub.db.read(move |tx| directory::children(tx, &id)).await?;
-            out.show(&units, || {
-                units
-                    .iter()
-                    .map(|unit| format!("{}  {}\n", unit.id, unit.name))
-                    .collect()
-            });
-            return Ok(ExitCode::SUCCESS);
-        }
+        args::Unit::Show { unit } => return show::unit(hub, out, &unit).await,
+        args::Unit::List { unit, search } => return show::units(hub, out, &unit, search).await,
         args::Unit::Rename { unit, name } => Command::UpdateUnit {
             id: find_unit(hub, &unit).await?.id,
             changes: UnitChanges {
@@ -397,26 +310,8 @@ pub(super) async fn group(hub: &Hub, out: &Output, verb: args::Group) -> Result<
             description,
             ..NewGroup::default()
         }),
-        args::Group::Show { group } => {
-            let group = find_group(hub, &group).await?;
-            let id = group.id.clone();
-            let members = hub.db.read(move |tx| query::group_members(tx, &id)).await?;
-            let shown = json!({ "group": group, "members": members });
-            out.show(&shown, || {
-                format!("{}  {}\n{}\n", group.id, group.name, members.join("\n"))
-            });
-            return Ok(ExitCode::SUCCESS);
-        }
-        args::Group::List => {
-            let groups = hub.db.read(query::list_groups).await?;
-            out.show(&groups, || {
-                groups
-                    .iter()
-                    .map(|group| format!("{}  {}\n", group.id, group.name))
-                    .collect()
-            });
-            return Ok(ExitCode::SUCCESS);
-        }
+        args::Group::Show { group, all } => return show::group(hub, out, &group, all).await,
+        args::Group::List { search, listing } => return show::groups(hub, out, search, &listing).await,
         args::Group::Rename { group, name } => Command::UpdateGroup {
             id: find_group(hub, &group).await?.id,
             changes: GroupChanges {

@@ -75,10 +75,13 @@ pub(super) async fn run(hub: &Hub, out: &Output, wanted: args::Push) -> Result<E
         out,
         taken: Vec::new(),
     };
-    let who = match &page.username {
+    let mut who = match &page.username {
         Some(username) => format!("{username} ({})", page.user_id),
-        None => format!("{}, who was deleted", page.user_id),
+        None => page.user_id.clone(),
     };
+    if page.deleted {
+        who.push_str(", who was deleted");
+    }
     steps.take("found", true, who);
 
     let id = application.id.clone();

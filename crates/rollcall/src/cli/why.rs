@@ -26,10 +26,11 @@ fn lines_of(page: &Why) -> String {
         names => names.join(", "),
     };
     let mut text = format!(
-        "{}.\n\nuser         {} ({})\nstands in    {}\napplication  {} ({}), {}\nscope        {}\nin scope by  {}\n",
+        "{}.\n\nuser         {} ({}){}\nstands in    {}\napplication  {} ({}), {}\nscope        {}\nin scope by  {}\n",
         page.conclusion,
-        page.username.as_deref().unwrap_or("deleted"),
+        page.username.as_deref().unwrap_or("–"),
         page.user_id,
+        if page.deleted { ", deleted" } else { "" },
         list(&page.stands_in),
         page.application,
         page.application_id,

@@ -5,6 +5,7 @@
 //! values of fields alike.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::SubjectKind;
@@ -13,10 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::fields::fold;
 use super::{DirectoryError, User, Written, query};
 use crate::change::{self, Seq};
-use crate::clock::Millis;
+use crate::clock::{Millis, shown};
 
 /// How many changes one statement reads.
 const PAGE: i64 = 2_000;
+
+/// In how many of the newest changes a name is looked for that is in the directory no more. The log has no index of
+/// names; this many are read in a second or two.
+pub const SEARCHED: Seq = 200_000;
 
 /// A user who shares something with another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,6 +52,25 @@ struct Traits {
 }
 
 type Identity = (&'static str, String);
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.in_directory {
+            "in the directory"
+        } else {
+            "deleted"
+        };
+        let shares: Vec<_> = self.shares.iter().copied().collect();
+        write!(
+            f,
+            "{}  {}  {state}, last changed {}; same {}",
+            self.id,
+            self.username,
+            shown(self.changed_at),
+            shares.join(", ")
+        )
+    }
+}
 
 impl Traits {
     fn read(record: &str) -> Self {
@@ -95,7 +119,7 @@ pub fn of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<Incarnation>, DbErr
         add(&row.get::<String>(0)?);
         add(&row.get::<Option<String>>(1)?.unwrap_or_default());
     }
-    find(tx, |id| id != user_id, &identities)
+    find(tx, |id| id != user_id, &identities, 0)
 }
 
 /// Users of whom the log knows that they had this username or e-mail address, also those who were deleted.
@@ -103,11 +127,26 @@ pub fn of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<Incarnation>, DbErr
 /// # Errors
 /// What the database reports.
 pub fn named(tx: &mut Tx<'_>, name: &str) -> Result<Vec<Incarnation>, DbError> {
+    named_since(tx, name, 0)
+}
+
+fn named_since(tx: &mut Tx<'_>, name: &str, after: Seq) -> Result<Vec<Incarnation>, DbError> {
     let identities = ["username", "email"]
         .into_iter()
         .map(|what| (what, fold(name)))
         .collect();
-    find(tx, |_| true, &identities)
+    find(tx, |_| true, &identities, after)
+}
+
+/// The name of a user, unit or group: of one that is gone, the last that the log knows.
+///
+/// # Errors
+/// What the database reports.
+pub fn name_of(tx: &mut Tx<'_>, id: &str) -> Result<Option<String>, DbError> {
+    match query::name_of(tx, id)? {
+        Some(name) => Ok(Some(name)),
+        None => change::last_name(tx, id),
+    }
 }
 
 /// Whom somebody means by what is written: an id, a username or an e-mail address.
@@ -119,7 +158,7 @@ pub enum Whom {
     Gone(String),
     /// Several users had this name or address, and none is in the directory under it now.
     Several(Vec<Incarnation>),
-    /// Nobody knows it.
+    /// Neither the directory nor the newest changes ([`SEARCHED`]) know it.
     Unknown,
 }
 
@@ -135,7 +174,8 @@ pub fn whom(tx: &mut Tx<'_>, text: &str) -> Result<Whom, DirectoryError> {
     if change::kind_of(tx, bare)?.is_some() {
         return Ok(Whom::Gone(bare.to_owned()));
     }
-    let mut others = named(tx, bare)?;
+    let begin = change::head(tx)?.seq - SEARCHED;
+    let mut others = named_since(tx, bare, begin)?;
     Ok(match others.len() {
         0 => Whom::Unknown,
         1 => Whom::Gone(others.remove(0).id),
@@ -147,9 +187,9 @@ fn find(
     tx: &mut Tx<'_>,
     wanted: impl Fn(&str) -> bool,
     identities: &BTreeSet<Identity>,
+    mut after: Seq,
 ) -> Result<Vec<Incarnation>, DbError> {
     let mut found: BTreeMap<String, Incarnation> = BTreeMap::new();
-    let mut after: Seq = 0;
     loop {
         let rows = tx.query(
             "SELECT seq, subject_id, time, record, previous FROM changes

@@ -20,6 +20,7 @@ pub mod path;
 mod placement;
 pub mod query;
 mod refold;
+pub mod search;
 mod unit;
 mod user;
 

@@ -128,14 +128,6 @@ pub fn groups_page(tx: &mut Tx<'_>, after: Option<&str>, limit: usize) -> Result
         .collect())
 }
 
-/// Groups after a name, in the order of names.
-///
-/// # Errors
-/// What the database reports.
-pub fn groups_by_name(tx: &mut Tx<'_>, after: Option<&str>, limit: usize) -> Result<Vec<Group>, DbError> {
-    group::page_by_name(tx, &after.map(fold).unwrap_or_default(), limit)
-}
-
 /// All groups, by name.
 ///
 /// # Errors
@@ -422,6 +414,73 @@ pub fn member_usernames(tx: &mut Tx<'_>, group_id: &str) -> Result<Vec<(String, 
     .collect()
 }
 
+/// A unit and where it is.
+#[derive(Clone, Debug, Serialize)]
+pub struct UnitAt {
+    /// The unit.
+    #[serde(flatten)]
+    pub unit: Unit,
+    /// Its path from below the root, such as `Engineering/Optics`.
+    pub path: String,
+}
+
+impl UnitAt {
+    fn new(unit: Unit, above: &[String]) -> Self {
+        let names: Vec<String> = above.iter().chain([&unit.name]).cloned().collect();
+        let path = path::join(&names);
+        Self { unit, path }
+    }
+}
+
+/// The units directly below one, or those at any depth below it in whose names a text stands, whatever its case; by
+/// path.
+///
+/// # Errors
+/// What the database reports.
+pub fn list_units(tx: &mut Tx<'_>, below: &str, search: Option<&str>) -> Result<Vec<UnitAt>, DbError> {
+    let root = path::split(&unit_path(tx, below)?);
+    let Some(text) = search.map(fold) else {
+        return Ok(unit::children(tx, below)?
+            .into_iter()
+            .map(|unit| UnitAt::new(unit, &root))
+            .collect());
+    };
+    let mut units: HashMap<String, Unit> = unit::all(tx)?
+        .into_iter()
+        .map(|unit| (unit.id.clone(), unit))
+        .collect();
+    let mut names: HashMap<String, Vec<String>> = HashMap::from([(below.to_owned(), root)]);
+    let mut found = Vec::new();
+    // Parents come first, so where they are is known.
+    for id in Tree::load(tx)?.subtree(below).into_iter().skip(1) {
+        let Some(unit) = units.remove(&id) else { continue };
+        let above = unit.parent_id.as_ref().and_then(|parent| names.get(parent));
+        let above = above.cloned().unwrap_or_default();
+        let own = above.iter().chain([&unit.name]).cloned().collect();
+        names.insert(id, own);
+        if fold(&unit.name).contains(&text) {
+            found.push(UnitAt::new(unit, &above));
+        }
+    }
+    found.sort_by_cached_key(|at| fold(&at.path));
+    Ok(found)
+}
+
+/// The name of a user, unit or group; `None` if there is none of this id.
+///
+/// # Errors
+/// What the database reports.
+pub fn name_of(tx: &mut Tx<'_>, id: &str) -> Result<Option<String>, DbError> {
+    tx.query_opt(
+        "SELECT username FROM users WHERE id = $1
+         UNION ALL SELECT name FROM organizational_units WHERE id = $1
+         UNION ALL SELECT name FROM groups WHERE id = $1",
+        params![id],
+    )?
+    .map(|row| row.get(0))
+    .transpose()
+}
+
 /// The path of a unit from below the root; empty for the root.
 ///
 /// # Errors
@@ -436,36 +495,6 @@ pub fn unit_path(tx: &mut Tx<'_>, id: &str) -> Result<String, DbError> {
     }
     names.reverse();
     Ok(path::join(&names))
-}
-
-/// Users by username, after one; only those directly in a unit, if given.
-///
-/// # Errors
-/// What the database reports.
-pub fn list_users(
-    tx: &mut Tx<'_>,
-    unit_id: Option<&str>,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<Vec<User>, DbError> {
-    let after = after.map(fold).unwrap_or_default();
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = match unit_id {
-        None => tx.query(
-            "SELECT id FROM users WHERE username_folded > $1 ORDER BY username_folded LIMIT $2",
-            params![after.as_str(), limit],
-        )?,
-        Some(unit_id) => tx.query(
-            "SELECT u.id FROM users u JOIN unit_members m ON m.user_id = u.id
-             WHERE m.unit_id = $1 AND u.username_folded > $2 ORDER BY u.username_folded LIMIT $3",
-            params![unit_id, after.as_str(), limit],
-        )?,
-    };
-    let ids = rows
-        .iter()
-        .map(|row| row.get(0))
-        .collect::<Result<Vec<String>, _>>()?;
-    user::load_many(tx, &ids)
 }
 
 /// How many users, units and groups there are.

@@ -197,3 +197,37 @@ fn a_patch_changes_the_custom_fields_that_it_names() {
         serde_json::json!({"costCentre": "4711", "floor": "3"})
     );
 }
+
+#[test]
+fn lists_are_searched_page_by_page() {
+    let api = Api::start();
+    for (username, name) in [
+        ("ada", "Ada Grün"),
+        ("bob", "Bob"),
+        ("eve", "Eve GRÜN"),
+        ("gruen", "x"),
+    ] {
+        let new = format!(
+            r#"{{"username":"{username}","displayName":"{name}","primaryOrganizationalUnitId":"ou_root"}}"#
+        );
+        assert_eq!(api.json("POST", "/api/v1/users", &new).0, 200);
+    }
+    let usernames = |path: &str| -> Vec<String> {
+        let (_, users) = api.json("GET", path, "");
+        let users = users.as_array().unwrap().iter();
+        users
+            .map(|user| user["username"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(usernames("/api/v1/users?search=gr%C3%BCn"), ["ada", "eve"]);
+    assert_eq!(usernames("/api/v1/users?search=GR%C3%9CN&limit=1"), ["ada"]);
+    assert_eq!(usernames("/api/v1/users?search=gr%C3%BCn&after=ada"), ["eve"]);
+    assert_eq!(usernames("/api/v1/users?after=bob"), ["eve", "gruen"]);
+    api.json("POST", "/api/v1/groups", r#"{"name":"Night staff"}"#);
+    let (_, groups) = api.json("GET", "/api/v1/groups?search=STAFF", "");
+    assert_eq!(groups.as_array().unwrap().len(), 1);
+    let unit = r#"{"name":"Optics","parentId":"ou_root"}"#;
+    assert_eq!(api.json("POST", "/api/v1/organizational-units", unit).0, 200);
+    let (_, units) = api.json("GET", "/api/v1/organizational-units?search=opt", "");
+    assert_eq!(units[0]["path"], "Optics");
+}

@@ -129,7 +129,7 @@ fn a_push_tells_each_step_and_ends_with_what_was_answered() {
             "{text}"
         );
         let (code, text) = beside.run(&["push", "nobody", "App"]).await;
-        assert!(code == 1 && text.contains("knows \"nobody\""), "{text}");
+        assert!(code == 1 && text.contains("the user \"nobody\""), "{text}");
 
         for (say, expected) in [
             (Of::Skipped, "App passed it over"),
@@ -260,14 +260,16 @@ fn the_log_filters_before_it_cuts() {
             .run(&["log", "--app", "App", "--failed", "--last", "1"])
             .await;
         assert!(text.contains("ud:user:update_info failed"), "{text}");
+        assert!(text.contains(&format!("  ada ({ada})  ")), "{text}");
         assert!(text.contains("1 event in"), "{text}");
         let (_, text) = beside.run(&["log", "--kind", "user:create", "--last", "2"]).await;
         assert!(text.contains("(ada)") && text.contains("(bob)"), "{text}");
         assert_eq!(text.lines().count(), 2, "{text}");
         let (_, text) = beside.run(&["log", "--subject", "bob", "--last", "2"]).await;
-        assert_eq!(text.lines().count(), 2, "{text}");
+        let shown = text.lines().filter(|line| line.contains("  by ")).count();
+        assert_eq!(shown, 2, "{text}");
         let (code, text) = beside.run(&["log", "--subject", "nobody"]).await;
-        assert!(code == 1 && text.contains("knows \"nobody\""), "{text}");
+        assert!(code == 1 && text.contains("the user \"nobody\""), "{text}");
         delivery.stop().await;
     });
 }

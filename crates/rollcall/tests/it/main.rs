@@ -11,6 +11,7 @@ mod api;
 mod app_door;
 mod cli_delivery;
 mod cli_doors;
+mod cli_lists;
 mod cli_use;
 mod connectivity;
 mod database;

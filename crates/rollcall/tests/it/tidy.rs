@@ -12,7 +12,9 @@ const FLOORS: [&[&str]; 10] = [
     &["hub"],
     &["delivery"],
     &["maintenance"],
-    &["backup", "compare", "config", "health", "import", "why"],
+    &[
+        "backup", "compare", "config", "health", "import", "listing", "why",
+    ],
     &["bench", "export"],
     &["api"],
     &["cli"],

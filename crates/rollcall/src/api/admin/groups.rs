@@ -12,13 +12,19 @@ use crate::api::door::Door;
 use crate::api::extract::{Body, Path, Query};
 use crate::api::routes::Routes;
 use crate::api::{Api, ApiError, Shown};
+use crate::directory::search::Wanted;
 use crate::directory::{self, Applied, Command, Group, GroupChanges, NewGroup, query};
+use crate::listing;
 
 /// The routes.
 pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
     routes
-        .get("/groups", "Lists groups by name, those after one.", list_groups)
-        .asking(&["after", "limit"])
+        .get(
+            "/groups",
+            "Lists groups by name, those after one; of a search, those in whose name it stands.",
+            list_groups,
+        )
+        .asking(&["search", "after", "limit"])
         .post("/groups", "Creates a group.", create_group)
         .get("/groups/{id}", "Shows a group, by id or name.", show_group)
         .patch("/groups/{id}", "Changes the fields that are given.", update_group)
@@ -54,18 +60,20 @@ async fn create_group(api: Door, Body(new): Body<NewGroup>) -> Shown<Applied> {
 
 #[derive(Deserialize)]
 struct GroupPage {
-    after: Option<String>,
+    search: Option<String>,
+    #[serde(default)]
+    after: String,
     #[serde(default = "page_size")]
     limit: usize,
 }
 
 async fn list_groups(State(api): Hub, Query(page): Query<GroupPage>) -> Shown<Vec<Group>> {
-    let groups = api
-        .shared
-        .hub
-        .db
-        .read(move |tx| query::groups_by_name(tx, page.after.as_deref(), page.limit.clamp(1, 1_000)));
-    Ok(Json(groups.await?))
+    let wanted = Wanted {
+        search: page.search,
+        ..Wanted::default()
+    };
+    let (db, limit) = (&api.shared.hub.db, page.limit.clamp(1, 1_000));
+    Ok(Json(listing::groups(db, &wanted, &page.after, limit).await?))
 }
 
 async fn show_group(State(api): Hub, Path(id): Path<String>) -> Shown<Group> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use rollcall_db::{Db, DbError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -71,38 +72,41 @@ impl From<Change> for ShownChange {
 
 /// Which entries of the audit log are wanted.
 #[derive(Deserialize)]
-struct Audited {
-    who: Option<String>,
-    action: Option<String>,
-    target: Option<String>,
-    since: Option<Millis>,
-    until: Option<Millis>,
+pub(crate) struct Audited {
+    pub(crate) who: Option<String>,
+    pub(crate) action: Option<String>,
+    /// The id or name of what something was done to.
+    pub(crate) target: Option<String>,
+    pub(crate) since: Option<Millis>,
+    pub(crate) until: Option<Millis>,
     #[serde(default = "page_size")]
-    limit: usize,
+    pub(crate) limit: usize,
 }
 
-async fn list_audit(State(api): Hub, Query(wanted): Query<Audited>) -> Shown<Vec<audit::Entry>> {
-    let limit = wanted.limit.clamp(1, 1_000);
-    let entries = api
-        .shared
-        .hub
-        .db
-        .read(move |tx| {
-            let targets = match &wanted.target {
+impl Audited {
+    /// Reads them, newest first.
+    pub(crate) async fn read(self, db: &Db) -> Result<Vec<audit::Entry>, DbError> {
+        db.read(move |tx| {
+            let targets = match &self.target {
                 Some(target) => store::ids_of(tx, target)?,
                 None => Vec::new(),
             };
             let filter = audit::Filter {
-                who: wanted.who.clone(),
-                action: wanted.action.clone(),
+                who: self.who.clone(),
+                action: self.action.clone(),
                 targets,
-                since: wanted.since,
-                until: wanted.until,
+                since: self.since,
+                until: self.until,
             };
-            audit::list(tx, &filter, limit)
+            audit::list(tx, &filter, self.limit)
         })
-        .await?;
-    Ok(Json(entries))
+        .await
+    }
+}
+
+async fn list_audit(State(api): Hub, Query(mut wanted): Query<Audited>) -> Shown<Vec<audit::Entry>> {
+    wanted.limit = wanted.limit.clamp(1, 1_000);
+    Ok(Json(wanted.read(&api.shared.hub.db).await?))
 }
 
 async fn list_changes(State(api): Hub, Query(page): Query<After>) -> Shown<Vec<ShownChange>> {

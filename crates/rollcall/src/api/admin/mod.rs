@@ -17,7 +17,7 @@ use super::door::Door;
 use super::routes::Routes;
 use super::{Api, ApiError, PREFIX, Shown};
 use crate::directory::{Applied, Command};
-pub(crate) use logs::ShownChange;
+pub(crate) use logs::{Audited, ShownChange};
 
 type Hub = State<Arc<Api>>;
 

@@ -12,6 +12,7 @@ use crate::api::door::Door;
 use crate::api::extract::{Body, Path, Query};
 use crate::api::routes::Routes;
 use crate::api::{Api, ApiError, Shown};
+use crate::directory::query::UnitAt;
 use crate::directory::{self, Applied, Cascade, Command, DeletionPlan, NewUnit, Unit, UnitChanges, query};
 use crate::id;
 
@@ -20,10 +21,11 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
     routes
         .get(
             "/organizational-units",
-            "Lists the organizational units directly below one.",
+            "Lists the organizational units directly below one; of a search, those at any depth in whose name it \
+             stands.",
             list_units,
         )
-        .asking(&["parentId"])
+        .asking(&["parentId", "search"])
         .post(
             "/organizational-units",
             "Creates an organizational unit.",
@@ -126,19 +128,16 @@ async fn plan_deletion(State(api): Hub, Path(id): Path<String>) -> Shown<Deletio
 struct Below {
     #[serde(default = "root")]
     parent_id: String,
+    search: Option<String>,
 }
 
 fn root() -> String {
     id::ROOT_UNIT.to_owned()
 }
 
-async fn list_units(State(api): Hub, Query(below): Query<Below>) -> Shown<Vec<Unit>> {
+async fn list_units(State(api): Hub, Query(below): Query<Below>) -> Shown<Vec<UnitAt>> {
     let parent_id = unit(&api, below.parent_id).await?.id;
-    Ok(Json(
-        api.shared
-            .hub
-            .db
-            .read(move |tx| directory::children(tx, &parent_id))
-            .await?,
-    ))
+    let db = &api.shared.hub.db;
+    let units = db.read(move |tx| query::list_units(tx, &parent_id, below.search.as_deref()));
+    Ok(Json(units.await?))
 }

@@ -14,15 +14,22 @@ use crate::api::extract::{Body, Path, Query};
 use crate::api::routes::Routes;
 use crate::api::{Api, ApiError, Shown};
 use crate::clock::Millis;
+use crate::directory::search::Wanted;
 use crate::directory::{self, Applied, Command, NewPassword, NewUser, User, UserChanges, query};
+use crate::listing;
 use crate::maintenance::erasure::{self, Erased};
 use crate::secret::SecretString;
 
 /// The routes.
 pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
     routes
-        .get("/users", "Lists users by username, those after one.", list_users)
-        .asking(&["organizationalUnitId", "after", "limit"])
+        .get(
+            "/users",
+            "Lists users by username, those after one; of a search, those in whose username, name or email address \
+             it stands.",
+            list_users,
+        )
+        .asking(&["organizationalUnitId", "search", "after", "limit"])
         .post("/users", "Creates a user.", create_user)
         .get(
             "/users/{id}",
@@ -177,15 +184,18 @@ async fn set_units(api: Door, Path(id): Path<String>, Body(body): Body<SetUnits>
 #[serde(rename_all = "camelCase")]
 struct Page {
     organizational_unit_id: Option<String>,
-    after: Option<String>,
+    search: Option<String>,
+    #[serde(default)]
+    after: String,
     #[serde(default = "page_size")]
     limit: usize,
 }
 
 async fn list_users(State(api): Hub, Query(page): Query<Page>) -> Shown<Vec<User>> {
-    let users = api.shared.hub.db.read(move |tx| {
-        let unit = page.organizational_unit_id.as_deref();
-        query::list_users(tx, unit, page.after.as_deref(), page.limit.clamp(1, 1_000))
-    });
-    Ok(Json(users.await?))
+    let wanted = Wanted {
+        unit_id: page.organizational_unit_id,
+        search: page.search,
+    };
+    let (db, limit) = (&api.shared.hub.db, page.limit.clamp(1, 1_000));
+    Ok(Json(listing::users(db, &wanted, &page.after, limit).await?))
 }

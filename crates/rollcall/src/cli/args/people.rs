@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::list::Listing;
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum User {
     /// Add a user.
@@ -35,12 +37,11 @@ pub(in crate::cli) enum User {
         /// Only those of this unit.
         #[arg(long)]
         unit: Option<String>,
-        /// Only those after this username.
-        #[arg(long)]
-        after: Option<String>,
-        /// At most this many.
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
+        /// Only those in whose username, name or email address this stands.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        #[command(flatten)]
+        listing: Listing,
     },
     /// Change fields. An empty value empties the field.
     Update {
@@ -193,11 +194,14 @@ pub(in crate::cli) enum Unit {
         /// Its id or path.
         unit: String,
     },
-    /// List the units directly below one.
+    /// List the units directly below one, or find units by name.
     List {
         /// Its id or path.
         #[arg(default_value = "/")]
         unit: String,
+        /// Instead those at any depth below it in whose name this stands, with their paths.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
     },
     /// Rename a unit.
     Rename {
@@ -241,9 +245,18 @@ pub(in crate::cli) enum Group {
     Show {
         /// Its id or name.
         group: String,
+        /// All members, not only the first 50; --json has all of them.
+        #[arg(long)]
+        all: bool,
     },
-    /// List all groups.
-    List,
+    /// List groups by name.
+    List {
+        /// Only those in whose name this stands.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        #[command(flatten)]
+        listing: Listing,
+    },
     /// Rename a group.
     Rename {
         /// Its id or name.
