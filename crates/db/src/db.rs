@@ -325,10 +325,11 @@ impl Db {
         self.inner.place.dialect()
     }
 
-    /// What the writers have done so far.
+    /// What writers and readers have done so far.
     pub fn stats(&self) -> Stats {
         let counters = &self.inner.counters;
         Stats {
+            reads: counters.reads.load(Ordering::Relaxed),
             groups: counters.groups.load(Ordering::Relaxed),
             closures: counters.closures.load(Ordering::Relaxed),
             micros: counters.micros.load(Ordering::Relaxed),
@@ -509,6 +510,9 @@ impl Db {
             ));
         }
         let job: Box<dyn Job> = Box::new(job);
+        if matches!(kind, Kind::Read | Kind::Feed) {
+            self.inner.counters.reads.fetch_add(1, Ordering::Relaxed);
+        }
         let Some(queue) = self.inner.queue(kind) else {
             self.inner.run_here(kind, job)?;
             return Ok(Submitted::Queued);

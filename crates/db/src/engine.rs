@@ -1,15 +1,19 @@
 //! The threads that run closures, and the queues before them.
 //!
 //! Each queue has one thread, but for that of the general readers, which has several. Queues are bounded: who
-//! finds one full waits for room, and is told that the database is busy if there is none in time. A panic within a closure is an answer like any other; a panic beside one costs the
-//! closures in hand, and the thread goes on.
+//! finds one full waits for room, and is told that the database is busy if there is none in time. A panic within
+//! a closure is an answer like any other; a panic beside one costs the closures in hand, and the thread goes on.
+//!
+//! A writer lets closures for which nobody waits linger in the queue for a moment, so that they share a commit.
+//! It sleeps meanwhile: to be woken for each of them would cost more than to run them. Whoever queues something
+//! urgent rings its [`Alarm`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::runtime::Runtime;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -28,6 +32,12 @@ pub(crate) enum Message {
     Close(Arc<dyn Send + Sync>),
 }
 
+impl Message {
+    fn is_urgent(&self) -> bool {
+        !matches!(self, Self::Job(_, Urgency::Later))
+    }
+}
+
 /// Whether somebody waits for a closure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Urgency {
@@ -36,12 +46,60 @@ pub(crate) enum Urgency {
     Later,
 }
 
+/// What ends a writer's sleep before its time.
+#[derive(Default)]
+struct Alarm {
+    state: Mutex<AlarmState>,
+    rung: Condvar,
+    /// How many closures in the queue are enough to wake up for, while somebody sleeps.
+    enough: AtomicUsize,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum AlarmState {
+    /// Nobody sleeps.
+    #[default]
+    Off,
+    /// Somebody sleeps, or is about to.
+    Set,
+    /// Whoever sleeps has to wake up.
+    Rung,
+}
+
+impl Alarm {
+    /// Announces a sleep. What was queued before has to be looked at after this, because it did not ring.
+    fn set(&self, enough: usize) {
+        self.enough.store(enough, Ordering::SeqCst);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = AlarmState::Set;
+    }
+
+    fn ring(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if *state == AlarmState::Set {
+            *state = AlarmState::Rung;
+            self.rung.notify_one();
+        }
+    }
+
+    /// Sleeps for a time at most; whether the alarm was rung.
+    fn sleep(&self, time: Duration) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = self
+            .rung
+            .wait_timeout_while(state, time, |state| *state == AlarmState::Set)
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *state) == AlarmState::Rung
+    }
+}
+
 /// The way to one or more threads.
 #[derive(Clone)]
 pub(crate) struct Queue {
     sender: Sender<Message>,
     threads: usize,
     busy_after: Duration,
+    /// The alarm of the thread, if it is a writer's.
+    alarm: Option<Arc<Alarm>>,
 }
 
 /// How long who blocks a thread sleeps before it looks for room again.
@@ -50,14 +108,32 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 impl Queue {
     /// Queues at once, or gives the message back if there is no room.
     pub(crate) fn try_send(&self, message: Message) -> Result<(), TrySendError<Message>> {
-        self.sender.try_send(message)
+        let urgent = message.is_urgent();
+        self.sender.try_send(message)?;
+        self.ring(urgent);
+        Ok(())
+    }
+
+    fn queued(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity()
+    }
+
+    /// Wakes the writer for something urgent, or for a whole group of what is not.
+    fn ring(&self, urgent: bool) {
+        if let Some(alarm) = &self.alarm
+            && (urgent || self.queued() >= alarm.enough.load(Ordering::SeqCst))
+        {
+            alarm.ring();
+        }
     }
 
     /// Queues as soon as there is room, or says that there is none.
     pub(crate) async fn send(&self, message: Message) -> Result<(), DbError> {
         match tokio::time::timeout(self.busy_after, self.sender.reserve()).await {
             Ok(Ok(room)) => {
+                let urgent = message.is_urgent();
                 room.send(message);
+                self.ring(urgent);
                 Ok(())
             }
             Ok(Err(_)) => Err(DbError::Closed),
@@ -69,7 +145,7 @@ impl Queue {
     pub(crate) fn send_blocking(&self, mut message: Message) -> Result<(), DbError> {
         let begun = monotonic();
         loop {
-            message = match self.sender.try_send(message) {
+            message = match self.try_send(message) {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Closed(_)) => return Err(DbError::Closed),
                 Err(TrySendError::Full(message)) => message,
@@ -85,11 +161,13 @@ impl Queue {
     /// needs none.
     pub(crate) async fn end(&self, message: Message) {
         drop(self.sender.send(message).await);
+        self.ring(true);
     }
 
     /// Does what [`Queue::end`] does, blocking this thread.
     pub(crate) fn end_blocking(&self, message: Message) {
         drop(self.sender.blocking_send(message));
+        self.ring(true);
     }
 
     fn busy(&self) -> DbError {
@@ -113,15 +191,14 @@ impl Queue {
 /// Starts a writer's thread.
 pub(crate) fn write(name: &str, writer: Writer, options: &Options) -> Result<Queue, DbError> {
     let (sender, queue) = channel(options.queue.max(1));
-    let timer = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    let (timer, time) = (timer.map_err(|error| DbError::other(&error))?, options.linger);
-    spawn(name, move || write_all(writer, queue, &timer, time))?;
+    let alarm = Arc::new(Alarm::default());
+    let (waking, time) = (Arc::clone(&alarm), options.linger);
+    spawn(name, move || write_all(writer, queue, &waking, time))?;
     Ok(Queue {
         sender,
         threads: 1,
         busy_after: options.busy_after,
+        alarm: Some(alarm),
     })
 }
 
@@ -148,6 +225,7 @@ pub(crate) fn read(
         sender,
         threads,
         busy_after: options.busy_after,
+        alarm: None,
     })
 }
 
@@ -186,29 +264,28 @@ impl Batch {
     }
 }
 
-/// Waits for what comes within a time, or until it is urgent.
-async fn linger(batch: &mut Batch, writer: &Writer, queue: &mut Receiver<Message>, time: Duration) {
-    let more = async {
-        while !batch.urgent
-            && batch.has_room(writer)
-            && let Some(message) = queue.recv().await
-        {
-            batch.add(message);
+/// Takes what comes until a moment, or until something of it is urgent.
+fn linger(batch: &mut Batch, writer: &Writer, queue: &mut Receiver<Message>, alarm: &Alarm, until: Instant) {
+    loop {
+        alarm.set(writer.group.saturating_sub(batch.jobs.len()));
+        batch.fill(writer, queue);
+        if batch.urgent || !batch.has_room(writer) {
+            return;
         }
-    };
-    // That the time is over is no failure.
-    let _ = tokio::time::timeout(time, more).await;
+        if !alarm.sleep(until.saturating_duration_since(monotonic())) {
+            return batch.fill(writer, queue);
+        }
+    }
 }
 
 /// The writer thread's life.
-fn write_all(mut writer: Writer, mut queue: Receiver<Message>, timer: &Runtime, time: Duration) {
+fn write_all(mut writer: Writer, mut queue: Receiver<Message>, alarm: &Alarm, time: Duration) {
     while let Some(first) = queue.blocking_recv() {
         let mut batch = Batch::default();
         batch.add(first);
         batch.fill(&writer, &mut queue);
         if !batch.urgent && batch.has_room(&writer) {
-            timer.block_on(linger(&mut batch, &writer, &mut queue, time));
-            batch.fill(&writer, &mut queue);
+            linger(&mut batch, &writer, &mut queue, alarm, monotonic() + time);
         }
         let Batch { jobs, last, .. } = batch;
         if !jobs.is_empty() {

@@ -132,14 +132,16 @@ impl Default for Options {
     }
 }
 
-/// What the writers have done so far.
+/// What writers and readers have done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
+    /// Closures that were given to readers.
+    pub reads: u64,
     /// Commits, or groups that failed as a whole.
     pub groups: u64,
     /// Closures in them.
     pub closures: u64,
-    /// The time that all of them took, in microseconds.
+    /// The time that all commits took, in microseconds.
     pub micros: u64,
     /// How many groups took up to 100 µs, how many up to 200 µs, and so on, doubling; the last number is of
     /// those that took longer.

@@ -33,9 +33,10 @@ use crate::{DbError, ErrorClass, ReadAhead, Tx};
 /// that the first of them is answered soon.
 pub(crate) const GROUP: usize = 256;
 
-/// Counts of what the writers have done.
+/// Counts of what writers and readers have done.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    pub(crate) reads: AtomicU64,
     pub(crate) groups: AtomicU64,
     pub(crate) closures: AtomicU64,
     pub(crate) micros: AtomicU64,

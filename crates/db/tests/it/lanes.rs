@@ -337,3 +337,29 @@ async fn settlements_wait_for_company_but_not_when_somebody_waits() {
         db.close().await;
     }
 }
+
+#[tokio::test]
+async fn whatever_comes_while_a_settlement_lingers_is_not_kept_waiting() {
+    for database in databases("alarm") {
+        let options = Options {
+            linger: Duration::from_secs(3_600),
+            ..Options::default()
+        };
+        let db = Db::open(&database.url, migrations(), options).unwrap();
+        // Sent at every moment of the writer's life: before it lingers, while it does, and when it wakes up.
+        for id in 1..200 {
+            let settled = db.settle(move |tx| name(tx, id));
+            for _ in 0..id % 20 {
+                std::thread::yield_now();
+            }
+            db.write(|tx| count(tx, "a")).await.unwrap();
+            if database.dialect == Dialect::Sqlite {
+                settled.await.unwrap();
+            }
+        }
+        let last = db.settle(|tx| name(tx, 1_000));
+        // The end of the database waits for nobody's company.
+        db.close().await;
+        last.await.unwrap();
+    }
+}

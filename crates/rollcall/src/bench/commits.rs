@@ -1,15 +1,11 @@
 //! Commits of changes beside the bare commit of a row.
 
-use std::sync::Arc;
+use anyhow::Result;
 
-use anyhow::{Context as _, Result};
-use rollcall_protocol::SystemRandom;
-
+use super::database::{Database, Kind};
 use super::world::World;
 use super::{Figure, Options, float};
 use crate::clock::Clock;
-use crate::hub::{Hub, HubParts};
-use crate::secret::MasterKey;
 
 /// For how long each figure is taken, in seconds.
 const SECONDS: f64 = 2.0;
@@ -17,26 +13,21 @@ const SECONDS: f64 = 2.0;
 const CALLERS: usize = 64;
 
 pub(super) async fn measure(options: &Options) -> Result<Vec<Figure>> {
-    let world = World::new().await?;
-    let file = world.folder.path().join("bare.db");
-    let bare = tokio::task::spawn_blocking(move || bare_sqlite(&file)).await??;
-    let users = world.users(CALLERS).await?;
-    let mut figures = on(&world, &users, "SQLite", bare).await?;
-    if let Some(url) = options.postgres.clone() {
-        let parts = HubParts {
-            database: url.clone(),
-            clock: Clock::system(),
-            random: Arc::new(SystemRandom),
-            master: MasterKey::from_bytes(&[7; 32]),
-            ali_uid: 1,
-            root_name: "Benchmark".to_owned(),
+    let mut figures = Vec::new();
+    for kind in Kind::all(options) {
+        let world = World::on(&kind).await?;
+        let bare = match &world.database {
+            Database::Sqlite(file) => {
+                let file = file.with_file_name("bare.db");
+                tokio::task::spawn_blocking(move || bare_sqlite(&file)).await??
+            }
+            Database::Postgres(_) => {
+                let url = world.database.url();
+                tokio::task::spawn_blocking(move || bare_postgres(&url)).await??
+            }
         };
-        let hub = Hub::open(parts).await.context("--postgres")?;
-        let bare = tokio::task::spawn_blocking(move || bare_postgres(&url)).await??;
-        let world = World { hub, ..world };
-        let tag = world.hub.clock.now();
-        let users = world.tagged_users(&format!("run{tag}-"), CALLERS).await?;
-        figures.extend(on(&world, &users, "PostgreSQL", bare).await?);
+        let users = world.users(CALLERS).await?;
+        figures.extend(on(&world, &users, kind.name(), bare).await?);
     }
     Ok(figures)
 }
@@ -127,16 +118,11 @@ fn bare_sqlite(file: &std::path::Path) -> Result<f64> {
 
 fn bare_postgres(url: &str) -> Result<f64> {
     let mut client = postgres::Client::connect(url, postgres::NoTls)?;
-    // A temporary table would not be durable.
-    client.batch_execute(
-        "DROP TABLE IF EXISTS rollcall_bench; CREATE TABLE rollcall_bench (id BIGINT PRIMARY KEY, text TEXT)",
-    )?;
+    client.batch_execute("CREATE TABLE bare (id BIGINT PRIMARY KEY, text TEXT)")?;
     let text = "x".repeat(1_000);
-    let insert = client.prepare("INSERT INTO rollcall_bench (id, text) VALUES ($1, $2)")?;
-    let rate = rate(|id| {
+    let insert = client.prepare("INSERT INTO bare (id, text) VALUES ($1, $2)")?;
+    rate(|id| {
         client.execute(&insert, &[&id, &text])?;
         Ok(())
-    });
-    client.batch_execute("DROP TABLE rollcall_bench")?;
-    rate
+    })
 }

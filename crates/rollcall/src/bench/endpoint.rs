@@ -41,10 +41,7 @@ struct Endpoint {
 }
 
 /// Serves on a free port, which it tells `ready`, until the standard input ends.
-///
-/// # Errors
-/// What the system reports.
-pub async fn serve(folder: &Path, ready: impl FnOnce(u16)) -> Result<()> {
+pub(super) async fn serve(folder: &Path, ready: impl FnOnce(u16)) -> Result<()> {
     let endpoint = Arc::new(Endpoint {
         folder: folder.to_owned(),
         receivers: Mutex::default(),
@@ -55,12 +52,8 @@ pub async fn serve(folder: &Path, ready: impl FnOnce(u16)) -> Result<()> {
         .route("/{manner}/{id}", post(receive))
         .layer(DefaultBodyLimit::max(64 << 20))
         .with_state(endpoint);
-    // Whoever started this process keeps its standard input open as long as it is needed.
-    let orphaned = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     axum::serve(listener, router)
-        .with_graceful_shutdown(async {
-            let _ = orphaned.await;
-        })
+        .with_graceful_shutdown(super::orphaned())
         .await?;
     Ok(())
 }

@@ -8,21 +8,30 @@
 //! endpoint is another process, which verifies, decrypts and answers each event as the receiver kit does,
 //! and stores nothing.
 
+mod bare;
 mod commits;
+mod crowd;
 mod crypto;
+mod database;
 mod deliver;
-pub mod endpoint;
+mod endpoint;
+mod nodes;
+mod requests;
 mod scale;
 mod world;
 
-use std::process::{Command, Stdio};
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 /// The sections, in the order in which they run.
-pub const SECTIONS: [&str; 10] = [
-    "crypto", "commit", "idle", "deliver", "writes", "import", "sync", "sick", "storage", "backlog",
+pub const SECTIONS: [&str; 12] = [
+    "crypto", "commit", "idle", "deliver", "requests", "nodes", "crowd", "import", "sync", "sick", "storage",
+    "backlog",
 ];
 
 /// What to measure, and how much of it.
@@ -30,7 +39,7 @@ pub const SECTIONS: [&str; 10] = [
 pub struct Options {
     /// Which sections; all if empty.
     pub sections: Vec<String>,
-    /// A PostgreSQL database that may be filled and emptied, for the commits.
+    /// A PostgreSQL server on which databases may be made and dropped, for what is measured on both.
     pub postgres: Option<String>,
     /// The sizes of the targets (100,000 users, a backlog of a million changes) instead of a tenth.
     pub full: bool,
@@ -91,7 +100,9 @@ pub async fn section(name: &str, options: &Options) -> Result<Vec<Figure>> {
         "commit" => commits::measure(options).await,
         "idle" => deliver::idle().await,
         "deliver" => deliver::throughput().await,
-        "writes" => deliver::writes().await,
+        "requests" => requests::measure(options).await,
+        "nodes" => nodes::measure(options).await,
+        "crowd" => crowd::measure().await,
         "import" => scale::import(options).await,
         "sync" => scale::sync(options).await,
         "sick" => scale::sick(options).await,
@@ -138,6 +149,79 @@ pub fn run(options: &Options, mut each: impl FnMut(&str, Vec<Figure>)) -> Result
         each(name, serde_json::from_slice(&output.stdout)?);
     }
     Ok(())
+}
+
+/// A part that another process plays in a measurement.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// The applications' endpoint; their keys are in this folder.
+    Endpoint(PathBuf),
+    /// A node that delivers from this database.
+    Node(String),
+    /// Strangers who open this many connections to this port of the loopback interface, and say nothing.
+    Crowd(u16, usize),
+}
+
+/// Plays a part until the standard input ends; tells `ready` when it is there: the endpoint's port, or how many
+/// connections there are.
+///
+/// # Errors
+/// Whatever goes wrong.
+pub async fn play(part: Part, ready: impl FnOnce(usize)) -> Result<()> {
+    match part {
+        Part::Endpoint(folder) => endpoint::serve(&folder, |port| ready(usize::from(port))).await,
+        Part::Node(database) => nodes::serve(database, ready).await,
+        Part::Crowd(port, connections) => crowd::gather(port, connections, ready).await,
+    }
+}
+
+/// Whoever started this process keeps its standard input open as long as it is needed.
+async fn orphaned() {
+    let input = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    drop(input.await);
+}
+
+/// Another process that plays a part. It ends when this is dropped.
+struct Player {
+    child: Child,
+    /// What it said when it was ready.
+    ready: usize,
+}
+
+impl Player {
+    fn start(arguments: &[&OsStr]) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("bench")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("another process cannot be started")?;
+        let mut ready = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut ready)?;
+        }
+        let ready = ready.trim().parse();
+        Ok(Self {
+            child,
+            ready: ready.context("another process did not begin")?,
+        })
+    }
+
+    /// Asks it to end, and waits for that.
+    fn end(mut self) -> Result<()> {
+        drop(self.child.stdin.take());
+        let status = self.child.wait()?;
+        anyhow::ensure!(status.success(), "another process ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Values in order, to take quantiles of.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rollcall_db::{DbError, params};
 
+use super::bare::{Bare, ceiling};
 use super::crypto;
-use super::deliver::{Bare, ceiling};
 use super::world::{World, new_user};
 use super::{Figure, Options, Sorted, float};
 use crate::access::Caller;
@@ -332,9 +332,9 @@ pub(super) async fn storage() -> Result<Vec<Figure>> {
         world
             .applications(applications, Limits::default(), |_| "ok")
             .await?;
-        let before = world.database_bytes().await?;
+        let before = world.database.size()?;
         world.changes(&users, CHANGES).await?;
-        per_change.push(float(usize::try_from(world.database_bytes().await? - before)?) / float(CHANGES));
+        per_change.push(float(usize::try_from(world.database.size()? - before)?) / float(CHANGES));
     }
     let mut per_request = Vec::new();
     for batch in [1_u32, 100] {
@@ -347,12 +347,12 @@ pub(super) async fn storage() -> Result<Vec<Figure>> {
         let requests = 1_000;
         let applications = world.applications(1, limits, |_| "ok").await?;
         world.changes(&users, requests * batch as usize).await?;
-        let before = world.database_bytes().await?;
+        let before = world.database.size()?;
         let delivery = world.deliver().await?;
         let head = world.hub.db.read(change::head).await?.seq;
         wait_for(&world, &applications, head).await?;
         delivery.stop().await;
-        per_request.push(float(usize::try_from(world.database_bytes().await? - before)?) / float(requests));
+        per_request.push(float(usize::try_from(world.database.size()? - before)?) / float(requests));
     }
     Ok(vec![
         Figure::new(

@@ -1,15 +1,14 @@
 //! A hub with an invented directory and applications, and the endpoint's process.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command as Process, Stdio};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
-use rollcall_db::DbError;
+use anyhow::Result;
 use rollcall_protocol::{EncryptionKey, SigningKey, SystemRandom};
 use tempfile::TempDir;
 
+use super::Player;
+use super::database::{Database, Kind};
 use super::endpoint::Keys;
 use crate::access::Caller;
 use crate::application::keys::{self, NewKey};
@@ -27,63 +26,33 @@ use crate::secret::MasterKey;
 /// How many commands are on their way at once.
 const CALLERS: usize = 64;
 
-/// The process that plays the applications. It ends when this is dropped.
-pub(super) struct Endpoint {
-    child: Child,
-    pub(super) url: String,
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Endpoint {
-    fn start(folder: &Path) -> Result<Self> {
-        let mut child = Process::new(std::env::current_exe()?)
-            .args(["bench", "--endpoint"])
-            .arg(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("the endpoint cannot be started")?;
-        let mut port = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            BufReader::new(stdout).read_line(&mut port)?;
-        }
-        let url = format!("http://127.0.0.1:{}", port.trim());
-        Ok(Self { child, url })
-    }
-}
-
 /// Everything that a section works with.
 pub(super) struct World {
     pub(super) hub: Hub,
-    pub(super) endpoint: Endpoint,
+    endpoint: Player,
     pub(super) keys: PathBuf,
+    // After the hub, which has it open.
+    pub(super) database: Database,
     pub(super) folder: TempDir,
 }
 
 impl World {
     /// A hub on SQLite in a folder of its own.
     pub(super) async fn new() -> Result<Self> {
+        Self::on(&Kind::Sqlite).await
+    }
+
+    /// A hub on a database of its own.
+    pub(super) async fn on(kind: &Kind) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let keys = folder.path().join("keys");
         std::fs::create_dir(&keys)?;
-        let parts = HubParts {
-            database: format!("sqlite:{}", folder.path().join("hub.db").display()),
-            clock: Clock::system(),
-            random: Arc::new(SystemRandom),
-            master: MasterKey::from_bytes(&[7; 32]),
-            ali_uid: 1,
-            root_name: "Benchmark".to_owned(),
-        };
+        let database = Database::make(kind, folder.path())?;
         Ok(Self {
-            hub: Hub::open(parts).await?,
-            endpoint: Endpoint::start(&keys)?,
+            hub: open(database.url()).await?,
+            endpoint: Player::start(&["--endpoint".as_ref(), keys.as_os_str()])?,
             keys,
+            database,
             folder,
         })
     }
@@ -114,7 +83,7 @@ impl World {
                 signing_key: NewKey::of(&key, &SystemRandom, &self.hub.master)?,
             }));
             let (hub, now) = (self.hub.clone(), self.hub.clock.now());
-            let url = format!("{}/{}", self.endpoint.url, manner(number));
+            let url = format!("http://127.0.0.1:{}/{}", self.endpoint.ready, manner(number));
             let (application, jwks) = self
                 .hub
                 .db
@@ -146,35 +115,16 @@ impl World {
         Ok(applications)
     }
 
-    /// The way to the endpoint.
-    pub(super) fn egress(&self) -> Result<Egress> {
-        let policy = AddressPolicy {
-            allowed: vec!["127.0.0.0/8".parse()?],
-        };
-        let options = EgressOptions {
-            policy,
-            ..EgressOptions::default()
-        };
-        Ok(Egress::new(&options, Clock::system())?)
-    }
-
     /// Starts to deliver.
     pub(super) async fn deliver(&self) -> Result<Delivery> {
-        Ok(Delivery::start(self.hub.clone(), self.egress()?, Options::default()).await?)
+        Ok(Delivery::start(self.hub.clone(), egress()?, Options::default()).await?)
     }
 
     /// Makes users and returns their ids.
     pub(super) async fn users(&self, count: usize) -> Result<Vec<String>> {
-        self.tagged_users("", count).await
-    }
-
-    /// Makes users of which there are none like them yet.
-    pub(super) async fn tagged_users(&self, tag: &str, count: usize) -> Result<Vec<String>> {
         let mut ids = Vec::with_capacity(count);
         for start in (0..count).step_by(500) {
-            let new: Vec<NewUser> = (start..count.min(start + 500))
-                .map(|number| tagged(tag, new_user(number)))
-                .collect();
+            let new: Vec<NewUser> = (start..count.min(start + 500)).map(new_user).collect();
             let hub = self.hub.clone();
             let made = self
                 .hub
@@ -209,14 +159,31 @@ impl World {
     pub(super) async fn change(&self, users: &[String], number: usize) -> Result<()> {
         change(&self.hub, users, number).await
     }
+}
 
-    /// How large the database is, in bytes, with everything in its file.
-    pub(super) async fn database_bytes(&self) -> Result<u64> {
-        self.hub.db.read(|_| Ok::<_, DbError>(())).await?;
-        let file = self.folder.path().join("hub.db");
-        rusqlite::Connection::open(&file)?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        Ok(std::fs::metadata(file)?.len())
-    }
+/// A hub on this database, with the key that all of the benchmark's hubs have.
+pub(super) async fn open(database: String) -> Result<Hub> {
+    let parts = HubParts {
+        database,
+        clock: Clock::system(),
+        random: Arc::new(SystemRandom),
+        master: MasterKey::from_bytes(&[7; 32]),
+        ali_uid: 1,
+        root_name: "Benchmark".to_owned(),
+    };
+    Ok(Hub::open(parts).await?)
+}
+
+/// The way to the endpoint.
+pub(super) fn egress() -> Result<Egress> {
+    let policy = AddressPolicy {
+        allowed: vec!["127.0.0.0/8".parse()?],
+    };
+    let options = EgressOptions {
+        policy,
+        ..EgressOptions::default()
+    };
+    Ok(Egress::new(&options, Clock::system())?)
 }
 
 /// One change of one of these users.
@@ -237,21 +204,6 @@ pub(super) fn change(
     async move {
         queued.await?;
         Ok(())
-    }
-}
-
-/// A user that is not in the way of others of its number.
-fn tagged(tag: &str, new: NewUser) -> NewUser {
-    if tag.is_empty() {
-        return new;
-    }
-    NewUser {
-        username: format!("{tag}{}", new.username),
-        email: new.email.map(|email| format!("{tag}{email}")),
-        phone_region: None,
-        phone_number: None,
-        external_id: new.external_id.map(|id| format!("{tag}{id}")),
-        ..new
     }
 }
 

@@ -7,18 +7,19 @@ use anyhow::Result;
 use clap::Args;
 
 use super::output::{Output, line};
-use crate::bench::{self, Figure, Options};
+use crate::bench::{self, Figure, Options, Part};
 
 /// Measure what this machine can do, each figure beside its floor.
 ///
 /// A floor is the same work without the hub: a bare signature, a bare request, a bare commit, taken in the
-/// same run. The sections are crypto, commit, idle, deliver, writes, import, sync, sick, storage and backlog; all
-/// of them take some minutes. Nothing of the configured hub is used or touched.
+/// same run. The sections are crypto, commit, idle, deliver, requests, nodes, crowd, import, sync, sick, storage
+/// and backlog; all of them take some minutes. Nothing of the configured hub is used or touched.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     /// Only these sections.
     sections: Vec<String>,
-    /// Also measure commits on this PostgreSQL database: postgres://USER@HOST/DATABASE. It is filled.
+    /// Also measure commits, requests and nodes on this PostgreSQL server: postgres://USER@HOST/DATABASE, of a
+    /// superuser. Databases are made and dropped on it.
     #[arg(long, value_name = "URL")]
     postgres: Option<String>,
     /// The whole sizes: 100,000 users, a backlog of a million changes. Takes a quarter of an hour.
@@ -30,11 +31,28 @@ pub(super) struct Bench {
     /// Play the applications whose keys are in this folder.
     #[arg(long, hide = true)]
     endpoint: Option<PathBuf>,
+    /// Play a node that delivers from this database.
+    #[arg(long, hide = true)]
+    node: Option<String>,
+    /// Play strangers: the port that they connect to, and how many there are.
+    #[arg(long, hide = true, num_args = 2)]
+    crowd: Option<Vec<usize>>,
+}
+
+impl Bench {
+    fn part(&self) -> Result<Option<Part>> {
+        Ok(match (&self.endpoint, &self.node, self.crowd.as_deref()) {
+            (Some(folder), ..) => Some(Part::Endpoint(folder.clone())),
+            (_, Some(database), _) => Some(Part::Node(database.clone())),
+            (.., Some(&[port, connections])) => Some(Part::Crowd(port.try_into()?, connections)),
+            _ => None,
+        })
+    }
 }
 
 pub(super) async fn run(out: &Output, arguments: &Bench) -> Result<ExitCode> {
-    if let Some(folder) = &arguments.endpoint {
-        bench::endpoint::serve(folder, |port| line(&port.to_string())).await?;
+    if let Some(part) = arguments.part()? {
+        bench::play(part, |ready| line(&ready.to_string())).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let options = Options {

@@ -34,7 +34,14 @@ const SPAN: Seq = 256;
 const PAGES: usize = 16;
 
 /// Changes of a page, in order.
-type Page = Arc<[Arc<Change>]>;
+#[derive(Clone, Debug)]
+struct Page {
+    /// The position that the page begins after.
+    start: Seq,
+    /// The position up to which the page has everything: its span's end, or that of the log when it was read.
+    until: Seq,
+    changes: Arc<[Arc<Change>]>,
+}
 
 /// The newest changes, and news of more.
 #[derive(Debug)]
@@ -43,6 +50,8 @@ pub struct Feed {
     poll: Duration,
     window: RwLock<Window>,
     pages: Mutex<Pages>,
+    /// Held by whoever reads a page, so that those who want the same one do not read it too.
+    reading: tokio::sync::Mutex<()>,
     versions: RwLock<Arc<HashMap<String, i64>>>,
     ticks: Ticks,
 }
@@ -50,17 +59,24 @@ pub struct Feed {
 /// The last few pages that were read for those that lag.
 #[derive(Debug, Default)]
 struct Pages {
-    kept: VecDeque<(Seq, Page)>,
+    kept: VecDeque<Page>,
     /// Grows whenever all of them are forgotten: a page that was asked for before is not kept then.
     generation: u64,
 }
 
 impl Pages {
-    fn get(&self, start: Seq) -> Option<Page> {
-        self.kept
-            .iter()
-            .find(|(at, _)| *at == start)
-            .map(|(_, page)| Arc::clone(page))
+    /// The page that has what follows a position, at least one position more.
+    fn after(&self, position: Seq) -> Option<Page> {
+        let has = |page: &&Page| page.start <= position && position < page.until;
+        self.kept.iter().find(has).cloned()
+    }
+
+    fn keep(&mut self, page: Page) {
+        self.kept.retain(|kept| kept.start != page.start);
+        self.kept.push_back(page);
+        if self.kept.len() > PAGES {
+            self.kept.pop_front();
+        }
     }
 }
 
@@ -92,6 +108,7 @@ impl Feed {
             poll,
             window: RwLock::new(window),
             pages: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
             versions: RwLock::new(Arc::new(versions.into_iter().collect())),
             ticks: Ticks::new(tick),
         }))
@@ -193,10 +210,10 @@ impl Feed {
         if let Some(changes) = self.kept_after(position, limit) {
             return Ok(changes);
         }
-        let page = self.page(position / SPAN * SPAN).await?;
-        let skip = page.partition_point(|change| change.seq <= position);
-        if skip < page.len() {
-            return Ok(page[skip..].iter().take(limit).cloned().collect());
+        let changes = self.page(position).await?.changes;
+        let skip = changes.partition_point(|change| change.seq <= position);
+        if skip < changes.len() {
+            return Ok(changes[skip..].iter().take(limit).cloned().collect());
         }
         // The rest of the page was trimmed from the log; what follows may stand anywhere.
         self.db
@@ -205,29 +222,35 @@ impl Feed {
             .map(|changes| changes.into_iter().map(Arc::new).collect())
     }
 
-    /// The changes of a span that lies wholly before the window.
-    async fn page(&self, start: Seq) -> Result<Page, DbError> {
+    /// The page that has what follows a position before the window.
+    async fn page(&self, position: Seq) -> Result<Page, DbError> {
         let lock = || self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(page) = lock().after(position) {
+            return Ok(page);
+        }
+        let _reading = self.reading.lock().await;
         let generation = {
             let pages = lock();
-            if let Some(page) = pages.get(start) {
+            if let Some(page) = pages.after(position) {
                 return Ok(page);
             }
             pages.generation
         };
+        let start = position / SPAN * SPAN;
+        // At the log's end the span may not be filled yet; what is committed meanwhile comes with the next reading.
+        let until = self.now().head.min(start + SPAN);
         let changes = self
             .db
-            .read(move |tx| change::read_between(tx, start, start + SPAN))
+            .read(move |tx| change::read_between(tx, start, until))
             .await?;
-        let page: Page = changes.into_iter().map(Arc::new).collect();
+        let page = Page {
+            start,
+            until,
+            changes: changes.into_iter().map(Arc::new).collect(),
+        };
         let mut pages = lock();
-        // A page at the log's end may still grow.
-        let complete = start + SPAN <= self.now().head;
-        if complete && pages.generation == generation && pages.get(start).is_none() {
-            pages.kept.push_back((start, Arc::clone(&page)));
-            if pages.kept.len() > PAGES {
-                pages.kept.pop_front();
-            }
+        if pages.generation == generation {
+            pages.keep(page.clone());
         }
         Ok(page)
     }

@@ -24,18 +24,17 @@ mod rounds;
 mod settle;
 mod trial;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_db::DbError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::job;
+use super::ledger::Fence;
 use super::ledger::leases::Held;
-use super::ledger::{Fence, LedgerError};
 use super::model::{Answered, Attempt, Position, Source, Suspension};
 use super::plan::parked::{Health, ParkedQueue};
 use super::route::{Loaded, Request, Target};
@@ -43,6 +42,7 @@ use super::send::{Carried, Interrupt, Sender};
 use super::shared::Shared;
 use super::ticks::{Tick, Ticks};
 use rounds::Prepared;
+use settle::Commits;
 
 /// For how long a sealed round may take room from the others.
 const ROOM_FOR: Duration = Duration::from_secs(1);
@@ -72,7 +72,7 @@ struct Worker {
     /// Whether the last round was one of parked events.
     served_parked: bool,
     ahead: job::ReadAhead,
-    commits: VecDeque<JoinHandle<Result<(), LedgerError>>>,
+    commits: Commits,
 }
 
 /// Delivers to an application while its lease is held.
@@ -180,7 +180,7 @@ impl Worker {
             unstored: None,
             served_parked: false,
             ahead: job::ReadAhead::default(),
-            commits: VecDeque::new(),
+            commits: Commits::default(),
             sender: Sender {
                 shared: Arc::clone(shared),
                 target,
@@ -312,7 +312,7 @@ impl Worker {
         })
     }
 
-    /// Sleeps until there is something to do.
+    /// Sleeps until there is something to do; a settlement that failed is something to do.
     async fn wait(&mut self) -> Result<(), Interrupt> {
         let idle = self.shared().options.idle;
         let store_at = self.unstored.map(|since| since + idle);
@@ -321,11 +321,14 @@ impl Worker {
             .flatten()
             .fold(Instant::now() + idle, Instant::min);
         let seen = self.sender.seen;
-        tokio::select! {
-            biased;
-            _ = self.sender.stopped.wait_for(|stopped| *stopped) => return Err(Interrupt::Stopped),
-            _ = self.sender.ticks.wait_for(|tick| *tick != seen) => {}
-            () = tokio::time::sleep_until(wake_at) => {}
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.sender.stopped.wait_for(|stopped| *stopped) => return Err(Interrupt::Stopped),
+                _ = self.sender.ticks.wait_for(|tick| *tick != seen) => break,
+                settled = self.commits.oldest(&self.sender.target.application.id) => settled?,
+                () = tokio::time::sleep_until(wake_at) => break,
+            }
         }
         if store_at.is_some_and(|at| at <= Instant::now()) {
             self.store_position().await?;

@@ -10,6 +10,7 @@ use rollcall::application::Scope;
 use rollcall::change;
 use rollcall::clock::Clock;
 use rollcall::delivery::Delivery;
+use rollcall::delivery::feed::Feed;
 use rollcall::directory::{Command, DirectoryError, NewGroup, NewUnit, UserChanges};
 use rollcall::hub::{Hub, HubError, HubParts};
 use rollcall::id::ROOT_UNIT;
@@ -20,7 +21,7 @@ use rollcall_db::{DbError, Lane, params};
 use rollcall_protocol::SystemRandom;
 use serde_json::Value;
 
-use crate::world::{World, egress, hasty, new_user, open_hub};
+use crate::world::{World, egress, hasty, new_user, on_both, open_hub, renamed};
 
 fn parts(database: &str) -> HubParts {
     HubParts {
@@ -51,6 +52,8 @@ struct Said {
 
 impl Served {
     async fn new(database: &str, faults: &Faults) -> Self {
+        // For the client of the test; the hub brings its own.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let options = rollcall_db::Options {
             faults: faults.clone(),
             unavailable_after: Duration::from_millis(50),
@@ -320,4 +323,71 @@ fn commands_that_share_a_commit_see_each_other() {
             hub.db.close().await;
         });
     }
+}
+
+#[tokio::test]
+async fn those_who_lag_together_read_the_log_once_also_at_its_end() {
+    for database in databases("together") {
+        let hub = open_hub(&database.url).await;
+        for number in 0..40 {
+            let new = new_user(&format!("user{number}"), ROOT_UNIT);
+            let made = hub.apply(Caller::system("test"), Command::CreateUser(new));
+            made.await.unwrap();
+        }
+        // The feed begins at the log's end, as that of a hub that was down.
+        let feed = Feed::start(hub.db.clone(), Duration::from_secs(3_600))
+            .await
+            .unwrap();
+        let before = hub.db.stats().reads;
+        for position in 0..40 {
+            let (one, other) = tokio::join!(feed.after(position, 1), feed.after(position, 32));
+            let (one, other) = (one.unwrap(), other.unwrap());
+            assert_eq!(one[0].seq, position + 1);
+            assert_eq!(one[0].record, other[0].record);
+        }
+        assert_eq!(hub.db.stats().reads - before, 1);
+    }
+}
+
+#[test]
+fn a_worker_that_has_nothing_to_do_notices_at_once_that_a_settlement_failed() {
+    on_both("unsettled", async |database, mirror| {
+        let faults = Faults::default();
+        let options = rollcall_db::Options {
+            faults: faults.one_by_one(),
+            ..rollcall_db::Options::default()
+        };
+        let hub = Hub::open_with(parts(&database), options).await.unwrap();
+        let mut world = World::of(hub, &mirror, Scope::everything()).await;
+        // Nothing wakes the worker up by itself, and nobody else writes.
+        let hour = Duration::from_secs(3_600);
+        (world.options.idle, world.options.lease) = (hour, hour);
+        world.start().await;
+        if let Some(maintenance) = world.maintenance.take() {
+            maintenance.stop().await;
+        }
+        let up_to_date = async || {
+            let head = world.hub.db.read(change::head).await.unwrap().seq;
+            world.stored().await.position == head
+        };
+        let ada = world.user("ada", ROOT_UNIT).await;
+        world.until("ada is settled", up_to_date).await;
+        if database.starts_with("sqlite:") {
+            // The change itself is the first commit there.
+            faults.next(Lane::Log, [None, Some(Fault::Full)]);
+        } else {
+            faults.next(Lane::Settlement, [Fault::Full]);
+        }
+        world.apply(renamed(&ada, "countess")).await;
+        world.until("the change is settled", up_to_date).await;
+        let sent = world.endpoint.arrived();
+        let [.., first, second] = &*sent else {
+            panic!("{sent:?}")
+        };
+        assert_eq!(
+            first.event_id, second.event_id,
+            "it is sent again, as the same event"
+        );
+        world.stop().await;
+    });
 }

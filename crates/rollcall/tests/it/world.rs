@@ -358,7 +358,11 @@ impl World {
     }
 
     pub(crate) async fn without_delivery(database: &str, mirror: &str, scope: Scope) -> Self {
-        let hub = open_hub(database).await;
+        Self::of(open_hub(database).await, mirror, scope).await
+    }
+
+    /// The same with a hub that is open already.
+    pub(crate) async fn of(hub: Hub, mirror: &str, scope: Scope) -> Self {
         let endpoint = Endpoint::start(mirror).await;
         let key = Some(EncryptionKey::generate(&SystemRandom));
         let application = add_application(&hub, "App", &endpoint.url, key.clone(), scope).await;

@@ -1,16 +1,19 @@
 //! How a worker settles: from what a round brought to the ledger, without waiting for each commit.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rollcall_db::DbError;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Worker;
 use crate::clock::millis;
 use crate::delivery::job;
 use crate::delivery::ledger::parked::{Parked, ParkedState};
-use crate::delivery::ledger::{self, Settlement, SuspensionChange};
+use crate::delivery::ledger::{self, LedgerError, Settlement, SuspensionChange};
 use crate::delivery::model::{Answered, Attempt, Round, Suspension};
 use crate::delivery::options::grown;
 use crate::delivery::plan::conclude::{Patience, Present, conclude};
@@ -32,6 +35,70 @@ fn tell_set_aside(application_id: &str, parked: &Parked) {
         code = parked.code.as_deref().map(rollcall_protocol::shown),
         "an event is set aside: `rollcall app show` says why; repair the cause, then run `rollcall app resend`"
     );
+}
+
+/// Settlements that wait for their commits, the oldest first.
+///
+/// They are looked at when there is something else to do: to wake a task for each of them costs as much as to make
+/// them.
+#[derive(Default)]
+pub(super) struct Commits(VecDeque<Commit>);
+
+type Settled = Pin<Box<dyn Future<Output = Result<(), LedgerError>> + Send>>;
+
+struct Commit {
+    /// In a mutex that is never locked, since the worker, which holds this, is looked at by several futures.
+    settled: Mutex<Settled>,
+    /// The events that are set aside by it.
+    set_aside: Vec<Parked>,
+}
+
+impl Commits {
+    fn push(
+        &mut self,
+        settled: impl Future<Output = Result<(), LedgerError>> + Send + 'static,
+        set_aside: Vec<Parked>,
+    ) {
+        self.0.push_back(Commit {
+            settled: Mutex::new(Box::pin(settled)),
+            set_aside,
+        });
+    }
+
+    /// What became of the oldest, once that is known; for ever pending if there is none.
+    fn poll_oldest(
+        &mut self,
+        context: &mut Context<'_>,
+        application_id: &str,
+    ) -> Poll<Result<(), LedgerError>> {
+        let Some(oldest) = self.0.front_mut() else {
+            return Poll::Pending;
+        };
+        let settled = oldest.settled.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let settled = std::task::ready!(settled.as_mut().poll(context));
+        if let Some(Commit { set_aside, .. }) = self.0.pop_front()
+            && settled.is_ok()
+        {
+            set_aside
+                .iter()
+                .for_each(|parked| tell_set_aside(application_id, parked));
+        }
+        Poll::Ready(settled)
+    }
+
+    /// Waits for the oldest; for ever if there is none.
+    pub(super) async fn oldest(&mut self, application_id: &str) -> Result<(), LedgerError> {
+        poll_fn(|context| self.poll_oldest(context, application_id)).await
+    }
+
+    /// Looks at those that are done.
+    fn look(&mut self, application_id: &str) -> Result<(), LedgerError> {
+        let mut context = Context::from_waker(Waker::noop());
+        while let Poll::Ready(settled) = self.poll_oldest(&mut context, application_id) {
+            settled?;
+        }
+        Ok(())
+    }
 }
 
 impl Worker {
@@ -166,8 +233,10 @@ impl Worker {
 
     /// Queues a settlement without waiting for it, but learns of those that failed before.
     pub(super) async fn commit(&mut self, settlement: Settlement) -> Result<(), Interrupt> {
-        while self.commits.front().is_some_and(JoinHandle::is_finished) || self.commits.len() >= UNCOMMITTED {
-            self.oldest_commit().await?;
+        let id = &self.sender.target.application.id;
+        self.commits.look(id)?;
+        if self.commits.0.len() >= UNCOMMITTED {
+            self.commits.oldest(id).await?;
         }
         let (fence, now) = (self.fence.clone(), self.shared().hub.clock.now());
         self.fence = fence.next();
@@ -177,33 +246,20 @@ impl Worker {
             .filter(|parked| parked.state == ParkedState::Failed)
             .cloned()
             .collect();
-        let id = self.id().to_owned();
         let settled = self
             .shared()
             .hub
             .db
             .settle(move |tx| ledger::settle(tx, &fence, &settlement, now));
-        self.commits.push_back(tokio::spawn(async move {
-            settled.await?;
-            set_aside.iter().for_each(|parked| tell_set_aside(&id, parked));
-            Ok(())
-        }));
-        Ok(())
-    }
-
-    async fn oldest_commit(&mut self) -> Result<(), Interrupt> {
-        if let Some(oldest) = self.commits.pop_front() {
-            oldest
-                .await
-                .map_err(|error| DbError::Other(error.to_string()))??;
-        }
+        self.commits.push(settled, set_aside);
         Ok(())
     }
 
     /// Waits for everything that was settled to be durable.
     pub(super) async fn flush(&mut self) -> Result<(), Interrupt> {
-        while !self.commits.is_empty() {
-            self.oldest_commit().await?;
+        let id = &self.sender.target.application.id;
+        while !self.commits.0.is_empty() {
+            self.commits.oldest(id).await?;
         }
         Ok(())
     }
@@ -230,8 +286,9 @@ impl Worker {
             tracing::info!(application = self.id(), %error, "a settlement is not stored; what it settled is sent again");
         }
         // None of those behind a settlement that failed can succeed; they are only waited for.
-        while let Some(commit) = self.commits.pop_front() {
-            drop(commit.await);
+        let id = &self.sender.target.application.id;
+        while !self.commits.0.is_empty() {
+            drop(self.commits.oldest(id).await);
         }
     }
 }

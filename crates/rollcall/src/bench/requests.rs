@@ -1,0 +1,106 @@
+//! What a request of one event costs while a backlog is delivered: time beside the ceiling, processor, disk.
+//!
+//! A backlog, because then nothing but delivery is measured: no change is committed meanwhile.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+
+use super::bare::{Bare, ceiling};
+use super::database::Kind;
+use super::deliver::wait;
+use super::world::World;
+use super::{Figure, Options, float};
+use crate::application::Limits;
+
+/// What was measured of one database and so many applications.
+struct Cost {
+    /// Deliveries a second.
+    rate: f64,
+    /// The same without a hub.
+    ceiling: f64,
+    /// Milliseconds of this process's processor time for a delivery.
+    processor: f64,
+    /// Milliseconds that a signature takes.
+    signature: f64,
+    /// Bytes written for a delivery.
+    written: f64,
+}
+
+pub(super) async fn measure(options: &Options) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for (applications, changes) in [(16, 1_000), (200, 80)] {
+        let mut on_sqlite = None;
+        for kind in Kind::all(options) {
+            let cost = cost(&kind, applications, changes).await?;
+            let of = format!("{applications} applications, 1 event a request, {}", kind.name());
+            let figure =
+                |what: &str, value, unit| Figure::new("requests", format!("{of}{what}"), value, unit);
+            let besides = cost.processor - cost.signature;
+            figures.extend([
+                figure("", cost.rate, "events/s")
+                    .beside("seal + POST + verify", cost.ceiling)
+                    .aims("at least 90 % of the floor", cost.rate / cost.ceiling >= 0.9),
+                figure(": processor besides the signature", besides, "ms")
+                    .beside("signature", cost.signature)
+                    .aims("at most 0.08 ms", besides <= 0.08),
+                figure(": written for a delivery", cost.written, "bytes")
+                    .aims("at most 2,048 bytes", cost.written <= 2_048.0),
+            ]);
+            match on_sqlite {
+                None => on_sqlite = Some(cost.rate),
+                Some(sqlite) => figures.push(
+                    figure("", cost.rate, "events/s")
+                        .beside("the same on SQLite", sqlite)
+                        .aims("at least 0.85 of it", cost.rate / sqlite >= 0.85),
+                ),
+            }
+        }
+    }
+    Ok(figures)
+}
+
+async fn cost(kind: &Kind, applications: usize, changes: usize) -> Result<Cost> {
+    let world = World::on(kind).await?;
+    let users = world.users(100).await?;
+    let limits = Limits {
+        max_events: 1,
+        ..Limits::default()
+    };
+    let all = world.applications(applications, limits, |_| "ok").await?;
+    world.changes(&users, changes).await?;
+    let bare = Arc::new(Bare::of(&world, &all, 1).await?);
+    let signature = bare.signature()?;
+    let before = ceiling(&bare, applications).await?;
+    let deliveries = changes * applications;
+    let (written, processor) = (world.database.written()?, processor()?);
+    let watch = world.hub.clock.stopwatch();
+    let delivery = world.deliver().await?;
+    let acknowledged = delivery.shared().hub.meters.acknowledged();
+    wait(&acknowledged, deliveries).await?;
+    let seconds = watch.elapsed().as_secs_f64();
+    delivery.stop().await;
+    let processor = self::processor()? - processor;
+    let written = world.database.written()? - written;
+    let after = ceiling(&bare, applications).await?;
+    Ok(Cost {
+        rate: float(deliveries) / seconds,
+        ceiling: before.midpoint(after),
+        processor: processor / float(deliveries),
+        signature,
+        written: float(usize::try_from(written)?) / float(deliveries),
+    })
+}
+
+/// How much processor time this process has had so far, in milliseconds.
+fn processor() -> Result<f64> {
+    // The name of the program, in brackets, may hold spaces.
+    let line = std::fs::read_to_string("/proc/self/stat").context("/proc/self/stat")?;
+    let (_, fields) = line
+        .rsplit_once(')')
+        .context("/proc/self/stat names no program")?;
+    let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);
+    let mut next = || ticks.next().context("/proc/self/stat counts no time");
+    // A tick is 10 ms wherever Linux runs today.
+    Ok((next()?? + next()??) * 10.0)
+}
