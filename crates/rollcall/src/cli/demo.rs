@@ -186,7 +186,7 @@ async fn import_people(hub: &Hub, folder: &Path, file: Option<&Path>) -> Result<
         watch.elapsed().as_secs_f64()
     ));
     for error in report.errors.iter().take(5) {
-        line(&format!("   {}", super::files::line_of(error)));
+        line(&indent(&super::files::line_of(error)));
     }
     if report.errors_total > 5 {
         line(&format!(

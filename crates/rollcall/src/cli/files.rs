@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use indicatif::HumanCount;
 
 use super::caller::caller;
 use super::output::{IN_PART, Output, Stdout, counted};
@@ -19,9 +20,9 @@ use crate::import::{
 };
 use crate::private;
 
-/// How many messages people are shown; JSON has more.
+/// How many kinds of messages people are shown; JSON has more.
 const SHOWN: usize = 20;
-/// Of how many entries people are shown the lines for each message.
+/// Of how many further entries people are shown the lines for each kind.
 const ENTRIES: usize = 3;
 
 const IMPORTS: &str = r#"Examples:
@@ -261,15 +262,15 @@ pub(super) fn lines_of(report: &ImportReport) -> String {
         ("REFUSED", report.errors_total, &report.errors),
     ] {
         if total > 0 {
-            text.push_str(&format!("{total} {title}:\n"));
+            text.push_str(&format!("{} {title}:\n", HumanCount(total)));
         }
         for problem in problems.iter().take(SHOWN) {
             text.push_str(&format!("  {}\n", line_of(problem)));
         }
         if problems.len() > SHOWN {
             text.push_str(&format!(
-                "  … and {} other messages (--json shows them)\n",
-                problems.len() - SHOWN
+                "  … and {} (--json shows them)\n",
+                counted((problems.len() - SHOWN) as u64, "other message")
             ));
         }
     }
@@ -289,27 +290,46 @@ pub(super) fn lines_of(report: &ImportReport) -> String {
     text
 }
 
-/// A message with the first of the entries that it is about.
+/// A message with the entry that it is about, and under it the next ones of the kind.
 pub(super) fn line_of(problem: &Problem) -> String {
-    let entries: Vec<String> = problem
-        .entries
+    let Some((first, others)) = problem.entries.split_first() else {
+        return problem.message.clone();
+    };
+    let first = match (first.line, first.subject.as_str()) {
+        (0, "") => problem.message.clone(),
+        (0, subject) => format!("{subject}: {}", problem.message),
+        (line, "") => format!("line {line}: {}", problem.message),
+        (line, subject) => format!("line {line}: {subject}: {}", problem.message),
+    };
+    let more = problem.count - 1;
+    if more == 0 {
+        return first;
+    }
+    let named: Vec<String> = others
         .iter()
         .take(ENTRIES)
-        .map(|entry| match (entry.line, entry.subject.as_str()) {
-            (0, subject) => subject.to_owned(),
-            (line, "") => format!("line {line}"),
-            (line, subject) => format!("line {line}: {subject}"),
+        .map(|entry| match entry.line {
+            0 => entry.subject.clone(),
+            line => line.to_string(),
         })
         .filter(|text| !text.is_empty())
         .collect();
-    match (problem.count, entries.as_slice()) {
-        (_, []) => problem.message.clone(),
-        (1, [entry, ..]) => format!("{entry}: {}", problem.message),
-        (count, entries) => {
-            let more = if count > ENTRIES as u64 { ", …" } else { "" };
-            format!("{count} × {} ({}{more})", problem.message, entries.join(", "))
-        }
-    }
+    let title = match (named.is_empty(), others.iter().all(|entry| entry.line > 0)) {
+        (true, _) => "",
+        (false, true) if more == 1 => ", line ",
+        (false, true) => ", lines ",
+        (false, false) => ": ",
+    };
+    let rest = if more > named.len() as u64 && !named.is_empty() {
+        " …"
+    } else {
+        ""
+    };
+    format!(
+        "{first}\n    {} more of the kind{title}{}{rest}",
+        HumanCount(more),
+        named.join(", ")
+    )
 }
 
 pub(super) async fn run_export(hub: &Hub, out: &Output, arguments: Export) -> Result<ExitCode> {

@@ -9,9 +9,9 @@ use serde_json::json;
 use crate::access::Context;
 use crate::audit::{self, Target};
 
-/// How many different messages a report holds; the rest is only counted.
+/// How many kinds of messages a report holds; the rest is only counted.
 const MESSAGES: usize = 1_000;
-/// Of how many entries each message names the lines.
+/// Of how many entries each kind names the lines.
 const PLACES: usize = 20;
 /// How many samples of each kind a dry run shows.
 const SAMPLES: usize = 5;
@@ -23,7 +23,8 @@ pub(super) struct Remark {
     pub(super) line: u64,
     /// The entry, as people know it.
     pub(super) subject: String,
-    /// What, and what to do. Equal messages are counted together, so it does not name the entry.
+    /// What, and what to do. Messages of one kind are counted together ([`kind_of`]): it does not name the entry, and
+    /// quotes what else is different from entry to entry.
     pub(super) message: String,
 }
 
@@ -44,12 +45,15 @@ pub struct Place {
     pub line: u64,
     /// What people call it; may be empty.
     pub subject: String,
+    /// The message of this entry, where it is not word for word that of the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
-/// A message, and the entries that it is about.
+/// Messages that differ only in what they quote, and the entries that they are about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// What, and what to do.
+    /// What, and what to do: the message of the first entry.
     pub message: String,
     /// About how many entries.
     pub count: u64,
@@ -201,12 +205,13 @@ fn add(problems: &mut Vec<Problem>, known: &mut HashMap<String, usize>, remark: 
         subject,
         message,
     } = remark;
-    let index = match known.get(&message) {
+    let kind = kind_of(&message);
+    let index = match known.get(&kind) {
         Some(index) => *index,
         None if problems.len() < MESSAGES => {
-            known.insert(message.clone(), problems.len());
+            known.insert(kind, problems.len());
             problems.push(Problem {
-                message,
+                message: message.clone(),
                 count: 0,
                 entries: Vec::new(),
             });
@@ -217,9 +222,33 @@ fn add(problems: &mut Vec<Problem>, known: &mut HashMap<String, usize>, remark: 
     if let Some(problem) = problems.get_mut(index) {
         problem.count += 1;
         if problem.entries.len() < PLACES {
-            problem.entries.push(Place { line, subject });
+            let message = Some(message).filter(|message| *message != problem.message);
+            problem.entries.push(Place {
+                line,
+                subject,
+                message,
+            });
         }
     }
+}
+
+/// A message without its numbers and without what stands in quotation marks.
+fn kind_of(message: &str) -> String {
+    let mut kind = String::with_capacity(message.len());
+    let mut characters = message.chars();
+    let mut is_quoted = false;
+    while let Some(c) = characters.next() {
+        match c {
+            // As `{:?}` writes them: what follows belongs to the text.
+            '\\' if is_quoted => {
+                characters.next();
+            }
+            '"' => is_quoted = !is_quoted,
+            c if is_quoted || c.is_ascii_digit() => {}
+            c => kind.push(c),
+        }
+    }
+    kind
 }
 
 /// Tells the audit log who imported what: the changes by themselves stand in the change log.
@@ -233,4 +262,19 @@ pub fn note(tx: &mut Tx<'_>, ctx: &Context<'_>, name: &str, report: &ImportRepor
         "refused": report.errors_total,
     });
     audit::record(tx, ctx, "import", &Target::import(name), None, Some(&counts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_differ_in_what_they_quote_are_of_one_kind() {
+        let kind = kind_of(r#"email "a@b" is taken by the user of line 17"#);
+        assert_eq!(
+            kind,
+            kind_of(r#"email "c \" d@e" is taken by the user of line 4"#)
+        );
+        assert_ne!(kind, kind_of(r#"username "a@b" is taken by the user of line 17"#));
+    }
 }

@@ -38,6 +38,16 @@ pub(super) struct Units {
 pub(super) const ROOT: Index = 0;
 
 impl Units {
+    /// Says to people who has an external id.
+    pub(super) fn external_id_taken(&self, holder: Index, external_id: &str) -> String {
+        let node = &self.nodes[holder];
+        let who = match node.line {
+            Some(line) => format!("the unit of line {line}"),
+            None => format!("the unit {:?}", node.unit.name),
+        };
+        format!("external id {external_id:?} is taken by {who}")
+    }
+
     pub(super) async fn load(hub: &Hub, with_users: bool) -> Result<Self, ImportError> {
         let mut units = Self::default();
         for unit in hub.db.read(query::all_units).await? {

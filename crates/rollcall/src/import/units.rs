@@ -322,9 +322,7 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
             && let Some(holder) = self.units.by_external_id.get(&(after.source.clone(), id.clone()))
             && *holder != index
         {
-            return Ok(Err(Not::Yet(format!(
-                "the external id {id:?} belongs to another unit"
-            ))));
+            return Ok(Err(Not::Yet(self.units.external_id_taken(*holder, id))));
         }
         let renames = changes.name.is_some();
         let UnitChanges {
@@ -431,12 +429,9 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
                 return Ok(Err(error.to_string()));
             }
             if let Some(id) = &last.external_id
-                && self
-                    .units
-                    .by_external_id
-                    .contains_key(&(last.source.clone(), id.clone()))
+                && let Some(holder) = self.units.by_external_id.get(&(last.source.clone(), id.clone()))
             {
-                return Ok(Err(format!("the external id {id:?} belongs to another unit")));
+                return Ok(Err(self.units.external_id_taken(*holder, id)));
             }
         }
         let mut parent = ROOT;

@@ -328,7 +328,7 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
             if let Some(holder) = holder.filter(|_| !self.claims.is_freed(identity)) {
                 let who = match self.claims.meant_by(&holder.id) {
                     Some(line) => format!("the user of line {line}"),
-                    None => holder.username.clone(),
+                    None => format!("the user {:?}", holder.username),
                 };
                 let reason = format!("{what} {shown:?} is taken by {who}; change that one first");
                 let remark = Remark::new(entry.line, entry.username.clone(), reason);

@@ -273,3 +273,36 @@ fn the_log_filters_before_it_cuts() {
         delivery.stop().await;
     });
 }
+
+#[test]
+fn an_event_that_is_sent_again_says_at_which_try() {
+    on_both("cli_tries", |database, _| async move {
+        let beside = Beside::new(&database);
+        let hub = open_hub(&database).await;
+        let ada = user(&hub, "ada").await;
+        let app = Plain::new(&hub, "App").await;
+        let delivery = deliver(&hub, hasty()).await;
+        settled(&hub, &app.application).await;
+        let mut refusals = 2;
+        app.say(move |events| match refusals {
+            0 => Say::Yes,
+            _ => {
+                refusals -= 1;
+                Say::Each(vec![Of::Retried; events.len()])
+            }
+        });
+        apply(&hub, described(&ada, "again")).await;
+        settled(&hub, &app.application).await;
+        delivery.stop().await;
+        let (_, text) = beside.run(&["log", "--app", "App", "--last", "3"]).await;
+        let tries: Vec<bool> = text
+            .lines()
+            .filter(|line| line.contains(" in "))
+            .zip(1..)
+            .map(|(line, number)| line.contains(&format!("  try {number}  ")))
+            .collect();
+        assert_eq!(tries, [true; 3], "{text}");
+        let (_, text) = beside.run(&["why", "ada", "App"]).await;
+        assert!(!text.contains("at try 1"), "{text}");
+    });
+}

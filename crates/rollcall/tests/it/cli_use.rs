@@ -219,3 +219,42 @@ fn custom_fields_are_set_and_taken_away_one_by_one() {
         assert_eq!(fields(), json!({"costCentre": "12"}));
     }
 }
+
+#[test]
+fn what_was_done_is_told_as_people_count_it() {
+    for database in databases("cli_counted") {
+        let place = Place::new(&database.url);
+        place.done(&["group", "create", "Staff"]);
+        for name in ["ada", "grace"] {
+            place.done(&["user", "create", name, "--display-name", name]);
+        }
+        // The members' own changes of placement are none of what somebody did.
+        let added = place.done(&["group", "add", "Staff", "ada", "grace"]);
+        assert!(added.trim_end().ends_with(" (2 changes)"), "{added}");
+        let again = place.done(&["group", "add", "Staff", "ada", "grace"]);
+        assert!(again.contains("nothing to change"), "{again}");
+        place.done(&["user", "lock", "ada"]);
+        let shown = place.done(&["user", "show", "ada"]);
+        assert!(
+            shown.contains("locked        until somebody unlocks the user\n"),
+            "{shown}"
+        );
+
+        let mut file = "username;display_name;path;status\r\n".to_owned();
+        for number in 0..1_200 {
+            file.push_str(&format!("u{number};U;A;Aktiv{number}\r\n"));
+        }
+        let path = place.folder.path().join("people.csv");
+        std::fs::write(&path, file).unwrap();
+        let (code, told) = place.run(&["import", path.to_str().unwrap()]);
+        assert_eq!(code, 3, "{told}");
+        let lines: Vec<&str> = told.lines().collect();
+        let at = lines.iter().position(|line| *line == "1,200 REFUSED:").unwrap();
+        assert!(
+            lines[at + 1].starts_with("  line 2: u0: status: \"Aktiv0\" is none of"),
+            "{told}"
+        );
+        assert_eq!(lines[at + 2], "    1,199 more of the kind, lines 3, 4, 5 …");
+        assert_eq!(lines.len(), at + 3, "{told}");
+    }
+}

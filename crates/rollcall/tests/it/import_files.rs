@@ -102,6 +102,35 @@ fn equal_errors_are_counted_together() {
             "{problem:?}"
         );
         assert_eq!(problem.entries[1].subject, "u1");
+        assert_eq!(problem.entries[1].message, None, "it is that of the first");
+    });
+}
+
+#[test]
+fn errors_that_differ_only_in_what_they_quote_are_of_one_kind() {
+    on_each("import_kind", |place| async move {
+        let file = |name: &str, extra: &str| {
+            let mut text = "username,display_name,path,email\n".to_owned();
+            for number in 0..300 {
+                text.push_str(&format!("{name}{number},U,A,u{number}@one.example\n"));
+            }
+            text + extra
+        };
+        assert_eq!(place.import("first.csv", &file("a", "")).await.errors_total, 0);
+        let report = place.import("second.csv", &file("b", "b7,U,A,\n")).await;
+        assert_eq!((report.errors_total, report.errors.len()), (301, 2), "{report:?}");
+        let taken = report.errors.iter().find(|problem| problem.count == 300).unwrap();
+        assert!(taken.message.contains("is taken by the user \"a0\""), "{taken:?}");
+        let second = taken.entries[1].message.as_ref().unwrap();
+        assert!(
+            second.contains("\"u1@one.example\"") && taken.entries[1].line == 3,
+            "{second}"
+        );
+        let same = report.errors.iter().find(|problem| problem.count == 1).unwrap();
+        assert_eq!(
+            (same.message.as_str(), same.entries[0].line),
+            ("line 9 has the same username", 302)
+        );
     });
 }
 

@@ -43,7 +43,7 @@ pub struct Attempt {
     pub lane: u32,
     /// Of how many.
     pub lanes: u32,
-    /// 1 for the first try of a request.
+    /// 1 for the first try of a request; for events that are sent again, how often one of them was sent, with this time.
     pub try_number: u32,
     /// When the request was sent.
     pub started_at: Millis,

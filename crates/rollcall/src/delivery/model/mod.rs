@@ -129,6 +129,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// How often the event of it that was sent most was sent before.
+    pub fn sent_before(&self) -> u32 {
+        self.events.iter().map(|event| event.attempts).max().unwrap_or(0)
+    }
+
     /// The two halves of a batch of at least two events.
     pub fn halves(&self) -> [Self; 2] {
         let middle = self.events.len() / 2;

@@ -320,7 +320,7 @@ impl Target {
             (request.batch.lane, lanes),
             request.batch.events.len(),
         );
-        attempt.try_number = try_number;
+        attempt.try_number = request.batch.sent_before() + try_number;
         self.pace().await;
         let now = shared.hub.clock.now();
         attempt.started_at = now;

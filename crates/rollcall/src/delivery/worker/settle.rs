@@ -114,7 +114,6 @@ impl Worker {
     /// Takes over what a round brought. Returns whether what was prepared ahead still holds.
     pub(super) async fn settle(&mut self, round: Round, answered: Vec<Answered>) -> Result<bool, Interrupt> {
         let options = &self.shared().options;
-        let tries = options.tries;
         let patience = Patience {
             event_tries: options.event_tries,
             first_pause: options.first_pause,
@@ -147,7 +146,7 @@ impl Worker {
                     .collect();
                 let said = Some(said.join(" ")).filter(|text| !text.is_empty());
                 let reason = "it wants every event again".to_owned();
-                SuspensionChange::Set(self.suspended_again(present.now, tries, reason, said))
+                SuspensionChange::Set(self.suspended_again(present.now, reason, said))
             }
         };
         let clean = conclusion.clean && suspension == SuspensionChange::Keep;
@@ -193,7 +192,7 @@ impl Worker {
             self.trial_at = self.trial_at.map(|_| Instant::now());
         }
         let (reason, said) = (attempt.detail.clone().unwrap_or_default(), attempt.said.clone());
-        let suspension = self.suspended_again(attempt.started_at, attempt.try_number, reason, said);
+        let suspension = self.suspended_again(attempt.started_at, reason, said);
         self.commit(Settlement {
             attempts: answered
                 .into_iter()
@@ -207,13 +206,7 @@ impl Worker {
     }
 
     /// The suspension after one more failure.
-    fn suspended_again(
-        &mut self,
-        since: i64,
-        tries: u32,
-        reason: String,
-        said: Option<String>,
-    ) -> Suspension {
+    fn suspended_again(&mut self, since: i64, reason: String, said: Option<String>) -> Suspension {
         let options = &self.shared().options;
         let before = self.suspension.as_ref().map(|(suspension, _)| suspension);
         let probes = before.map_or(0, |before| before.tries.saturating_sub(options.tries) + 1);
@@ -222,7 +215,7 @@ impl Worker {
             .jitter(grown(options.first_probe, probes, options.longest_probe));
         let suspension = Suspension {
             since: before.map_or(since, |before| before.since),
-            tries: before.map_or(tries.max(options.tries), |before| before.tries + 1),
+            tries: before.map_or(options.tries, |before| before.tries + 1),
             next_probe: self.shared().hub.clock.now() + millis(pause),
             reason,
             said,
