@@ -26,7 +26,7 @@ pub use envelope::{ISSUER, SealError, SealParams, Sealed, VALID_FOR_S, seal};
 pub use event::{Event, EventBatch, EventType, SubjectKind};
 pub use jwe::EncryptionKey;
 pub use jwk::{Jwk, JwkSet, KeyError, KeySet, SigningKey};
-pub use open::{OpenError, Opened, Opener};
+pub use open::{OpenError, Opened, Opener, REQUEST_LIMIT};
 pub use payload::{
     GroupPayload, InventoryKind, InventoryPayload, Password, PayloadError, UnitMembership, UnitPayload,
     UserPayload, UserStatus,

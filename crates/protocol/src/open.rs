@@ -26,6 +26,9 @@ const LONGEST_KID: usize = 256;
 /// The longest id of an event, in bytes: receivers store it and repeat it in their answers.
 const LONGEST_EVENT_ID: usize = 256;
 
+/// The largest request that a receiver looks at unless it is told otherwise, in bytes. A hub must stay below it.
+pub const REQUEST_LIMIT: usize = 8 << 20;
+
 /// Opens envelopes for one application.
 #[derive(Clone, Copy, Debug)]
 pub struct Opener<'a> {
@@ -225,7 +228,7 @@ enum Audience {
 }
 
 impl<'a> Opener<'a> {
-    /// An opener with the usual limits: 8 MiB, 60 s between the clocks, encryption as it comes.
+    /// An opener with the usual limits: [`REQUEST_LIMIT`], 60 s between the clocks, encryption as it comes.
     pub fn new(keys: &'a KeySet, application_id: &'a str) -> Self {
         Self {
             keys,
@@ -233,7 +236,7 @@ impl<'a> Opener<'a> {
             instance_id: None,
             decryption: None,
             require_encryption: false,
-            limit_bytes: 8 << 20,
+            limit_bytes: REQUEST_LIMIT,
             leeway_s: 60,
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use rollcall_protocol::{
     Answer, EncryptionKey, ErrorAnswer, Event, EventResult, KeyError, OpenError, Opened, Opener,
+    REQUEST_LIMIT,
 };
 
 use crate::handler::Outcome;
@@ -171,7 +172,7 @@ impl Receiver<()> {
             key: None,
             require_encryption: false,
             allow: Vec::new(),
-            limit_bytes: 8 << 20,
+            limit_bytes: REQUEST_LIMIT,
             budget_bytes: 64 << 20,
             clock: system_clock(),
         }

@@ -51,7 +51,8 @@ pub enum Encryption {
 pub struct Limits {
     /// Events in one request, 1 to 500.
     pub max_events: u32,
-    /// Bytes of event data in one request, from 16 KiB to 4 MiB. A single larger event is sent alone.
+    /// Bytes of event data in one request, from [`Limits::LEAST_BYTES`] to [`Limits::MOST_BYTES`]. A single larger
+    /// event is sent alone.
     pub max_bytes: u32,
     /// Requests in flight at once, 1 to 32. User events are spread over them by user; events of units
     /// and groups wait for all of them.
@@ -59,6 +60,25 @@ pub struct Limits {
     /// Requests per second, at most; none means as fast as the application answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<u32>,
+}
+
+impl Limits {
+    /// The least that [`Limits::max_bytes`] may be.
+    pub const LEAST_BYTES: u32 = 16 << 10;
+    /// The most that it may be. Sealed, event data becomes about three times as long (quotation marks are escaped
+    /// twice, and base64 is applied twice), which is still less than receivers accept
+    /// ([`REQUEST_LIMIT`](rollcall_protocol::REQUEST_LIMIT)).
+    pub const MOST_BYTES: u32 = 2 << 20;
+
+    /// The same within its bounds: an earlier version stored more bytes than receivers accept. What is stored is
+    /// brought down whenever it is read, so that a backup of that version may be restored too.
+    #[must_use]
+    pub fn within_bounds(self) -> Self {
+        Self {
+            max_bytes: self.max_bytes.min(Self::MOST_BYTES),
+            ..self
+        }
+    }
 }
 
 impl Default for Limits {
@@ -92,6 +112,17 @@ pub enum SettingsError {
         least: u32,
         /// The greatest value.
         most: u32,
+        /// What was given.
+        given: u32,
+    },
+    /// More than receivers accept.
+    #[error(
+        "max bytes must be between {least} and {most}, not {given}: event data grows when it is sealed, and receivers refuse requests of more than {limit} bytes",
+        least = Limits::LEAST_BYTES,
+        most = Limits::MOST_BYTES,
+        limit = rollcall_protocol::REQUEST_LIMIT,
+    )]
+    Bytes {
         /// What was given.
         given: u32,
     },
@@ -153,7 +184,10 @@ impl Settings {
             }
         };
         range("max events", self.limits.max_events, 1, 500)?;
-        range("max bytes", self.limits.max_bytes, 16 << 10, 4 << 20)?;
+        let given = self.limits.max_bytes;
+        if !(Limits::LEAST_BYTES..=Limits::MOST_BYTES).contains(&given) {
+            return Err(SettingsError::Bytes { given });
+        }
         range("lanes", self.limits.lanes, 1, 32)?;
         if let Some(rate) = self.limits.requests_per_second {
             range("requests per second", rate, 1, 100_000)?;

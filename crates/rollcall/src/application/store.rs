@@ -400,7 +400,9 @@ fn from_row(row: &Row) -> Result<Application, DbError> {
     let unreadable = |what: &str, error: serde_json::Error| {
         DbError::Other(format!("the {what} of application {id} cannot be read: {error}"))
     };
-    let settings = serde_json::from_str(&row.get::<String>(3)?).map_err(|e| unreadable("settings", e))?;
+    let mut settings: Settings =
+        serde_json::from_str(&row.get::<String>(3)?).map_err(|e| unreadable("settings", e))?;
+    settings.limits = settings.limits.within_bounds();
     let suspended = row
         .get::<Option<String>>(7)?
         .map(|text| serde_json::from_str(&text))

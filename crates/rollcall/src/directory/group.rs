@@ -13,6 +13,11 @@ use crate::change::{ChangeKind, NewChange, Placement, placeholders};
 use crate::clock::Millis;
 use crate::id;
 
+/// How many members one event names, and one statement. Everybody who joins or leaves is told of, but in portions,
+/// so that an event stays small however large the group is: applications and what stands before them refuse large
+/// requests, often those of more than 1 MiB.
+pub const MEMBERS_PER_EVENT: usize = 500;
+
 /// A group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -366,53 +371,47 @@ pub(super) fn update(
     Ok(1)
 }
 
-/// The placement changes of users that join or leave a group. `with_group` says on which side they
-/// have it.
+/// The placement changes of a portion of users that join or leave a group. They are in the table already when
+/// they arrive, and still when they depart.
 fn move_members(
     tx: &mut Tx<'_>,
     ctx: &Context<'_>,
+    tree: &Tree,
     group_id: &str,
-    user_ids: &[String],
+    portion: &[String],
     kind: ChangeKind,
 ) -> Result<(), DirectoryError> {
-    let tree = Tree::load(tx)?;
-    for portion in user_ids.chunks(500) {
-        // The members are in the table already when they arrive, and still when they depart.
-        let changes: Vec<_> = user::load_many(tx, portion)?
-            .iter()
-            .map(|user| {
-                let others = user
-                    .groups
-                    .iter()
-                    .filter(|group| *group != group_id)
-                    .cloned()
-                    .collect();
-                let with = Some(tree.placement(&user.unit_ids(), user.groups.clone()));
-                let without = Some(tree.placement(&user.unit_ids(), others));
-                let (before, after) = if kind == ChangeKind::Arrival {
-                    (without, with)
-                } else {
-                    (with, without)
-                };
-                NewChange {
-                    before,
-                    after,
-                    ..user.change(ctx, kind)
-                }
-            })
-            .collect();
-        ctx.append(tx, &changes)?;
-    }
+    let changes: Vec<_> = user::load_many(tx, portion)?
+        .iter()
+        .map(|user| {
+            let others = user
+                .groups
+                .iter()
+                .filter(|group| *group != group_id)
+                .cloned()
+                .collect();
+            let with = Some(tree.placement(&user.unit_ids(), user.groups.clone()));
+            let without = Some(tree.placement(&user.unit_ids(), others));
+            let (before, after) = if kind == ChangeKind::Arrival {
+                (without, with)
+            } else {
+                (with, without)
+            };
+            NewChange {
+                before,
+                after,
+                ..user.change(ctx, kind)
+            }
+        })
+        .collect();
+    ctx.append(tx, &changes)?;
     Ok(())
 }
-
-/// How many users one statement names.
-const AT_ONCE: usize = 500;
 
 /// Which of these users are members.
 fn present_among(tx: &mut Tx<'_>, id: &str, user_ids: &[String]) -> Result<HashSet<String>, DbError> {
     let mut present = HashSet::new();
-    for portion in user_ids.chunks(AT_ONCE) {
+    for portion in user_ids.chunks(MEMBERS_PER_EVENT) {
         let mut values: Vec<Value<'_>> = portion.iter().map(|id| Value::from(id.as_str())).collect();
         values.push(Value::from(id));
         let sql = format!(
@@ -453,7 +452,8 @@ pub(super) fn add_members(
             id: unknown.clone(),
         });
     }
-    for portion in joining.chunks(AT_ONCE) {
+    let tree = Tree::load(tx)?;
+    for portion in joining.chunks(MEMBERS_PER_EVENT) {
         let values: Vec<Value<'_>> = portion
             .iter()
             .flat_map(|user_id| [Value::from(id), Value::from(user_id.as_str())])
@@ -463,12 +463,9 @@ pub(super) fn add_members(
             placeholders(portion.len(), 2)
         );
         tx.execute(&sql, &values)?;
+        move_members(tx, ctx, &tree, id, portion, ChangeKind::Arrival)?;
+        ctx.append(tx, &[group.members_change(ctx, EventType::GroupAddUser, portion)])?;
     }
-    move_members(tx, ctx, id, &joining, ChangeKind::Arrival)?;
-    ctx.append(
-        tx,
-        &[group.members_change(ctx, EventType::GroupAddUser, &joining)],
-    )?;
     Ok(joining.len())
 }
 
@@ -490,16 +487,21 @@ pub(super) fn remove_members(
     if leaving.is_empty() {
         return Ok(0);
     }
-    ctx.append(
-        tx,
-        &[group.members_change(ctx, EventType::GroupRemoveUser, &leaving)],
-    )?;
-    move_members(tx, ctx, id, &leaving, ChangeKind::Departure)?;
-    for user_id in &leaving {
-        tx.execute(
-            "DELETE FROM group_members WHERE group_id = $1 AND user_id = $2",
-            params![id, user_id.as_str()],
+    let tree = Tree::load(tx)?;
+    for portion in leaving.chunks(MEMBERS_PER_EVENT) {
+        ctx.append(
+            tx,
+            &[group.members_change(ctx, EventType::GroupRemoveUser, portion)],
         )?;
+        move_members(tx, ctx, &tree, id, portion, ChangeKind::Departure)?;
+        let mut values: Vec<Value<'_>> = portion.iter().map(|id| Value::from(id.as_str())).collect();
+        values.push(Value::from(id));
+        let sql = format!(
+            "DELETE FROM group_members WHERE user_id IN {} AND group_id = ${}",
+            placeholders(1, portion.len()),
+            values.len()
+        );
+        tx.execute(&sql, &values)?;
     }
     Ok(leaving.len())
 }

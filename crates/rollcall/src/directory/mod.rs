@@ -38,7 +38,7 @@ pub use deletion::{DeletionPlan, Named, plan_deletion};
 pub use error::DirectoryError;
 pub use fields::{CustomChanges, CustomFields, LOCKED_UNTIL_UNLOCKED, Source};
 pub use find::Written;
-pub use group::{Group, GroupChanges, NewGroup};
+pub use group::{Group, GroupChanges, MEMBERS_PER_EVENT, NewGroup};
 pub use password::{NewPassword, verify_password};
 pub(crate) use refold::refold;
 pub use unit::{NewUnit, Unit, UnitChanges, children};

@@ -8,31 +8,19 @@ use rollcall::access::Caller;
 use rollcall::api::{self, Api, ApiError};
 use rollcall::application::Scope;
 use rollcall::change;
-use rollcall::clock::Clock;
 use rollcall::delivery::Delivery;
 use rollcall::delivery::feed::Feed;
 use rollcall::directory::{Command, DirectoryError, NewGroup, NewUnit, UserChanges};
-use rollcall::hub::{Hub, HubError, HubParts};
+use rollcall::hub::{Hub, HubError};
 use rollcall::id::ROOT_UNIT;
 use rollcall::maintenance::{self, Upkeep};
-use rollcall::secret::{AdminToken, MasterKey};
+use rollcall::secret::AdminToken;
 use rollcall_db::testing::{Fault, Faults, databases, postgres, sqlite};
 use rollcall_db::{DbError, Lane, params};
 use rollcall_protocol::SystemRandom;
 use serde_json::Value;
 
-use crate::world::{World, egress, hasty, new_user, on_both, open_hub, renamed};
-
-fn parts(database: &str) -> HubParts {
-    HubParts {
-        database: database.to_owned(),
-        clock: Clock::system(),
-        random: Arc::new(SystemRandom),
-        master: MasterKey::from_bytes(&[7; 32]),
-        ali_uid: 1,
-        root_name: "Company".to_owned(),
-    }
-}
+use crate::world::{World, egress, hasty, new_user, on_both, open_hub, parts, renamed};
 
 /// A hub whose database meets faults, and its API.
 struct Served {

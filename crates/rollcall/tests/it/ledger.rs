@@ -15,7 +15,7 @@ use rollcall_db::DbError;
 use rollcall_protocol::{Event, EventType};
 
 use crate::plain::{Of, Plain, Say, apply, deliver, limit, says, settled, stored, until, user};
-use crate::world::{described, hasty, new_user, on_both, open_hub};
+use crate::world::{create_users, described, hasty, new_user, on_both, open_hub};
 
 #[test]
 fn what_follows_an_event_that_is_wanted_again_is_sent_again_after_it() {
@@ -322,15 +322,7 @@ fn members_of_a_group_survive_rounds_that_are_thrown_away() {
         let new: Vec<_> = (0..1_700)
             .map(|n| new_user(&format!("user{n}"), ROOT_UNIT))
             .collect();
-        let too = hub.clone();
-        let ids: Vec<String> = hub
-            .db
-            .write(move |tx| too.create_users_in(tx, &Caller::system("test"), &new))
-            .await
-            .unwrap()
-            .into_iter()
-            .map(Result::unwrap)
-            .collect();
+        let ids = create_users(&hub, new).await;
         let (group_id, user_ids) = (staff.clone(), ids.clone());
         apply(&hub, Command::AddMembers { group_id, user_ids }).await;
         // Each portion is wanted again once, which throws away the round that was made ahead.

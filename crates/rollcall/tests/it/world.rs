@@ -280,17 +280,19 @@ pub(crate) fn hasty() -> Options {
     }
 }
 
-pub(crate) async fn open_hub(database: &str) -> Hub {
-    Hub::open(HubParts {
+pub(crate) fn parts(database: &str) -> HubParts {
+    HubParts {
         database: database.to_owned(),
         clock: Clock::system(),
         random: Arc::new(SystemRandom),
         master: MasterKey::from_bytes(&[7; 32]),
         ali_uid: 1,
         root_name: "Company".to_owned(),
-    })
-    .await
-    .unwrap()
+    }
+}
+
+pub(crate) async fn open_hub(database: &str) -> Hub {
+    Hub::open(parts(database)).await.unwrap()
 }
 
 /// Makes a hub in a data folder, as `rollcall serve` does at its first start.
@@ -554,6 +556,17 @@ pub(crate) fn new_user(username: &str, unit: &str) -> NewUser {
         primary_organizational_unit_id: unit.into(),
         ..NewUser::default()
     }
+}
+
+/// Makes many users at once; returns their ids.
+pub(crate) async fn create_users(hub: &Hub, new: Vec<NewUser>) -> Vec<String> {
+    let too = hub.clone();
+    let made = hub
+        .db
+        .write(move |tx| too.create_users_in(tx, &Caller::system("test"), &new))
+        .await
+        .unwrap();
+    made.into_iter().map(Result::unwrap).collect()
 }
 
 pub(crate) async fn add_application(

@@ -190,7 +190,7 @@ pub(in crate::cli) struct PushArgs {
     /// Events in one request, 1 to 500.
     #[arg(long)]
     pub(in crate::cli) max_events: Option<u32>,
-    /// Bytes of event data in one request.
+    /// Bytes of event data in one request, 16384 to 2097152. A single larger event is sent alone.
     #[arg(long)]
     pub(in crate::cli) max_bytes: Option<u32>,
     /// Requests in flight at once, 1 to 32.

@@ -3,13 +3,14 @@
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::{EventType, SubjectKind};
 
-use super::{MEMBERS_PER_EVENT, PAGE};
+use super::PAGE;
 use crate::application::Scope;
 use crate::change;
 use crate::delivery::ledger::jobs::{self, Action, Item};
 use crate::delivery::ledger::{self, Fence, LedgerError, Settlement};
 use crate::delivery::model::job::{JobKind, JobPosition, JobStatus, Phase, Statistics};
 use crate::delivery::route::Target;
+use crate::directory::MEMBERS_PER_EVENT;
 use crate::directory::query::{self, SyncRow};
 use crate::hub::Hub;
 

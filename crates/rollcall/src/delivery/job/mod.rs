@@ -43,8 +43,6 @@ pub(super) use steps::{Context, ReadAhead, next_round, settle};
 
 /// How many rows one read takes.
 const PAGE: usize = 500;
-/// How many members one `group:add_user` names.
-const MEMBERS_PER_EVENT: usize = 500;
 
 /// Why a job cannot be made.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use rollcall_db::{DbError, Tx};
 use rollcall_protocol::{Event, EventType, GroupPayload, SubjectKind};
 use tokio::task::JoinHandle;
 
-use super::{MEMBERS_PER_EVENT, PAGE, closing};
+use super::{PAGE, closing};
 use crate::application::{Entitlement, Limits, entitlement};
 use crate::change;
 use crate::clock::Millis;
@@ -17,6 +17,7 @@ use crate::delivery::model::{Answered, Origin, Outgoing, Position, Round, Source
 use crate::delivery::plan::lanes::Lanes;
 use crate::delivery::plan::parked::ParkedQueue;
 use crate::delivery::route::Target;
+use crate::directory::MEMBERS_PER_EVENT;
 use crate::directory::query::{self, SyncRow};
 use crate::hub::Hub;
 use crate::id;

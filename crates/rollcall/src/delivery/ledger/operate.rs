@@ -6,6 +6,8 @@
 //! goes on from what was decided here. So an old probe cannot undo a resume, and what is sent again is
 //! placed before whatever of its subject was in flight, which is then sent after it once more.
 
+use std::collections::HashSet;
+
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::{EventType, GroupPayload, SubjectKind};
 use serde::Serialize;
@@ -20,7 +22,7 @@ use crate::application::{
 use crate::audit::{self, Target};
 use crate::change::{self, Seq};
 use crate::delivery::model::bare_record;
-use crate::directory::query;
+use crate::directory::{MEMBERS_PER_EVENT, query};
 use crate::id;
 
 /// Why delivery cannot be told to do something.
@@ -144,7 +146,9 @@ pub fn resend(
     let mut resent = Resent::default();
     let chosen = failed(tx, application_id, event_id)?;
     for parked in &chosen {
-        if is_newest(tx, application_id, parked)? {
+        let member_ids = member_ids(tx, parked)?;
+        // An event of many members, from a time before they went in portions, is told anew in portions.
+        if member_ids.len() <= MEMBERS_PER_EVENT && is_newest(tx, application_id, parked)? {
             let again = Parked {
                 state: waiting_state(tx, application_id, &parked.subject_id)?,
                 attempts: 0,
@@ -156,7 +160,6 @@ pub fn resend(
             resent.queued += 1;
             continue;
         }
-        let member_ids = member_ids(tx, parked)?;
         let kind = parked.event_type.subject_kind().unwrap_or(SubjectKind::User);
         parked::remove(tx, application_id, &parked.event_id)?;
         match refresh(tx, ctx, application_id, kind, &parked.subject_id, &member_ids) {
@@ -416,18 +419,21 @@ fn refresh(
             .find(|event| current.subscription.contains(*event));
         events.extend(event.map(|event| (event, record.clone())));
         if kind == SubjectKind::Group && !member_ids.is_empty() {
-            let members = query::group_members(tx, subject_id)?;
+            let members: HashSet<String> = query::group_members(tx, subject_id)?.into_iter().collect();
             let (stay, gone): (Vec<_>, Vec<_>) =
                 member_ids.iter().cloned().partition(|id| members.contains(id));
             for (event, ids) in [
                 (EventType::GroupAddUser, stay),
                 (EventType::GroupRemoveUser, gone),
             ] {
-                if let (false, true) = (ids.is_empty(), current.subscription.contains(event))
-                    && let Ok(mut payload) = GroupPayload::from_json(&record)
-                {
-                    payload.user_ids = Some(ids);
-                    events.push((event, payload.to_json()));
+                if !current.subscription.contains(event) {
+                    continue;
+                }
+                for portion in ids.chunks(MEMBERS_PER_EVENT) {
+                    if let Ok(mut payload) = GroupPayload::from_json(&record) {
+                        payload.user_ids = Some(portion.to_vec());
+                        events.push((event, payload.to_json()));
+                    }
                 }
             }
         }

@@ -226,6 +226,10 @@ pub(in crate::directory) fn in_units(tx: &mut Tx<'_>, units: &[String]) -> Resul
     Ok(ids)
 }
 
+/// In how many units a user may be put: all of them stand in the user's record, twice, and an event has to stay
+/// small enough for applications.
+const UNITS_AT_MOST: usize = 200;
+
 /// The primary unit first, each unit once.
 pub(super) fn unit_list(
     tx: &mut Tx<'_>,
@@ -240,6 +244,15 @@ pub(super) fn unit_list(
         .collect();
     sorted.sort_unstable();
     sorted.dedup();
+    if sorted.len() >= UNITS_AT_MOST {
+        return Err(DirectoryError::InvalidField {
+            field: "organizationalUnitIds",
+            reason: format!(
+                "has {} organizational units with the primary one; at most {UNITS_AT_MOST} are allowed",
+                sorted.len() + 1
+            ),
+        });
+    }
     for (index, unit_id) in std::iter::once(primary).chain(sorted).enumerate() {
         let unit = unit::require(tx, unit_id)?;
         units.push(UserUnit {
