@@ -73,9 +73,13 @@ fn workers(shared: &Shared) -> Part {
         Some(failure) if failure.ago < FAILURE_TOLD => Part::warning(
             NAME,
             format!(
-                "the worker of the application {} failed {} s ago and is started again; failures since the start: {}",
+                "the worker of the application {} failed {} s ago and {}; failures since the start: {}",
                 failure.application_id,
                 failure.ago.as_secs(),
+                match failure.pause.checked_sub(failure.ago) {
+                    Some(left) => format!("is started again in {} s", left.as_secs() + 1),
+                    None => "was started again".to_owned(),
+                },
                 failure.times
             ),
             "that is a mistake of the hub: its log has the details; report it",

@@ -1,4 +1,7 @@
 //! Keeps a worker for each application whose lease this node holds, and the leases alive.
+//!
+//! A worker that failed, which is a mistake of ours, is started again after a pause that grows while it goes on
+//! failing: what it did before it failed, it may do each time it is started.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,14 +11,23 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::ledger::leases::{self, Held, Observed, Policy};
+use super::options::grown;
 use super::shared::Shared;
 use super::worker;
 use crate::id;
 
 struct Running {
     epoch: i64,
+    started: Instant,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+}
+
+/// An application whose worker failed, and is not started again yet.
+struct Resting {
+    /// How often it failed in a row.
+    failures: u32,
+    until: Instant,
 }
 
 struct Node {
@@ -24,6 +36,7 @@ struct Node {
     held: Held,
     observed: Observed,
     workers: BTreeMap<String, Running>,
+    resting: BTreeMap<String, Resting>,
     /// Workers that end, after which what they delivered is given back.
     ending: JoinSet<()>,
 }
@@ -36,6 +49,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
         held: Held::new(),
         observed: Observed::default(),
         workers: BTreeMap::new(),
+        resting: BTreeMap::new(),
         ending: JoinSet::new(),
         shared: Arc::clone(&shared),
     };
@@ -70,7 +84,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => {}
             _ = ticks.wait_for(|tick| tick.applications != seen.applications), if joined => {}
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep_until(node.next_start(Instant::now() + pause)) => {}
         }
     }
     node.stop_all().await;
@@ -160,8 +174,7 @@ impl Node {
             };
             running.stop.send_replace(true);
             if running.task.is_finished() && leases.get(&id) == Some(&running.epoch) {
-                tracing::error!(application = id, "a delivery worker failed and is started again");
-                self.shared.vitals.worker_failed(&id);
+                self.rest(id, running.started);
                 continue;
             }
             let (shared, node) = (Arc::clone(&self.shared), self.id.clone());
@@ -179,7 +192,12 @@ impl Node {
             });
         }
         while self.ending.try_join_next().is_some() {}
+        let now = Instant::now();
+        self.resting.retain(|id, _| leases.contains_key(id));
         for (id, epoch) in leases {
+            if self.resting.get(&id).is_some_and(|resting| resting.until > now) {
+                continue;
+            }
             self.workers.entry(id).or_insert_with_key(|id| {
                 let (stop, stopped) = watch::channel(false);
                 let task = tokio::spawn(worker::run(
@@ -189,9 +207,44 @@ impl Node {
                     self.held.clone(),
                     stopped,
                 ));
-                Running { epoch, stop, task }
+                Running {
+                    epoch,
+                    started: now,
+                    stop,
+                    task,
+                }
             });
         }
+    }
+
+    /// Notes that the worker of an application failed, and when it is started again.
+    fn rest(&mut self, application_id: String, started: Instant) {
+        let options = &self.shared.options;
+        let now = Instant::now();
+        // Whoever has worked for longer than the longest pause fails for the first time.
+        let before = match self.resting.get(&application_id) {
+            Some(resting) if now - started <= options.longest_pause => resting.failures,
+            _ => 0,
+        };
+        let pause = grown(options.first_pause, before, options.longest_pause);
+        tracing::error!(
+            application = application_id,
+            pause_ms = pause.as_millis(),
+            "a delivery worker failed and is started again after a pause"
+        );
+        self.shared.vitals.worker_failed(&application_id, pause);
+        let resting = Resting {
+            failures: before + 1,
+            until: now + pause,
+        };
+        self.resting.insert(application_id, resting);
+    }
+
+    /// When the next worker that rests is to be started, if that is before a time.
+    fn next_start(&self, before: Instant) -> Instant {
+        let now = Instant::now();
+        let rests = self.resting.values().map(|resting| resting.until);
+        rests.filter(|until| *until > now).fold(before, Instant::min)
     }
 
     /// Ends all workers; what is in flight is seen to its end.

@@ -17,13 +17,15 @@ pub struct Vitals {
     failure: Mutex<Option<(Instant, WorkerFailure)>>,
 }
 
-/// The worker of an application that failed, by a mistake of ours, and was started again.
+/// The worker of an application that failed, by a mistake of ours, and is started again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerFailure {
     /// The id of the last application to which it happened.
     pub application_id: String,
     /// How long ago.
     pub ago: Duration,
+    /// How long it takes from the failure until it is started again.
+    pub pause: Duration,
     /// How often it happened, to whatever application, since the start.
     pub times: u64,
 }
@@ -91,8 +93,8 @@ impl Pulse {
 }
 
 impl Vitals {
-    /// Notes that the worker of an application failed.
-    pub fn worker_failed(&self, application_id: &str) {
+    /// Notes that the worker of an application failed, and is started again after a pause.
+    pub fn worker_failed(&self, application_id: &str, pause: Duration) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         let times = failure.as_ref().map_or(0, |(_, before)| before.times) + 1;
         *failure = Some((
@@ -100,6 +102,7 @@ impl Vitals {
             WorkerFailure {
                 application_id: application_id.to_owned(),
                 ago: Duration::ZERO,
+                pause,
                 times,
             },
         ));

@@ -2,26 +2,31 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::{Child, Stdio};
 
 use rollcall::application::Scope;
 use rollcall::delivery::Options;
+use rollcall::delivery::job::JobStatus;
 use rollcall::directory::Command;
 use rollcall::id::ROOT_UNIT;
 use rollcall::private;
+use rollcall_receiver::testing::Forgetful;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::forgetful::Simple;
 use crate::operate::rollcall;
 use crate::plain::{Of, Plain, Say, apply, deliver, parked_of, settled, stored, until, user};
 use crate::world::{described, hasty, new_user, on_both, open_hub};
 
 /// A command beside the hub of the test.
-struct Beside {
+pub(crate) struct Beside {
     folder: tempfile::TempDir,
     database: String,
 }
 
 impl Beside {
-    fn new(database: &str) -> Self {
+    pub(crate) fn new(database: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         private::make_folder(&data).unwrap();
@@ -34,17 +39,20 @@ impl Beside {
         }
     }
 
-    /// The exit code and what is printed, on either way.
-    async fn run(&self, arguments: &[&str]) -> (i32, String) {
+    fn start(&self, arguments: &[&str]) -> Child {
         let folder: &Path = self.folder.path();
-        let mut process = rollcall(folder, &["--database", &self.database]);
-        process.args(arguments).stdin(std::process::Stdio::null());
-        let output = tokio::task::spawn_blocking(move || process.output().unwrap())
-            .await
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let error = String::from_utf8_lossy(&output.stderr);
-        (output.status.code().unwrap(), text + &error)
+        rollcall(folder, &["--database", &self.database])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// The exit code and what is printed, on either way.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> (i32, String) {
+        ended(self.start(arguments)).await
     }
 
     async fn json(&self, arguments: &[&str]) -> (i32, Value) {
@@ -54,6 +62,16 @@ impl Beside {
             serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}")),
         )
     }
+}
+
+/// The exit code of a command and what it printed, on either way.
+async fn ended(child: Child) -> (i32, String) {
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap())
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), text + &error)
 }
 
 /// Hasty, but an application that was suspended is left alone.
@@ -231,6 +249,66 @@ fn a_synchronization_of_an_application_that_refuses_all_is_not_waited_for() {
         assert!(code == 1 && text.contains("rollcall app resume"), "{text}");
         let (_, text) = beside.run(&test).await;
         assert!(text.contains("App is still paused"), "{text}");
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn ctrl_c_ends_the_waiting_for_a_synchronization_and_says_that_it_goes_on() {
+    on_both("cli_interrupt", |database, _| async move {
+        let beside = Beside::new(&database);
+        let hub = open_hub(&database).await;
+        user(&hub, "ada").await;
+        let app = Simple::new(&hub, "App", Scope::everything(), Forgetful::new()).await;
+        let delivery = deliver(&hub, hasty()).await;
+        let held = app.gate.hold_after(0);
+        let child = beside.start(&["app", "sync", "App"]);
+        app.gate.has(held).await;
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let (code, text) = ended(child).await;
+        assert_eq!(code, 3, "{text}");
+        for part in [
+            "it is not waited for any more",
+            "goes on by itself",
+            "rollcall app show \"App\"",
+            "rollcall app cancel \"App\"",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let job_id = text
+            .split_whitespace()
+            .find(|word| word.starts_with("job_"))
+            .unwrap();
+        app.gate.open();
+        assert_eq!(app.ended(job_id).await.status, JobStatus::Success);
+        app.is_right().await;
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn the_list_of_applications_shows_what_was_set_aside() {
+    on_both("cli_list", |database, _| async move {
+        let beside = Beside::new(&database);
+        let hub = open_hub(&database).await;
+        let app = Plain::new(&hub, "App").await;
+        let delivery = deliver(&hub, hasty()).await;
+        let (_, text) = beside.run(&["app", "list"]).await;
+        assert!(text.contains("App") && !text.contains("SET ASIDE"), "{text}");
+        app.say(|events| Say::Each(vec![Of::Failed; events.len()]));
+        for name in ["ada", "bob"] {
+            user(&hub, name).await;
+        }
+        settled(&hub, &app.application).await;
+        let (_, text) = beside.run(&["app", "list"]).await;
+        assert!(text.contains("2 events SET ASIDE"), "{text}");
+        let (_, listed) = beside.json(&["app", "list"]).await;
+        assert_eq!(listed[0]["setAside"], 2, "{listed}");
+        app.say(|_| Say::Yes);
+        beside.run(&["app", "resend", "App"]).await;
+        settled(&hub, &app.application).await;
+        let (_, text) = beside.run(&["app", "list"]).await;
+        assert!(!text.contains("SET ASIDE"), "{text}");
         delivery.stop().await;
     });
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rollcall::access::Caller;
-use rollcall::application::Scope;
+use rollcall::application::{self, Scope};
 use rollcall::delivery::{self, Shared};
 use rollcall::directory::Command;
 use rollcall::health;
@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::operate::{Served, rollcall};
 use crate::plain::deliver;
 use crate::strangers;
-use crate::world::{Fault, World, egress, new_user, on_both, open_hub};
+use crate::world::{Fault, World, egress, hasty, new_user, on_both, open_hub};
 
 /// A hub as a process that is told that a file is too large, instead of being ended by a signal.
 fn serve(folder: &Path) -> Served {
@@ -173,12 +173,17 @@ impl Random for Brittle {
 }
 
 #[test]
-fn a_worker_that_panics_is_told_and_started_again() {
+fn a_worker_that_panics_is_told_and_started_again_after_a_pause() {
     on_both("panic", |hub, mirror| async move {
         let mut world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
         let broken = Arc::new(AtomicBool::new(false));
         world.user("ada", ROOT_UNIT).await;
         world.hub.random = Arc::new(Brittle(Arc::clone(&broken)));
+        world.options = delivery::Options {
+            first_pause: Duration::from_secs(3),
+            longest_pause: Duration::from_secs(3),
+            ..hasty()
+        };
         world.start().await;
         world.synchronize().await;
         world.converged().await;
@@ -201,9 +206,31 @@ fn a_worker_that_panics_is_told_and_started_again() {
                 workers().await.state == State::Warning
             })
             .await;
-        assert!(workers().await.message.contains(&id));
+        let told = workers().await.message;
+        assert!(
+            told.contains(&id) && told.contains("is started again in"),
+            "{told}"
+        );
+        // Whatever wakes the supervisor meanwhile, the pause is kept.
+        for number in 1..=20 {
+            let id = id.clone();
+            writer
+                .db
+                .write(move |tx| application::store::touch(tx, &id))
+                .await
+                .unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let failed = shared.vitals.last_worker_failure().unwrap();
+            assert_eq!(failed.times, 1, "after {number} changes of the application");
+        }
         broken.store(false, Ordering::SeqCst);
+        let carol = Command::CreateUser(new_user("carol", ROOT_UNIT));
+        writer.apply(Caller::system("test"), carol).await.unwrap();
         world.converged().await;
+        let part = workers().await;
+        assert_eq!(part.state, State::Warning);
+        assert!(part.message.contains("was started again"), "{}", part.message);
+        world.stop().await;
     });
 }
 

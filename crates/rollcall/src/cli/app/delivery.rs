@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::find;
 use crate::application::{Application, ApplicationError, Command, store};
@@ -172,6 +173,8 @@ pub(super) async fn dismiss(hub: &Hub, out: &Output, app: &str, event: Option<St
 pub(super) async fn sync(hub: &Hub, out: &Output, app: &str, detach: bool) -> Result<ExitCode> {
     let application = find(hub, app).await?;
     let id = application.id.clone();
+    // Before the job is stored, so that whoever ends this command then is told that the job goes on.
+    let mut interrupted = signal(SignalKind::interrupt()).context("Ctrl-C cannot be listened for")?;
     let job_id = hub
         .write_as(caller(), move |tx, ctx| job::request_full(tx, ctx, &id))
         .await?;
@@ -184,7 +187,7 @@ pub(super) async fn sync(hub: &Hub, out: &Output, app: &str, detach: bool) -> Re
     let name = &application.name;
     let ended = tokio::select! {
         ended = follow(hub, &job_id, out.json, Some(&application.id)) => ended?,
-        _ = tokio::signal::ctrl_c() => Followed::Left {
+        _ = interrupted.recv() => Followed::Left {
             job: load(hub, &job_id).await?,
             reason: "it is not waited for any more".to_owned(),
         },
