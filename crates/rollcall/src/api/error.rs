@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::application::ApplicationError;
 use crate::delivery::job::JobError;
-use crate::directory::DirectoryError;
+use crate::directory::{DeletionPlan, DirectoryError};
 use crate::why::WhyError;
 
 /// A refusal: a status, a short code and a sentence.
@@ -17,6 +17,8 @@ pub struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// What would be done, and the token that confirms it.
+    plan: Option<Box<DeletionPlan>>,
     /// In how many seconds it is worth another try.
     retry_after: Option<u16>,
 }
@@ -27,6 +29,7 @@ impl ApiError {
             status,
             code,
             message: message.into(),
+            plan: None,
             retry_after: None,
         }
     }
@@ -69,6 +72,27 @@ impl ApiError {
         Self::of(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
+    /// Something that takes others along, and that nobody has confirmed.
+    pub fn unconfirmed(plan: DeletionPlan) -> Self {
+        let message = format!(
+            "this takes along what the plan shows; repeat with confirm={} to delete just that",
+            plan.token
+        );
+        Self {
+            plan: Some(Box::new(plan)),
+            ..Self::of(StatusCode::PRECONDITION_REQUIRED, "unconfirmed", message)
+        }
+    }
+
+    /// The same error with what would be done now.
+    #[must_use]
+    pub fn with_plan(self, plan: DeletionPlan) -> Self {
+        Self {
+            plan: Some(Box::new(plan)),
+            ..self
+        }
+    }
+
     /// A body or a parameter that cannot be used.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::of(StatusCode::BAD_REQUEST, "bad_request", message)
@@ -78,8 +102,11 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status;
-        let body = Json(json!({ "error": self.code, "errorDescription": self.message }));
-        let mut response = (status, body).into_response();
+        let mut body = json!({ "error": self.code, "errorDescription": self.message });
+        if let Some(plan) = &self.plan {
+            body["plan"] = json!(plan);
+        }
+        let mut response = (status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after {
             response
                 .headers_mut()

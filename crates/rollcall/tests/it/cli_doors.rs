@@ -252,9 +252,19 @@ fn the_api_holds_writes_to_versions_and_shows_the_audit_log() {
         let unit = format!("/api/v1/organizational-units/{}", unit["id"].as_str().unwrap());
         let plan = ask("GET", &format!("{unit}/deletion"), "", "").1;
         assert_eq!(plan["organizationalUnits"]["count"], 1);
+        // Nothing goes along that nobody has seen.
+        let (status, refused) = ask("DELETE", &format!("{unit}?cascade=true"), "", "");
+        assert_eq!((status, refused["error"].as_str()), (428, Some("unconfirmed")));
+        assert_eq!(refused["plan"], plan);
+        let token = plan["token"].as_str().unwrap();
+        let said = refused["errorDescription"].as_str().unwrap();
+        assert!(said.contains(&format!("confirm={token}")), "{said}");
+        let (status, refused) = ask("DELETE", &format!("{unit}?confirm={token}"), "", "");
+        assert_eq!((status, refused["error"].as_str()), (400, Some("bad_request")));
         let (status, refused) = ask("DELETE", &format!("{unit}?cascade=true&confirm=wrong"), "", "");
         assert_eq!((status, refused["error"].as_str()), (409, Some("plan_changed")));
-        let token = plan["token"].as_str().unwrap();
+        assert_eq!(refused["plan"], plan);
+        assert_eq!(ask("GET", &unit, "", "").0, 200, "it is still there");
         let (status, _) = ask("DELETE", &format!("{unit}?cascade=true&confirm={token}"), "", "");
         assert_eq!(status, 200);
 

@@ -13,7 +13,9 @@ use crate::api::extract::{Body, Path, Query};
 use crate::api::routes::Routes;
 use crate::api::{Api, ApiError, Shown};
 use crate::directory::query::UnitAt;
-use crate::directory::{self, Applied, Cascade, Command, DeletionPlan, NewUnit, Unit, UnitChanges, query};
+use crate::directory::{
+    self, Applied, Cascade, Command, DeletionPlan, DirectoryError, NewUnit, Unit, UnitChanges, query,
+};
 use crate::id;
 
 /// The routes.
@@ -43,7 +45,7 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
         )
         .delete(
             "/organizational-units/{id}",
-            "Deletes an organizational unit, with what is below it if it is to cascade.",
+            "Deletes an organizational unit; with cascade=true and the token of the plan also what is below it.",
             delete_unit,
         )
         .asking(&["cascade", "confirm"])
@@ -107,20 +109,37 @@ struct Delete {
 async fn delete_unit(api: Door, Path(id): Path<String>, Query(how): Query<Delete>) -> Shown<Applied> {
     let id = unit(&api, id).await?.id;
     let cascade = match (how.cascade, how.confirm) {
-        (false, _) => Cascade::No,
-        (true, None) => Cascade::Yes,
+        (false, None) => Cascade::No,
+        (false, Some(_)) => {
+            let message = "the query: confirm goes with cascade=true";
+            return Err(ApiError::bad_request(message));
+        }
+        // Nobody deletes what nobody has seen.
+        (true, None) => return Err(ApiError::unconfirmed(deletion_of(&api, id).await?)),
         (true, Some(token)) => Cascade::Confirmed(token),
     };
-    apply(&api, Command::DeleteUnit { id, cascade }).await
+    let delete = Command::DeleteUnit {
+        id: id.clone(),
+        cascade,
+    };
+    match api.shared.hub.apply(api.caller.clone(), delete).await {
+        Ok(applied) => Ok(Json(applied)),
+        Err(error @ DirectoryError::PlanChanged) => {
+            Err(ApiError::from(error).with_plan(deletion_of(&api, id).await?))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn deletion_of(api: &Api, id: String) -> Result<DeletionPlan, ApiError> {
+    let hub = &api.shared.hub;
+    Ok(hub.db.read(move |tx| directory::plan_deletion(tx, &id)).await?)
 }
 
 /// What the deletion with `cascade=true` would take along.
 async fn plan_deletion(State(api): Hub, Path(id): Path<String>) -> Shown<DeletionPlan> {
     let id = unit(&api, id).await?.id;
-    let hub = &api.shared.hub;
-    Ok(Json(
-        hub.db.read(move |tx| directory::plan_deletion(tx, &id)).await?,
-    ))
+    Ok(Json(deletion_of(&api, id).await?))
 }
 
 #[derive(Deserialize)]
