@@ -98,6 +98,8 @@ pub enum RotationStep {
     TryNow,
     /// Withdraws the key that waits.
     Withdraw,
+    /// Signs with the key again that signed before, as long as it is published.
+    Revert,
     /// Signs with this key at once and withdraws all others: they are compromised.
     Replace {
         /// The new key.
@@ -106,7 +108,8 @@ pub enum RotationStep {
 }
 
 /// The signing key that a step of a rotation was about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Rotated {
     /// The key's id.
     pub kid: String,
@@ -176,6 +179,7 @@ fn rotate(
     step: &RotationStep,
 ) -> Result<Applied, ApplicationError> {
     let (before, now) = (open(tx, ctx, id)?, ctx.now);
+    let mut was = None;
     let (action, rotated) = match step {
         RotationStep::Publish { key, delay } => {
             let trial_at = rotation::publish(tx, id, key, now, *delay)?;
@@ -183,6 +187,11 @@ fn rotate(
         }
         RotationStep::TryNow => ("try_signing_key", (rotation::try_now(tx, id, now)?, Some(now))),
         RotationStep::Withdraw => ("withdraw_signing_key", (rotation::withdraw(tx, id)?, None)),
+        RotationStep::Revert => {
+            let reverted = rotation::revert(tx, id, ctx.master, now)?;
+            was = reverted.retired.map(|kid| json!({ "kid": kid }));
+            ("revert_signing_key", (reverted.kid, None))
+        }
         RotationStep::Replace { key } => {
             rotation::replace(tx, id, key, now)?;
             ("replace_signing_key", (key.kid().to_owned(), None))
@@ -190,7 +199,7 @@ fn rotate(
     };
     let (kid, trial_at) = rotated;
     let after = json!({ "kid": kid, "trialAt": trial_at });
-    let applied = close(tx, ctx, &before, action, None, Some(after))?;
+    let applied = close(tx, ctx, &before, action, was, Some(after))?;
     Ok(Applied {
         rotated: Some(Rotated { kid, trial_at }),
         ..applied

@@ -65,6 +65,14 @@ fn belongs_to(kid: &str) -> String {
     format!("signing-key/{kid}")
 }
 
+/// Opens the private half of a key.
+fn open(kid: &str, sealed: &[u8], master: &MasterKey) -> Result<SigningKey, String> {
+    let der = master
+        .open(sealed, &belongs_to(kid))
+        .map_err(|error| error.to_string())?;
+    SigningKey::from_pkcs8(kid, &der).map_err(|error| error.to_string())
+}
+
 /// Stores the key with which an application begins: it signs at once.
 ///
 /// # Errors
@@ -197,13 +205,9 @@ impl SigningKeys {
             params![application_id],
         )? {
             let kid: String = row.get(0)?;
-            let unusable = |error: &dyn std::fmt::Display| {
-                DbError::Other(format!("signing key {kid} of {application_id}: {error}"))
-            };
-            let der = master
-                .open(&row.get::<Vec<u8>>(1)?, &belongs_to(&kid))
-                .map_err(|error| unusable(&error))?;
-            let key = Arc::new(SigningKey::from_pkcs8(&kid, &der).map_err(|error| unusable(&error))?);
+            let key = open(&kid, &row.get::<Vec<u8>>(1)?, master)
+                .map_err(|error| DbError::Other(format!("signing key {kid} of {application_id}: {error}")))?;
+            let key = Arc::new(key);
             match Trial::read(row.get(3)?)? {
                 None => keys.signing = Some(key),
                 Some(trial) => {

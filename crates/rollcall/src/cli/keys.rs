@@ -48,6 +48,17 @@ pub(super) async fn run(hub: &Hub, out: &Output, verb: Key) -> Result<ExitCode> 
             });
             Ok(ExitCode::SUCCESS)
         }
+        Key::Revert { app } => {
+            let (application, rotated) = step(hub, &app, RotationStep::Revert).await?;
+            out.show(&json!({ "kid": rotated.kid }), || {
+                let name = &application.name;
+                format!(
+                    "{} signs again; the newer key retires. rollcall app test {name:?} tells whether the endpoint takes it, and rollcall app resume {name:?} goes on at once if {name} was suspended",
+                    rotated.kid
+                )
+            });
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -102,7 +113,10 @@ pub(super) fn line_of(rotation: &Rotation) -> Option<String> {
             time(*trial_at)
         ),
         Rotation::Retiring { kid, retires_at } => {
-            format!("done; {kid} stays published until {}", time(*retires_at))
+            format!(
+                "done; {kid} stays published until {}, and rollcall app key revert goes back to it until then",
+                time(*retires_at)
+            )
         }
     };
     Some(format!("key rotation  {state}\n"))

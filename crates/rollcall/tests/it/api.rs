@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use crate::operate::Served;
+use crate::operate::{Served, done, rollcall};
 use crate::strangers;
 
 struct Api {
     served: Served,
     token: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Api {
@@ -20,7 +20,7 @@ impl Api {
         Self {
             served,
             token,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -79,6 +79,50 @@ fn the_api_describes_itself_and_every_route_is_there() {
             "{route}"
         );
     }
+}
+
+#[test]
+fn the_signing_keys_of_an_application_are_rotated_over_the_api() {
+    let api = Api::start();
+    let folder = api.folder.path();
+    let create = ["app", "create", "Wiki", "--url", "http://127.0.0.1:1/events"];
+    done(&rollcall(folder, &create).output().unwrap());
+    let keys = |path: &str| format!("/api/v1/applications/wiki/keys{path}");
+    let (status, shown) = api.json("GET", &keys(""), "");
+    assert_eq!(
+        (status, &shown["rotation"]["state"]),
+        (200, &Value::from("steady"))
+    );
+    let old = shown["keys"][0]["kid"].clone();
+    let (status, refused) = api.json("POST", &keys("/rotate"), r#"{"afterHours":-1}"#);
+    assert_eq!((status, refused["error"].as_str()), (400, Some("bad_request")));
+    let (status, rotated) = api.json("POST", &keys("/rotate"), r#"{"afterHours":2}"#);
+    assert_eq!(status, 200, "{rotated}");
+    let (status, refused) = api.json("POST", &keys("/rotate"), "{}");
+    assert_eq!((status, refused["error"].as_str()), (409, Some("key_rotation")));
+    let (_, shown) = api.json("GET", &keys(""), "");
+    assert_eq!(shown["rotation"]["state"], "published");
+    assert_eq!(shown["rotation"]["kid"], rotated["kid"]);
+    let (status, tried) = api.json("POST", &keys("/try"), "");
+    assert_eq!((status, &tried["kid"]), (200, &rotated["kid"]));
+    assert!(tried["trialAt"].as_i64() < rotated["trialAt"].as_i64());
+    let (status, cancelled) = api.json("POST", &keys("/cancel"), "");
+    assert_eq!((status, &cancelled["kid"]), (200, &rotated["kid"]));
+    let (status, refused) = api.json("POST", &keys("/revert"), "");
+    assert_eq!((status, refused["error"].as_str()), (409, Some("key_rotation")));
+    assert!(said(&refused).contains("no earlier key"), "{refused}");
+    let (_, shown) = api.json("GET", &keys(""), "");
+    assert_eq!(
+        (shown["keys"].as_array().unwrap().len(), &shown["keys"][0]["kid"]),
+        (1, &old)
+    );
+    // It goes through the door: who did it is in the audit log.
+    let (_, told) = api.json("GET", "/api/v1/audit?who=token:admin", "");
+    let actions: Vec<_> = told.as_array().unwrap().iter().map(|it| &it["action"]).collect();
+    assert_eq!(
+        actions,
+        ["withdraw_signing_key", "try_signing_key", "publish_signing_key"]
+    );
 }
 
 #[test]

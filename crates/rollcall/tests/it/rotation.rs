@@ -17,6 +17,7 @@ use rollcall_db::{Db, DbError, Migrations, Options, params};
 use rollcall_protocol::{EventType, SystemRandom, UserPayload};
 use serde_json::Value;
 
+use crate::cli_delivery::Beside;
 use crate::operate::{done, rollcall};
 use crate::plain::{Plain, Say, apply, attempts_of, deliver, jwks, settled, stored, until, user};
 use crate::world::{described, hasty, make_hub, on_both, open_hub};
@@ -228,6 +229,85 @@ fn an_application_that_knows_the_new_key_alone_gets_it_early() {
         app.restart(&hub, |kid| kid == new).await;
         next(&hub, &app, &ada, &mut number).await;
         assert!(matches!(rotation_of(&hub, &app).await, Rotation::Retiring { .. }));
+        assert_story(&app, &ada, number);
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn the_key_before_signs_again_where_the_new_one_breaks_the_application() {
+    on_both("rotation_reverted", |database, _| async move {
+        let (hub, app, ada, delivery) = begun(&database).await;
+        let beside = Beside::new(&database);
+        let mut number = 0;
+        next(&hub, &app, &ada, &mut number).await;
+        let old = jwks(&hub, &app.application).await.keys[0].kid.clone();
+        let (code, text) = beside.run(&["app", "key", "revert", "App"]).await;
+        assert!(code == 1 && text.contains("no earlier key is left"), "{text}");
+        let new = rotate(&hub, &app, Duration::ZERO).await;
+        app.restart(&hub, |_| true).await;
+        until("the new key signs", async || {
+            matches!(rotation_of(&hub, &app).await, Rotation::Retiring { .. })
+        })
+        .await;
+        // An instance that took no part in the trial knows the old key alone.
+        app.restart(&hub, |kid| kid == old).await;
+        number += 1;
+        apply(&hub, described(&ada, &number.to_string())).await;
+        until("it is suspended", async || {
+            stored(&hub, &app.application).await.suspended.is_some()
+        })
+        .await;
+        let (_, text) = beside.run(&["app", "key", "show", "App"]).await;
+        assert!(text.contains("rollcall app key revert"), "{text}");
+        let (code, text) = beside.run(&["app", "key", "revert", "App"]).await;
+        assert!(
+            code == 0 && text.contains(&format!("{old} signs again")),
+            "{text}"
+        );
+        settled(&hub, &app.application).await;
+        next(&hub, &app, &ada, &mut number).await;
+        assert_story(&app, &ada, number);
+        let retiring = rotation_of(&hub, &app).await;
+        assert!(matches!(&retiring, Rotation::Retiring { kid, .. } if *kid == new));
+        let (_, text) = beside.run(&["audit", "--action", "revert_signing_key"]).await;
+        assert!(text.contains(&old) && text.contains(&new), "{text}");
+        // The way back has a way back too.
+        app.restart(&hub, |kid| kid == new).await;
+        assert_eq!(step(&hub, &app, RotationStep::Revert).await.unwrap(), new);
+        next(&hub, &app, &ada, &mut number).await;
+        assert_story(&app, &ada, number);
+        // A key whose private half is of no use does not sign.
+        let sealed = async |bytes: &'static [u8]| {
+            let kid = old.clone();
+            hub.db
+                .write(move |tx| {
+                    tx.execute(
+                        "UPDATE signing_keys SET private_key = $2 WHERE kid = $1",
+                        params![kid.as_str(), bytes],
+                    )
+                })
+                .await
+                .unwrap();
+        };
+        sealed(b"nothing that opens").await;
+        let refused = step(&hub, &app, RotationStep::Revert).await;
+        assert!(matches!(
+            refused,
+            Err(ApplicationError::Rotation(RotationError::Unusable(kid))) if kid == old
+        ));
+        next(&hub, &app, &ada, &mut number).await;
+        // Once it is retired, there is nothing to go back to.
+        let later = hub.clock.now() + 1_860_000;
+        hub.db
+            .write(move |tx| keys::delete_retired(tx, later))
+            .await
+            .unwrap();
+        let refused = step(&hub, &app, RotationStep::Revert).await;
+        assert!(matches!(
+            refused,
+            Err(ApplicationError::Rotation(RotationError::NothingEarlier))
+        ));
         assert_story(&app, &ada, number);
         delivery.stop().await;
     });

@@ -53,7 +53,7 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
         )
 }
 
-async fn application(api: &Api, name: String) -> Result<Application, ApiError> {
+pub(super) async fn application(api: &Api, name: String) -> Result<Application, ApiError> {
     Ok(api.shared.hub.db.read(move |tx| store::find(tx, &name)).await?)
 }
 

@@ -2,6 +2,7 @@
 
 mod applications;
 mod groups;
+mod keys;
 mod logs;
 mod units;
 mod users;
@@ -22,7 +23,14 @@ pub(crate) use logs::{Audited, ShownChange};
 type Hub = State<Arc<Api>>;
 
 pub(super) fn routes() -> Routes<Arc<Api>> {
-    let resources = [users::add, units::add, groups::add, applications::add, logs::add];
+    let resources = [
+        users::add,
+        units::add,
+        groups::add,
+        applications::add,
+        keys::add,
+        logs::add,
+    ];
     resources
         .iter()
         .fold(Routes::below(PREFIX), |routes, add| add(routes))

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! publish ─► Published ─► Trial ──accepted──► Retiring (the old key) ─► Steady
-//!                           │  ▲
-//!                    refused▼  │ later, or when asked
-//!                          Refused
+//!                           │  ▲                  │ revert: the keys change places
+//!                    refused▼  │ later, or when   ▼
+//!                          Refused asked        Retiring (the new key) ─► Steady
 //! ```
 //!
 //! The trial is a connection test under the new key, sent by whoever delivers to the application
@@ -17,6 +17,9 @@
 //! What an administrator does here goes through the application's door ([`crate::application::apply`]), which
 //! raises its version and tells the audit log.
 //!
+//! An application may turn out to be broken by the new key all the same: of several instances, the one that took the
+//! trial may have known more than the others. As long as the old key is published, [`revert`] lets it sign again.
+//!
 //! An emergency ([`replace`]) is the one case in which a key signs untried: what a stolen key costs is more
 //! than an application that waits.
 
@@ -25,9 +28,10 @@ use std::time::Duration;
 use rollcall_db::{DbError, Tx, params};
 use serde::{Deserialize, Serialize};
 
-use super::{KeyInfo, LAST_USE, NewKey, insert};
+use super::{KeyInfo, LAST_USE, NewKey, insert, open};
 use crate::application::store;
 use crate::clock::Millis;
+use crate::secret::MasterKey;
 
 /// The trial that a published key has to pass before it signs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,7 +222,7 @@ pub fn refusing(tx: &mut Tx<'_>) -> Result<Vec<String>, DbError> {
     Ok(refusing)
 }
 
-/// Why a rotation cannot be begun, hurried or cancelled.
+/// Why a rotation cannot be begun, hurried, cancelled or undone.
 #[derive(Debug, thiserror::Error)]
 pub enum RotationError {
     /// Another key waits for its trial already.
@@ -226,6 +230,17 @@ pub enum RotationError {
         "the new key {0} is published already and waits for its trial: see `rollcall app key show`, or withdraw it with `rollcall app key cancel`"
     )]
     UnderWay(String),
+    /// No key that signed before is left.
+    #[error(
+        "no earlier key is left to go back to: one is kept for {} minutes after it signed last, and none after `rollcall app key rotate --now`. `rollcall app key rotate` publishes a new one",
+        LAST_USE / 60_000
+    )]
+    NothingEarlier,
+    /// The private half of the earlier key does not open.
+    #[error(
+        "the private half of {0} does not open under the master key, so it cannot sign again; `rollcall app key rotate` publishes a new key"
+    )]
+    Unusable(String),
     /// No key waits for a trial.
     #[error("no new key is waiting for its trial; `rollcall app key rotate` publishes one")]
     NotUnderWay,
@@ -281,6 +296,52 @@ pub fn replace(tx: &mut Tx<'_>, application_id: &str, key: &NewKey, now: Millis)
         params![application_id],
     )?;
     insert(tx, application_id, key, now, now, None)
+}
+
+/// Lets the key sign again that signed last before the one that signs now, as long as it is published; the one that
+/// signs now retires as that did. Returns the ids of both. A key that waits for its trial goes on waiting.
+///
+/// # Errors
+/// [`RotationError::NothingEarlier`], [`RotationError::Unusable`], or what the database reports.
+pub fn revert(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    master: &MasterKey,
+    now: Millis,
+) -> Result<Reverted, RotationError> {
+    let row = tx.query_opt(
+        "SELECT kid, private_key FROM signing_keys
+         WHERE application_id = $1 AND retires_at > $2 AND trial IS NULL
+         ORDER BY retires_at DESC, signs_from DESC LIMIT 1",
+        params![application_id, now],
+    )?;
+    let row = row.ok_or(RotationError::NothingEarlier)?;
+    let (kid, sealed): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+    if open(&kid, &sealed, master).is_err() {
+        return Err(RotationError::Unusable(kid));
+    }
+    let retired: Option<String> = tx
+        .query_opt(
+            "UPDATE signing_keys SET retires_at = $2
+             WHERE application_id = $1 AND retires_at IS NULL AND trial IS NULL RETURNING kid",
+            params![application_id, now + LAST_USE],
+        )?
+        .map(|row| row.get(0))
+        .transpose()?;
+    tx.execute(
+        "UPDATE signing_keys SET retires_at = NULL, signs_from = $2 WHERE kid = $1",
+        params![kid.as_str(), now],
+    )?;
+    Ok(Reverted { kid, retired })
+}
+
+/// What [`revert`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reverted {
+    /// The key that signs again.
+    pub kid: String,
+    /// The key that signed until then.
+    pub retired: Option<String>,
 }
 
 /// Withdraws the key that waits for its trial. Returns its id.

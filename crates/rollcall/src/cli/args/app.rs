@@ -149,6 +149,12 @@ pub(in crate::cli) enum Key {
         /// The application's id or name.
         app: String,
     },
+    /// Sign with the key before again, as long as it is published: the application turns out to be broken by the new
+    /// one.
+    Revert {
+        /// The application's id or name.
+        app: String,
+    },
 }
 
 /// Reads a number of hours, which may be broken.

@@ -1,0 +1,117 @@
+//! The signing keys of an application. `{id}` is its id or name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::Hub;
+use super::applications::application;
+use crate::api::door::Door;
+use crate::api::extract::{Body, Path};
+use crate::api::routes::Routes;
+use crate::api::{Api, ApiError, Shown};
+use crate::application::keys::rotation::Rotation;
+use crate::application::keys::{self, KeyInfo, NewKey};
+use crate::application::{Command, Rotated, RotationStep};
+
+/// The routes.
+pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
+    routes
+        .get(
+            "/applications/{id}/keys",
+            "Shows the signing keys of an application, and where their rotation stands.",
+            show_keys,
+        )
+        .post(
+            "/applications/{id}/keys/rotate",
+            "Publishes a new signing key, which is tried after some hours and then signs.",
+            rotate_key,
+        )
+        .post(
+            "/applications/{id}/keys/try",
+            "Has the new signing key tried now.",
+            try_key,
+        )
+        .post(
+            "/applications/{id}/keys/cancel",
+            "Withdraws the new signing key that waits for its trial.",
+            cancel_key,
+        )
+        .post(
+            "/applications/{id}/keys/revert",
+            "Signs with the key before again, as long as it is published.",
+            revert_key,
+        )
+}
+
+/// The keys of an application.
+#[derive(Serialize)]
+struct Keys {
+    keys: Vec<KeyInfo>,
+    rotation: Rotation,
+}
+
+async fn show_keys(State(api): Hub, Path(id): Path<String>) -> Shown<Keys> {
+    let id = application(&api, id).await?.id;
+    let (hub, now) = (&api.shared.hub, api.shared.hub.clock.now());
+    let keys = hub.db.read(move |tx| keys::list(tx, &id, now)).await?;
+    let rotation = Rotation::of(&keys, now);
+    Ok(Json(Keys { keys, rotation }))
+}
+
+/// Takes a step of the rotation of an application's keys.
+async fn step(api: &Door, id: String, step: RotationStep) -> Shown<Rotated> {
+    let id = application(api, id).await?.id;
+    let command = Command::RotateSigningKey { id, step };
+    let hub = &api.shared.hub;
+    let applied = hub.apply_application(api.caller.clone(), command).await?;
+    let rotated = applied.rotated;
+    Ok(Json(rotated.ok_or_else(|| {
+        ApiError::internal("the rotation names no key")
+    })?))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Rotate {
+    after_hours: f64,
+}
+
+impl Default for Rotate {
+    fn default() -> Self {
+        Self {
+            // Applications may cache keys for long.
+            after_hours: 24.0,
+        }
+    }
+}
+
+async fn rotate_key(api: Door, Path(id): Path<String>, Body(body): Body<Rotate>) -> Shown<Rotated> {
+    let delay = Duration::try_from_secs_f64(body.after_hours * 3_600.0)
+        .map_err(|error| ApiError::bad_request(format!("the body: afterHours: {error}")))?;
+    let id = application(&api, id).await?.id;
+    let hub = api.shared.hub.clone();
+    // Making a key pair takes a while.
+    let making =
+        tokio::task::spawn_blocking(move || NewKey::generate(hub.clock.now(), &*hub.random, &hub.master));
+    let key = making
+        .await
+        .map_err(|error| ApiError::internal(error.to_string()))?
+        .map_err(|error| ApiError::internal(error.to_string()))?;
+    step(&api, id, RotationStep::Publish { key, delay }).await
+}
+
+async fn try_key(api: Door, Path(id): Path<String>) -> Shown<Rotated> {
+    step(&api, id, RotationStep::TryNow).await
+}
+
+async fn cancel_key(api: Door, Path(id): Path<String>) -> Shown<Rotated> {
+    step(&api, id, RotationStep::Withdraw).await
+}
+
+async fn revert_key(api: Door, Path(id): Path<String>) -> Shown<Rotated> {
+    step(&api, id, RotationStep::Revert).await
+}
