@@ -12,7 +12,7 @@ use crate::application::{Application, ApplicationError, Entitlements, store};
 use crate::change::{self, Change, Placement, Seq};
 use crate::clock::Millis;
 use crate::delivery::job::{self, JobKind, JobPosition};
-use crate::delivery::ledger::attempts;
+use crate::delivery::ledger::attempts::{self, Search};
 use crate::delivery::ledger::parked::{self, Parked, ParkedState};
 use crate::delivery::model::Attempt;
 use crate::delivery::plan::lanes::lane_of;
@@ -40,7 +40,8 @@ pub struct Why {
     pub state: &'static str,
     /// The answer in a sentence or two, and what to do.
     pub conclusion: String,
-    /// What an administrator should know of the application besides: that it refuses the new signing key.
+    /// What should be known besides: that the application refuses the new signing key, that not all that is kept was
+    /// looked at.
     pub warnings: Vec<String>,
     /// Through what the user is in scope now; empty if through nothing.
     pub in_scope_through: Vec<String>,
@@ -195,6 +196,20 @@ fn lines(others: &[Incarnation]) -> String {
 /// # Errors
 /// [`WhyError`].
 pub fn why(tx: &mut Tx<'_>, user: &str, application: &str, now: Millis) -> Result<Why, WhyError> {
+    why_within(tx, &mut Search::default(), user, application, now)
+}
+
+/// The same, looking at no more attempts than a search allows.
+///
+/// # Errors
+/// [`WhyError`].
+pub fn why_within(
+    tx: &mut Tx<'_>,
+    search: &mut Search,
+    user: &str,
+    application: &str,
+    now: Millis,
+) -> Result<Why, WhyError> {
     let application = store::find(tx, application)?;
     let (user_id, found) = match earlier::whom(tx, user)? {
         Whom::Here(user) => (user.id.clone(), Some(*user)),
@@ -210,7 +225,7 @@ pub fn why(tx: &mut Tx<'_>, user: &str, application: &str, now: Millis) -> Resul
     let placement = query::record_of(tx, SubjectKind::User, &user_id)?.map(|(_, placement)| placement);
     let mut fates = Vec::new();
     for change in changes.iter().take(CHANGES) {
-        fates.push(fate(tx, &application, &entitlements, &parked, change)?);
+        fates.push(fate(tx, search, &application, &entitlements, (&parked, change))?);
     }
     let mut pushes = Vec::new();
     for job in jobs.iter().filter(|job| job.kind == JobKind::Full) {
@@ -222,7 +237,7 @@ pub fn why(tx: &mut Tx<'_>, user: &str, application: &str, now: Millis) -> Resul
             created_at: job.created_at,
             included,
             answer: match included && job.statistics.users.has_exceptions() {
-                true => push_answer(tx, &application, job, &user_id)?,
+                true => push_answer(tx, search, &application, job, &user_id)?,
                 false => None,
             },
             summary: job.statistics.words(),
@@ -256,6 +271,13 @@ pub fn why(tx: &mut Tx<'_>, user: &str, application: &str, now: Millis) -> Resul
         changes: fates,
         user_id,
     };
+    if search.was_cut_short() {
+        page.warnings.push(
+            "there are more requests of that time than are looked at for one answer; what is said to be settled may be \
+             told more exactly by rollcall log --app"
+                .to_owned(),
+        );
+    }
     page.conclusion = conclude(&page, &application);
     Ok(page)
 }
@@ -263,13 +285,14 @@ pub fn why(tx: &mut Tx<'_>, user: &str, application: &str, now: Millis) -> Resul
 /// What the application said of the event that pushed the user, if it did not simply accept it.
 fn push_answer(
     tx: &mut Tx<'_>,
+    search: &mut Search,
     application: &Application,
     job: &JobPosition,
     user_id: &str,
 ) -> Result<Option<String>, DbError> {
     let during = (job.created_at, job.ended_at.unwrap_or(Millis::MAX));
     let event = (user_id, EventType::UserPush);
-    let exception = attempts::exception(tx, &application.id, event, during)?;
+    let exception = attempts::exception(tx, search, &application.id, event, during)?;
     Ok(exception.map(|exception| {
         let words = [
             exception.result,
@@ -298,10 +321,10 @@ fn included(
 
 fn fate(
     tx: &mut Tx<'_>,
+    search: &mut Search,
     application: &Application,
     entitlements: &Entitlements,
-    parked: &[Parked],
-    change: &Change,
+    (parked, change): (&[Parked], &Change),
 ) -> Result<ChangeFate, DbError> {
     let entitlement = entitlements.at(change.seq);
     let before = change.seq <= entitlements.begins();
@@ -313,7 +336,7 @@ fn fate(
         None => Fate::NotForIt {
             reason: not_for_it(entitlement, change),
         },
-        Some(_) => fate_of_event(tx, application, parked, change)?,
+        Some(_) => fate_of_event(tx, search, application, parked, change)?,
     };
     Ok(ChangeFate {
         seq: change.seq,
@@ -346,6 +369,7 @@ fn not_for_it(entitlement: &crate::application::Entitlement, change: &Change) ->
 
 fn fate_of_event(
     tx: &mut Tx<'_>,
+    search: &mut Search,
     application: &Application,
     parked: &[Parked],
     change: &Change,
@@ -368,7 +392,7 @@ fn fate_of_event(
         let by_lane = lane_of(&change.subject_id, lanes) == attempt.lane as usize;
         attempt.was_received() && (lanes <= 1 || by_lane)
     };
-    let attempts = attempts::covering(tx, &application.id, change.seq, change.time)?;
+    let attempts = attempts::covering(tx, search, &application.id, (change.seq, change.time))?;
     let Some(attempt) = attempts.iter().find(|attempt| covers(attempt)) else {
         return Ok(Fate::Settled);
     };

@@ -4,14 +4,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use rollcall_db::Tx;
+use rollcall_db::{DbError, Tx};
 
 use super::args;
 use super::list::older;
 use super::output::{Output, counted, first_of, line, note, time};
 use crate::application::store;
 use crate::change::{self, Change, Seq};
-use crate::delivery::ledger::attempts;
+use crate::delivery::ledger::attempts::{self, LOOKED_AT, Search};
 use crate::delivery::model::Attempt;
 use crate::directory::earlier::{self, Whom};
 use crate::hub::Hub;
@@ -161,13 +161,22 @@ async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Resu
     let failed = log.failed;
     loop {
         let application_id = id.clone();
-        let mut attempts = hub
+        let (mut attempts, cut_short) = hub
             .db
-            .read(move |tx| match failed {
-                true => attempts::newest_failed(tx, &application_id, position, limit),
-                false => attempts::newest(tx, &application_id, position, limit),
+            .read(move |tx| {
+                let mut search = Search::default();
+                let found = match failed {
+                    true => attempts::newest_failed(tx, &mut search, &application_id, position, limit)?,
+                    false => attempts::newest(tx, &application_id, position, limit)?,
+                };
+                Ok::<_, DbError>((found, search.was_cut_short()))
             })
             .await?;
+        if cut_short && !out.json {
+            line(&format!(
+                "only the newest {LOOKED_AT} requests were looked at, those to all applications together"
+            ));
+        }
         attempts.reverse();
         let more = position == 0 && cut(&mut attempts, wanted);
         for (number, attempt) in attempts {

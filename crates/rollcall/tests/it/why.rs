@@ -2,9 +2,11 @@
 
 use rollcall::access::Caller;
 use rollcall::application::Scope;
+use rollcall::delivery::ledger::attempts::{self, Search};
 use rollcall::directory::Command;
 use rollcall::id::ROOT_UNIT;
-use rollcall::why::{Fate, Why, WhyError, why};
+use rollcall::why::{Fate, Why, WhyError, why, why_within};
+use rollcall_db::DbError;
 
 use crate::world::{Fault, World, described, on_both};
 
@@ -119,5 +121,59 @@ fn who_was_there_before_the_application_waits_for_a_synchronization() {
         assert!(page.conclusion.contains(&job.id), "{}", page.conclusion);
         assert!(page.synchronizations[0].included);
         world.stop().await;
+    });
+}
+
+#[test]
+fn an_answer_looks_at_so_many_requests_and_says_if_that_was_not_all() {
+    on_both("why_bounded", |hub, mirror| async move {
+        let mut world = World::new(&hub, &mirror, Scope::everything()).await;
+        world.synchronize().await;
+        world.endpoint.fail_next([Fault::Status(500)]);
+        let ada = world.user("ada", ROOT_UNIT).await;
+        world.converged().await;
+        for number in 0..5 {
+            world.apply(described(&ada, &number.to_string())).await;
+            world.converged().await;
+        }
+        world
+            .until("the last answer is stored", || async {
+                conclusion(&world, &ada).await.contains("has everything")
+            })
+            .await;
+        world.stop().await;
+        let (id, now) = (world.application.id.clone(), world.hub.clock.now());
+        world
+            .hub
+            .db
+            .read(move |tx| {
+                let mut page = |search: &mut Search| why_within(tx, search, &ada, &id, now).unwrap();
+                let all = page(&mut Search::default());
+                assert!(all.warnings.is_empty(), "{:?}", all.warnings);
+                assert!(matches!(
+                    all.changes[0].fate,
+                    Fate::Delivered { try_number: 1, .. }
+                ));
+                assert!(matches!(
+                    all.changes[5].fate,
+                    Fate::Delivered { try_number: 2, .. }
+                ));
+                let none = page(&mut Search::of(0));
+                assert!(none.warnings[0].contains("more requests"), "{:?}", none.warnings);
+                assert!(matches!(none.changes[0].fate, Fate::Settled));
+                // The failure lies behind the five requests that came after it, and behind its own second try.
+                let mut failed = |search: &mut Search| attempts::newest_failed(tx, search, &id, 0, 10);
+                let mut few = Search::of(6);
+                assert!(failed(&mut few)?.is_empty() && few.was_cut_short());
+                let mut enough = Search::of(7);
+                assert_eq!(failed(&mut enough)?.len(), 1);
+                let mut all = Search::default();
+                let found = failed(&mut all)?;
+                assert_eq!((found.len(), found[0].1.http_status), (1, Some(500)));
+                assert!(!all.was_cut_short());
+                Ok::<_, DbError>(())
+            })
+            .await
+            .unwrap();
     });
 }

@@ -8,13 +8,14 @@
 //! a chain: its row in `deliveries` names the newest, and each names the one before it. Where the chain leads to an
 //! attempt that retention has removed, it ends.
 
-use rollcall_db::{DbError, Dialect, Row, Tx, params};
-use rollcall_protocol::EventType;
+mod search;
 
-use crate::change::Seq;
-use crate::clock::Millis;
+use rollcall_db::{DbError, Dialect, Row, Tx, params};
+
 use crate::delivery::model::skips::Skips;
-use crate::delivery::model::{Attempt, Exception, Remark};
+use crate::delivery::model::{Attempt, Remark};
+
+pub use search::{LOOKED_AT, Search, covering, exception, newest_failed};
 
 /// Stores an attempt as the application's last one. The caller holds the application's row in the ledger.
 ///
@@ -71,76 +72,6 @@ const CHAIN: &str = "WITH RECURSIVE chain (id, place) AS (
          SELECT a.previous, place + 1 FROM chain JOIN attempts a ON a.id = chain.id
          WHERE a.previous > $2 AND place < $3)";
 
-/// The attempts of an application that cover a position of the log, oldest first, up to the first that
-/// was received by each lane. The change was made at `time`.
-///
-/// # Errors
-/// What the database reports.
-pub fn covering(
-    tx: &mut Tx<'_>,
-    application_id: &str,
-    seq: Seq,
-    time: Millis,
-) -> Result<Vec<Attempt>, DbError> {
-    // Attempts are numbered in about the order of their times, so the first that may have carried the change
-    // is found by halving; a minute allows for clocks of several nodes.
-    let mut from = first_since(tx, time - 60_000)?;
-    let mut found = Vec::new();
-    loop {
-        let rows = tx.query(
-            &format!(
-                "SELECT {COLUMNS} FROM attempts WHERE application_id = $1 AND id >= $2 ORDER BY id LIMIT 500"
-            ),
-            params![application_id, from],
-        )?;
-        for row in &rows {
-            let (id, attempt) = from_row(row)?;
-            from = id + 1;
-            match (attempt.from_seq, attempt.to_seq) {
-                (Some(first), Some(last)) if first <= seq && seq <= last => found.push(attempt),
-                // The application's position has passed the change.
-                (Some(first), _) if first > seq && !found.is_empty() => return Ok(found),
-                _ => {}
-            }
-        }
-        if rows.len() < 500 {
-            return Ok(found);
-        }
-    }
-}
-
-/// What the application said of a subject's event of a job, if it did not simply accept it: the newest of the
-/// attempts that were begun between two times.
-///
-/// # Errors
-/// What the database reports.
-pub fn exception(
-    tx: &mut Tx<'_>,
-    application_id: &str,
-    (subject_id, event_type): (&str, EventType),
-    (since, until): (Millis, Millis),
-) -> Result<Option<Exception>, DbError> {
-    let from = first_since(tx, since)?;
-    let rows = tx.query(
-        &format!(
-            "SELECT {COLUMNS} FROM attempts
-             WHERE application_id = $1 AND id >= $2 AND started_at BETWEEN $3 AND $4 AND source = 'job'
-                   AND exceptions LIKE $5
-             ORDER BY id DESC"
-        ),
-        params![application_id, from, since, until, format!("%{subject_id}%")],
-    )?;
-    let wanted = |it: &Exception| it.subject_id == subject_id && it.event_type == event_type.short();
-    for row in &rows {
-        let (_, attempt) = from_row(row)?;
-        let found = attempt.exceptions.into_iter().find(wanted);
-        if found.is_some() {
-            return Ok(found);
-        }
-    }
-    Ok(None)
-}
-
 /// What the application passed over in its newest requests, of which `limit` are looked at.
 ///
 /// # Errors
@@ -157,27 +88,6 @@ pub fn skipped_lately(tx: &mut Tx<'_>, application_id: &str, limit: usize) -> Re
         }
     }
     Ok(skips)
-}
-
-/// The number of the first attempt that was begun at a time or later.
-fn first_since(tx: &mut Tx<'_>, time: Millis) -> Result<i64, DbError> {
-    let ends = tx.query_one(
-        "SELECT COALESCE(MIN(id), 1), COALESCE(MAX(id), 0) FROM attempts",
-        params![],
-    )?;
-    let (mut low, mut high): (i64, i64) = (ends.get(0)?, ends.get::<i64>(1)? + 1);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let there = tx.query_opt(
-            "SELECT started_at FROM attempts WHERE id >= $1 ORDER BY id LIMIT 1",
-            params![middle],
-        )?;
-        match there {
-            Some(row) if row.get::<Millis>(0)? < time => low = middle + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(low)
 }
 
 const COLUMNS: &str = "id, source, from_seq, to_seq, lane, lanes, try_number, started_at, latency_us, \
@@ -197,29 +107,6 @@ pub fn newest(
     tx.query(
         &format!(
             "{CHAIN} SELECT {COLUMNS} FROM attempts WHERE id IN (SELECT id FROM chain) ORDER BY id DESC"
-        ),
-        params![application_id, after, i64::try_from(limit).unwrap_or(i64::MAX)],
-    )?
-    .iter()
-    .map(from_row)
-    .collect()
-}
-
-/// As [`newest`], but only those that did not simply succeed.
-///
-/// # Errors
-/// What the database reports.
-pub fn newest_failed(
-    tx: &mut Tx<'_>,
-    application_id: &str,
-    after: i64,
-    limit: usize,
-) -> Result<Vec<(i64, Attempt)>, DbError> {
-    tx.query(
-        &format!(
-            "SELECT {COLUMNS} FROM attempts
-             WHERE application_id = $1 AND id > $2 AND (outcome <> 'delivered' OR exceptions IS NOT NULL)
-             ORDER BY id DESC LIMIT $3"
         ),
         params![application_id, after, i64::try_from(limit).unwrap_or(i64::MAX)],
     )?
