@@ -5,11 +5,14 @@
 //! sealed in it under the master key, which is not part of it; without that key the file's keys and
 //! passwords are of no use.
 //!
-//! The first line names the format, each further one a row, and the last one counts them: a file that was
-//! cut off is noticed before anything is restored.
+//! The first line names the format, the version of the tables and their columns, each further one is a row, and the
+//! last one counts them: a file that was cut off is noticed before anything is restored. A backup of an earlier
+//! version is brought up to date first: it is restored into a database of that version for the time being, the
+//! migrations make of that what they make of any, and a backup of it is what is restored.
 
 mod restore;
 mod tables;
+mod upgrade;
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -23,12 +26,14 @@ use serde_json::Value as Json;
 use tables::Kind::{Blob, Bool, Int, Text};
 use tables::{Kind, Table, tables};
 
-use crate::private;
+use crate::{private, schema};
 
 pub use restore::{Restored, restore};
 
 /// The name of the format.
-const FORMAT: &str = "rollcall-backup-1";
+const FORMAT: &str = "rollcall-backup-2";
+/// The format before, whose rows nobody can tell the columns of.
+const WITHOUT_NAMES: &str = "rollcall-backup-1";
 /// Rows that one statement reads or writes.
 const PORTION: usize = 500;
 
@@ -47,6 +52,21 @@ pub enum BackupError {
     /// Not a backup.
     #[error("this is not a whole backup of Rollcall: {0}")]
     Malformed(String),
+    /// It does not say what its rows hold.
+    #[error(
+        "this backup is from an earlier version of Rollcall, which did not note the columns of its rows: restore it with the version that wrote it, and start this version on that database then"
+    )]
+    WithoutNames,
+    /// It is from the future.
+    #[error(
+        "this backup is from a newer version of Rollcall: its tables are of version {found}, and this one knows them up to {known}. Restore it with that version, or a newer one"
+    )]
+    Newer {
+        /// The version of the tables in the file.
+        found: i32,
+        /// The version of ours.
+        known: i32,
+    },
     /// There is something already.
     #[error("the database is not empty; restore into a new one")]
     NotEmpty,
@@ -64,8 +84,33 @@ impl From<std::io::Error> for BackupError {
 #[derive(Serialize, Deserialize)]
 struct Header {
     format: String,
+    /// The number of the newest migration.
+    schema: i32,
     created_at: i64,
     log_head: i64,
+    tables: Vec<Columns>,
+}
+
+/// A table of a file, with its columns in the order in which the rows have them.
+#[derive(Serialize, Deserialize)]
+struct Columns {
+    name: String,
+    columns: Vec<(String, Kind)>,
+}
+
+impl Columns {
+    fn of(table: &Table) -> Self {
+        let columns = table.columns.iter();
+        Self {
+            name: table.name.to_owned(),
+            columns: columns.map(|(name, kind)| ((*name).to_owned(), *kind)).collect(),
+        }
+    }
+
+    /// Where a column stands.
+    fn place(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|(name, _)| name == column)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,8 +141,10 @@ pub async fn write(db: &Db, file: &Path, now: i64) -> Result<u64, BackupError> {
 fn dump(tx: &mut Tx<'_>, sink: &mut impl Write, now: i64) -> Result<u64, BackupError> {
     let header = Header {
         format: FORMAT.to_owned(),
+        schema: schema::version(),
         created_at: now,
         log_head: crate::change::head(tx)?.seq,
+        tables: tables().map(Columns::of).collect(),
     };
     line(sink, &header)?;
     let mut rows = 0;

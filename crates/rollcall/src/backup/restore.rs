@@ -6,19 +6,23 @@
 //! and every application is due a full synchronization from there. Its pushes are newer than all that was sent
 //! before, and its closing inventory names what there is, so that the rest is removed.
 
+use std::cmp::Ordering;
 use std::io::BufRead as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rollcall_db::{Db, Dialect, Tx, Value, params};
 use rollcall_protocol::Random;
+use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::tables::{Kind, NUMBERED, Table, tables};
-use super::{BackupError, FORMAT, Footer, Header, PORTION};
+use super::tables::{Kind, NUMBERED, tables};
+use super::upgrade::Workbench;
+use super::{BackupError, Columns, FORMAT, Footer, Header, PORTION, WITHOUT_NAMES};
 use crate::clock::Millis;
-use crate::{change, delivery};
+use crate::{change, delivery, schema};
 use Kind::{Blob, Bool, Int, Text};
 
 /// What was restored.
@@ -31,26 +35,66 @@ pub struct Restored {
 }
 
 /// Restores a backup into a database that has just been made. Either all of it is restored, or nothing.
-/// Whatever the hub says afterwards is later than `now`, and than all that the backup knows of.
+/// Whatever the hub says afterwards is later than `now`, and than all that the backup knows of. A backup of an earlier
+/// version is brought up to date in a folder inside `workshop`, which is removed again.
 ///
 /// # Errors
 /// [`BackupError`].
 pub async fn restore(
     db: &Db,
     file: &Path,
+    workshop: &Path,
     now: Millis,
-    random: std::sync::Arc<dyn Random>,
+    random: Arc<dyn Random>,
 ) -> Result<Restored, BackupError> {
+    let (header, rows) = checked(file).await?;
+    let known = schema::version();
+    match header.schema.cmp(&known) {
+        Ordering::Greater => Err(BackupError::Newer {
+            found: header.schema,
+            known,
+        }),
+        Ordering::Equal => into(db, header, file, rows, (now, random)).await,
+        Ordering::Less => {
+            let bench = Workbench::make(workshop, now, &*random)?;
+            let upgraded = bench.upgrade(header, file).await?;
+            let (header, _) = checked(&upgraded).await?;
+            into(db, header, &upgraded, rows, (now, random)).await
+        }
+    }
+}
+
+async fn checked(file: &Path) -> Result<(Header, u64), BackupError> {
     let path = file.to_owned();
-    let rows = tokio::task::spawn_blocking(move || check(&path))
+    tokio::task::spawn_blocking(move || check(&path))
         .await
-        .map_err(|error| BackupError::File(error.to_string()))??;
+        .map_err(|error| BackupError::File(error.to_string()))?
+}
+
+/// Restores a backup of this version.
+async fn into(
+    db: &Db,
+    header: Header,
+    file: &Path,
+    rows: u64,
+    (now, random): (Millis, Arc<dyn Random>),
+) -> Result<Restored, BackupError> {
+    for table in tables() {
+        let mut ours = Columns::of(table).columns;
+        let theirs = header.tables.iter().find(|theirs| theirs.name == table.name);
+        let mut theirs = theirs.map_or_else(Vec::new, |theirs| theirs.columns.clone());
+        ours.sort_unstable();
+        theirs.sort_unstable();
+        if ours != theirs {
+            return Err(malformed(1, format!("the columns of {} are others", table.name)));
+        }
+    }
     let file = file.to_owned();
     db.write(move |tx| {
         if tx.query_opt("SELECT 1 FROM instance", params![])?.is_some() {
             return Err(BackupError::NotEmpty);
         }
-        load(tx, &file)?;
+        load(tx, &header, &file)?;
         if tx.dialect() == Dialect::Postgres {
             for table in NUMBERED {
                 tx.query(
@@ -73,24 +117,20 @@ fn malformed(number: usize, reason: impl std::fmt::Display) -> BackupError {
     BackupError::Malformed(format!("line {number}: {reason}"))
 }
 
-/// Reads the file once, to see that it is whole.
-fn check(file: &Path) -> Result<u64, BackupError> {
+/// Reads the file once, to see that it is whole. Returns how many rows it has.
+fn check(file: &Path) -> Result<(Header, u64), BackupError> {
     let mut lines = 0_u64;
+    let mut header = None;
     let mut last = String::new();
-    for (number, line) in (1..).zip(open(file)?.lines()) {
+    for line in open(file)?.lines() {
         let line = line?;
-        if number == 1 {
-            let header: Header = serde_json::from_str(&line).map_err(|error| malformed(1, error))?;
-            if header.format != FORMAT {
-                return Err(malformed(
-                    1,
-                    format!("its format is {:?}, not {FORMAT:?}", header.format),
-                ));
-            }
+        if header.is_none() {
+            header = Some(header_of(&line)?);
         }
         lines += 1;
         last = line;
     }
+    let header = header.ok_or_else(|| BackupError::Malformed("it is empty".to_owned()))?;
     let footer: Footer = serde_json::from_str(&last).map_err(|_| {
         BackupError::Malformed("it is cut off: the last line does not count the rows".to_owned())
     })?;
@@ -101,7 +141,40 @@ fn check(file: &Path) -> Result<u64, BackupError> {
             footer.rows
         )));
     }
-    Ok(footer.rows)
+    Ok((header, footer.rows))
+}
+
+/// Reads the first line.
+fn header_of(line: &str) -> Result<Header, BackupError> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: String,
+    }
+    let Format { format } = serde_json::from_str(line).map_err(|error| malformed(1, error))?;
+    match format.as_str() {
+        FORMAT => {}
+        WITHOUT_NAMES => return Err(BackupError::WithoutNames),
+        other => return Err(malformed(1, format!("its format is {other:?}, not {FORMAT:?}"))),
+    }
+    let header: Header = serde_json::from_str(line).map_err(|error| malformed(1, error))?;
+    // The names become part of statements.
+    let is_name = |name: &str| {
+        let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        !name.is_empty() && name.chars().all(letter)
+    };
+    for table in &header.tables {
+        let names = table.columns.iter().map(|(name, _)| name);
+        if let Some(name) = std::iter::once(&table.name)
+            .chain(names)
+            .find(|name| !is_name(name))
+        {
+            return Err(malformed(
+                1,
+                format!("{name:?} cannot be the name of a table or column"),
+            ));
+        }
+    }
+    Ok(header)
 }
 
 fn open(file: &Path) -> Result<std::io::BufReader<std::fs::File>, BackupError> {
@@ -111,8 +184,9 @@ fn open(file: &Path) -> Result<std::io::BufReader<std::fs::File>, BackupError> {
     ))
 }
 
-fn load(tx: &mut Tx<'_>, file: &Path) -> Result<(), BackupError> {
-    let mut pending: Option<(&'static Table, Vec<Vec<Json>>)> = None;
+/// Writes the rows of a file into tables that have the columns that its first line names.
+pub(super) fn load(tx: &mut Tx<'_>, header: &Header, file: &Path) -> Result<(), BackupError> {
+    let mut pending: Option<(&Columns, Vec<Vec<Json>>)> = None;
     let mut parents: Vec<(String, String)> = Vec::new();
     tx.execute("DELETE FROM change_head", params![])?;
     for (number, line) in (1..).zip(open(file)?.lines()).skip(1) {
@@ -125,18 +199,22 @@ fn load(tx: &mut Tx<'_>, file: &Path) -> Result<(), BackupError> {
             return Err(malformed(number, "an empty row"));
         }
         let name = cells.remove(0);
-        let table = tables()
-            .find(|table| name == table.name)
+        let table = header
+            .tables
+            .iter()
+            .find(|table| name == table.name.as_str())
             .ok_or_else(|| malformed(number, format!("there is no table {name}")))?;
         if cells.len() != table.columns.len() {
             return Err(malformed(number, "another number of columns"));
         }
-        if table.name == "organizational_units" {
+        if table.name == "organizational_units"
+            && let (Some(id), Some(parent)) = (table.place("id"), table.place("parent_id"))
+        {
             // A unit may stand before the one above it, so they are hung up afterwards.
-            if let (Some(id), Some(parent)) = (cells[0].as_str(), cells[1].as_str()) {
+            if let (Some(id), Some(parent)) = (cells[id].as_str(), cells[parent].as_str()) {
                 parents.push((id.to_owned(), parent.to_owned()));
             }
-            cells[1] = Json::Null;
+            cells[parent] = Json::Null;
         }
         match &mut pending {
             Some((same, rows)) if same.name == table.name && rows.len() < PORTION => rows.push(cells),
@@ -159,12 +237,12 @@ fn load(tx: &mut Tx<'_>, file: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-fn insert(tx: &mut Tx<'_>, table: &Table, rows: &[Vec<Json>]) -> Result<(), BackupError> {
+fn insert(tx: &mut Tx<'_>, table: &Columns, rows: &[Vec<Json>]) -> Result<(), BackupError> {
     // Few enough for the parameters of one statement on either database.
     for rows in rows.chunks(50) {
         let mut values: Vec<Value<'_>> = Vec::with_capacity(rows.len() * table.columns.len());
         for cells in rows {
-            for (cell, (column, kind)) in cells.iter().zip(table.columns) {
+            for (cell, (column, kind)) in cells.iter().zip(&table.columns) {
                 let wrong = || BackupError::Malformed(format!("{}.{column} holds {cell}", table.name));
                 values.push(match (cell, kind) {
                     (Json::Null, _) => Value::Null,
@@ -178,9 +256,9 @@ fn insert(tx: &mut Tx<'_>, table: &Table, rows: &[Vec<Json>]) -> Result<(), Back
                 });
             }
         }
-        let columns: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
+        let columns: Vec<&str> = table.columns.iter().map(|(name, _)| name.as_str()).collect();
         // PostgreSQL numbers these rows itself unless it is told that they have their numbers.
-        let numbered = tx.dialect() == Dialect::Postgres && NUMBERED.contains(&table.name);
+        let numbered = tx.dialect() == Dialect::Postgres && NUMBERED.contains(&table.name.as_str());
         let sql = format!(
             "INSERT INTO {} ({}) {} VALUES {}",
             table.name,

@@ -1,7 +1,10 @@
 //! The tables that a backup holds, and what their columns hold.
 
+use serde::{Deserialize, Serialize};
+
 /// What a column holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     /// A string.
     Text,

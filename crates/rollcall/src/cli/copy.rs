@@ -36,7 +36,8 @@ pub(super) async fn restore(out: &Output, config: &Config, file: &Path) -> Resul
     })
     .await?
     .context("the database cannot be opened")?;
-    let restored = backup::restore(&db, file, Clock::system().now(), Arc::new(SystemRandom)).await?;
+    let now = Clock::system().now();
+    let restored = backup::restore(&db, file, &config.data_dir, now, Arc::new(SystemRandom)).await?;
     let instance = db.read(instance::load).await?;
     if let (Some(owner), Some(instance)) = (&mut owner, &instance) {
         owner.set_instance(Some(&instance.id))?;

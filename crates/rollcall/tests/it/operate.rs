@@ -311,15 +311,15 @@ fn a_backup_fits_either_database_and_the_hub_goes_on_from_there() {
         std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
         let db = open(target.clone()).await;
         assert!(matches!(
-            backup::restore(&db, &cut, 1, Arc::new(SystemRandom)).await,
+            backup::restore(&db, &cut, folder.path(), 1, Arc::new(SystemRandom)).await,
             Err(BackupError::Malformed(_))
         ));
-        let restored = backup::restore(&db, &file, 1, Arc::new(SystemRandom))
+        let restored = backup::restore(&db, &file, folder.path(), 1, Arc::new(SystemRandom))
             .await
             .unwrap();
         assert_eq!(restored.rows, later);
         assert!(matches!(
-            backup::restore(&db, &file, 1, Arc::new(SystemRandom)).await,
+            backup::restore(&db, &file, folder.path(), 1, Arc::new(SystemRandom)).await,
             Err(BackupError::NotEmpty)
         ));
         db.close().await;

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rollcall::access::Caller;
-use rollcall::application::Scope;
-use rollcall::backup::{self, Restored};
+use rollcall::application::keys::NewKey;
+use rollcall::application::keys::rotation::{self, Rotation};
+use rollcall::application::{self, RotationStep, Scope};
+use rollcall::backup::{self, BackupError, Restored};
 use rollcall::clock::Clock;
 use rollcall::delivery::job::{self, JobKind, Trigger};
 use rollcall::directory::{Cascade, Command};
@@ -14,6 +16,7 @@ use rollcall::schema;
 use rollcall_db::testing::{TestDatabase, databases};
 use rollcall_db::{Db, Options};
 use rollcall_protocol::SystemRandom;
+use serde_json::{Value, json};
 
 use crate::world::{World, described, on_both, open_hub, renamed};
 
@@ -43,11 +46,143 @@ async fn restored(targets: &[TestDatabase], from: &str, file: &Path) -> (String,
         .await
         .unwrap()
         .unwrap();
-    let restored = backup::restore(&db, file, Clock::system().now(), Arc::new(SystemRandom))
+    let workshop = file.parent().unwrap();
+    let restored = backup::restore(&db, file, workshop, Clock::system().now(), Arc::new(SystemRandom))
         .await
         .unwrap();
     db.close().await;
     (target, restored)
+}
+
+/// What a backup would be if its tables were of version 10: without the columns that came later, and with a rotation as
+/// it was stored then.
+fn of_version_10(text: &str) -> String {
+    let later = [
+        ("signing_keys", "trial"),
+        ("instance", "folding"),
+        ("attempts", "said"),
+    ];
+    let mut lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut header = lines.next().unwrap();
+    header["schema"] = json!(10);
+    let place = |header: &Value, table: &str, column: &str| {
+        let tables = header["tables"].as_array().unwrap();
+        let table = tables.iter().find(|it| it["name"] == table).unwrap();
+        let columns = table["columns"].as_array().unwrap();
+        columns.iter().position(|it| it[0] == column).unwrap()
+    };
+    let removed: Vec<_> = later
+        .iter()
+        .map(|(table, column)| (*table, place(&header, table, column)))
+        .collect();
+    let [signs_from, retires_at] =
+        ["signs_from", "retires_at"].map(|column| place(&header, "signing_keys", column));
+    for table in header["tables"].as_array_mut().unwrap() {
+        let name = table["name"].clone();
+        for (_, place) in removed.iter().filter(|(table, _)| name == *table) {
+            table["columns"].as_array_mut().unwrap().remove(*place);
+        }
+    }
+    let mut all = vec![header];
+    for mut row in lines {
+        if let Some(cells) = row.as_array_mut() {
+            let name = cells[0].clone();
+            for (_, place) in removed.iter().filter(|(table, _)| name == *table) {
+                let cell = cells.remove(place + 1);
+                // The key that signs has done so for a while, and retired a while after the new one was to sign.
+                if name == "signing_keys" && cell.is_null() {
+                    cells[signs_from + 1] = json!(1);
+                    cells[retires_at + 1] = json!(i64::MAX);
+                }
+            }
+        }
+        all.push(row);
+    }
+    all.iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_backup_of_an_earlier_version_is_brought_up_to_date() {
+    on_both("restore_earlier", |from, mirror| async move {
+        let mut world = World::new(&from, &mirror, Scope::everything()).await;
+        world.synchronize().await;
+        let unit = world.unit("Unit", ROOT_UNIT).await;
+        let ann = world.user("ann", &unit).await;
+        world.converged().await;
+        world.stop().await;
+        let now = world.hub.clock.now();
+        let key = NewKey::generate(now, &SystemRandom, &world.hub.master).unwrap();
+        let kid = key.kid().to_owned();
+        let delay = std::time::Duration::from_secs(3_600);
+        world
+            .command(application::Command::RotateSigningKey {
+                id: world.application.id.clone(),
+                step: RotationStep::Publish { key, delay },
+            })
+            .await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hub.backup");
+        let rows = backup::write(&world.hub.db, &file, 1).await.unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let targets = databases("restore_earlier_into");
+
+        // What is of no version that is known is refused, with what to do.
+        let refused = async |text: String| {
+            let other = folder.path().join("other.backup");
+            std::fs::write(&other, text).unwrap();
+            let url = targets[0].url.clone();
+            let opening = move || Db::open(&url, schema::migrations(), Options::default()).unwrap();
+            let db = tokio::task::spawn_blocking(opening).await.unwrap();
+            let error = backup::restore(&db, &other, folder.path(), now, Arc::new(SystemRandom)).await;
+            db.close().await;
+            error.unwrap_err()
+        };
+        let error = refused(text.replacen("rollcall-backup-2", "rollcall-backup-1", 1)).await;
+        assert!(matches!(error, BackupError::WithoutNames), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("restore it with the version that wrote it")
+        );
+        let schema_is = |version: i32| format!("\"schema\":{version},");
+        let version = schema::version();
+        let error = refused(text.replacen(&schema_is(version), &schema_is(version + 1), 1)).await;
+        assert!(
+            matches!(error, BackupError::Newer { found, known } if (found, known) == (version + 1, version))
+        );
+        let error = refused(text.replacen("\"username\"", "\"username; DROP\"", 1)).await;
+        assert!(matches!(error, BackupError::Malformed(_)), "{error}");
+        let error = refused(text.replacen("\"username\"", "\"nickname\"", 1)).await;
+        assert!(error.to_string().contains("the columns of users"), "{error}");
+
+        std::fs::write(&file, of_version_10(&text)).unwrap();
+        let (target, outcome) = restored(&targets, &from, &file).await;
+        assert_eq!((outcome.rows, outcome.due), (rows, 1));
+        let left: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left.len(), 2, "nothing of it stays behind: {left:?}");
+        world.hub = open_hub(&target).await;
+        let id = world.application.id.clone();
+        let rotation = world
+            .hub
+            .db
+            .read(move |tx| rotation::rotation(tx, &id, now))
+            .await;
+        // The migrations have made a trial of it.
+        let rotation = rotation.unwrap();
+        assert!(
+            matches!(&rotation, Rotation::Published { kid: waiting, .. } if *waiting == kid),
+            "{rotation:?}"
+        );
+        world.start().await;
+        world.apply(renamed(&ann, "anna")).await;
+        world.converged().await;
+        world.stop().await;
+    });
 }
 
 #[test]
