@@ -48,10 +48,9 @@ impl EncryptionKey {
         if !matches!(text.len(), 32 | 48 | 64) {
             return Err(KeyError::Hex(format!("this has {}", text.len())));
         }
-        let bytes = (0..text.len() / 2)
-            .map(|index| u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).unwrap_or_default())
-            .collect();
-        Ok(Self(bytes))
+        base16ct::mixed::decode_vec(text)
+            .map(Self)
+            .map_err(|error| KeyError::Hex(error.to_string()))
     }
 
     /// Makes a key of 32 bytes.
@@ -63,7 +62,7 @@ impl EncryptionKey {
 
     /// The key as hexadecimal digits.
     pub fn to_hex(&self) -> Zeroizing<String> {
-        Zeroizing::new(self.0.iter().map(|byte| format!("{byte:02x}")).collect())
+        Zeroizing::new(base16ct::lower::encode_string(&self.0))
     }
 
     /// The size of the key: 256, 192 or 128.

@@ -40,15 +40,20 @@ pub fn to_uuid(id: &str) -> Option<String> {
         let value = ALPHABET.iter().position(|known| *known == digit)?;
         bits.checked_mul(32)?.checked_add(value as u128)
     })?;
+    Some(uuid(bits))
+}
+
+/// The UUID of these bits.
+pub fn uuid(bits: u128) -> String {
     let hex = format!("{bits:032x}");
-    Some(format!(
+    format!(
         "{}-{}-{}-{}-{}",
         &hex[..8],
         &hex[8..12],
         &hex[12..16],
         &hex[16..20],
         &hex[20..]
-    ))
+    )
 }
 
 /// The id of this kind that spells the same bits as a UUID in lower case; `None` for another text.

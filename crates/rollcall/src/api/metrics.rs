@@ -16,6 +16,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rollcall_db::Stats;
+use strum::VariantArray as _;
 
 use super::{Api, ApiError};
 use crate::delivery::ledger::parked::ParkedState;
@@ -98,7 +99,7 @@ fn gauges(registry: &mut Registry, status: &Status, now: i64, signing_queue: usi
         lag(&[name], application.lag as f64);
         let age = application.oldest.map_or(0, |time| (now - time).max(0));
         lag_seconds(&[name], age as f64 / 1_000.0);
-        for (state, count) in ParkedState::ALL.into_iter().zip(application.parked) {
+        for (state, count) in ParkedState::VARIANTS.iter().zip(application.parked) {
             parked(&[name, ("state", state.as_str())], count as f64);
         }
         suspended(&[name], f64::from(u8::from(application.state == "suspended")));

@@ -22,7 +22,7 @@ pub struct ApplicationStatus {
     pub lag: Seq,
     /// The time of the oldest of them.
     pub oldest: Option<Millis>,
-    /// Parked events, by [`parked::ParkedState::ALL`].
+    /// Parked events, by [`parked::ParkedState::VARIANTS`].
     pub parked: [u64; 3],
     /// Whether it refuses the signing key that is to take over.
     pub refuses_key: bool,

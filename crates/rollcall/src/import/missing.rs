@@ -1,7 +1,8 @@
 //! Deleting what belongs to the import's owner and is no longer in the file.
 
-use super::execute::{Step, subject};
+use super::execute::subject;
 use super::report::{Deed, Kind, Remark, Withheld};
+use super::step::Step;
 use super::{DeletionLimit, Import, ImportError, Stop};
 use crate::directory::{Source, query};
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::ImportError;
-use super::execute::Index;
+use super::step::Index;
 use crate::directory::{Source, Unit, fields::fold, query};
 use crate::hub::Hub;
 

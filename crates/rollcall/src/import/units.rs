@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::entry::{Path, UnitEntry};
-use super::execute::{Index, Step, UnitEdit, subject};
+use super::execute::subject;
 use super::reader::File;
 use super::report::{Deed, Kind, Remark};
+use super::step::{Index, Step, UnitEdit};
 use super::tree::{ROOT, key};
 use super::{Import, Stop};
 use crate::directory::{NewUnit, Source, Unit, UnitChanges, fields::fold, path};

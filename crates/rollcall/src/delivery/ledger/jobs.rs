@@ -3,6 +3,7 @@
 use rollcall_db::{DbError, Row, Tx, Value, params};
 use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
 
 use crate::change;
 use crate::clock::Millis;
@@ -222,8 +223,8 @@ fn from_row(row: &Row) -> Result<JobPosition, DbError> {
         serde_json::from_str(&row.get::<String>(4)?).map_err(|_| unreadable("progress"))?;
     Ok(JobPosition {
         id: row.get(0)?,
-        kind: JobKind::parse(&row.get::<String>(1)?).ok_or_else(|| unreadable("kind"))?,
-        status: JobStatus::parse(&row.get::<String>(2)?).ok_or_else(|| unreadable("status"))?,
+        kind: row.get::<String>(1)?.parse().map_err(|_| unreadable("kind"))?,
+        status: row.get::<String>(2)?.parse().map_err(|_| unreadable("status"))?,
         position: row.get(3)?,
         position_time: progress.position_time,
         phase: progress.phase,
@@ -232,11 +233,7 @@ fn from_row(row: &Row) -> Result<JobPosition, DbError> {
         started_at: row.get(7)?,
         ended_at: row.get(8)?,
         error: row.get(9)?,
-        trigger: match row.get::<String>(10)?.as_str() {
-            "retention" => Trigger::Retention,
-            "restore" => Trigger::Restore,
-            _ => Trigger::Manual,
-        },
+        trigger: row.get::<String>(10)?.parse().unwrap_or(Trigger::Manual),
     })
 }
 
@@ -245,7 +242,8 @@ fn to_json<T: Serialize>(value: &T) -> Result<String, DbError> {
 }
 
 /// What a job does with an entry of its list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub(in crate::delivery) enum Action {
     /// A unit of a full synchronization is pushed.
     Push,
@@ -256,19 +254,9 @@ pub(in crate::delivery) enum Action {
 }
 
 impl Action {
-    /// The name under which it is stored, and in the ids of events.
+    /// The name under which it is stored and shown.
     pub(in crate::delivery) fn as_str(self) -> &'static str {
-        match self {
-            Self::Push => "push",
-            Self::Enter => "enter",
-            Self::Leave => "leave",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Push, Self::Enter, Self::Leave]
-            .into_iter()
-            .find(|action| action.as_str() == text)
+        self.into()
     }
 }
 
@@ -387,7 +375,7 @@ pub(in crate::delivery) fn items_after(
     .iter()
     .map(|row| {
         let item = Item {
-            action: Action::parse(&row.get::<String>(1)?).ok_or_else(|| unreadable("action"))?,
+            action: row.get::<String>(1)?.parse().map_err(|_| unreadable("action"))?,
             kind: SubjectKind::parse(&row.get::<String>(2)?).ok_or_else(|| unreadable("kind"))?,
             subject_id: row.get(3)?,
             record: row.get(4)?,

@@ -6,13 +6,15 @@ use std::collections::HashMap;
 use rollcall_db::{DbError, Row, Tx, params};
 use rollcall_protocol::EventType;
 use serde::Serialize;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::change::Seq;
 use crate::clock::Millis;
 
 /// Why an event is parked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, EnumString, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum ParkedState {
     /// The application asked for it again.
     Retrying,
@@ -23,20 +25,9 @@ pub enum ParkedState {
 }
 
 impl ParkedState {
-    /// All states, in the order in which they are counted.
-    pub const ALL: [Self; 3] = [Self::Retrying, Self::Held, Self::Failed];
-
-    /// The name under which the state is stored and shown.
+    /// The name under which it is stored and shown.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Retrying => "retrying",
-            Self::Held => "held",
-            Self::Failed => "failed",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
+        self.into()
     }
 }
 
@@ -133,7 +124,7 @@ pub fn list(tx: &mut Tx<'_>, application_id: &str) -> Result<Vec<Parked>, DbErro
     .collect()
 }
 
-/// How many events of each application are parked, in the order of [`ParkedState::ALL`]; applications without any
+/// How many events of each application are parked, in the order of [`ParkedState::VARIANTS`]; applications without any
 /// are not named.
 ///
 /// # Errors
@@ -145,7 +136,10 @@ pub fn counts(tx: &mut Tx<'_>) -> Result<HashMap<String, [u64; 3]>, DbError> {
         params![],
     )? {
         let state: String = row.get(1)?;
-        if let Some(index) = ParkedState::ALL.iter().position(|known| known.as_str() == state) {
+        if let Some(index) = ParkedState::VARIANTS
+            .iter()
+            .position(|known| known.as_str() == state)
+        {
             counts.entry(row.get(0)?).or_default()[index] = u64::try_from(row.get::<i64>(2)?).unwrap_or(0);
         }
     }
@@ -173,7 +167,7 @@ fn from_row(row: &Row) -> Result<Parked, DbError> {
         seq: row.get(3)?,
         event_time: row.get(4)?,
         record: row.get(5)?,
-        state: ParkedState::parse(&row.get::<String>(6)?).ok_or_else(|| unreadable("state"))?,
+        state: row.get::<String>(6)?.parse().map_err(|_| unreadable("state"))?,
         attempts: u32::try_from(row.get::<i64>(7)?).unwrap_or(u32::MAX),
         next_try: row.get(8)?,
         code: row.get(9)?,

@@ -2,14 +2,16 @@
 
 use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
 
 use super::skips::Skips;
 use crate::change::Seq;
 use crate::clock::Millis;
 
 /// What a job does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, EnumString, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum JobKind {
     /// Pushes everything in scope.
     Full,
@@ -18,23 +20,16 @@ pub enum JobKind {
 }
 
 impl JobKind {
-    pub(in crate::delivery) fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::ChangeOfScope => "change_of_scope",
-        }
-    }
-
-    pub(in crate::delivery) fn parse(text: &str) -> Option<Self> {
-        [Self::Full, Self::ChangeOfScope]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
+    /// The name under which it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// Why a job was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, EnumString, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Trigger {
     /// Somebody asked for it.
     Manual,
@@ -45,18 +40,16 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    pub(in crate::delivery) fn as_str(self) -> &'static str {
-        match self {
-            Self::Manual => "manual",
-            Self::Retention => "retention",
-            Self::Restore => "restore",
-        }
+    /// The name under which it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// How far a job is (wire contract, section 7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, EnumString, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum JobStatus {
     /// Its list is being written. It has not begun, and may never begin.
     Preparing,
@@ -75,31 +68,9 @@ pub enum JobStatus {
 }
 
 impl JobStatus {
-    /// The name under which the status is stored and shown.
+    /// The name under which it is stored and shown.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Preparing => "preparing",
-            Self::Pending => "pending",
-            Self::Running => "running",
-            Self::Success => "success",
-            Self::PartialSuccess => "partial_success",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    pub(in crate::delivery) fn parse(text: &str) -> Option<Self> {
-        [
-            Self::Preparing,
-            Self::Pending,
-            Self::Running,
-            Self::Success,
-            Self::PartialSuccess,
-            Self::Failed,
-            Self::Cancelled,
-        ]
-        .into_iter()
-        .find(|status| status.as_str() == text)
+        self.into()
     }
 
     /// Whether the job has come to its end.

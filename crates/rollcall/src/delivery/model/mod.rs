@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rollcall_protocol::{Event, EventType, GroupPayload, SubjectKind, UnitPayload, UserPayload};
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 pub use crate::application::Suspension;
 use crate::change::{Change, Seq};
@@ -92,7 +93,8 @@ pub struct Position {
 }
 
 /// What a round is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Source {
     /// The change log.
     Log,
@@ -107,15 +109,9 @@ pub enum Source {
 }
 
 impl Source {
-    /// The name under which attempts are stored.
+    /// The name under which it is stored and shown.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Log => "log",
-            Self::Parked => "parked",
-            Self::Job => "job",
-            Self::Test => "test",
-            Self::KeyTrial => "key_trial",
-        }
+        self.into()
     }
 }
 
