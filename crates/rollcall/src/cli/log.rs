@@ -19,6 +19,8 @@ use crate::why::WhyError;
 
 /// How often a followed log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// More requests than any hub stores from one look to the next.
+const SINCE_LAST_LOOK: i64 = 20_000;
 
 pub(super) async fn run(hub: &Hub, out: &Output, log: args::Log) -> Result<ExitCode> {
     if let Some(app) = log.app.clone() {
@@ -159,12 +161,13 @@ async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Resu
     let wanted = log.wanted();
     let mut limit = wanted.saturating_add(1);
     let failed = log.failed;
+    let mut looked_at = LOOKED_AT;
     loop {
         let application_id = id.clone();
         let (mut attempts, cut_short) = hub
             .db
             .read(move |tx| {
-                let mut search = Search::default();
+                let mut search = Search::of(looked_at);
                 let found = match failed {
                     true => attempts::newest_failed(tx, &mut search, &application_id, position, limit)?,
                     false => attempts::newest(tx, &application_id, position, limit)?,
@@ -172,8 +175,8 @@ async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Resu
                 Ok::<_, DbError>((found, search.was_cut_short()))
             })
             .await?;
-        if cut_short && !out.json {
-            line(&format!(
+        if cut_short && looked_at == LOOKED_AT {
+            note(&format!(
                 "only the newest {LOOKED_AT} requests were looked at, those to all applications together"
             ));
         }
@@ -190,6 +193,8 @@ async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Resu
             return Ok(());
         }
         limit = PAGE;
+        // What was looked at without a find is not looked at again.
+        looked_at = SINCE_LAST_LOOK;
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

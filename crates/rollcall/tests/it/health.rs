@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command as Process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rollcall::access::Caller;
 use rollcall::application::{self, Scope};
@@ -212,7 +212,8 @@ fn a_worker_that_panics_is_told_and_started_again_after_a_pause() {
             "{told}"
         );
         // Whatever wakes the supervisor meanwhile, the pause is kept.
-        for number in 1..=20 {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(1) {
             let id = id.clone();
             writer
                 .db
@@ -221,7 +222,7 @@ fn a_worker_that_panics_is_told_and_started_again_after_a_pause() {
                 .unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;
             let failed = shared.vitals.last_worker_failure().unwrap();
-            assert_eq!(failed.times, 1, "after {number} changes of the application");
+            assert_eq!(failed.times, 1, "{failed:?}");
         }
         broken.store(false, Ordering::SeqCst);
         let carol = Command::CreateUser(new_user("carol", ROOT_UNIT));
