@@ -338,7 +338,7 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
             ));
         }
         if jobs.is_empty() {
-            text.push_str(&format!("never synchronized: run rollcall app sync {}\n", application.name));
+            text.push_str(&format!("never synchronized: run rollcall app sync {:?}\n", application.name));
         }
         for job in &jobs {
             text.push_str(&format!("job           {}\n", delivery::line_of(job)));

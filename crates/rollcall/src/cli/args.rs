@@ -25,7 +25,7 @@ Exit codes:
   141  whoever read the output has gone, as with `| head`
 
 With --json, errors are JSON on the standard error:
-  {\"error\": {\"code\": \"not_found\", \"message\": \"…\", \"hint\": null}}";
+  {\"error\": {\"code\": \"not_found\", \"message\": \"…\", \"hint\": \"…\"}}";
 
 /// Keeps every application's user directory in step with yours.
 ///

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use indicatif::HumanCount;
 use rollcall_protocol::{EncryptionKey, SystemRandom};
 use rollcall_receiver::{HttpJwks, KeySource, Mirror, Receiver, Snapshot};
 use rollcall_server::{Limits, StopSignals};
@@ -225,7 +226,7 @@ async fn synchronize(hub: &Hub, application: &Application) -> Result<()> {
     let job = match app::delivery::follow(hub, &job_id, false, None).await? {
         app::delivery::Followed::Ended(job) | app::delivery::Followed::Left { job, .. } => job,
     };
-    let seconds = watch.elapsed().as_secs_f64();
+    let elapsed = watch.elapsed();
     let statistics = &job.statistics;
     for (what, tally) in [
         ("organizational units", &statistics.organizational_units),
@@ -243,11 +244,12 @@ async fn synchronize(hub: &Hub, application: &Application) -> Result<()> {
             statistics.skips.count()
         ));
     }
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let rate = statistics.done() as f64 / seconds;
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+    let rate = HumanCount(statistics.done() * 1_000 / millis);
     line(&format!(
-        "   {} in {seconds:.2} s, {rate:.0} events a second",
-        job.status.as_str()
+        "   {} in {:.2} s, {rate} events/s",
+        job.status.as_str(),
+        elapsed.as_secs_f64()
     ));
     Ok(())
 }

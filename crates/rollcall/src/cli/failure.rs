@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use rollcall_db::DbError;
+use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
 use crate::application::ApplicationError;
@@ -63,11 +64,10 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn of(error: &anyhow::Error) -> Self {
-        let refusal = error.chain().find_map(|cause| cause.downcast_ref::<Refusal>());
         Self {
             code: error.chain().find_map(code_of).unwrap_or("failed"),
             message: format!("{error:#}"),
-            hint: refusal.and_then(|refusal| refusal.hint.clone()),
+            hint: error.chain().find_map(hint_of),
         }
     }
 
@@ -122,6 +122,24 @@ pub(super) fn of_command_line(error: &clap::Error, arguments: impl Iterator<Item
     // Nobody is left to be told if this cannot be printed.
     let _ = error.print();
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// What to do about one error of a chain, where its sentence does not say it.
+fn hint_of(cause: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(refusal) = cause.downcast_ref::<Refusal>() {
+        return refusal.hint.clone();
+    }
+    let Some(DirectoryError::NotFound { kind, .. }) = cause.downcast_ref() else {
+        return None;
+    };
+    let what = match kind {
+        SubjectKind::User => "user",
+        SubjectKind::Unit => "unit",
+        SubjectKind::Group => "group",
+    };
+    Some(format!(
+        "rollcall {what} list --search TEXT finds what is there by a part of its name"
+    ))
 }
 
 /// The code of one error of a chain, if it has one.

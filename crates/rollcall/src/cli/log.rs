@@ -121,6 +121,9 @@ async fn newest(hub: &Hub, log: &args::Log, filter: &Filter) -> Result<(Vec<Chan
 async fn changes(hub: &Hub, out: &Output, log: &args::Log, filter: &Filter) -> Result<()> {
     let (mut shown, mut position) = newest(hub, log, filter).await?;
     let more = cut(&mut shown, log.wanted());
+    if shown.is_empty() && !log.follow && !out.json {
+        note("no change");
+    }
     for change in shown {
         show_change(hub, out, change).await?;
     }
@@ -182,6 +185,9 @@ async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Resu
         }
         attempts.reverse();
         let more = position == 0 && cut(&mut attempts, wanted);
+        if attempts.is_empty() && !log.follow && !out.json {
+            note("no request");
+        }
         for (number, attempt) in attempts {
             position = number;
             show_attempt(hub, out, attempt).await?;

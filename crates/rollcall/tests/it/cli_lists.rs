@@ -76,6 +76,8 @@ fn a_list_says_how_much_of_it_is_shown_and_how_to_get_the_rest() {
         );
         let (lines, beside) = told(&place, &["log", "--all", "--kind", "user:create"]);
         assert_eq!((lines.len(), beside.as_str()), (2_102, ""));
+        let (lines, beside) = told(&place, &["log", "--kind", "group:delete"]);
+        assert!(lines.is_empty() && beside == "no change\n", "{beside}");
         let (_, beside) = told(&place, &["audit", "--last", "5"]);
         assert!(beside.contains("newest 5"), "{beside}");
         let (_, beside) = told(&place, &["audit", "--action", "group:create"]);

@@ -81,6 +81,13 @@ fn wrong_use_and_failures_are_told_apart_by_people_and_scripts() {
             let (exit, told) = place.run(arguments);
             assert_eq!(exit, code, "{arguments:?}: {told}");
         }
+        let (_, error) = refusal(&place, &["unit", "show", "nothing"]);
+        assert!(
+            error["hint"]
+                .as_str()
+                .unwrap()
+                .contains("rollcall unit list --search")
+        );
         let (_, error) = refusal(&place, &["user"]);
         assert_eq!(error["message"], "a command is missing");
         let (_, error) = refusal(&place, &["user", "lst"]);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use indicatif::HumanFloatCount;
 use serde::Serialize;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -285,7 +286,7 @@ pub(in crate::cli) async fn follow(
         bar.set_style(style.with_key(
             "per_sec",
             |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
-                let _ = write!(w, "{:.0}/s", state.per_sec());
+                let _ = write!(w, "{}/s", HumanFloatCount(state.per_sec().round()));
             },
         ));
     }
@@ -294,8 +295,10 @@ pub(in crate::cli) async fn follow(
     let mut told = String::new();
     loop {
         let job = load(hub, job_id).await?;
-        bar.set_length(job.statistics.total());
-        bar.set_position(job.statistics.done());
+        if job.statistics.total() > 0 {
+            bar.set_length(job.statistics.total());
+            bar.set_position(job.statistics.done());
+        }
         let skipped = job.statistics.skips.count();
         if skipped > 0 {
             bar.set_message(format!("  {skipped} skipped by the endpoint"));
