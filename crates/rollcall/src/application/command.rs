@@ -178,6 +178,8 @@ fn rotate(
     id: &str,
     step: &RotationStep,
 ) -> Result<Applied, ApplicationError> {
+    // The keys are also written by the settlement of a trial.
+    store::hold(tx, id)?;
     let (before, now) = (open(tx, ctx, id)?, ctx.now);
     let mut was = None;
     let (action, rotated) = match step {

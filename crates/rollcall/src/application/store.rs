@@ -158,6 +158,16 @@ impl From<RotationError> for ApplicationError {
     }
 }
 
+/// Holds the application's row in the ledger until the commit, so that no settlement comes in between what is read of
+/// its delivery and what is written.
+pub(super) fn hold(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE deliveries SET epoch = epoch WHERE application_id = $1",
+        params![id],
+    )?;
+    Ok(())
+}
+
 /// Makes the delivery load an application afresh: after a change of its settings, its keys, its jobs
 /// or its parked events.
 ///

@@ -6,7 +6,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use rollcall::access::Caller;
-use rollcall::application::{self, Limits, Scope, ScopeEdit, SettingsPatch};
+use rollcall::application::keys::{self, NewKey};
+use rollcall::application::{self, Limits, RotationStep, Scope, ScopeEdit, SettingsPatch};
 use rollcall::delivery::Options;
 use rollcall::delivery::job::{self, JobStatus, Trigger};
 use rollcall::delivery::ledger::operate::{self, OperateError};
@@ -18,11 +19,11 @@ use rollcall::id::ROOT_UNIT;
 use rollcall::maintenance::retention::{Retention, trim};
 use rollcall_db::testing::{Fault, Faults, TestDatabase, postgres};
 use rollcall_db::{DbError, Dialect, Lane, params};
-use rollcall_protocol::EventType;
+use rollcall_protocol::{EventType, SystemRandom};
 use rollcall_receiver::testing::{Act, Forgetful, RawAnswer};
 
 use crate::forgetful::{Simple, kind};
-use crate::plain::{apply, deliver, limit, parked_of, settled, stored, until, user};
+use crate::plain::{Plain, Say, apply, deliver, limit, parked_of, settled, stored, until, user};
 use crate::world::{described, hasty, new_user, on_both, open_hub, parts};
 
 async fn unit(hub: &Hub, name: &str, parent_id: &str) -> String {
@@ -450,5 +451,75 @@ fn what_an_administrator_does_while_a_settlement_is_on_its_way_is_right_in_eithe
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(meet(&database, deed, deed_first));
         }
+    }
+}
+
+/// The trial of a new key is settled, and somebody replaces all keys, in one order or the other.
+async fn replaced_at_its_trial(database: &TestDatabase, replaced_first: bool) {
+    let hub = open_hub(&database.url).await;
+    let app = Plain::new(&hub, "App").await;
+    let new_key = || NewKey::generate(hub.clock.now(), &SystemRandom, &hub.master).unwrap();
+    let rotate = |step: RotationStep| {
+        let id = app.application.id.clone();
+        let command = application::Command::RotateSigningKey { id, step };
+        let (hub, caller) = (hub.clone(), Caller::system("test"));
+        tokio::spawn(async move { hub.apply_application(caller, command).await.unwrap() })
+    };
+    let publish = RotationStep::Publish {
+        key: new_key(),
+        delay: Duration::ZERO,
+    };
+    rotate(publish).await.unwrap();
+    app.restart(&hub, |_| true).await;
+    let ((arrive, arrived), (go, gone)) = (mpsc::channel(), mpsc::channel());
+    app.say(move |_| {
+        // The trial is the first that comes.
+        if arrive.send(()).is_ok() {
+            let _ = gone.recv();
+        }
+        Say::Yes
+    });
+    let delivery = deliver(&hub, hasty()).await;
+    tokio::task::spawn_blocking(move || arrived.recv().unwrap())
+        .await
+        .unwrap();
+    let hold = Hold::row(database, &app.application.id).await;
+    let replace = || rotate(RotationStep::Replace { key: new_key() });
+    let wait_for = async |count: i64| {
+        until("who needs the row waits for it", async || {
+            hold.waiting().await == count
+        })
+        .await;
+    };
+    let replaced = if replaced_first {
+        let replaced = replace();
+        wait_for(1).await;
+        go.send(()).unwrap();
+        replaced
+    } else {
+        go.send(()).unwrap();
+        wait_for(1).await;
+        replace()
+    };
+    wait_for(2).await;
+    hold.let_go().await;
+    let kid = replaced.await.unwrap().rotated.unwrap().kid;
+    drop(go);
+    delivery.stop().await;
+    let (id, now) = (app.application.id.clone(), hub.clock.now());
+    let left = hub.db.read(move |tx| keys::list(tx, &id, now)).await.unwrap();
+    let [one] = &left[..] else { panic!("{left:#?}") };
+    assert_eq!((&one.kid, one.retires_at, &one.trial), (&kid, None, &None));
+    assert!(one.signs_from.is_some());
+}
+
+#[test]
+fn a_key_that_is_replaced_at_its_trial_does_not_come_back() {
+    for replaced_first in [true, false] {
+        let Some(database) = postgres("trials") else {
+            return;
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(replaced_at_its_trial(&database, replaced_first));
     }
 }

@@ -17,7 +17,8 @@
 //! wait neither for the writers of the log nor for its lock, and run beside them. The row in `deliveries` is
 //! what the two meet at. Whatever reads or writes what belongs to an application's delivery writes that row
 //! first, and thereby holds it until its commit: settlements by the compare-and-set, an administrator's acts
-//! by [`operate::interfere`], the deletion of an application by deleting it. On SQLite there is one lane, and
+//! by [`operate::interfere`], the deletion of an application by deleting it, and the steps of a rotation of keys by
+//! writing it as it is. On SQLite there is one lane, and
 //! settlements of many applications share a commit with whatever else is queued.
 
 pub mod attempts;
