@@ -23,6 +23,7 @@ mod census;
 mod closing;
 mod list;
 mod request;
+mod rounds;
 mod scope;
 mod steps;
 
@@ -38,8 +39,8 @@ pub use census::scan;
 pub(super) use census::start;
 pub use list::discard_left_behind;
 pub use request::{after_restore, cancel, repin, request_full};
+pub(super) use rounds::{Context, ReadAhead, next_round, settle};
 pub use scope::{Counts, Plan, Side, change_scope, plan};
-pub(super) use steps::{Context, ReadAhead, next_round, settle};
 
 /// How many rows one read takes.
 const PAGE: usize = 500;
