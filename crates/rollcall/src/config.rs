@@ -2,6 +2,7 @@
 //!
 //! Every setting is checked when it is read, and an error names it. `contrib/rollcall.toml` shows all of them.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -110,8 +111,9 @@ pub enum LogFormat {
 /// How requests leave the hub.
 #[derive(Clone, Debug, confique::Config)]
 pub struct EgressConfig {
-    /// Private networks that receiving URLs may lead to, such as `10.1.0.0/16`.
-    #[config(default = [])]
+    /// Private networks that receiving URLs may lead to, such as `10.1.0.0/16`. In the variable, commas stand
+    /// between several.
+    #[config(env = "ROLLCALL_EGRESS_ALLOW", parse_env = comma_separated, default = [])]
     pub allow: Vec<String>,
 
     /// The local address from which requests leave.
@@ -194,8 +196,28 @@ pub struct Overrides {
     pub database: Option<String>,
     pub listen: Option<SocketAddr>,
     pub public_url: Option<String>,
+    pub egress_allow: Vec<String>,
     pub log_level: Option<String>,
     pub log_format: Option<LogFormat>,
+}
+
+/// What a configuration file is called where it is looked for.
+const FILE_NAME: &str = "rollcall.toml";
+
+/// Where a configuration file is looked for if none is named: in the data folder, then in the working folder.
+pub fn places(data_dir: Option<&Path>) -> [PathBuf; 2] {
+    let from_environment = || std::env::var_os("ROLLCALL_DATA_DIR").filter(|value| !value.is_empty());
+    let data_dir = data_dir
+        .map(Path::to_owned)
+        .or_else(|| from_environment().map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from("rollcall-data"));
+    [data_dir.join(FILE_NAME), PathBuf::from(FILE_NAME)]
+}
+
+/// The parts of an environment variable that holds several.
+fn comma_separated(text: &str) -> Result<Vec<String>, Infallible> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    Ok(parts.map(str::to_owned).collect())
 }
 
 impl Config {
@@ -218,6 +240,7 @@ impl Config {
             database,
             listen,
             public_url,
+            egress_allow,
             log_level,
             log_format,
         } = overrides;
@@ -228,6 +251,9 @@ impl Config {
         }
         config.listen = listen.unwrap_or(config.listen);
         config.public_url = public_url.or(config.public_url);
+        if !egress_allow.is_empty() {
+            config.egress.allow = egress_allow;
+        }
         config.log.level = log_level.unwrap_or(config.log.level);
         config.log.format = log_format.unwrap_or(config.log.format);
         config.validate()?;
@@ -358,12 +384,10 @@ impl Config {
             .unwrap_or_else(|| self.data_dir.join("admin.token"))
     }
 
-    /// The address under which applications reach the hub.
-    pub fn public_url(&self) -> String {
-        self.public_url.as_deref().map_or_else(
-            || format!("http://{}", self.listen),
-            |url| url.trim_end_matches('/').to_owned(),
-        )
+    /// The address under which applications reach the hub, if it is configured, without a slash at its end.
+    pub fn public_url(&self) -> Option<String> {
+        let url = self.public_url.as_deref()?;
+        Some(url.trim_end_matches('/').to_owned())
     }
 
     /// How the HTTP client is built.
@@ -371,23 +395,29 @@ impl Config {
     /// # Errors
     /// If a network or the file of authorities cannot be read.
     pub fn egress(&self) -> Result<EgressOptions> {
-        let allowed = self
-            .egress
-            .allow
-            .iter()
-            .map(|text| parse_network(text).map_err(anyhow::Error::msg))
-            .collect::<Result<_>>()
-            .context("egress.allow")?;
+        let policy = policy(&self.egress.allow).context("egress.allow")?;
         let extra_authorities = match &self.egress.ca_file {
             None => Vec::new(),
             Some(path) => authorities(path).with_context(|| format!("egress.ca_file: {}", path.display()))?,
         };
         Ok(EgressOptions {
-            policy: AddressPolicy { allowed },
+            policy,
             source_address: self.egress.source_address,
             extra_authorities,
         })
     }
+}
+
+/// What may be called if these networks are allowed.
+///
+/// # Errors
+/// If one of them is no network.
+pub fn policy(networks: &[String]) -> Result<AddressPolicy> {
+    let allowed = networks
+        .iter()
+        .map(|text| parse_network(text).map_err(anyhow::Error::msg))
+        .collect::<Result<_>>()?;
+    Ok(AddressPolicy { allowed })
 }
 
 /// The certificates of a file of PEM.
@@ -422,7 +452,8 @@ pub fn example() -> String {
         .split_once('\n')
         .map_or(template.as_str(), |(_, rest)| rest);
     format!(
-        "# The configuration of a Rollcall hub: rollcall --config FILE serve\n\
+        "# The configuration of a Rollcall hub. It is read from the file that --config or ROLLCALL_CONFIG names, or else\n\
+         # from rollcall.toml in the data folder or in the working folder.\n\
          # Everything that is commented out stands at its default.\n{settings}"
     )
 }

@@ -10,7 +10,7 @@ use crate::access::{Caller, Context};
 use crate::application::{self, ApplicationError, keys, store};
 use crate::clock::Clock;
 use crate::directory::{self, Applied, Command, DirectoryError};
-use crate::instance::{self, Instance};
+use crate::instance::{self, Instance, Serving};
 use crate::meter::Meters;
 use crate::schema;
 use crate::secret::MasterKey;
@@ -180,6 +180,21 @@ impl Hub {
         tokio::task::spawn_blocking(looking)
             .await
             .map_err(|error| DbError::Other(error.to_string()))?
+    }
+
+    /// Stores where this process serves, for the commands beside it.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn serves(&self, serving: Serving) -> Result<(), DbError> {
+        self.db
+            .write(
+                move |tx| match instance::serving(tx)?.as_ref() == Some(&serving) {
+                    true => Ok(()),
+                    false => instance::set_serving(tx, &serving),
+                },
+            )
+            .await
     }
 
     /// Applies one command to the directory and returns once it is durable. It is queued by the call itself, in

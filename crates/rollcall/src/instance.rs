@@ -2,6 +2,7 @@
 
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::Random;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
 use crate::id;
@@ -13,6 +14,19 @@ pub struct Instance {
     pub id: String,
     /// A string of digits: the official SDK reads it as a 64-bit number.
     pub ali_uid: String,
+}
+
+/// What the hub that was started last says of itself. Commands beside it read it here, because their own
+/// configuration may be another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Serving {
+    /// The address on which it listens.
+    pub listens_on: String,
+    /// The address under which applications reach it, if one is configured.
+    pub public_url: Option<String>,
+    /// The private networks that receiving URLs may lead to.
+    pub egress_allow: Vec<String>,
 }
 
 /// Reads the identity, which is made at the first start.
@@ -52,6 +66,27 @@ pub fn load(tx: &mut Tx<'_>) -> Result<Option<Instance>, DbError> {
             })
         })
         .transpose()
+}
+
+/// What the hub that was started last says of itself; `None` if none has been yet.
+///
+/// # Errors
+/// What the database reports.
+pub fn serving(tx: &mut Tx<'_>) -> Result<Option<Serving>, DbError> {
+    let row = tx.query_opt("SELECT serving FROM instance", params![])?;
+    let text: Option<String> = row.map(|row| row.get(0)).transpose()?.flatten();
+    // What another version wrote in another form is as good as nothing.
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// Stores what the hub says of itself.
+///
+/// # Errors
+/// What the database reports.
+pub fn set_serving(tx: &mut Tx<'_>, serving: &Serving) -> Result<(), DbError> {
+    let text = serde_json::to_string(serving).map_err(|error| DbError::Other(error.to_string()))?;
+    tx.execute("UPDATE instance SET serving = $1", params![text])?;
+    Ok(())
 }
 
 /// The instance id; empty before the first start.

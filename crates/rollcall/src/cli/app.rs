@@ -14,6 +14,7 @@ use super::caller::caller;
 use super::failure::Refusal;
 use super::keys;
 use super::output::{Output, counted, listed, time};
+use super::serving;
 use crate::application::{
     Application, Command, Encryption, Entitlements, NewApplication, Scope, Settings, SettingsPatch,
     Subscription,
@@ -41,7 +42,7 @@ pub(super) async fn run(hub: &Hub, out: &Output, config: &Config, verb: App) -> 
         } => create(hub, out, config, name, url, scope, push).await,
         App::List => list(hub, out).await,
         App::Show { app } => show(hub, out, config, &app).await,
-        App::Set { app, name, url, push } => set(hub, out, &app, name, url, push).await,
+        App::Set { app, name, url, push } => set(hub, out, config, &app, name, url, push).await,
         App::Scope(change) => scope::scope(hub, out, change).await,
         App::Subscription(change) => scope::subscription(hub, out, change).await,
         App::Test { app } => delivery::test(hub, out, config, &app).await,
@@ -124,12 +125,16 @@ impl PushArgs {
     }
 }
 
-fn jwks_url(hub: &Hub, config: &Config, id: &str) -> String {
-    format!(
-        "{}/v2/{}/{id}/provisioning/jwks",
-        config.public_url(),
-        hub.instance.id
-    )
+fn shown_once(key: &str) -> String {
+    format!("encryption key  {key}\n                (shown only now)\n")
+}
+
+/// What is noted beside a result, for people.
+fn noted(notes: &[String]) -> String {
+    notes
+        .iter()
+        .map(|note| format!("note            {note}\n"))
+        .collect()
 }
 
 async fn create(
@@ -141,6 +146,13 @@ async fn create(
     scope: ScopeArgs,
     push: PushArgs,
 ) -> Result<ExitCode> {
+    let known = serving::known(hub, config).await?;
+    let notes: Vec<String> = known
+        .refusal(&url)
+        .await?
+        .into_iter()
+        .chain(known.note())
+        .collect();
     let (scope, subscription) = entitlement(hub, scope).await?;
     let encryption_key = push.encryption_key(hub)?;
     let encryption = match encryption_key {
@@ -164,16 +176,15 @@ async fn create(
     };
     let create = Command::Create(Box::new(new));
     let application = hub.apply_application(caller(), create).await?.application;
-    let jwks = jwks_url(hub, config, &application.id);
+    let jwks = known.jwks_url(&application.id);
     let key = shown.as_ref().map(|key| key.as_str());
     out.show(
-        &json!({ "application": application, "jwksUrl": jwks, "encryptionKey": key }),
+        &json!({ "application": application, "jwksUrl": jwks, "notes": notes, "encryptionKey": key }),
         || {
             let mut text = format!("application id  {}\npublic keys     {jwks}\n", application.id);
+            text.push_str(&noted(&notes));
             if let Some(key) = key {
-                text.push_str(&format!(
-                    "encryption key  {key}\n                (shown only now)\n"
-                ));
+                text.push_str(&shown_once(key));
             }
             text.push_str(
                 "Configure the application with these, then run: rollcall app test and rollcall app sync\n",
@@ -271,10 +282,12 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
         .await?;
     let current = entitlements.current();
     let rotation = Rotation::of(&keys_of_it, now);
-    let jwks = jwks_url(hub, config, &application.id);
+    let known = serving::known(hub, config).await?;
+    let jwks = known.jwks_url(&application.id);
+    let notes: Vec<String> = known.note().into_iter().collect();
     let outbound = &config.egress.outbound_addresses;
     let shown = json!({
-        "application": application, "jwksUrl": jwks, "outboundAddresses": outbound, "keys": keys_of_it,
+        "application": application, "jwksUrl": jwks, "notes": notes, "outboundAddresses": outbound, "keys": keys_of_it,
         "keyRotation": rotation,
         "scope": current.scope, "scopeNames": scope_names, "subscription": current.subscription, "head": head,
         "skippedLately": skips, "parkedEvents": parked, "synchronizations": jobs,
@@ -340,6 +353,9 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
         if jobs.is_empty() {
             text.push_str(&format!("never synchronized: run rollcall app sync {:?}\n", application.name));
         }
+        for note in &notes {
+            text.push_str(&format!("note          {note}\n"));
+        }
         for job in &jobs {
             text.push_str(&format!("job           {}\n", delivery::line_of(job)));
         }
@@ -351,12 +367,20 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
 async fn set(
     hub: &Hub,
     out: &Output,
+    config: &Config,
     app: &str,
     name: Option<String>,
     url: Option<String>,
     push: PushArgs,
 ) -> Result<ExitCode> {
     let id = find(hub, app).await?.id;
+    let known = serving::known(hub, config).await?;
+    let jwks = known.jwks_url(&id);
+    let mut notes = Vec::new();
+    if let Some(url) = &url {
+        notes.extend(known.refusal(url).await?);
+    }
+    notes.extend(known.note());
     let patch = SettingsPatch { url, ..push.patch() };
     let key = push.encryption_key(hub)?;
     let shown = key.as_ref().filter(|_| push.encrypt).map(EncryptionKey::to_hex);
@@ -379,13 +403,19 @@ async fn set(
         .map(|application| application.name.clone())
         .unwrap_or_default();
     out.show(
-        &json!({ "application": application, "changed": changed, "encryptionKey": key }),
-        || match key {
-            Some(key) => {
-                format!("{name} is changed\nencryption key  {key}\n                (shown only now)")
+        &json!({
+            "application": application, "changed": changed, "jwksUrl": jwks, "notes": notes, "encryptionKey": key,
+        }),
+        || {
+            let mut text = match changed {
+                true => format!("{name} is changed\n"),
+                false => format!("{name}: nothing to change\n"),
+            };
+            if let Some(key) = key {
+                text.push_str(&shown_once(key));
             }
-            None if changed => format!("{name} is changed"),
-            None => format!("{name}: nothing to change"),
+            text.push_str(&format!("public keys     {jwks}\n{}", noted(&notes)));
+            text
         },
     );
     Ok(ExitCode::SUCCESS)

@@ -35,7 +35,8 @@ With --json, errors are JSON on the standard error:
 #[derive(Debug, Parser)]
 #[command(name = "rollcall", version, max_term_width = 100, after_long_help = EXIT_CODES)]
 pub(super) struct Arguments {
-    /// The configuration file. Environment variables (ROLLCALL_…) take precedence over it, and flags over those.
+    /// The configuration file. Environment variables (ROLLCALL_…) take precedence over it, and flags over those. Left
+    /// out: rollcall.toml in the data folder, or else in the working folder, if there is one.
     #[arg(long, global = true, value_name = "FILE", env = "ROLLCALL_CONFIG", help_heading = GLOBAL)]
     pub(super) config: Option<PathBuf>,
     /// The folder for the database, the master key and the administrator's token.
@@ -127,6 +128,10 @@ pub(super) struct Serve {
     /// The address under which applications reach the hub.
     #[arg(long, value_name = "URL")]
     pub(super) public_url: Option<String>,
+    /// A private network that receiving URLs may lead to, such as 10.1.0.0/16. Repeat for several, or write commas
+    /// between them.
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
+    pub(super) egress_allow: Vec<String>,
     /// How much to log: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL")]
     pub(super) log_level: Option<String>,

@@ -32,6 +32,7 @@ use crate::directory::{Command, NewUnit, NewUser, UserChanges, query};
 use crate::hub::{Hub, HubParts};
 use crate::id::ROOT_UNIT;
 use crate::import::{self, Format, import};
+use crate::instance::Serving;
 use crate::maintenance::{self, Maintenance};
 use crate::private;
 use crate::secret::{AdminToken, MasterKey};
@@ -90,6 +91,12 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
     )?;
     let delivery = Delivery::start(hub.clone(), egress, Options::default()).await?;
     let maintenance = Maintenance::start(hub.clone(), maintenance::Options::default());
+    hub.serves(Serving {
+        listens_on: hub_listener.local_addr()?.to_string(),
+        public_url: None,
+        egress_allow: vec!["127.0.0.0/8".to_owned()],
+    })
+    .await?;
     let token = AdminToken::read_or_make(&folder.join("admin.token"), &SystemRandom)?;
     let shown_token = token.expose();
     let (shared, upkeep) = (Arc::clone(delivery.shared()), Arc::clone(maintenance.upkeep()));

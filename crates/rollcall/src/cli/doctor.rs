@@ -1,6 +1,6 @@
 //! `rollcall doctor`: looks at everything that operation depends on, and says what to do.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::open;
 use super::output::{Output, counted};
+use super::serving::{self, Known};
 use crate::application::keys::rotation::Setback;
 use crate::application::{Application, store};
 use crate::change;
@@ -66,11 +67,16 @@ impl Report {
     }
 }
 
-pub(super) async fn run(out: &Output, config: Result<Config>) -> Result<ExitCode> {
+pub(super) async fn run(
+    out: &Output,
+    config: Result<Config>,
+    file: Option<&Path>,
+    places: &[PathBuf],
+) -> Result<ExitCode> {
     let mut report = Report::default();
     match config {
         Ok(config) => {
-            report.good("configuration", "every setting can be used");
+            report.good("configuration", used(file, places));
             look_at_files(&mut report, &config);
             match open::hub(&config).await {
                 Ok(hub) => look_at_hub(&mut report, &config, &hub).await?,
@@ -110,6 +116,20 @@ fn lines_of(report: &Report) -> String {
         }
     }
     text
+}
+
+/// Which configuration file is used.
+fn used(file: Option<&Path>, places: &[PathBuf]) -> String {
+    match file {
+        Some(file) => format!("{}; every setting can be used", file.display()),
+        None => {
+            let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+            format!(
+                "there is no file ({}); every other setting can be used",
+                places.join(", ")
+            )
+        }
+    }
 }
 
 fn look_at_files(report: &mut Report, config: &Config) {
@@ -177,12 +197,13 @@ async fn look_at_hub(report: &mut Report, config: &Config, hub: &Hub) -> Result<
         report.good("database", detail);
     }
     look_at_clock(report, hub, time);
-    look_at_service(report, config).await;
+    let known = serving::known(hub, config).await?;
+    look_at_service(report, &known).await;
     let applications = hub.db.read(store::list).await?;
     if applications.is_empty() {
         report.good("applications", "none yet; rollcall app create adds one");
     }
-    let egress = open::egress(config)?;
+    let egress = known.egress()?;
     for application in applications {
         look_at_application(report, hub, &egress, application, head).await?;
     }
@@ -210,22 +231,20 @@ fn look_at_clock(report: &mut Report, hub: &Hub, last_change: i64) {
     }
 }
 
-async fn look_at_service(report: &mut Report, config: &Config) {
-    let connect = tokio::net::TcpStream::connect(config.listen);
+async fn look_at_service(report: &mut Report, known: &Known<'_>) {
+    let listens_on = known.listens_on();
+    let connect = tokio::net::TcpStream::connect(listens_on);
     match tokio::time::timeout(Duration::from_secs(2), connect).await {
-        Ok(Ok(_)) => report.good("hub", format!("something answers on {}", config.listen)),
+        Ok(Ok(_)) => report.good("hub", format!("something answers on {listens_on}")),
         _ => report.doubtful(
             "hub",
-            format!("nobody answers on {}", config.listen),
+            format!("nobody answers on {listens_on}"),
             "changes wait until the hub runs: rollcall serve",
         ),
     }
-    if config.public_url.is_none() && config.listen.ip().is_loopback() {
-        report.doubtful(
-            "public_url",
-            "applications on other machines cannot fetch the public keys",
-            "set public_url to the address under which they reach the hub",
-        );
+    if let Some(note) = known.note() {
+        let what = "where applications fetch the public keys";
+        report.doubtful("public_url", format!("{what}: {}", known.public_url()), note);
     }
 }
 

@@ -20,9 +20,11 @@ mod log;
 mod open;
 mod ordered;
 mod output;
+mod password;
 mod people;
 mod push;
 mod serve;
+mod serving;
 mod shell;
 mod why;
 
@@ -31,7 +33,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use crate::config::{Config, LogFormat, Overrides};
+use crate::config::{self, Config, LogFormat, Overrides};
 use args::{Arguments, Verb};
 use failure::Failure;
 use output::Output;
@@ -87,6 +89,7 @@ fn overrides(arguments: &Arguments) -> Overrides {
     if let Verb::Serve(serve) = &arguments.verb {
         overrides.listen = serve.listen;
         overrides.public_url.clone_from(&serve.public_url);
+        overrides.egress_allow.clone_from(&serve.egress_allow);
         overrides.log_level.clone_from(&serve.log_level);
         overrides.log_format = serve.log_format;
     }
@@ -95,23 +98,26 @@ fn overrides(arguments: &Arguments) -> Overrides {
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let out = Output { json: arguments.json };
-    let file = arguments.config.clone();
+    let places = config::places(arguments.data_dir.as_deref());
+    let file = match &arguments.config {
+        Some(named) => Some(named.clone()),
+        None => places.iter().find(|place| place.is_file()).cloned(),
+    };
     let read = || Config::read(file.as_deref(), overrides(&arguments));
     if let Verb::Serve(_) = arguments.verb {
         let config = read()?;
         start_log(&config.log.level, config.log.format).context("log.level")?;
-        return serve::run(&config).await;
+        return serve::run(&config, file.as_deref()).await;
     }
     let level = std::env::var("ROLLCALL_LOG").unwrap_or_else(|_| QUIET.to_owned());
     start_log(&level, LogFormat::Text).context("ROLLCALL_LOG")?;
-    let config = || read();
     match arguments.verb {
         Verb::Serve(_) => Ok(ExitCode::SUCCESS),
         Verb::Demo(ref demo) => demo::run(demo).await,
         Verb::Bench(ref bench) => bench::run(&out, bench).await,
         Verb::Open(ref open) => envelope::run(&out, open).await,
-        Verb::Doctor => doctor::run(&out, config()).await,
-        Verb::Restore { ref file } => copy::restore(&out, &config()?, file).await,
+        Verb::Doctor => doctor::run(&out, read(), file.as_deref(), &places).await,
+        Verb::Restore { ref file } => copy::restore(&out, &read()?, file).await,
         Verb::Example => {
             output::line(crate::config::example().trim_end());
             Ok(ExitCode::SUCCESS)
@@ -119,7 +125,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Completions { shell } => Ok(shell::completions(shell)),
         Verb::Man { ref folder } => shell::manual(folder),
         _ => {
-            let config = config()?;
+            let config = read()?;
             let hub = open::hub(&config).await?;
             let code = on_hub(&hub, &out, &config, arguments.verb).await;
             hub.db.close().await;

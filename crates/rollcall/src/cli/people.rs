@@ -2,7 +2,6 @@
 
 mod show;
 
-use std::io::Read as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -14,14 +13,14 @@ use super::args;
 use super::caller::caller;
 use super::failure::Refusal;
 use super::output::{Output, counted, first_of};
+use super::password;
 use crate::directory::earlier::{self, Incarnation};
 use crate::directory::{
-    self, Applied, Cascade, Command, Group, GroupChanges, Named, NewGroup, NewPassword, NewUnit, NewUser,
-    Unit, UnitChanges, User, UserChanges, query,
+    self, Applied, Cascade, Command, Group, GroupChanges, Named, NewGroup, NewUnit, NewUser, Unit,
+    UnitChanges, User, UserChanges, query,
 };
 use crate::hub::Hub;
 use crate::maintenance::erasure::{erase_user, is_known};
-use crate::secret::SecretString;
 
 async fn apply(hub: &Hub, out: &Output, command: Command) -> Result<ExitCode> {
     let applied: Applied = hub.apply(caller(), command).await?;
@@ -59,15 +58,6 @@ async fn unit_ids(hub: &Hub, names: &[String]) -> Result<Vec<String>> {
     Ok(ids)
 }
 
-async fn password(hub: &Hub) -> Result<NewPassword> {
-    let mut text = String::new();
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .context("the password cannot be read")?;
-    let secret: SecretString = text.trim_end_matches(['\r', '\n']).to_owned().into();
-    Ok(NewPassword::prepare(secret, &*hub.random)?)
-}
-
 fn emptied(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
@@ -98,7 +88,7 @@ pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<Ex
                 .filter_map(|field| Some((field.name, field.value?)))
                 .collect(),
             password: if password_stdin {
-                Some(password(hub).await?)
+                Some(password::read(hub).await?)
             } else {
                 None
             },
@@ -139,7 +129,7 @@ pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<Ex
             let id = find_user(hub, &user).await?.id;
             Command::SetPassword {
                 id,
-                password: password(hub).await?,
+                password: password::read(hub).await?,
             }
         }
         args::User::Enable { user } => Command::EnableUser {

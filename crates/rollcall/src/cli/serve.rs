@@ -1,5 +1,6 @@
 //! `rollcall serve`.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +14,14 @@ use super::open;
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::delivery::Delivery;
+use crate::instance::Serving;
 use crate::maintenance::Maintenance;
 use crate::secret::AdminToken;
 
 /// How long the database has to finish what is queued, at the end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(config: &Config) -> Result<ExitCode> {
+pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode> {
     // Before the hub says that it runs: whoever reads that may stop it at once.
     let mut stop = StopSignals::listen()?;
     let (hub, mut owner) = open::own_hub(config).await?;
@@ -41,8 +43,16 @@ pub(super) async fn run(config: &Config) -> Result<ExitCode> {
     if let Some(owner) = &mut owner {
         owner.set_address(&address.to_string())?;
     }
+    hub.serves(Serving {
+        listens_on: address.to_string(),
+        public_url: config.public_url(),
+        egress_allow: config.egress.allow.clone(),
+    })
+    .await?;
+    let configuration = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
     tracing::info!(
         %address,
+        configuration,
         instance = hub.instance.id,
         token = %config.token_path().display(),
         "the hub runs"

@@ -99,6 +99,8 @@ fn every_setting_is_shown_in_the_example_and_checked() {
 pub(crate) struct Served {
     pub(crate) child: Child,
     pub(crate) address: String,
+    /// The first line of its log.
+    pub(crate) first: Value,
     log: BufReader<std::process::ChildStderr>,
 }
 
@@ -123,7 +125,12 @@ impl Served {
             .as_str()
             .unwrap_or_else(|| panic!("{line}"))
             .to_owned();
-        Self { child, address, log }
+        Self {
+            child,
+            address,
+            first,
+            log,
+        }
     }
 
     pub(crate) fn get(&self, path: &str) -> String {

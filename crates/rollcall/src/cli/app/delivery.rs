@@ -13,8 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::find;
 use crate::application::{Application, ApplicationError, Command, store};
 use crate::cli::caller::caller;
-use crate::cli::open;
 use crate::cli::output::{IN_PART, Output, counted, line, time};
+use crate::cli::serving;
 use crate::config::Config;
 use crate::delivery::connectivity::finding::Finding;
 use crate::delivery::connectivity::{Report, StepResult};
@@ -40,7 +40,8 @@ struct Tested<'a> {
 
 pub(super) async fn test(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<ExitCode> {
     let id = find(hub, app).await?.id;
-    let shared = Shared::for_one(hub.clone(), open::egress(config)?).await?;
+    let egress = serving::known(hub, config).await?.egress()?;
+    let shared = Shared::for_one(hub.clone(), egress).await?;
     let report = connectivity::test(&shared, &id).await?;
     let (application, ever_synchronized) = hub
         .db

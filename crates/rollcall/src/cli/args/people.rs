@@ -23,7 +23,7 @@ pub(in crate::cli) enum User {
         further: Vec<String>,
         #[command(flatten)]
         fields: UserFields,
-        /// Read a password from the standard input.
+        /// Give the user a password: asked for on a terminal, or else the first line of the standard input.
         #[arg(long)]
         password_stdin: bool,
     },
@@ -59,7 +59,7 @@ pub(in crate::cli) enum User {
         #[arg(long, value_name = "NAME")]
         clear_custom: Vec<String>,
     },
-    /// Set the password, read from the standard input.
+    /// Set the password: asked for twice on a terminal, or else the first line of the standard input.
     Password {
         /// The id, username or email address.
         user: String,

@@ -1,7 +1,9 @@
 //! What the test can come upon: a code for scripts, what happened, and what to do next.
 
 use std::io;
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use reqwest::Url;
 use rollcall_protocol::Foreign;
 use serde::Serialize;
@@ -140,6 +142,15 @@ pub(super) fn unconnected(url: &Url, error: &io::Error) -> Finding {
     }
 }
 
+/// How an address is allowed that the hub does not call by itself.
+pub fn allow(address: IpAddr) -> String {
+    format!(
+        "if this address is meant, add {} or its network to egress.allow (ROLLCALL_EGRESS_ALLOW, serve \
+         --egress-allow), and restart the hub",
+        IpNet::from(address.to_canonical())
+    )
+}
+
 /// TLS did not come about.
 pub(super) fn insecure(url: &Url, fault: &TlsFault) -> Finding {
     let host = url.host_str().unwrap_or_default();
@@ -208,7 +219,7 @@ pub(super) fn insecure(url: &Url, fault: &TlsFault) -> Finding {
 /// The host of a URL as `openssl` wants it named in a certificate.
 fn alternative_name(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    match host.parse::<std::net::IpAddr>() {
+    match host.parse::<IpAddr>() {
         Ok(address) => format!("IP:{address}"),
         Err(_) => format!("DNS:{host}"),
     }
@@ -234,12 +245,9 @@ pub(super) fn unanswered(url: &Url, failure: &Failure) -> Finding {
             reason,
             "mend the application's keys (rollcall app key, rollcall app set --encrypt) and test again",
         ),
-        Failure::Forbidden(_) => finding(
-            Code::AddressNotAllowed,
-            failure.to_string(),
-            "if this address is meant, add it or its network to egress.allow in the hub's configuration, and restart \
-             the hub",
-        ),
+        Failure::Forbidden { address, .. } => {
+            finding(Code::AddressNotAllowed, failure.to_string(), allow(*address))
+        }
         Failure::Resolve(_) => finding(
             Code::HostNotFound,
             failure.to_string(),

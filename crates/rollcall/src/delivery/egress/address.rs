@@ -1,8 +1,11 @@
 //! Which addresses the hub calls.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
+use reqwest::Url;
+
+use super::failure::Failure;
 
 /// Which addresses may be called.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +19,52 @@ impl AddressPolicy {
     pub fn permits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.allowed.iter().any(|network| network.contains(&address)) || is_public(address)
+    }
+
+    /// The addresses that a URL's host leads to and that may be called.
+    ///
+    /// # Errors
+    /// [`Failure::Resolve`] or [`Failure::Forbidden`].
+    pub async fn resolve(&self, url: &Url) -> Result<Vec<SocketAddr>, Failure> {
+        let port = url.port_or_known_default().unwrap_or(443);
+        match self.check_literal(url)? {
+            Some(address) => Ok(vec![SocketAddr::new(address, port)]),
+            None => self.look_up(url.host_str().unwrap_or_default(), port).await,
+        }
+    }
+
+    /// The address that a URL has for its host, if it may be called; `None` if the host has a name.
+    pub(super) fn check_literal(&self, url: &Url) -> Result<Option<IpAddr>, Failure> {
+        let host = url.host_str().unwrap_or_default();
+        match host.trim_matches(['[', ']']).parse() {
+            Ok(address) if self.permits(address) => Ok(Some(address)),
+            Ok(address) => Err(Failure::Forbidden {
+                host: host.to_owned(),
+                address,
+            }),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The addresses of a host's name that may be called.
+    pub(super) async fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+        let found: Vec<_> = tokio::net::lookup_host((host, port))
+            .await
+            .map_err(|error| Failure::Resolve(format!("{host}: {error}")))?
+            .collect();
+        let permitted: Vec<_> = found
+            .iter()
+            .copied()
+            .filter(|address| self.permits(address.ip()))
+            .collect();
+        match (found.first(), permitted.is_empty()) {
+            (None, _) => Err(Failure::Resolve(format!("{host} has no address"))),
+            (Some(first), true) => Err(Failure::Forbidden {
+                host: host.to_owned(),
+                address: first.ip(),
+            }),
+            (Some(_), false) => Ok(permitted),
+        }
     }
 }
 

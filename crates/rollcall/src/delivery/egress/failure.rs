@@ -1,5 +1,6 @@
 //! Why a request did not bring an answer.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rollcall_protocol::Foreign;
@@ -14,8 +15,16 @@ pub enum Failure {
     #[error("{0}")]
     Unsealed(String),
     /// The address is in a range that the hub does not call.
-    #[error("{0} is a private or special address, which egress.allow does not list")]
-    Forbidden(String),
+    #[error(
+        "{} is a private or special address, which egress.allow does not list",
+        place(host, address)
+    )]
+    Forbidden {
+        /// The host in the receiving URL.
+        host: String,
+        /// Its address.
+        address: IpAddr,
+    },
     /// The host's name has no address.
     #[error("the host name cannot be resolved: {0}")]
     Resolve(String),
@@ -49,6 +58,15 @@ pub enum Failure {
     },
 }
 
+/// An address, with the host's name if it has one.
+fn place(host: &str, address: &IpAddr) -> String {
+    let address = address.to_string();
+    match host.trim_matches(['[', ']']) == address {
+        true => address,
+        false => format!("{host} ({address})"),
+    }
+}
+
 /// In which form a request was refused, which tells who refused it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -66,7 +84,7 @@ impl Failure {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unsealed(_) => "unsealed",
-            Self::Forbidden(_) => "forbidden_address",
+            Self::Forbidden { .. } => "forbidden_address",
             Self::Resolve(_) => "unresolved",
             Self::Connect(_) => "unconnected",
             Self::Tls(_) => "tls",
@@ -99,9 +117,11 @@ impl Failure {
         match self {
             Self::TimedOut | Self::Broken(_) | Self::Unreadable(_) => true,
             Self::Status { status, .. } => *status >= 400 && *status != 429,
-            Self::Unsealed(_) | Self::Forbidden(_) | Self::Resolve(_) | Self::Connect(_) | Self::Tls(_) => {
-                false
-            }
+            Self::Unsealed(_)
+            | Self::Forbidden { .. }
+            | Self::Resolve(_)
+            | Self::Connect(_)
+            | Self::Tls(_) => false,
         }
     }
 

@@ -181,7 +181,7 @@ impl Egress {
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that sends")]
     async fn send(&self, client: &reqwest::Client, url: &Url, body: Bytes) -> Result<Reply, Failure> {
-        self.check_literal(url)?;
+        self.policy.check_literal(url)?;
         let request = client
             .post(url.clone())
             .header(reqwest::header::CONTENT_TYPE, "application/json;charset=utf-8")
@@ -192,25 +192,12 @@ impl Egress {
         }
     }
 
-    fn check_literal(&self, url: &Url) -> Result<(), Failure> {
-        match literal_address(url) {
-            Some(address) if !self.policy.permits(address) => Err(Failure::Forbidden(address.to_string())),
-            _ => Ok(()),
-        }
-    }
-
     /// The addresses that a URL's host leads to and that may be called.
     ///
     /// # Errors
     /// [`Failure::Resolve`] or [`Failure::Forbidden`].
     pub async fn resolve(&self, url: &Url) -> Result<Vec<SocketAddr>, Failure> {
-        let port = url.port_or_known_default().unwrap_or(443);
-        if let Some(address) = literal_address(url) {
-            self.check_literal(url)?;
-            return Ok(vec![SocketAddr::new(address, port)]);
-        }
-        let host = url.host_str().unwrap_or_default().to_owned();
-        look_up(&self.policy, &host, port).await
+        self.policy.resolve(url).await
     }
 
     /// Connects to the first of these addresses that lets it, from where requests leave.
@@ -264,28 +251,6 @@ impl Http {
     }
 }
 
-fn literal_address(url: &Url) -> Option<IpAddr> {
-    let host = url.host_str()?;
-    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
-}
-
-async fn look_up(policy: &AddressPolicy, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-    let found: Vec<_> = tokio::net::lookup_host((host, port))
-        .await
-        .map_err(|error| Failure::Resolve(format!("{host}: {error}")))?
-        .collect();
-    let permitted: Vec<_> = found
-        .iter()
-        .copied()
-        .filter(|address| policy.permits(address.ip()))
-        .collect();
-    match (found.first(), permitted.is_empty()) {
-        (None, _) => Err(Failure::Resolve(format!("{host} has no address"))),
-        (Some(first), true) => Err(Failure::Forbidden(format!("{host} ({})", first.ip()))),
-        (Some(_), false) => Ok(permitted),
-    }
-}
-
 struct GuardedResolver(Arc<AddressPolicy>);
 
 impl Resolve for GuardedResolver {
@@ -293,7 +258,7 @@ impl Resolve for GuardedResolver {
         let policy = Arc::clone(&self.0);
         Box::pin(async move {
             // The client replaces port 0 by the URL's.
-            let addresses = look_up(&policy, name.as_str(), 0).await?;
+            let addresses = policy.look_up(name.as_str(), 0).await?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }

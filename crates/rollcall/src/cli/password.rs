@@ -1,0 +1,80 @@
+//! A new password: typed twice without being shown, or the first line of what a pipe brings.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use crate::directory::NewPassword;
+use crate::hub::Hub;
+use crate::secret::SecretString;
+
+/// Reads a password.
+pub(super) async fn read(hub: &Hub) -> Result<NewPassword> {
+    let text = if io::stdin().is_terminal() {
+        typed().await?
+    } else {
+        line().await?
+    };
+    let secret: SecretString = text.as_str().to_owned().into();
+    Ok(NewPassword::prepare(secret, &*hub.random)?)
+}
+
+async fn typed() -> Result<Zeroizing<String>> {
+    let _unseen = Unseen::begin().context("the terminal cannot be kept from showing what is typed")?;
+    ask("New password: ")?;
+    let first = line().await?;
+    ask("The same again: ")?;
+    let second = line().await?;
+    ensure!(*first == *second, "the two are not the same; nothing is changed");
+    Ok(first)
+}
+
+/// Asks beside the results, so that those can be piped on.
+fn ask(question: &str) -> io::Result<()> {
+    let mut terminal = io::stderr();
+    terminal.write_all(question.as_bytes())?;
+    terminal.flush()
+}
+
+async fn line() -> Result<Zeroizing<String>> {
+    let (answer, read) = oneshot::channel();
+    // On a thread of its own: the runtime waits at its end for threads that it lent.
+    std::thread::spawn(move || {
+        let mut text = Zeroizing::new(String::new());
+        let result = io::stdin().read_line(&mut text).map(|_| text);
+        // Whoever asked may have gone.
+        let _ = answer.send(result);
+    });
+    let text = tokio::select! {
+        text = read => text?.context("the password cannot be read")?,
+        _ = tokio::signal::ctrl_c() => bail!("cancelled; nothing is changed"),
+    };
+    let password = text.trim_end_matches(['\r', '\n']);
+    ensure!(!password.is_empty(), "no password was given; nothing is changed");
+    Ok(Zeroizing::new(password.to_owned()))
+}
+
+/// As long as it lives, the terminal does not show what is typed.
+struct Unseen(Termios);
+
+impl Unseen {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut unseen = before.clone();
+        unseen.local_modes.remove(LocalModes::ECHO);
+        // The end of a line is still shown.
+        unseen.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &unseen)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        // There is nobody left to tell.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
+}
