@@ -3,9 +3,15 @@
 //! Nothing is ticked off for each event; what became of one follows from the entitlement that was valid at
 //! its position, the cursor, the parked events and the attempts that cover it.
 
+mod conclusion;
+mod fate;
+
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::{EventType, SubjectKind};
 use serde::Serialize;
+
+pub use self::fate::Fate;
+use self::fate::Inquiry;
 
 use crate::application::keys::rotation;
 use crate::application::{Application, ApplicationError, Entitlements, store};
@@ -13,9 +19,8 @@ use crate::change::{self, Change, Placement, Seq};
 use crate::clock::Millis;
 use crate::delivery::job::{self, JobKind, JobPosition};
 use crate::delivery::ledger::attempts::{self, Search};
-use crate::delivery::ledger::parked::{self, Parked, ParkedState};
+use crate::delivery::ledger::parked;
 use crate::delivery::model::Attempt;
-use crate::delivery::plan::lanes::lane_of;
 use crate::directory::earlier::{self, Incarnation, SEARCHED, Whom};
 use crate::directory::{DirectoryError, User, query};
 
@@ -40,6 +45,8 @@ pub struct Why {
     pub state: &'static str,
     /// The answer in a sentence or two, and what to do.
     pub conclusion: String,
+    /// How it fails at the moment; `None` if its newest request was answered, or if it is suspended.
+    pub failing: Option<Failing>,
     /// What should be known besides: that the application refuses the new signing key, that not all that is kept was
     /// looked at.
     pub warnings: Vec<String>,
@@ -76,42 +83,18 @@ pub struct ChangeFate {
     pub fate: Fate,
 }
 
-/// What became of an event.
+/// How the application fails at the moment, although it is not suspended yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "fate", rename_all = "snake_case", rename_all_fields = "camelCase")]
-pub enum Fate {
-    /// It does not concern the application.
-    NotForIt {
-        /// Why not.
-        reason: &'static str,
-    },
-    /// It waits for its turn.
-    Waiting,
-    /// The application accepted it.
-    Delivered {
-        /// When.
-        at: Millis,
-        /// At which try of its request.
-        try_number: u32,
-    },
-    /// The application passed it over.
-    Skipped {
-        /// When.
-        at: Millis,
-        /// What the application said.
-        answer: String,
-    },
-    /// It is parked: sent again, held behind another one, or set aside.
-    Parked {
-        /// How.
-        state: ParkedState,
-        /// How often it was sent.
-        attempts: u32,
-        /// What the application said.
-        answer: String,
-    },
-    /// It is settled, but the attempts of that time are not kept any more.
-    Settled,
+#[serde(rename_all = "camelCase")]
+pub struct Failing {
+    /// How often in a row.
+    pub times: u32,
+    /// Since when.
+    pub since: Millis,
+    /// How it failed the last time.
+    pub last: String,
+    /// When it is tried again, if that is known.
+    pub next_try: Option<Millis>,
 }
 
 /// A synchronization and the user.
@@ -223,9 +206,10 @@ pub fn why_within(
     let parked = parked::list(tx, &application.id)?;
     let jobs = job::newest(tx, &application.id, 10)?;
     let placement = query::record_of(tx, SubjectKind::User, &user_id)?.map(|(_, placement)| placement);
+    let mut inquiry = Inquiry::new(&application, &entitlements, &parked, &changes);
     let mut fates = Vec::new();
     for change in changes.iter().take(CHANGES) {
-        fates.push(fate(tx, search, &application, &entitlements, (&parked, change))?);
+        fates.push(inquiry.fate(tx, search, change)?);
     }
     let mut pushes = Vec::new();
     for job in jobs.iter().filter(|job| job.kind == JobKind::Full) {
@@ -254,6 +238,10 @@ pub fn why_within(
         application: application.name.clone(),
         state: application.state(),
         conclusion: String::new(),
+        failing: match application.suspended {
+            Some(_) => None,
+            None => failing(tx, &application.id)?,
+        },
         warnings: rotation::rotation(tx, &application.id, now)?
             .warning()
             .into_iter()
@@ -278,8 +266,27 @@ pub fn why_within(
                 .to_owned(),
         );
     }
-    page.conclusion = conclude(&page, &application);
+    page.conclusion = conclusion::conclude(&page, &application, now);
     Ok(page)
+}
+
+/// How many requests, newest first, are looked at to tell how often the application failed.
+const REQUESTS: usize = 100;
+
+/// How the application fails, if its newest request did.
+fn failing(tx: &mut Tx<'_>, application_id: &str) -> Result<Option<Failing>, DbError> {
+    let newest = attempts::newest(tx, application_id, 0, REQUESTS)?;
+    let failed = newest.iter().map(|(_, attempt)| attempt);
+    let failed: Vec<&Attempt> = failed.take_while(|attempt| !attempt.was_received()).collect();
+    let (Some(last), Some(first)) = (failed.first(), failed.last()) else {
+        return Ok(None);
+    };
+    Ok(Some(Failing {
+        times: u32::try_from(failed.len()).unwrap_or(u32::MAX),
+        since: first.started_at,
+        last: last.in_full().unwrap_or_else(|| last.outcome.clone()),
+        next_try: last.next_try,
+    }))
 }
 
 /// What the application said of the event that pushed the user, if it did not simply accept it.
@@ -319,108 +326,6 @@ fn included(
     stood.is_some_and(|placement| scope.covers(SubjectKind::User, placement))
 }
 
-fn fate(
-    tx: &mut Tx<'_>,
-    search: &mut Search,
-    application: &Application,
-    entitlements: &Entitlements,
-    (parked, change): (&[Parked], &Change),
-) -> Result<ChangeFate, DbError> {
-    let entitlement = entitlements.at(change.seq);
-    let before = change.seq <= entitlements.begins();
-    let event = entitlement.event_for(change).filter(|_| !before);
-    let fate = match event {
-        None if before => Fate::NotForIt {
-            reason: "the application was added later",
-        },
-        None => Fate::NotForIt {
-            reason: not_for_it(entitlement, change),
-        },
-        Some(_) => fate_of_event(tx, search, application, parked, change)?,
-    };
-    Ok(ChangeFate {
-        seq: change.seq,
-        event_id: change.event_id.clone(),
-        time: change.time,
-        kind: change.kind.as_str().to_owned(),
-        actor: change.actor.clone(),
-        event: event.map(rollcall_protocol::EventType::short),
-        fate,
-    })
-}
-
-fn not_for_it(entitlement: &crate::application::Entitlement, change: &Change) -> &'static str {
-    let covers = |placement: &Option<std::sync::Arc<Placement>>| {
-        placement
-            .as_ref()
-            .is_some_and(|placement| entitlement.scope.covers(change.subject_kind, placement))
-    };
-    match (covers(&change.before), covers(&change.after), change.kind) {
-        (true, true, change::ChangeKind::Departure | change::ChangeKind::Arrival) => {
-            "the user was in scope before and after; what moved is told by another change"
-        }
-        (false, false, _) => "the user was not in scope",
-        (_, _, change::ChangeKind::Departure | change::ChangeKind::Arrival) => {
-            "the other half of the move tells it"
-        }
-        _ => "the application has not subscribed to this event",
-    }
-}
-
-fn fate_of_event(
-    tx: &mut Tx<'_>,
-    search: &mut Search,
-    application: &Application,
-    parked: &[Parked],
-    change: &Change,
-) -> Result<Fate, DbError> {
-    if let Some(parked) = parked.iter().find(|parked| parked.event_id == change.event_id) {
-        let said = |text: &Option<String>| text.clone().unwrap_or_default();
-        return Ok(Fate::Parked {
-            state: parked.state,
-            attempts: parked.attempts,
-            answer: format!("{} {}", said(&parked.code), said(&parked.message))
-                .trim()
-                .to_owned(),
-        });
-    }
-    if change.seq > application.position {
-        return Ok(Fate::Waiting);
-    }
-    let covers = |attempt: &Attempt| {
-        let lanes = attempt.lanes as usize;
-        let by_lane = lane_of(&change.subject_id, lanes) == attempt.lane as usize;
-        attempt.was_received() && (lanes <= 1 || by_lane)
-    };
-    let attempts = attempts::covering(tx, search, &application.id, (change.seq, change.time))?;
-    let Some(attempt) = attempts.iter().find(|attempt| covers(attempt)) else {
-        return Ok(Fate::Settled);
-    };
-    let at = attempt.started_at + attempt.latency_us / 1_000;
-    let exception = attempt
-        .exceptions
-        .iter()
-        .find(|it| it.event_id == change.event_id);
-    Ok(match exception {
-        Some(exception) if exception.result == "skipped" => Fate::Skipped {
-            at,
-            answer: format!(
-                "{} {}",
-                exception.code,
-                exception.message.as_deref().unwrap_or_default()
-            )
-            .trim()
-            .to_owned(),
-        },
-        // It was parked then and has been dealt with since.
-        Some(_) => Fate::Settled,
-        None => Fate::Delivered {
-            at,
-            try_number: attempt.try_number,
-        },
-    })
-}
-
 fn through(
     tx: &mut Tx<'_>,
     scope: &crate::application::Scope,
@@ -456,75 +361,4 @@ fn names<'a>(
         names.push(format!("group {name}"));
     }
     Ok(names)
-}
-
-fn conclude(page: &Why, application: &Application) -> String {
-    let name = &page.application;
-    let newest = page
-        .changes
-        .iter()
-        .find(|change| !matches!(change.fate, Fate::NotForIt { .. }));
-    let waits = match (&application.suspended, application.synchronize) {
-        (_, false) => format!(
-            "{name} is switched off since an administrator paused it; rollcall app resume pushes again"
-        ),
-        (Some(suspension), true) => format!(
-            "{name} does not answer ({}); it is asked again by itself, or at once with rollcall app resume",
-            suspension.in_full()
-        ),
-        (None, true) => format!(
-            "it is on its way; if it stays so, see whether a hub runs (rollcall doctor) and what rollcall log --app {name:?} shows"
-        ),
-    };
-    match newest.map(|change| &change.fate) {
-        Some(Fate::Parked {
-            state: ParkedState::Failed,
-            answer,
-            ..
-        }) => format!(
-            "{name} refused the newest event: {answer}. Mend that there, then send it again with rollcall app resend"
-        ),
-        Some(Fate::Parked { answer, .. }) => {
-            format!("{name} asked for the newest event again ({answer}), and it is sent again by itself")
-        }
-        Some(Fate::Waiting) => format!("The newest change has not been sent yet: {waits}"),
-        Some(Fate::Skipped { answer, .. }) => {
-            format!("{name} got the newest event and passed it over: {answer}")
-        }
-        _ if page.deleted => match newest.map(|change| &change.fate) {
-            Some(_) => format!("The user is deleted, and {name} was told so"),
-            None => "The user is deleted, and was never in scope of this application".to_owned(),
-        },
-        _ if page.in_scope_through.is_empty() => format!(
-            "The user is not in scope of {name}: the scope is {}, and the user stands in {}. Change either one",
-            page.scope.join(", "),
-            page.stands_in.join(", ")
-        ),
-        Some(Fate::Delivered { .. }) => format!("{name} has everything that it is to have of this user"),
-        Some(Fate::Settled) => {
-            format!("{name} got everything; the attempts of that time are not kept any more")
-        }
-        Some(Fate::NotForIt { .. }) | None => {
-            let pushed = page.synchronizations.iter().find(|job| job.included);
-            match pushed {
-                Some(Pushed {
-                    job_id,
-                    status: "success" | "partial_success",
-                    answer: Some(answer),
-                    ..
-                }) => format!(
-                    "{name} got the user by the synchronization {job_id} and did not take it: {answer}. What it skips or refuses there is for its developers to mend; rollcall app sync pushes again"
-                ),
-                Some(job) if job.status == "success" || job.status == "partial_success" => {
-                    format!("{name} was pushed the user by the synchronization {}", job.job_id)
-                }
-                Some(job) if job.status == "pending" || job.status == "running" => {
-                    format!("The synchronization {} pushes the user: {waits}", job.job_id)
-                }
-                _ => format!(
-                    "The user was in scope before {name} was there, and nothing was pushed since: run rollcall app sync {name:?}"
-                ),
-            }
-        }
-    }
 }

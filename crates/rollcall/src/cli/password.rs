@@ -2,11 +2,12 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
+use super::failure::Refusal;
 use crate::directory::NewPassword;
 use crate::hub::Hub;
 use crate::secret::SecretString;
@@ -28,7 +29,14 @@ async fn typed() -> Result<Zeroizing<String>> {
     let first = line().await?;
     ask("The same again: ")?;
     let second = line().await?;
-    ensure!(*first == *second, "the two are not the same; nothing is changed");
+    if *first != *second {
+        let message = "the two are not the same; nothing is changed";
+        bail!(Refusal::of(
+            "passwords_differ",
+            message,
+            "try again, and type the same twice"
+        ));
+    }
     Ok(first)
 }
 
@@ -50,10 +58,20 @@ async fn line() -> Result<Zeroizing<String>> {
     });
     let text = tokio::select! {
         text = read => text?.context("the password cannot be read")?,
-        _ = tokio::signal::ctrl_c() => bail!("cancelled; nothing is changed"),
+        _ = tokio::signal::ctrl_c() => bail!(Refusal::of(
+            "cancelled",
+            "cancelled; nothing is changed",
+            "the same command asks again"
+        )),
     };
     let password = text.trim_end_matches(['\r', '\n']);
-    ensure!(!password.is_empty(), "no password was given; nothing is changed");
+    if password.is_empty() {
+        let message = "no password was given; nothing is changed";
+        bail!(Refusal::wrong_use(
+            message,
+            "type one, or write it to the standard input"
+        ));
+    }
     Ok(Zeroizing::new(password.to_owned()))
 }
 

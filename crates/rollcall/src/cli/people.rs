@@ -4,7 +4,7 @@ mod show;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use rollcall_db::Dialect;
 use rollcall_protocol::SubjectKind;
 use serde_json::json;

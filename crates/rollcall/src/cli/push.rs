@@ -20,7 +20,6 @@ use crate::delivery::ledger::attempts;
 use crate::delivery::ledger::operate::{self, OperateError};
 use crate::delivery::ledger::parked::{self, Parked, ParkedState};
 use crate::delivery::model::Attempt;
-use crate::delivery::model::Source;
 use crate::hub::Hub;
 use crate::why::{Why, why};
 
@@ -137,10 +136,18 @@ struct Look {
     application: Application,
     /// The event, while it is parked.
     parked: Option<Parked>,
-    /// Whether other events of the application are parked and not set aside.
-    company: bool,
-    /// The requests that carried parked events since, oldest first.
+    /// The requests that carried it, oldest first.
     requests: Vec<Attempt>,
+}
+
+impl Look {
+    /// The type of the event, wherever it is by now.
+    fn kind(&self, event_id: &str) -> Option<&str> {
+        let sent = self.requests.iter().flat_map(|request| &request.carried);
+        let sent = sent.into_iter().find(|carried| carried.event_id == event_id);
+        let parked = self.parked.as_ref().map(|parked| parked.event_type.short());
+        parked.or_else(|| sent.map(|carried| carried.event_type.as_str()))
+    }
 }
 
 async fn look(hub: &Hub, application_id: &str, event_id: &str, last: i64) -> Result<Look> {
@@ -150,20 +157,17 @@ async fn look(hub: &Hub, application_id: &str, event_id: &str, last: i64) -> Res
         .read(move |tx| {
             let application = store::load(tx, &id)?;
             let all = parked::list(tx, &id)?;
-            let waiting = |event: &&Parked| event.state != ParkedState::Failed;
-            let company = all.iter().filter(waiting).any(|event| event.event_id != event_id);
             let parked = all.into_iter().find(|event| event.event_id == event_id);
             let mut requests = attempts::newest(tx, &id, last, REQUESTS)?;
             requests.reverse();
             let requests = requests
                 .into_iter()
                 .map(|(_, attempt)| attempt)
-                .filter(|attempt| attempt.source == Source::Parked.as_str())
+                .filter(|attempt| attempt.carried.iter().any(|carried| carried.event_id == event_id))
                 .collect();
             Ok::<_, crate::application::ApplicationError>(Look {
                 application,
                 parked,
-                company,
                 requests,
             })
         })
@@ -193,8 +197,10 @@ async fn watch(
         let look = look(hub, application_id, event_id, last).await?;
         if !told {
             told = true;
-            let kind = look.parked.as_ref().map(|parked| parked.event_type.short());
-            let kind = kind.map(|kind| format!("  {kind}")).unwrap_or_default();
+            let kind = look
+                .kind(event_id)
+                .map(|kind| format!("  {kind}"))
+                .unwrap_or_default();
             steps.take("event", true, format!("{event_id}{kind}"));
         }
         if let Some(steps) = outcome(&look, event_id) {
@@ -234,13 +240,9 @@ fn outcome(look: &Look, event_id: &str) -> Option<Vec<(&'static str, bool, Strin
             let detail = "it was taken back by an administrator, or went with the user's erasure".to_owned();
             return Some(vec![("sent", false, detail)]);
         };
-        // Several requests may have gone meanwhile; the exception names its event.
-        let passed_over = look.requests.iter().find_map(|request| {
-            let exception = request.exceptions.iter().find(|it| it.event_id == event_id)?;
-            Some((request, exception))
-        });
-        return Some(match passed_over {
-            Some((request, exception)) if exception.result == "skipped" => {
+        let exception = request.exceptions.iter().find(|it| it.event_id == event_id);
+        return Some(match exception {
+            Some(exception) if exception.result == "skipped" => {
                 let said = exception.message.as_deref().unwrap_or_default();
                 let said = format!("{name} passed it over: {} {said}", exception.code);
                 vec![sent(request), ("answered", false, said.trim_end().to_owned())]
@@ -288,11 +290,7 @@ fn outcome(look: &Look, event_id: &str) -> Option<Vec<(&'static str, bool, Strin
         );
         return Some(vec![("sent", false, detail)]);
     }
-    // The request was this event's alone, if no other one was waiting.
-    let request = look.requests.last()?;
-    if request.was_received() || request.events > 1 || look.company {
-        return None;
-    }
+    let request = look.requests.last().filter(|request| !request.was_received())?;
     Some(with_request(format!(
         "{}; it is sent again by itself",
         request.in_full().unwrap_or_else(|| request.outcome.clone())

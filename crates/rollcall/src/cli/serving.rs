@@ -10,8 +10,8 @@ use reqwest::Url;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::delivery::connectivity::finding;
-use crate::delivery::send::egress::{Egress, EgressOptions};
-use crate::delivery::send::failure::Failure;
+use crate::delivery::egress::failure::Failure;
+use crate::delivery::egress::{Egress, EgressOptions};
 use crate::hub::Hub;
 use crate::instance::{self, Serving};
 

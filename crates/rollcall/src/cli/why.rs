@@ -84,6 +84,26 @@ fn words(fate: &Fate) -> String {
         Fate::Waiting => "waits for its turn".to_owned(),
         Fate::Delivered { at, try_number: 1 } => format!("accepted at {}", time(*at)),
         Fate::Delivered { at, try_number } => format!("accepted at {}, at try {try_number}", time(*at)),
+        Fate::SentAgain {
+            at,
+            times,
+            answer,
+            anew,
+        } => {
+            let first = match answer.as_str() {
+                "" => String::new(),
+                answer => format!("not taken at first ({answer}); "),
+            };
+            let sent = match (anew, times) {
+                (true, _) => "what was true by then was told instead".to_owned(),
+                (false, 1) => "sent again once".to_owned(),
+                (false, more) => format!("sent again {more} times"),
+            };
+            format!("{first}{sent}, and accepted at {}", time(*at))
+        }
+        Fate::Dismissed { at, answer } => {
+            format!("refused at {} ({answer}), and not sent again", time(*at))
+        }
         Fate::Skipped { at, answer } => format!("passed over at {}: {answer}", time(*at)),
         Fate::Parked {
             state,
@@ -97,6 +117,6 @@ fn words(fate: &Fate) -> String {
             };
             format!("{state}, sent {}: {answer}", counted((*attempts).into(), "time"))
         }
-        Fate::Settled => "settled; the request is not kept any more, or it was sent again since".to_owned(),
+        Fate::Settled => "settled; the requests of that time are not kept any more".to_owned(),
     }
 }

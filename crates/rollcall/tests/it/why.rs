@@ -1,14 +1,19 @@
 //! "Why did this user (not) arrive?" has an answer on one page.
 
+use std::time::Duration;
+
 use rollcall::access::Caller;
 use rollcall::application::Scope;
+use rollcall::delivery::Options;
 use rollcall::delivery::ledger::attempts::{self, Search};
+use rollcall::delivery::ledger::operate;
+use rollcall::delivery::ledger::parked::ParkedState;
 use rollcall::directory::Command;
 use rollcall::id::ROOT_UNIT;
 use rollcall::why::{Fate, Why, WhyError, why, why_within};
 use rollcall_db::DbError;
 
-use crate::world::{Fault, World, described, on_both};
+use crate::world::{Fault, World, described, hasty, on_both};
 
 async fn ask(world: &World, user: &str) -> Result<Why, WhyError> {
     let user = user.to_owned();
@@ -175,5 +180,158 @@ fn an_answer_looks_at_so_many_requests_and_says_if_that_was_not_all() {
             })
             .await
             .unwrap();
+    });
+}
+
+/// Does something to the delivery of the world's application, as an administrator.
+async fn operate<T: Send + 'static>(
+    world: &World,
+    mut run: impl FnMut(
+        &mut rollcall_db::Tx<'_>,
+        &rollcall::access::Context<'_>,
+        &str,
+    ) -> Result<T, operate::OperateError>
+    + Send
+    + 'static,
+) -> T {
+    let id = world.application.id.clone();
+    let done = world
+        .hub
+        .write_as(Caller::system("test"), move |tx, ctx| run(tx, ctx, &id))
+        .await;
+    done.unwrap()
+}
+
+async fn fate(world: &World, user: &str) -> Fate {
+    ask(world, user).await.unwrap().changes[0].fate.clone()
+}
+
+async fn until_fate(world: &World, user: &str, wanted: fn(&Fate) -> bool) {
+    world
+        .until("its fate is known", || async { wanted(&fate(world, user).await) })
+        .await;
+}
+
+fn is_set_aside(fate: &Fate) -> bool {
+    let failed = ParkedState::Failed;
+    matches!(fate, Fate::Parked { state, .. } if *state == failed)
+}
+
+#[test]
+fn what_became_of_an_event_that_was_sent_again_is_told() {
+    on_both("why_again", |hub, mirror| async move {
+        let world = World::new(&hub, &mirror, Scope::everything()).await;
+        let ada = world.user("ada", ROOT_UNIT).await;
+        until_fate(&world, &ada, |fate| matches!(fate, Fate::Delivered { .. })).await;
+
+        // Refused, and sent again by somebody.
+        world.endpoint.fail_next([Fault::Refuse(ada.clone())]);
+        world.apply(described(&ada, "first")).await;
+        until_fate(&world, &ada, is_set_aside).await;
+        world.endpoint.fail_next([Fault::Status(503)]);
+        operate(&world, |tx, ctx, id| operate::resend(tx, ctx, id, None)).await;
+        until_fate(&world, &ada, |fate| matches!(fate, Fate::SentAgain { .. })).await;
+        let page = ask(&world, &ada).await.unwrap();
+        let Fate::SentAgain { times, anew, .. } = &page.changes[0].fate else {
+            panic!("{:?}", page.changes[0]);
+        };
+        assert_eq!((*times, *anew), (2, false), "the first of the two failed");
+        for part in [
+            "did not take the newest event at first",
+            "when it was sent again",
+            "has everything",
+        ] {
+            assert!(page.conclusion.contains(part), "{}", page.conclusion);
+        }
+
+        // Wanted again, and sent again by itself.
+        world.endpoint.fail_next([Fault::Retry(ada.clone())]);
+        world.apply(described(&ada, "second")).await;
+        until_fate(&world, &ada, |fate| {
+            matches!(
+                fate,
+                Fate::SentAgain {
+                    times: 1,
+                    anew: false,
+                    ..
+                }
+            )
+        })
+        .await;
+
+        // Refused, overtaken, and told anew.
+        world.endpoint.fail_next([Fault::Refuse(ada.clone())]);
+        world.apply(described(&ada, "third")).await;
+        until_fate(&world, &ada, is_set_aside).await;
+        world.apply(described(&ada, "fourth")).await;
+        until_fate(&world, &ada, |fate| matches!(fate, Fate::Delivered { .. })).await;
+        let resent = operate(&world, |tx, ctx, id| operate::resend(tx, ctx, id, None)).await;
+        assert_eq!(resent.refreshed, 1);
+        world
+            .until("it is told anew", || async {
+                let third = ask(&world, &ada).await.unwrap().changes[1].fate.clone();
+                matches!(third, Fate::SentAgain { anew: true, .. })
+            })
+            .await;
+
+        // Refused, and dismissed.
+        world.endpoint.fail_next([Fault::Refuse(ada.clone())]);
+        world.apply(described(&ada, "fifth")).await;
+        until_fate(&world, &ada, is_set_aside).await;
+        operate(&world, |tx, ctx, id| operate::dismiss(tx, ctx, id, None)).await;
+        let page = ask(&world, &ada).await.unwrap();
+        assert!(
+            matches!(page.changes[0].fate, Fate::Dismissed { .. }),
+            "{:?}",
+            page.changes[0]
+        );
+        assert!(
+            page.conclusion.contains("was not sent again"),
+            "{}",
+            page.conclusion
+        );
+    });
+}
+
+#[test]
+fn an_endpoint_that_fails_is_not_called_on_its_way() {
+    on_both("why_failing", |hub, mirror| async move {
+        let mut world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
+        world.options = Options {
+            tries: 20,
+            first_pause: Duration::from_millis(400),
+            longest_pause: Duration::from_secs(60),
+            ..hasty()
+        };
+        world.start().await;
+        world.endpoint.fail_always(Some(Fault::Status(500)));
+        let ada = world.user("ada", ROOT_UNIT).await;
+        world
+            .until("it has failed twice", || async {
+                let page = ask(&world, &ada).await.unwrap();
+                page.failing.is_some_and(|failing| failing.times >= 2)
+            })
+            .await;
+        let page = ask(&world, &ada).await.unwrap();
+        for part in [
+            "times in a row since 20",
+            "HTTP 500: test",
+            "It is tried again at 20",
+            "rollcall app test",
+        ] {
+            assert!(page.conclusion.contains(part), "{}", page.conclusion);
+        }
+        let failing = page.failing.unwrap();
+        assert!(failing.next_try.unwrap() > failing.since);
+        // Once it is answered again, nothing of that is left.
+        world.endpoint.fail_always(None);
+        world.stop().await;
+        world.start().await;
+        world
+            .until("it arrives", || async {
+                ask(&world, &ada).await.unwrap().failing.is_none()
+            })
+            .await;
+        world.stop().await;
     });
 }

@@ -15,6 +15,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
 use super::CONNECT_WITHIN;
+use crate::clock::{Millis, shown};
 
 /// Why there is no TLS with an endpoint.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -97,10 +98,7 @@ fn from(since: Option<u64>) -> String {
 }
 
 fn moment(seconds: u64) -> String {
-    i64::try_from(seconds)
-        .ok()
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .map_or_else(|| format!("second {seconds} since 1970"), |time| time.to_string())
+    shown(Millis::try_from(seconds.saturating_mul(1_000)).unwrap_or(Millis::MAX))
 }
 
 impl TlsFault {

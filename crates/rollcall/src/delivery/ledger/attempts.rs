@@ -11,27 +11,28 @@
 mod search;
 
 use rollcall_db::{DbError, Dialect, Row, Tx, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::delivery::model::skips::Skips;
 use crate::delivery::model::{Attempt, Remark};
 
-pub use search::{LOOKED_AT, Search, covering, exception, newest_failed};
+pub use search::{LOOKED_AT, Search, covering, exception, newest_failed, sent_again};
 
 /// Stores an attempt as the application's last one. The caller holds the application's row in the ledger.
 ///
 /// # Errors
 /// What the database reports.
 pub fn store(tx: &mut Tx<'_>, application_id: &str, attempt: &Attempt) -> Result<(), DbError> {
-    let exceptions = (!attempt.exceptions.is_empty())
-        .then(|| serde_json::to_string(&attempt.exceptions))
-        .transpose()
-        .unwrap_or_default();
+    let exceptions = as_json(&attempt.exceptions);
+    let carried = as_json(&attempt.carried);
     tx.execute_later(
         "INSERT INTO attempts (application_id, source, from_seq, to_seq, lane, lanes, try_number,
                                started_at, latency_us, outcome, http_status, events, succeeded,
-                               skipped, failed, retried, exceptions, detail, assumed, said, previous)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-                 (SELECT last_attempt FROM deliveries WHERE application_id = $1))",
+                               skipped, failed, retried, exceptions, detail, assumed, said, carried, next_try,
+                               previous)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+                 $22, (SELECT last_attempt FROM deliveries WHERE application_id = $1))",
         params![
             application_id,
             attempt.source.as_str(),
@@ -52,7 +53,9 @@ pub fn store(tx: &mut Tx<'_>, application_id: &str, attempt: &Attempt) -> Result
             exceptions.as_deref(),
             attempt.detail.as_deref(),
             i64::from(attempt.assumed),
-            attempt.said.as_deref()
+            attempt.said.as_deref(),
+            carried.as_deref(),
+            attempt.next_try
         ],
     )?;
     let its_id = match tx.dialect() {
@@ -63,6 +66,12 @@ pub fn store(tx: &mut Tx<'_>, application_id: &str, attempt: &Attempt) -> Result
         &format!("UPDATE deliveries SET last_attempt = {its_id} WHERE application_id = $1"),
         params![application_id],
     )
+}
+
+/// A list as it is stored; an empty one is not.
+fn as_json<T: Serialize>(list: &[T]) -> Option<String> {
+    let text = (!list.is_empty()).then(|| serde_json::to_string(list));
+    text.transpose().unwrap_or_default()
 }
 
 /// The numbers of an application's ($1) attempts, newest first: those after one ($2), so many at most ($3).
@@ -91,7 +100,8 @@ pub fn skipped_lately(tx: &mut Tx<'_>, application_id: &str, limit: usize) -> Re
 }
 
 const COLUMNS: &str = "id, source, from_seq, to_seq, lane, lanes, try_number, started_at, latency_us, \
-     outcome, http_status, events, succeeded, skipped, failed, retried, exceptions, detail, assumed, said";
+     outcome, http_status, events, succeeded, skipped, failed, retried, exceptions, detail, assumed, said, \
+     carried, next_try";
 
 /// The newest attempts of an application, newest first, each with its number; only those after
 /// `after`, if given.
@@ -115,13 +125,16 @@ pub fn newest(
     .collect()
 }
 
+/// A list as [`as_json`] stored it.
+fn list<T: DeserializeOwned>(row: &Row, index: usize) -> Result<Vec<T>, DbError> {
+    row.get::<Option<String>>(index)?.map_or_else(
+        || Ok(Vec::new()),
+        |text| serde_json::from_str(&text).map_err(|error| DbError::Other(format!("an attempt: {error}"))),
+    )
+}
+
 fn from_row(row: &Row) -> Result<(i64, Attempt), DbError> {
     let count = |index| Ok::<_, DbError>(u32::try_from(row.get::<i64>(index)?).unwrap_or(u32::MAX));
-    let exceptions = match row.get::<Option<String>>(16)? {
-        Some(text) => serde_json::from_str(&text)
-            .map_err(|error| DbError::Other(format!("the exceptions of an attempt: {error}")))?,
-        None => Vec::new(),
-    };
     let attempt = Attempt {
         source: row.get(1)?,
         from_seq: row.get(2)?,
@@ -140,10 +153,12 @@ fn from_row(row: &Row) -> Result<(i64, Attempt), DbError> {
         skipped: count(13)?,
         failed: count(14)?,
         retried: count(15)?,
-        exceptions,
+        exceptions: list(row, 16)?,
         detail: row.get(17)?,
         said: row.get(19)?,
         assumed: count(18)?,
+        carried: list(row, 20)?,
+        next_try: row.get(21)?,
     };
     Ok((row.get(0)?, attempt))
 }

@@ -29,6 +29,18 @@ pub struct Exception {
     pub message: Option<String>,
 }
 
+/// A parked event that a request carried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Carried {
+    /// The event.
+    pub event_id: String,
+    /// Its short type, such as `ud:user:create`.
+    pub event_type: String,
+    /// Whom it is about.
+    pub subject_id: String,
+}
+
 /// One request and what came of it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -71,6 +83,12 @@ pub struct Attempt {
     pub detail: Option<String>,
     /// What the application said about it. It may name people, so it goes when somebody is erased.
     pub said: Option<String>,
+    /// The events that it carried, if they were parked: no range of the log tells that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<Carried>,
+    /// When the request was to be sent again, if it failed and was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<Millis>,
 }
 
 impl Attempt {
@@ -96,7 +114,22 @@ impl Attempt {
             exceptions: Vec::new(),
             detail: None,
             said: None,
+            carried: Vec::new(),
+            next_try: None,
         }
+    }
+
+    /// Notes which events the request carries, if nothing else tells.
+    pub fn carry(&mut self, events: &[Outgoing]) {
+        if self.source != Source::Parked.as_str() {
+            return;
+        }
+        let carried = events.iter().map(|event| Carried {
+            event_id: event.event_id().to_owned(),
+            event_type: event.event_type.short().to_owned(),
+            subject_id: event.subject_id().to_owned(),
+        });
+        self.carried = carried.collect();
     }
 
     /// Notes that the request failed.

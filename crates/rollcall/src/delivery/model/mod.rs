@@ -13,7 +13,7 @@ use strum::IntoStaticStr;
 pub use crate::application::Suspension;
 use crate::change::{Change, Seq};
 use crate::clock::Millis;
-pub use attempt::{Attempt, Exception, shorten};
+pub use attempt::{Attempt, Carried, Exception, shorten};
 use job::JobPosition;
 
 /// An event on its way to one application. It shares what it is made of with the other applications, so

@@ -321,6 +321,7 @@ impl Target {
             request.batch.events.len(),
         );
         attempt.try_number = request.batch.sent_before() + try_number;
+        attempt.carry(&request.batch.events);
         self.pace().await;
         let now = shared.hub.clock.now();
         attempt.started_at = now;

@@ -18,6 +18,7 @@ use rollcall_protocol::{Event, EventType};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::clock::millis;
 use crate::delivery::egress::failure::Failure;
 use crate::delivery::ledger::leases::Held;
 use crate::delivery::ledger::{self, Fence, LedgerError};
@@ -176,17 +177,19 @@ impl Sender {
             // Somebody may have been erased, or the receiving URL changed, since the request was made.
             let tick = self.ticks.now();
             self.check_version(tick)?;
-            let (failure, attempt) = match self.target.send(&self.shared, request, try_number).await {
+            let (failure, mut attempt) = match self.target.send(&self.shared, request, try_number).await {
                 Ok(answered) => return Ok(Ok(answered)),
                 Err(failed) => failed,
             };
             request.shed();
-            self.note(&attempt).await?;
             let in_vain = failure.is_too_large() && request.batch.events.len() > 1;
             if try_number >= tries || in_vain {
+                self.note(&attempt).await?;
                 return Ok(Err((failure, attempt)));
             }
             let pause = self.pause_after(&failure, try_number);
+            attempt.next_try = Some(self.shared.hub.clock.now() + millis(pause));
+            self.note(&attempt).await?;
             self.pause(pause).await?;
             try_number += 1;
         }

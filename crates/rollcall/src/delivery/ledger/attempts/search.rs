@@ -141,6 +141,36 @@ pub fn exception(
     Ok(None)
 }
 
+/// The requests that carried parked events of a subject, oldest first: those that were begun at a time or later.
+///
+/// # Errors
+/// What the database reports.
+pub fn sent_again(
+    tx: &mut Tx<'_>,
+    search: &mut Search,
+    application_id: &str,
+    (subject_id, since): (&str, Millis),
+) -> Result<Vec<Attempt>, DbError> {
+    let (from, mut to) = (first_since(tx, since - SKEW)?, end(tx)?);
+    let mut found = Vec::new();
+    while let Some(portion) = search.next(to - from) {
+        let rows = tx.query(
+            &format!(
+                "SELECT {COLUMNS} FROM attempts
+                 WHERE application_id = $1 AND id >= $2 AND id < $3 AND source = 'parked' AND carried LIKE $4
+                 ORDER BY id DESC"
+            ),
+            params![application_id, to - portion, to, format!("%{subject_id}%")],
+        )?;
+        for row in &rows {
+            found.push(from_row(row)?.1);
+        }
+        to -= portion;
+    }
+    found.reverse();
+    Ok(found)
+}
+
 /// As [`newest`](super::newest), but only those that did not simply succeed.
 ///
 /// # Errors
