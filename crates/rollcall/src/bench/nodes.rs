@@ -98,7 +98,10 @@ async fn spread(world: &World, nodes: usize) -> Result<bool> {
 /// How many events were delivered: each application wants every change.
 async fn delivered(world: &World) -> Result<i64> {
     let sum = world.hub.db.read(|tx| {
-        let row = tx.query_one("SELECT COALESCE(SUM(position), 0) FROM deliveries", params![])?;
+        let row = tx.query_one(
+            "SELECT CAST(COALESCE(SUM(position), 0) AS BIGINT) FROM deliveries",
+            params![],
+        )?;
         row.get(0)
     });
     Ok(sum.await?)
