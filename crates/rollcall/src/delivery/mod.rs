@@ -10,7 +10,7 @@
 //! the application is entitled to, seals and sends them, and settles the answer. Synchronization jobs
 //! ([`job`]) take the log's place while they run.
 //!
-//! Its parts use one another in one direction: `model`, `egress`, `signing`, `ticks`, `vitals` ← `ledger` ← `plan`,
+//! Its parts use one another in one direction: `egress`, `signing`, `ticks`, `vitals` ← `model` ← `plan`, `ledger` ←
 //! `feed`, `shared` ← `route` ← `job`, `send` ← `worker`, `connectivity` ← `supervise`.
 //!
 //! What holds, whatever fails:

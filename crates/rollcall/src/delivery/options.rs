@@ -1,4 +1,4 @@
-//! How patient delivery is, and how a wait grows.
+//! How patient delivery is.
 
 use std::time::Duration;
 
@@ -64,9 +64,4 @@ impl Default for Options {
             signing: Place::Threads,
         }
     }
-}
-
-/// A pause that doubles with every failure, up to a limit.
-pub(super) fn grown(first: Duration, failures: u32, longest: Duration) -> Duration {
-    first.saturating_mul(1 << failures.min(20)).min(longest)
 }

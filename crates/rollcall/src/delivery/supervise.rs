@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::ledger::leases::{self, Held, Observed, Policy};
-use super::options::grown;
+use super::plan::grown;
 use super::shared::Shared;
 use super::worker;
 use crate::id;

@@ -108,6 +108,31 @@ fn modules_do_not_use_each_other_in_a_circle() {
     }
 }
 
+/// What planning may know of: what it is given, and nothing that reads, sends or stores.
+const PLANNED_WITH: [&str; 5] = [
+    "application",
+    "change",
+    "clock",
+    "delivery::model",
+    "delivery::plan",
+];
+
+#[test]
+fn planning_knows_nothing_that_reads_sends_or_stores() {
+    let plan = ["delivery", "plan"].map(str::to_owned);
+    let uses = uses::read(&sources());
+    let made: Vec<_> = uses.iter().filter(|used| used.by.starts_with(&plan)).collect();
+    assert!(made.len() > 20, "only {} uses were looked at", made.len());
+    for used in made {
+        let of = used.of.join("::");
+        let known = PLANNED_WITH.iter().any(|known| {
+            of.strip_prefix(known)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        });
+        assert!(known, "{} uses {of}", used.place);
+    }
+}
+
 #[test]
 fn sql_stays_in_its_rooms() {
     for (file, text) in sources() {

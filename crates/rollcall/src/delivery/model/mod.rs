@@ -2,6 +2,7 @@
 
 mod attempt;
 pub mod job;
+mod parked;
 pub mod skips;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::change::{Change, Seq};
 use crate::clock::Millis;
 pub use attempt::{Attempt, Carried, Exception, shorten};
 use job::JobPosition;
+pub use parked::{Parked, ParkedState};
 
 /// An event on its way to one application. It shares what it is made of with the other applications, so
 /// that many of them on their way need little memory; the event itself is made when it is sealed.

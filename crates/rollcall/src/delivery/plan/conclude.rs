@@ -7,10 +7,9 @@ use rollcall_protocol::EventType;
 use tokio::time::Instant;
 
 use super::parked::{Health, ParkedQueue, Waiting};
+use super::pause::grown;
 use crate::clock::{Millis, millis};
-use crate::delivery::ledger::parked::{Parked, ParkedState};
-use crate::delivery::model::{Answered, Outgoing, Remark, Round, Source, Verdict};
-use crate::delivery::options::grown;
+use crate::delivery::model::{Answered, Outgoing, Parked, ParkedState, Remark, Round, Source, Verdict};
 
 /// The pauses before an event is sent again, and how often that is done.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 pub mod conclude;
 pub mod lanes;
 pub mod parked;
+mod pause;
 
 use rollcall_protocol::SubjectKind;
 
@@ -11,6 +12,7 @@ use crate::application::Limits;
 use crate::change::Seq;
 use lanes::Lanes;
 use parked::ParkedQueue;
+pub(super) use pause::grown;
 
 /// Plans a round from pages of the log, until its lanes are full or the log's end is reached.
 #[derive(Debug)]

@@ -17,8 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clock::Millis;
-use crate::delivery::ledger::parked::{Parked, ParkedState};
-use crate::delivery::model::{Origin, Outgoing};
+use crate::delivery::model::{Origin, Outgoing, Parked, ParkedState};
 
 /// Whether the application deals with events at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

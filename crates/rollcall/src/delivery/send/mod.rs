@@ -23,7 +23,7 @@ use crate::delivery::egress::failure::Failure;
 use crate::delivery::ledger::leases::Held;
 use crate::delivery::ledger::{self, Fence, LedgerError};
 use crate::delivery::model::{Answered, Attempt, Batch, Origin, Outgoing, Remark, Source, Verdict};
-use crate::delivery::options::grown;
+use crate::delivery::plan::grown;
 use crate::delivery::route::{Request, SealError, Target};
 use crate::delivery::shared::Shared;
 use crate::delivery::ticks::{Tick, Ticks};

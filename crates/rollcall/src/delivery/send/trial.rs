@@ -9,7 +9,7 @@ use crate::application::keys::Candidate;
 use crate::application::keys::rotation::{Setback, Trial, Verdict};
 use crate::clock::{Millis, millis};
 use crate::delivery::model::{Attempt, Source};
-use crate::delivery::options::grown;
+use crate::delivery::plan::grown;
 
 /// What a trial told.
 enum Told {

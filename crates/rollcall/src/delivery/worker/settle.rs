@@ -15,8 +15,8 @@ use crate::delivery::job;
 use crate::delivery::ledger::parked::{Parked, ParkedState};
 use crate::delivery::ledger::{self, LedgerError, Settlement, SuspensionChange};
 use crate::delivery::model::{Answered, Attempt, Round, Suspension};
-use crate::delivery::options::grown;
 use crate::delivery::plan::conclude::{Patience, Present, conclude};
+use crate::delivery::plan::grown;
 use crate::delivery::send::Interrupt;
 
 /// How many settlements may wait for their commit.
