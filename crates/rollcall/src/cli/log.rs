@@ -178,13 +178,14 @@ async fn attempts(hub: &Hub, out: &Output, log: &args::Log, app: String) -> Resu
                 Ok::<_, DbError>((found, search.was_cut_short()))
             })
             .await?;
-        if cut_short && looked_at == LOOKED_AT {
+        let is_first = looked_at == LOOKED_AT;
+        if cut_short && is_first {
             note(&format!(
                 "only the newest {LOOKED_AT} requests were looked at, those to all applications together"
             ));
         }
         attempts.reverse();
-        let more = position == 0 && cut(&mut attempts, wanted);
+        let more = is_first && cut(&mut attempts, wanted);
         if attempts.is_empty() && !log.follow && !out.json {
             note("no request");
         }
