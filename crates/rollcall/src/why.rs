@@ -16,7 +16,7 @@ use self::fate::Inquiry;
 use crate::application::keys::rotation;
 use crate::application::{Application, ApplicationError, Entitlements, store};
 use crate::change::{self, Change, Placement, Seq};
-use crate::clock::Millis;
+use crate::clock::{Millis, shown};
 use crate::delivery::job::{self, JobKind, JobPosition};
 use crate::delivery::ledger::attempts::{self, Search};
 use crate::delivery::ledger::parked;
@@ -238,10 +238,7 @@ pub fn why_within(
         application: application.name.clone(),
         state: application.state(),
         conclusion: String::new(),
-        failing: match application.suspended {
-            Some(_) => None,
-            None => failing(tx, &application.id)?,
-        },
+        failing: Failing::of(tx, &application)?,
         warnings: rotation::rotation(tx, &application.id, now)?
             .warning()
             .into_iter()
@@ -273,20 +270,49 @@ pub fn why_within(
 /// How many requests, newest first, are looked at to tell how often the application failed.
 const REQUESTS: usize = 100;
 
-/// How the application fails, if its newest request did.
-fn failing(tx: &mut Tx<'_>, application_id: &str) -> Result<Option<Failing>, DbError> {
-    let newest = attempts::newest(tx, application_id, 0, REQUESTS)?;
-    let failed = newest.iter().map(|(_, attempt)| attempt);
-    let failed: Vec<&Attempt> = failed.take_while(|attempt| !attempt.was_received()).collect();
-    let (Some(last), Some(first)) = (failed.first(), failed.last()) else {
-        return Ok(None);
-    };
-    Ok(Some(Failing {
-        times: u32::try_from(failed.len()).unwrap_or(u32::MAX),
-        since: first.started_at,
-        last: last.in_full().unwrap_or_else(|| last.outcome.clone()),
-        next_try: last.next_try,
-    }))
+/// How long after its time a try is said to be overdue.
+const OVERDUE: Millis = 30_000;
+
+impl Failing {
+    /// How an application fails, if its newest request did.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn of(tx: &mut Tx<'_>, application: &Application) -> Result<Option<Self>, DbError> {
+        if application.suspended.is_some() {
+            return Ok(None);
+        }
+        let newest = attempts::newest(tx, &application.id, 0, REQUESTS)?;
+        let failed = newest.iter().map(|(_, attempt)| attempt);
+        let failed: Vec<&Attempt> = failed.take_while(|attempt| !attempt.was_received()).collect();
+        let (Some(last), Some(first)) = (failed.first(), failed.last()) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            times: u32::try_from(failed.len()).unwrap_or(u32::MAX),
+            since: first.started_at,
+            last: last.in_full().unwrap_or_else(|| last.outcome.clone()),
+            next_try: last.next_try,
+        }))
+    }
+
+    /// For people: how often, since when, how, and when it is tried again.
+    pub fn words(&self, now: Millis) -> String {
+        let times = match self.times {
+            1 => "once".to_owned(),
+            more => format!("{more} times in a row"),
+        };
+        let again = match self.next_try {
+            Some(at) if at + OVERDUE < now => format!(
+                "It was to be tried again at {}: see whether a hub runs (rollcall doctor)",
+                shown(at)
+            ),
+            Some(at) => format!("It is tried again at {}", shown(at)),
+            None => "It is tried again by itself".to_owned(),
+        };
+        let (since, last) = (shown(self.since), &self.last);
+        format!("failed {times} since {since}, the last time with: {last}. {again}")
+    }
 }
 
 /// What the application said of the event that pushed the user, if it did not simply accept it.

@@ -28,6 +28,7 @@ use crate::delivery::ledger::attempts;
 use crate::delivery::ledger::parked::{self, ParkedState};
 use crate::directory;
 use crate::hub::Hub;
+use crate::why::Failing;
 
 /// How many of the newest requests are looked through for events that were skipped.
 const LATELY: usize = 200;
@@ -264,7 +265,8 @@ async fn list(hub: &Hub, out: &Output) -> Result<ExitCode> {
 async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<ExitCode> {
     let application = find(hub, app).await?;
     let (id, now) = (application.id.clone(), hub.clock.now());
-    let (head, entitlements, scope_names, keys_of_it, parked, jobs, skips) = hub
+    let own = application.clone();
+    let (head, entitlements, scope_names, keys_of_it, parked, jobs, skips, failing) = hub
         .db
         .read(move |tx| {
             let entitlements = Entitlements::load(tx, &id)?;
@@ -277,6 +279,7 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
                 parked::list(tx, &id)?,
                 job::newest(tx, &id, 3)?,
                 attempts::skipped_lately(tx, &id, LATELY)?,
+                Failing::of(tx, &own)?,
             ))
         })
         .await?;
@@ -290,7 +293,7 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
         "application": application, "jwksUrl": jwks, "notes": notes, "outboundAddresses": outbound, "keys": keys_of_it,
         "keyRotation": rotation,
         "scope": current.scope, "scopeNames": scope_names, "subscription": current.subscription, "head": head,
-        "skippedLately": skips, "parkedEvents": parked, "synchronizations": jobs,
+        "failing": failing, "skippedLately": skips, "parkedEvents": parked, "synchronizations": jobs,
     });
     out.show(&shown, || {
         let limits = &application.settings.limits;
@@ -327,6 +330,9 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
                 time(suspension.next_probe),
                 suspension.in_full()
             ));
+        }
+        if let Some(failing) = &failing {
+            text.push_str(&format!("failing       {}\n", failing.words(now)));
         }
         if let Some(reason) = skips.reason() {
             text.push_str(&format!(

@@ -306,7 +306,7 @@ async fn show_attempt(hub: &Hub, out: &Output, attempt: Attempt) -> Result<()> {
     };
     let latency = f64::from(u32::try_from(attempt.latency_us).unwrap_or(u32::MAX)) / 1_000.0;
     line(&format!(
-        "{}  {:<12} {:>10} in {latency:>8.1} ms  try {}  {range}{}{}",
+        "{}  {:<12} {:>10} in {latency:>8.1} ms  try {}  {range}{}{}{}",
         time(attempt.started_at),
         attempt.outcome,
         counted(attempt.events.into(), "event"),
@@ -315,6 +315,10 @@ async fn show_attempt(hub: &Hub, out: &Output, attempt: Attempt) -> Result<()> {
         attempt
             .in_full()
             .map(|detail| format!("  {detail}"))
+            .unwrap_or_default(),
+        attempt
+            .next_try
+            .map(|at| format!("  (next try {})", time(at)))
             .unwrap_or_default()
     ));
     let ids = attempt.exceptions.iter().map(|it| it.subject_id.clone());

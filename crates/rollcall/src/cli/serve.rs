@@ -10,7 +10,7 @@ use rollcall_protocol::SystemRandom;
 use rollcall_server::StopSignals;
 use tokio::sync::oneshot;
 
-use super::open;
+use super::{open, serving};
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::delivery::Delivery;
@@ -57,6 +57,9 @@ pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode
         token = %config.token_path().display(),
         "the hub runs"
     );
+    if let Some(note) = serving::known(&hub, config).await?.note() {
+        tracing::info!("where applications fetch their public keys: {note}");
+    }
     let (shared, upkeep) = (Arc::clone(delivery.shared()), Arc::clone(maintenance.upkeep()));
     let api = api::router(Arc::new(Api::new(shared, upkeep, token)));
     let limits = config.server.limits().map_err(anyhow::Error::msg)?;

@@ -18,36 +18,15 @@ fn waits(page: &Why, application: &Application, now: Millis) -> String {
             suspension.in_full(),
             shown(suspension.next_probe)
         ),
-        (None, true, Some(failing)) => {
-            let times = match failing.times {
-                1 => "once".to_owned(),
-                more => format!("{more} times in a row"),
-            };
-            let again = match failing.next_try {
-                Some(at) if at + OVERDUE < now => {
-                    format!(
-                        "It was to be tried again at {}: see whether a hub runs (rollcall doctor)",
-                        shown(at)
-                    )
-                }
-                Some(at) => format!("It is tried again at {}", shown(at)),
-                None => "It is tried again by itself".to_owned(),
-            };
-            format!(
-                "{name} has failed {times} since {}, the last time with: {}. {again}; rollcall app test {name:?} tells \
-                 what is wrong",
-                shown(failing.since),
-                failing.last
-            )
-        }
+        (None, true, Some(failing)) => format!(
+            "{name} has {}; rollcall app test {name:?} tells what is wrong",
+            failing.words(now)
+        ),
         (None, true, None) => format!(
             "it is on its way; if it stays so, see whether a hub runs (rollcall doctor) and what rollcall log --app {name:?} shows"
         ),
     }
 }
-
-/// How long after its time a try is said to be overdue.
-const OVERDUE: Millis = 30_000;
 
 pub(super) fn conclude(page: &Why, application: &Application, now: Millis) -> String {
     let name = &page.application;

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use rollcall::application::Scope;
 use rollcall::delivery::Options;
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 use crate::forgetful::Simple;
 use crate::operate::rollcall;
-use crate::plain::{Of, Plain, Say, apply, deliver, parked_of, settled, stored, until, user};
+use crate::plain::{Of, Plain, Say, apply, attempts_of, deliver, parked_of, settled, stored, until, user};
 use crate::world::{described, hasty, new_user, on_both, open_hub};
 
 /// A command beside the hub of the test.
@@ -382,5 +383,57 @@ fn an_event_that_is_sent_again_says_at_which_try() {
         assert_eq!(tries, [true; 3], "{text}");
         let (_, text) = beside.run(&["why", "ada", "App"]).await;
         assert!(!text.contains("at try 1"), "{text}");
+    });
+}
+
+#[test]
+fn what_fails_and_what_is_sent_again_is_told_on_the_command_line() {
+    on_both("cli_failing", |database, _| async move {
+        let hub = open_hub(&database).await;
+        let beside = Beside::new(&database);
+        let app = Plain::new(&hub, "App").await;
+        app.say(|_| Say::Refusal(500, r#"{"error":"boom"}"#.to_owned()));
+        let patient = Options {
+            tries: 20,
+            first_pause: Duration::from_secs(30),
+            longest_pause: Duration::from_secs(30),
+            ..unforgiving()
+        };
+        let delivery = deliver(&hub, patient).await;
+        user(&hub, "ada").await;
+        until("it has failed", async || {
+            !attempts_of(&hub, &app).await.is_empty()
+        })
+        .await;
+        let (_, text) = beside.run(&["app", "show", "App"]).await;
+        assert!(text.contains("failing       failed once since 20"), "{text}");
+        assert!(text.contains("boom. It is tried again at 20"), "{text}");
+        let (_, text) = beside.run(&["log", "--app", "App"]).await;
+        assert!(text.contains("(next try 20"), "{text}");
+        delivery.stop().await;
+
+        let mut refusals = 1;
+        app.say(move |events| match std::mem::take(&mut refusals) {
+            0 => Say::Yes,
+            _ => Say::Each(vec![Of::Failed; events.len()]),
+        });
+        let delivery = deliver(&hub, hasty()).await;
+        until("it is set aside", async || {
+            parked_of(&hub, &app.application).await.len() == 1
+        })
+        .await;
+        let (code, text) = beside.run(&["app", "resend", "App"]).await;
+        assert_eq!(code, 0, "{text}");
+        settled(&hub, &app.application).await;
+        until("it is taken", async || app.applied().len() == 1).await;
+        until("that is stored", async || {
+            parked_of(&hub, &app.application).await.is_empty()
+        })
+        .await;
+        let (_, text) = beside.run(&["why", "ada", "App"]).await;
+        assert!(text.contains("sent again once, and accepted at 20"), "{text}");
+        let (_, text) = beside.run(&["app", "show", "App"]).await;
+        assert!(!text.contains("failing"), "{text}");
+        delivery.stop().await;
     });
 }

@@ -321,7 +321,13 @@ fn an_endpoint_that_fails_is_not_called_on_its_way() {
         ] {
             assert!(page.conclusion.contains(part), "{}", page.conclusion);
         }
-        let failing = page.failing.unwrap();
+        let failing = page.failing.clone().unwrap();
+        assert!(
+            page.conclusion
+                .contains(&failing.words(failing.next_try.unwrap())),
+            "{}",
+            page.conclusion
+        );
         assert!(failing.next_try.unwrap() > failing.since);
         // Once it is answered again, nothing of that is left.
         world.endpoint.fail_always(None);

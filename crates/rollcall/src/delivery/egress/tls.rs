@@ -30,7 +30,7 @@ pub enum TlsFault {
         subject: String,
     },
     /// The certificate of an authority stands for the server itself.
-    #[error("the server's own certificate is that of an authority (CA:TRUE)")]
+    #[error("the server's own certificate is that of an authority (CA:TRUE), as self-signed ones often are")]
     AuthorityAsServer,
     /// Nobody who is trusted vouches for the certificate.
     #[error("the certificate is by an authority that is not trusted{}", by(issuer.as_deref()))]
