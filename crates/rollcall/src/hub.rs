@@ -191,7 +191,7 @@ impl Hub {
             .write(
                 move |tx| match instance::serving(tx)?.as_ref() == Some(&serving) {
                     true => Ok(()),
-                    false => instance::set_serving(tx, &serving),
+                    false => instance::set_serving(tx, Some(&serving)),
                 },
             )
             .await

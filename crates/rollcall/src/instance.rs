@@ -79,12 +79,15 @@ pub fn serving(tx: &mut Tx<'_>) -> Result<Option<Serving>, DbError> {
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-/// Stores what the hub says of itself.
+/// Stores what the hub says of itself; `None` if it has not been started yet.
 ///
 /// # Errors
 /// What the database reports.
-pub fn set_serving(tx: &mut Tx<'_>, serving: &Serving) -> Result<(), DbError> {
-    let text = serde_json::to_string(serving).map_err(|error| DbError::Other(error.to_string()))?;
+pub fn set_serving(tx: &mut Tx<'_>, serving: Option<&Serving>) -> Result<(), DbError> {
+    let text = serving
+        .map(serde_json::to_string)
+        .transpose()
+        .map_err(|error| DbError::Other(error.to_string()))?;
     tx.execute("UPDATE instance SET serving = $1", params![text])?;
     Ok(())
 }

@@ -22,7 +22,7 @@ use super::tables::{Kind, NUMBERED, tables};
 use super::upgrade::Workbench;
 use super::{BackupError, Columns, FORMAT, Footer, Header, PORTION, WITHOUT_NAMES};
 use crate::clock::Millis;
-use crate::{change, delivery, schema};
+use crate::{change, delivery, instance, schema};
 use Kind::{Blob, Bool, Int, Text};
 
 /// What was restored.
@@ -107,6 +107,8 @@ async fn into(
             }
         }
         change::advance(tx, now)?;
+        // Where the hub of the backup was reached is not where this one will be.
+        instance::set_serving(tx, None)?;
         let due = delivery::job::after_restore(tx, now, &*random)?;
         Ok(Restored { rows, due })
     })

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
+use rollcall::private;
 use rollcall_db::testing::databases;
 use serde_json::Value;
 
@@ -177,6 +178,17 @@ fn addresses_are_those_of_the_hub_that_runs() {
         let created = json(&["app", "create", "Shop", "--url", "http://192.168.7.8:1/x"]);
         assert!(noted(&created).contains("will not send"), "{created:#}");
         served.stop();
+
+        // Elsewhere, nothing of that is true any more.
+        done(&run(folder, &[&database[..], &["backup", "hub.backup"]].concat()));
+        let elsewhere = folder.join("elsewhere");
+        private::make_folder(&elsewhere).unwrap();
+        std::fs::copy(folder.join("data/master.key"), elsewhere.join("master.key")).unwrap();
+        let there = format!("sqlite:{}", elsewhere.join("rollcall.db").display());
+        let there = ["--data-dir", "elsewhere", "--database", &there];
+        done(&run(folder, &[&there[..], &["restore", "hub.backup"]].concat()));
+        let shown = done(&run(folder, &[&there[..], &["app", "show", "Wiki"]].concat()));
+        assert!(shown.contains("http://127.0.0.1:8750/v2/idaas_"), "{shown}");
     }
 }
 
