@@ -124,6 +124,17 @@ fn an_application_that_wants_everything_again_has_nothing_to_repair_afterwards()
         .await;
         let requests = app.requests().len();
         until("it is asked again", async || app.requests().len() > requests + 20).await;
+        // Nor does a hub that starts anew in the middle of it.
+        delivery.stop().await;
+        let requests = app.requests().len();
+        let delivery = deliver(&hub, hasty()).await;
+        until("it is asked again", async || app.requests().len() > requests + 4).await;
+        let probes = &app.requests()[requests..];
+        assert!(
+            probes.iter().all(|probe| probe.len() == 1),
+            "a probe carries one event: {:?}",
+            probes.iter().map(Vec::len).collect::<Vec<_>>()
+        );
         let parked = parked_of(&hub, &app.application).await;
         assert!(
             parked.iter().all(|parked| parked.state != ParkedState::Failed),

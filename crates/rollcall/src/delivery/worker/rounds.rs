@@ -43,11 +43,11 @@ impl Prepared {
 }
 
 impl Worker {
-    /// How much goes into a round. While the application wants everything again, one event at a time tells
-    /// whether it still does.
+    /// How much goes into a round. While the application is suspended, or wants everything again, one event at a
+    /// time tells whether it still is or does.
     fn limits(&self) -> Limits {
         let limits = self.target().application.settings.limits;
-        if self.health.stalled > 0 {
+        if self.health.stalled > 0 || self.suspension.is_some() {
             Limits {
                 max_events: 1,
                 lanes: 1,
@@ -194,7 +194,7 @@ impl Worker {
     }
 
     async fn parked_round(&mut self) -> Result<Option<Round>, Interrupt> {
-        let limits = self.target().application.settings.limits;
+        let limits = self.limits();
         let probing = self.suspension.is_some();
         let due = self
             .queue
