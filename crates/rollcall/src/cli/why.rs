@@ -84,6 +84,7 @@ fn words(fate: &Fate) -> String {
         Fate::Waiting => "waits for its turn".to_owned(),
         Fate::Delivered { at, try_number: 1 } => format!("accepted at {}", time(*at)),
         Fate::Delivered { at, try_number } => format!("accepted at {}, at try {try_number}", time(*at)),
+        Fate::Assumed { at, answer } => format!("sent at {}: {answer}", time(*at)),
         Fate::SentAgain {
             at,
             times,

@@ -50,6 +50,10 @@ pub(super) fn conclude(page: &Why, application: &Application, now: Millis) -> St
         Some(Fate::Skipped { answer, .. }) => {
             format!("{name} got the newest event and passed it over: {answer}")
         }
+        Some(Fate::Assumed { at, answer }) => format!(
+            "{name} answered the newest event with HTTP 200 at {} ({answer}). Whether it has everything, only its developers can tell; rollcall app test {name:?} says what its answer lacks",
+            shown(*at)
+        ),
         Some(Fate::Dismissed { at, answer }) => format!(
             "{name} refused the newest event at {} ({answer}), and it was not sent again: what it told may be missing there. rollcall push {} {name:?} tells what is true now",
             shown(*at),

@@ -32,6 +32,13 @@ pub enum Fate {
         /// At which try of its request.
         try_number: u32,
     },
+    /// The application answered with 200, but nothing in its answer says that it has taken the event.
+    Assumed {
+        /// When.
+        at: Millis,
+        /// What came instead.
+        answer: String,
+    },
     /// The application passed it over.
     Skipped {
         /// When.
@@ -176,6 +183,7 @@ impl<'a> Inquiry<'a> {
                     None => Fate::Settled,
                 }
             }
+            None if attempt.assumed > 0 => assumed(attempt),
             None => Fate::Delivered {
                 at,
                 try_number: attempt.try_number,
@@ -223,6 +231,7 @@ impl<'a> Inquiry<'a> {
         Ok(match outcome((attempt, carried)) {
             Some("skipped") => Some(Fate::Skipped { at, answer: said }),
             Some("failed") if !anew => Some(Fate::Dismissed { at, answer: said }),
+            Some("accepted") if attempt.assumed > 0 => Some(assumed(attempt)),
             Some("accepted") => Some(Fate::SentAgain {
                 at,
                 times: u32::try_from(tries.len()).unwrap_or(u32::MAX),
@@ -276,6 +285,20 @@ fn outcome<'a>((attempt, carried): (&'a Attempt, &Carried)) -> Option<&'a str> {
         (true, Some(exception)) => Some(exception.result.as_str()),
         (true, None) => Some("accepted"),
     }
+}
+
+/// The fate of what a request carried that was not confirmed. An answer that names some of its events is kept as
+/// numbers, so that nobody knows any more which of them it did not name.
+fn assumed(attempt: &Attempt) -> Fate {
+    let answer = match (attempt.outcome.as_str(), &attempt.detail) {
+        ("assumed", Some(detail)) => detail.clone(),
+        _ => format!(
+            "assumed, not confirmed: the answer did not name {} of the {} events of the request",
+            attempt.assumed, attempt.events
+        ),
+    };
+    let at = ended(attempt);
+    Fate::Assumed { at, answer }
 }
 
 fn ended(attempt: &Attempt) -> Millis {

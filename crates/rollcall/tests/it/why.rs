@@ -13,6 +13,7 @@ use rollcall::id::ROOT_UNIT;
 use rollcall::why::{Fate, Why, WhyError, why, why_within};
 use rollcall_db::DbError;
 
+use crate::cli_delivery::Beside;
 use crate::world::{Fault, World, described, hasty, on_both};
 
 async fn ask(world: &World, user: &str) -> Result<Why, WhyError> {
@@ -338,6 +339,43 @@ fn an_endpoint_that_fails_is_not_called_on_its_way() {
                 ask(&world, &ada).await.unwrap().failing.is_none()
             })
             .await;
+        world.stop().await;
+    });
+}
+
+#[test]
+fn what_an_answer_does_not_confirm_is_not_called_accepted() {
+    on_both("why_assumed", |database, mirror| async move {
+        let beside = Beside::new(&database);
+        let mut world = World::new(&database, &mirror, Scope::everything()).await;
+        let ada = world.user("ada", ROOT_UNIT).await;
+        until_fate(&world, &ada, |fate| matches!(fate, Fate::Delivered { .. })).await;
+        // A login page before the application answers with 200.
+        world.endpoint.fail_next([Fault::Garbage]);
+        world.apply(described(&ada, "first")).await;
+        until_fate(&world, &ada, |fate| matches!(fate, Fate::Assumed { .. })).await;
+        let page = ask(&world, &ada).await.unwrap();
+        let said = "assumed, not confirmed: an HTML page";
+        assert!(page.conclusion.contains(said), "{}", page.conclusion);
+        assert!(
+            !page.conclusion.contains("has everything that"),
+            "{}",
+            page.conclusion
+        );
+        let (_, text) = beside.run(&["why", "ada", "App"]).await;
+        assert!(text.matches(said).count() == 2, "{text}");
+        let (_, text) = beside.run(&["log", "--app", "App", "--last", "1"]).await;
+        assert!(text.contains(said), "{text}");
+        // What is confirmed later is so, and the rest stays as it was.
+        world.apply(described(&ada, "second")).await;
+        until_fate(&world, &ada, |fate| matches!(fate, Fate::Delivered { .. })).await;
+        let page = ask(&world, &ada).await.unwrap();
+        assert!(
+            page.conclusion.contains("has everything that"),
+            "{}",
+            page.conclusion
+        );
+        assert!(matches!(page.changes[1].fate, Fate::Assumed { .. }));
         world.stop().await;
     });
 }
