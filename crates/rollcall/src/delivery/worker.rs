@@ -66,7 +66,7 @@ struct Worker {
     /// The suspension, and when it is time for the next probe.
     suspension: Option<(Suspension, Instant)>,
     /// When the trial of a new signing key is due.
-    trial_at: Option<Instant>,
+    trial: Option<trial::Planned>,
     /// Since when the position has moved without being stored.
     unstored: Option<Instant>,
     /// Whether the last round was one of parked events.
@@ -174,7 +174,7 @@ impl Worker {
         Self {
             queue: ParkedQueue::load(parked, cursor, now, at, options.longest_pause),
             health: Health::default(),
-            trial_at: trial::due(&target, now, at, options.longest_trial_pause),
+            trial: trial::due(&target, now, at, options.longest_trial_pause),
             position: Position { cursor, job },
             suspension,
             unstored: None,
@@ -222,7 +222,7 @@ impl Worker {
             self.hold_trial().await?;
             let mut tries = self.shared().options.tries;
             if let Some((_, probe_at)) = &self.suspension {
-                let until = self.trial_at.map_or(*probe_at, |at| at.min(*probe_at));
+                let until = self.trial.map_or(*probe_at, |trial| trial.at.min(*probe_at));
                 let is_probe = until == *probe_at;
                 ready = None;
                 tries = 1;
@@ -316,7 +316,7 @@ impl Worker {
     async fn wait(&mut self) -> Result<(), Interrupt> {
         let idle = self.shared().options.idle;
         let store_at = self.unstored.map(|since| since + idle);
-        let wake_at = [self.queue.next_due(), store_at, self.trial_at]
+        let wake_at = [self.queue.next_due(), store_at, self.trial.map(|trial| trial.at)]
             .into_iter()
             .flatten()
             .fold(Instant::now() + idle, Instant::min);

@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 
 use crate::access::Caller;
 use crate::application::keys;
-use crate::clock::millis;
+use crate::clock::Stopwatch;
 use crate::delivery::vitals::{Life, Pulse, Sign};
 use crate::directory::{Command, DirectoryError};
 use crate::hub::Hub;
@@ -88,7 +88,8 @@ impl Upkeep {
     }
 
     async fn go_round(self: Arc<Self>, life: Life, mut stopped: watch::Receiver<bool>) {
-        let mut next_trim = self.hub.clock.now();
+        // Not by the wall clock, which may be set back.
+        let mut trimmed: Option<Stopwatch> = None;
         loop {
             life.beat();
             tokio::select! {
@@ -96,8 +97,8 @@ impl Upkeep {
                 _ = stopped.wait_for(|stopped| *stopped) => return,
                 () = tokio::time::sleep(self.options.every) => {}
             }
-            if self.hub.clock.now() >= next_trim {
-                next_trim = self.hub.clock.now() + millis(self.options.trim_every);
+            if trimmed.is_none_or(|trimmed| trimmed.elapsed() >= self.options.trim_every) {
+                trimmed = Some(self.hub.clock.stopwatch());
                 if let Err(error) = retention::trim(&self.hub, self.options.retention).await {
                     tracing::warn!(%error, "what is old cannot be removed");
                 }

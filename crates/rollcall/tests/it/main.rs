@@ -13,6 +13,7 @@ mod cli_delivery;
 mod cli_doors;
 mod cli_lists;
 mod cli_use;
+mod clocks;
 mod connectivity;
 mod database;
 mod delivery;

@@ -25,14 +25,16 @@ enum Told {
 }
 
 impl Sender {
-    /// Holds the trial of a key. Returns what it brought, and the requests that were sent.
+    /// Holds the trial of a key, before the key has been published for long enough if that is `early`. Returns what
+    /// it brought, and the requests that were sent.
     pub(in crate::delivery) async fn hold_trial(
         &self,
         candidate: &Candidate,
+        early: bool,
     ) -> Result<(Verdict, Vec<Attempt>), Interrupt> {
         let now = self.shared.hub.clock.now();
         let mut attempts = Vec::new();
-        let told = self.ask_both(candidate.trial.due_at > now, &mut attempts).await?;
+        let told = self.ask_both(early, &mut attempts).await?;
         let (application, kid) = (self.target.application.id.as_str(), candidate.key.kid());
         let setback = match told {
             Told::Accepted => {
@@ -66,12 +68,12 @@ impl Sender {
             }
         };
         Ok((
-            Verdict::PutOff(self.put_off(&candidate.trial, setback, now)),
+            Verdict::PutOff(self.put_off(&candidate.trial, setback, now, early)),
             attempts,
         ))
     }
 
-    fn put_off(&self, trial: &Trial, setback: Setback, now: Millis) -> Trial {
+    fn put_off(&self, trial: &Trial, setback: Setback, now: Millis, early: bool) -> Trial {
         let options = &self.shared.options;
         let pause = self.shared.jitter(grown(
             options.first_trial_pause,
@@ -79,8 +81,11 @@ impl Sender {
             options.longest_trial_pause,
         ));
         Trial {
-            // The time for which it has to be published is not cut short.
-            due_at: trial.due_at.max(now + millis(pause)),
+            due_at: match early {
+                // The time for which it has to be published is not cut short.
+                true => trial.due_at.max(now + millis(pause)),
+                false => now + millis(pause),
+            },
             tries: trial.tries.saturating_add(1),
             setback: Some(setback),
         }

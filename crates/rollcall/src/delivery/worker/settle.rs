@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Worker;
+use super::trial::Planned;
 use crate::clock::millis;
 use crate::delivery::job;
 use crate::delivery::ledger::parked::{Parked, ParkedState};
@@ -189,7 +190,7 @@ impl Worker {
         }
         if attempt.http_status.is_some_and(|status| status >= 400) {
             // It may know the new key alone by now.
-            self.trial_at = self.trial_at.map(|_| Instant::now());
+            self.trial = self.trial.map(Planned::hurry);
         }
         let (reason, said) = (attempt.detail.clone().unwrap_or_default(), attempt.said.clone());
         let suspension = self.suspended_again(attempt.started_at, reason, said);
