@@ -357,3 +357,41 @@ fn a_database_that_was_emptied_does_not_become_a_new_hub() {
     std::fs::remove_file(data.join("rollcall.db.lock")).unwrap();
     Served::start(folder.path(), &sqlite(&data)).stop();
 }
+
+#[test]
+fn a_full_disk_leaves_no_half_of_a_secret() {
+    for database in databases("full_disk") {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let with = |limit: &str| {
+            let mut process = std::process::Command::new("bash");
+            let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" \"$@\"");
+            process
+                .args(["-c", &script, env!("CARGO_BIN_EXE_rollcall")])
+                .args(["--database", &database.url])
+                .args(SERVE)
+                .args(["--log-format", "json"])
+                .env("ROLLCALL_DATA_DIR", &data)
+                .env_remove("ROLLCALL_LOG");
+            process
+        };
+        // No file can be written: first the key, and once that is there, the token.
+        for secret in ["master.key", "admin.token"] {
+            let output = with("0").output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success(), "{said}");
+            if database.dialect == rollcall_db::Dialect::Postgres {
+                assert!(said.contains(secret), "{said}");
+            }
+            for entry in std::fs::read_dir(&data).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                assert!(name != secret && !name.starts_with(".secret"), "{name} is left");
+            }
+            if secret == "master.key" {
+                private::read_or_make(&data.join(secret), &SystemRandom).unwrap();
+            }
+        }
+        // Once there is room, nothing has to be cleared away by hand.
+        Served::run(with("unlimited")).stop();
+    }
+}

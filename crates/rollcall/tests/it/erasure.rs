@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rollcall::access::Caller;
 use rollcall::backup;
+use rollcall::delivery::job;
 use rollcall::delivery::model::Attempt;
 use rollcall::directory::{Command, DirectoryError};
 use rollcall::hub::Hub;
@@ -216,5 +217,51 @@ fn earlier_incarnations_of_the_person_are_named() {
         );
         assert!(erase(&hub, &second).await.others.is_empty());
         hub.db.close().await;
+    });
+}
+
+#[test]
+fn a_synchronization_under_way_knows_nothing_more_of_somebody_who_is_erased() {
+    on_both("erased_job", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let user = apply(&hub, Command::CreateUser(new_user(NAME, ROOT_UNIT))).await;
+        let bystander = apply(&hub, Command::CreateUser(new_user("bystander", ROOT_UNIT))).await;
+        let app = Plain::new(&hub, "App").await;
+        // It refuses who is pushed, and quotes what it refuses.
+        app.say(|events| match events.iter().find(|event| says(event, NAME)) {
+            Some(event) => Say::Refusal(503, event.biz_data.clone()),
+            None => Say::Yes,
+        });
+        let id = app.application.id.clone();
+        let requesting = hub.write_as(caller(), move |tx, ctx| job::request_full(tx, ctx, &id));
+        let job_id = requesting.await.unwrap();
+        let patient = rollcall::delivery::Options {
+            tries: 1_000,
+            ..hasty()
+        };
+        let delivery = deliver(&hub, patient).await;
+        let carries = || {
+            let requests = app.requests();
+            let carrying = |events: &&Vec<Event>| events.iter().any(|event| says(event, NAME));
+            requests.iter().filter(carrying).count()
+        };
+        until("the push is tried again", async || carries() > 1).await;
+        assert!(erase(&hub, &user).await.deleted);
+        let carried = carries();
+        until("the job ends", async || {
+            let id = job_id.clone();
+            let job = hub.db.read(move |tx| job::load(tx, &id)).await.unwrap();
+            job.unwrap().is_finished()
+        })
+        .await;
+        settled(&hub, &app.application).await;
+        assert!(
+            carries() <= carried + 1,
+            "only what was on its way then carried the name"
+        );
+        assert!(app.user(&bystander).is_some() && app.user(&user).is_none());
+        let attempts = serde_json::to_string(&attempts_of(&hub, &app).await).unwrap();
+        assert!(!attempts.contains(NAME), "{attempts}");
+        delivery.stop().await;
     });
 }

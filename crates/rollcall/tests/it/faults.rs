@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use rollcall::access::Caller;
 use rollcall::application::{Scope, SettingsPatch};
-use rollcall::delivery::Delivery;
 use rollcall::delivery::job::{self, JobStatus};
 use rollcall::delivery::ledger::attempts;
+use rollcall::delivery::{Delivery, Options};
 use rollcall::directory::{Command, UserChanges};
 use rollcall::id::ROOT_UNIT;
 use rollcall_db::testing;
@@ -395,5 +395,40 @@ fn an_application_that_asks_for_patience_gets_it() {
         };
         assert_eq!((first.http_status, second.http_status), (Some(503), Some(200)));
         assert!(second.started_at - first.started_at >= 1_000, "{attempts:?}");
+    });
+}
+
+#[test]
+fn a_wish_for_patience_has_its_bounds() {
+    on_both("patience_bounds", |hub, mirror| async move {
+        let mut world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
+        world.options = Options {
+            first_pause: Duration::from_millis(300),
+            longest_pause: Duration::from_secs(60),
+            longest_retry_after: Duration::from_secs(1),
+            ..hasty()
+        };
+        world.start().await;
+        world.synchronize().await;
+        world.endpoint.fail_next([Fault::Busy(100_000), Fault::Busy(0)]);
+        world.user("ada", ROOT_UNIT).await;
+        world.converged().await;
+        world.stop().await;
+        let id = world.application.id.clone();
+        let attempts = world
+            .hub
+            .db
+            .read(move |tx| attempts::newest(tx, &id, 0, 3))
+            .await
+            .unwrap();
+        let [(_, third), (_, second), (_, first)] = attempts.as_slice() else {
+            panic!("{attempts:?}")
+        };
+        let pauses = (
+            second.started_at - first.started_at,
+            third.started_at - second.started_at,
+        );
+        assert!((1_000..10_000).contains(&pauses.0), "{pauses:?}");
+        assert!((300..10_000).contains(&pauses.1), "{pauses:?}");
     });
 }

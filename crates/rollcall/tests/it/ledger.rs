@@ -10,12 +10,14 @@ use rollcall::application::{Limits, Scope};
 use rollcall::delivery::ledger::{self, Fence, LedgerError, Settlement, leases, operate};
 use rollcall::delivery::{Options, job};
 use rollcall::directory::Command;
+use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
-use rollcall_db::DbError;
+use rollcall_db::testing::{Fault, Faults};
+use rollcall_db::{DbError, Dialect, Lane};
 use rollcall_protocol::{Event, EventType};
 
-use crate::plain::{Of, Plain, Say, apply, deliver, limit, says, settled, stored, until, user};
-use crate::world::{create_users, described, hasty, new_user, on_both, open_hub};
+use crate::plain::{Of, Plain, Say, apply, deliver, limit, parked_of, says, settled, stored, until, user};
+use crate::world::{create_users, described, hasty, new_user, on_both, open_hub, parts};
 
 #[test]
 fn what_follows_an_event_that_is_wanted_again_is_sent_again_after_it() {
@@ -461,6 +463,82 @@ fn the_position_of_a_narrow_scope_is_stored_while_others_are_busy() {
             () = busy => panic!("the position was not stored while anything happened"),
             () = stored_meanwhile => {}
         }
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn an_event_that_could_not_be_parked_is_not_passed_by_what_was_settled_behind_it() {
+    on_both("lost_park", |database, _| async move {
+        let faults = Faults::default();
+        let options = rollcall_db::Options {
+            faults: faults.one_by_one(),
+            ..rollcall_db::Options::default()
+        };
+        let hub = Hub::open_with(parts(&database), options).await.unwrap();
+        let app = Plain::new(&hub, "App").await;
+        let limits = Limits {
+            max_events: 1,
+            ..Limits::default()
+        };
+        limit(&hub, &app.application, limits).await;
+        let mut ids = Vec::new();
+        for number in 0..20 {
+            ids.push(user(&hub, &format!("user{number}")).await);
+        }
+        // On SQLite all commits are of one lane.
+        let lane = match hub.db.dialect() {
+            Dialect::Sqlite => Lane::Log,
+            Dialect::Postgres => Lane::Settlement,
+        };
+        let (once, planned) = (AtomicBool::new(true), faults.clone());
+        app.say(move |events| match once.swap(false, Ordering::SeqCst) {
+            true => {
+                planned.next(lane, [Fault::Full]);
+                Say::Each(vec![Of::Retried; events.len()])
+            }
+            false => Say::Yes,
+        });
+        // Nobody else commits meanwhile.
+        let alone = Options {
+            lease: Duration::from_secs(600),
+            idle: Duration::from_secs(3_600),
+            ..hasty()
+        };
+        let delivery = deliver(&hub, alone).await;
+        settled(&hub, &app.application).await;
+        assert_eq!(faults.pending(), 0, "the commit that parks it must have failed");
+        for id in &ids {
+            assert!(app.user(id).is_some(), "{id} is lost");
+        }
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn whatever_an_application_says_of_an_event_can_be_stored() {
+    on_both("unprintable", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        let once = AtomicBool::new(true);
+        app.say(move |events| match once.swap(false, Ordering::SeqCst) {
+            true => {
+                let said = serde_json::json!({ "failedEvents": [{
+                    "eventId": events[0].event_id, "eventCode": "a\u{0}b", "eventMessage": "x\u{0}\u{1b}[31my",
+                }] });
+                Say::Body(said.to_string())
+            }
+            false => Say::Yes,
+        });
+        let delivery = deliver(&hub, hasty()).await;
+        user(&hub, "ada").await;
+        settled(&hub, &app.application).await;
+        let parked = parked_of(&hub, &app.application).await;
+        let said = (parked[0].code.as_deref(), parked[0].message.as_deref());
+        assert_eq!(said, (Some("a b"), Some("x  [31my")));
+        let bob = user(&hub, "bob").await;
+        settled(&hub, &app.application).await;
+        assert!(app.user(&bob).is_some());
         delivery.stop().await;
     });
 }

@@ -38,6 +38,7 @@ mod plain;
 mod plans;
 mod poison;
 mod records;
+mod resend;
 mod restore;
 mod retention;
 mod rotation;

@@ -157,6 +157,11 @@ fn what_was_stored_before_stays_readable_and_changeable() {
     on_both("names_before", |database, _| async move {
         let hub = open_hub(&database).await;
         let ada = apply(&hub, named("Ada")).await;
+        let due = NewUser {
+            account_expire_time: Some(2),
+            ..new_user("bob", ROOT_UNIT)
+        };
+        let bob = apply(&hub, Command::CreateUser(due)).await;
         let (one, two) = (apply(&hub, group("One")).await, apply(&hub, group("Two")).await);
         let alone = apply(&hub, group("Three")).await;
         let (user, first, second, third) = (ada.clone(), one.clone(), two.clone(), alone.clone());
@@ -164,7 +169,7 @@ fn what_was_stored_before_stays_readable_and_changeable() {
         hub.db
             .write(move |tx| {
                 tx.execute(
-                    "UPDATE users SET display_name = $2, source_type = $3 WHERE id = $1",
+                    "UPDATE users SET display_name = $2, source_type = $3, account_expire_time = 1 WHERE id = $1",
                     params![user.as_str(), "Ada\u{202e}", "two words"],
                 )?;
                 for (id, name) in [(&first, "Fife"), (&second, "ﬁfe"), (&third, "ＡＢＣ")] {
@@ -209,7 +214,11 @@ fn what_was_stored_before_stays_readable_and_changeable() {
         assert!(matches!(taken, Err(DirectoryError::Taken { .. })));
         // A user with a name that would be refused today can be changed, expire and be renamed.
         apply(&hub, described(&ada, "changed")).await;
-        apply(&hub, Command::DisableUser { id: ada.clone() }).await;
+        apply(&hub, Command::ExpireDue).await;
+        for id in [ada.clone(), bob] {
+            let expired = hub.db.read(move |tx| query::find_user(tx, &id)).await.unwrap();
+            assert!(!expired.unwrap().enabled);
+        }
         let name = |text: &str| Command::UpdateUser {
             id: ada.clone(),
             changes: UserChanges {

@@ -213,3 +213,27 @@ fn an_event_is_not_blamed_for_an_outage_that_ends_between_it_and_the_test() {
         delivery.stop().await;
     });
 }
+
+#[test]
+fn an_application_that_skips_connection_tests_is_not_taken_to_be_away() {
+    on_both("tests_skipped", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        // As the first version of the official SDK does.
+        app.say(|events| match events {
+            [test] if test.kind() == Some(EventType::Test) => Say::Each(vec![Of::Skipped]),
+            _ if events.iter().any(|event| says(event, "poison")) => Say::Status(400),
+            _ => Say::Yes,
+        });
+        let mut new = new_user("ada", ROOT_UNIT);
+        new.description = Some("poison".to_owned());
+        let ada = apply(&hub, Command::CreateUser(new)).await;
+        let bob = user(&hub, "bob").await;
+        let delivery = deliver(&hub, hasty()).await;
+        settled(&hub, &app.application).await;
+        assert!(app.user(&bob).is_some() && app.user(&ada).is_none());
+        assert_eq!(parked_of(&hub, &app.application).await.len(), 1);
+        assert!(stored(&hub, &app.application).await.suspended.is_none());
+        delivery.stop().await;
+    });
+}

@@ -1,9 +1,10 @@
 //! How large events and requests become, and what happens to those that are too large for somebody.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use rollcall::access::Caller;
 use rollcall::application::{self, Limits, Scope, SettingsPatch};
+use rollcall::delivery::job;
 use rollcall::delivery::ledger::attempts;
 use rollcall::delivery::ledger::operate;
 use rollcall::delivery::ledger::parked::ParkedState;
@@ -11,11 +12,11 @@ use rollcall::directory::{Command, CustomFields, MEMBERS_PER_EVENT, NewGroup, Ne
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
 use rollcall_db::params;
-use rollcall_protocol::{Event, EventType};
+use rollcall_protocol::{Event, EventType, GroupPayload};
 use rollcall_receiver::testing::{Arrival, Forgetful};
 
 use crate::forgetful::{Simple, kind, user_ids};
-use crate::plain::{Plain, Say, apply, deliver, limit, parked_of, settled, stored, user};
+use crate::plain::{Plain, Say, apply, deliver, limit, parked_of, settled, stored, until, user};
 use crate::world::{create_users, described, hasty, new_user, on_both, open_hub};
 
 /// A group with so many members.
@@ -277,5 +278,74 @@ fn a_user_is_in_so_many_units_at_most() {
         let refused = hub.apply(Caller::system("test"), set(199)).await.unwrap_err();
         assert!(!refused.to_string().contains("at most"), "{refused}");
         apply(&hub, described(&ada, "is as before")).await;
+    });
+}
+
+#[test]
+fn a_portion_of_members_goes_by_another_name_once_it_is_another() {
+    on_both("portion_names", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        let (group, mut ids) = large_group(&hub, MEMBERS_PER_EVENT + 100).await;
+        let delivery = deliver(&hub, hasty()).await;
+        settled(&hub, &app.application).await;
+        delivery.stop().await;
+        let told = app.requests().len();
+        let limits = Limits {
+            max_events: 1,
+            ..Limits::default()
+        };
+        limit(&hub, &app.application, limits).await;
+        let id = app.application.id.clone();
+        let requesting = hub.write_as(Caller::system("test"), move |tx, ctx| {
+            job::request_full(tx, ctx, &id)
+        });
+        let job_id = requesting.await.unwrap();
+        // The first portion arrives, and its answer is lost.
+        app.say(|events| match events[0].kind() {
+            Some(EventType::GroupAddUser) => Say::Status(502),
+            _ => Say::Yes,
+        });
+        let patient = rollcall::delivery::Options {
+            tries: 1_000,
+            ..hasty()
+        };
+        let delivery = deliver(&hub, patient).await;
+        let portions = || {
+            let requests = app.requests().split_off(told);
+            let adds = |event: &Event| event.kind() == Some(EventType::GroupAddUser);
+            requests.into_iter().flatten().filter(adds).collect::<Vec<_>>()
+        };
+        until("a portion arrives", async || !portions().is_empty()).await;
+        delivery.stop().await;
+        // One of them leaves, but not the first, and everybody behind moves up.
+        ids.sort_unstable();
+        let left = ids.remove(1);
+        let leave = Command::RemoveMembers {
+            group_id: group.clone(),
+            user_ids: vec![left],
+        };
+        apply(&hub, leave).await;
+        app.say(|_| Say::Yes);
+        let delivery = deliver(&hub, hasty()).await;
+        until("the job ends", async || {
+            let id = job_id.clone();
+            let job = hub.db.read(move |tx| job::load(tx, &id)).await.unwrap();
+            job.unwrap().is_finished()
+        })
+        .await;
+        settled(&hub, &app.application).await;
+        let mut named: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for event in portions() {
+            let members = GroupPayload::from_json(&event.biz_data)
+                .unwrap()
+                .user_ids
+                .unwrap();
+            let known = named.entry(event.event_id).or_insert_with(|| members.clone());
+            assert!(*known == members, "two portions have one id");
+        }
+        assert_eq!(named.len(), 3, "one that was lost, and two that count");
+        assert_eq!(app.members(&group), ids);
+        delivery.stop().await;
     });
 }

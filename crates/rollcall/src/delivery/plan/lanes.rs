@@ -143,4 +143,16 @@ mod tests {
         assert!(!lanes.take(SubjectKind::User, &event("user_1", 1)));
         assert_eq!(lanes.into_batches().len(), 1);
     }
+
+    #[test]
+    fn a_subject_keeps_its_lane_from_one_version_to_the_next() {
+        // Attempts that are stored name the lane of their time.
+        for (subject, of_three, of_eight) in [
+            ("user_06gsjxj8x4h2p6v9t3f0dwsn1m", 2, 7),
+            ("group_06gsjxjem8b5q1y7z2k4rcvt9w", 0, 2),
+            ("ou_root", 1, 6),
+        ] {
+            assert_eq!((lane_of(subject, 3), lane_of(subject, 8)), (of_three, of_eight));
+        }
+    }
 }

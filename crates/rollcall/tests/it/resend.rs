@@ -1,0 +1,113 @@
+//! Sending again what was set aside never turns a subject back, whatever has happened or happens meanwhile.
+
+use std::time::Duration;
+
+use rollcall::access::Caller;
+use rollcall::application::Scope;
+use rollcall::delivery::ledger::operate::{self, Resent};
+use rollcall::delivery::ledger::parked::ParkedState;
+use rollcall::hub::Hub;
+use rollcall::maintenance::retention::{Retention, trim};
+use rollcall_protocol::EventType;
+use rollcall_receiver::Outcome;
+use rollcall_receiver::testing::{Act, Forgetful};
+
+use crate::forgetful::Simple;
+use crate::plain::{apply, deliver, parked_of, settled, user};
+use crate::world::{described, hasty, on_both, open_hub};
+
+/// An application that refuses what says "refused" when it comes for the first time, and applies it afterwards.
+async fn application(hub: &Hub) -> Simple {
+    let forgetful = Forgetful::scripted(|event, times| {
+        let update = event.kind() == Some(EventType::UserUpdateInfo);
+        match update && times == 1 && event.biz_data.contains("refused") {
+            true => Act::Answer(Outcome::Failed {
+                code: "no".to_owned(),
+                message: String::new(),
+            }),
+            false => Act::Apply,
+        }
+    });
+    Simple::new(hub, "App", Scope::everything(), forgetful).await
+}
+
+async fn resend(hub: &Hub, app: &Simple) -> Resent {
+    let id = app.application.id.clone();
+    let resending = hub.write_as(Caller::system("test"), move |tx, ctx| {
+        operate::resend(tx, ctx, &id, None)
+    });
+    resending.await.unwrap()
+}
+
+async fn is_set_aside(hub: &Hub, app: &Simple) {
+    settled(hub, &app.application).await;
+    let parked = parked_of(hub, &app.application).await;
+    assert_eq!((parked.len(), parked[0].state), (1, ParkedState::Failed));
+}
+
+#[test]
+fn what_is_in_flight_while_an_event_is_sent_again_is_sent_after_it_once_more() {
+    on_both("resend_in_flight", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = application(&hub).await;
+        let delivery = deliver(&hub, hasty()).await;
+        app.synchronize().await;
+        let ada = user(&hub, "ada").await;
+        apply(&hub, described(&ada, "refused")).await;
+        is_set_aside(&hub, &app).await;
+        // The later change is on its way, and nobody has stored yet that it was delivered.
+        let held = app.gate.hold_after(0);
+        apply(&hub, described(&ada, "newest")).await;
+        app.gate.has(held).await;
+        let resent = resend(&hub, &app).await;
+        assert_eq!((resent.queued, resent.refreshed), (1, 0));
+        app.gate.open();
+        app.is_right().await;
+        assert!(parked_of(&hub, &app.application).await.is_empty());
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn retention_keeps_what_tells_that_an_event_was_overtaken() {
+    on_both("resend_trimmed", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = application(&hub).await;
+        let delivery = deliver(&hub, hasty()).await;
+        app.synchronize().await;
+        let (ada, bob) = (user(&hub, "ada").await, user(&hub, "bob").await);
+        apply(&hub, described(&ada, "refused")).await;
+        apply(&hub, described(&ada, "newest")).await;
+        apply(&hub, described(&bob, "newest")).await;
+        is_set_aside(&hub, &app).await;
+        // What happened in this very millisecond is not older than now.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        let nothing_is_kept = Retention {
+            changes: Duration::ZERO,
+            ..Retention::default()
+        };
+        assert!(trim(&hub, nothing_is_kept).await.unwrap().changes >= 2);
+        let resent = resend(&hub, &app).await;
+        assert_eq!((resent.queued, resent.refreshed), (0, 1));
+        app.is_right().await;
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn an_event_that_a_synchronization_has_overtaken_is_told_anew() {
+    on_both("resend_pushed", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = application(&hub).await;
+        let delivery = deliver(&hub, hasty()).await;
+        app.synchronize().await;
+        let ada = user(&hub, "ada").await;
+        apply(&hub, described(&ada, "refused")).await;
+        is_set_aside(&hub, &app).await;
+        app.synchronize().await;
+        let resent = resend(&hub, &app).await;
+        assert_eq!((resent.queued, resent.refreshed), (0, 1));
+        app.is_right().await;
+        delivery.stop().await;
+    });
+}
