@@ -4,12 +4,14 @@ mod target;
 
 use std::collections::{BTreeMap, HashMap};
 
+use rollcall_db::DbError;
+
 use super::entry::{Path, Reference, UserEntry};
 use super::reader::File;
 use super::report::{Deed, Kind, Remark};
 use super::step::{Changed, Index, Made, Step, UserEdit, UserRef, Users};
 use super::{Import, Stop, Trouble};
-use crate::directory::query::Named;
+use crate::directory::query::{Matches, Named};
 use crate::directory::{self, Held, NewUser, UniqueValue, User, fields::fold, path, query};
 use target::{Change, Not, Target, tidied};
 
@@ -51,6 +53,8 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
         let mut entries = file.users()?;
         let size = self.options.portion.max(1);
         let mut done = 0;
+        // While the directory is asked about a portion, the one before it is planned and the next one read.
+        let mut asked = None;
         loop {
             self.go_on()?;
             let mut portion = Vec::with_capacity(size);
@@ -70,13 +74,34 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
                 }
             }
             let ended = portion.len() < size;
-            done += portion.len() as u64;
-            self.plan_portion(portion).await?;
-            (self.progress)("users", done);
+            let before = match portion.is_empty() {
+                true => asked.take(),
+                false => asked.replace(self.ask(portion)),
+            };
+            let last = if ended { asked.take() } else { None };
+            for (portion, matches) in before.into_iter().chain(last) {
+                done += portion.len() as u64;
+                self.plan_portion(portion, matches.await?).await?;
+                (self.progress)("users", done);
+            }
             if ended {
                 return Ok(());
             }
         }
+    }
+
+    /// Asks the directory who it has of a portion.
+    fn ask(
+        &self,
+        portion: Vec<UserEntry>,
+    ) -> (
+        Vec<UserEntry>,
+        impl Future<Output = Result<Vec<Matches>, DbError>> + use<P>,
+    ) {
+        let named: Vec<Named> = portion.iter().map(|entry| self.named(entry)).collect();
+        // It is queued by this call, not when it is waited for.
+        let matches = self.hub.db.read(move |tx| query::match_users(tx, &named));
+        (portion, matches)
     }
 
     /// Notes what is passed over, and refuses an entry whose username or external id another one has.
@@ -113,12 +138,7 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
     }
 
     /// Compares a portion with the directory and plans what is to be done.
-    async fn plan_portion(&mut self, portion: Vec<UserEntry>) -> Result<(), Stop> {
-        if portion.is_empty() {
-            return Ok(());
-        }
-        let named: Vec<Named> = portion.iter().map(|entry| self.named(entry)).collect();
-        let matches = self.hub.db.read(move |tx| query::match_users(tx, &named)).await?;
+    async fn plan_portion(&mut self, portion: Vec<UserEntry>, matches: Vec<Matches>) -> Result<(), Stop> {
         let mut targets = Vec::with_capacity(portion.len());
         let mut unchecked = Vec::new();
         for (entry, matches) in portion.into_iter().zip(matches) {
