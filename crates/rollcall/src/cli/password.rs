@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result, bail};
+use rollcall_server::StopSignals;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -14,21 +15,23 @@ use crate::secret::SecretString;
 
 /// Reads a password.
 pub(super) async fn read(hub: &Hub) -> Result<NewPassword> {
+    // Before anything is shown: who stops the program must find the terminal as it was.
+    let mut stop = StopSignals::listen()?;
     let text = if io::stdin().is_terminal() {
-        typed().await?
+        typed(&mut stop).await?
     } else {
-        line().await?
+        line(&mut stop).await?
     };
     let secret: SecretString = text.as_str().to_owned().into();
     Ok(NewPassword::prepare(secret, &*hub.random)?)
 }
 
-async fn typed() -> Result<Zeroizing<String>> {
+async fn typed(stop: &mut StopSignals) -> Result<Zeroizing<String>> {
     let _unseen = Unseen::begin().context("the terminal cannot be kept from showing what is typed")?;
     ask("New password: ")?;
-    let first = line().await?;
+    let first = line(stop).await?;
     ask("The same again: ")?;
-    let second = line().await?;
+    let second = line(stop).await?;
     if *first != *second {
         let message = "the two are not the same; nothing is changed";
         bail!(Refusal::of(
@@ -47,7 +50,7 @@ fn ask(question: &str) -> io::Result<()> {
     terminal.flush()
 }
 
-async fn line() -> Result<Zeroizing<String>> {
+async fn line(stop: &mut StopSignals) -> Result<Zeroizing<String>> {
     let (answer, read) = oneshot::channel();
     // On a thread of its own: the runtime waits at its end for threads that it lent.
     std::thread::spawn(move || {
@@ -58,7 +61,7 @@ async fn line() -> Result<Zeroizing<String>> {
     });
     let text = tokio::select! {
         text = read => text?.context("the password cannot be read")?,
-        _ = tokio::signal::ctrl_c() => bail!(Refusal::of(
+        () = stop.next() => bail!(Refusal::of(
             "cancelled",
             "cancelled; nothing is changed",
             "the same command asks again"

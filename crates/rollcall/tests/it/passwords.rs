@@ -129,22 +129,20 @@ fn a_terminal_asks_twice_and_shows_nothing() {
         assert!(!shown.contains("horse"), "{shown}");
         assert!(terminal.echoes() && has_password(folder, &database.url));
 
-        // Who gives up leaves a terminal that shows what is typed.
-        let mut terminal = Terminal::new();
-        let mut child = terminal.run(folder, &set);
-        terminal.until("New password: ");
-        assert!(!terminal.echoes());
-        let pid = child.id().to_string();
-        assert!(
-            std::process::Command::new("kill")
-                .args(["-INT", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-        assert!(!child.wait().unwrap().success());
-        assert!(terminal.echoes());
-        terminal.until("cancelled; nothing is changed");
+        // Who gives up, or is ended, leaves a terminal that shows what is typed.
+        for signal in ["-INT", "-TERM"] {
+            let mut terminal = Terminal::new();
+            let mut child = terminal.run(folder, &set);
+            terminal.until("New password: ");
+            assert!(!terminal.echoes());
+            let kill = std::process::Command::new("kill")
+                .args([signal, &child.id().to_string()])
+                .status();
+            assert!(kill.unwrap().success());
+            assert!(!child.wait().unwrap().success());
+            assert!(terminal.echoes(), "{signal}");
+            terminal.until("cancelled; nothing is changed");
+        }
     }
 }
 
