@@ -120,6 +120,10 @@ fn naming_one_half_of_a_scope_leaves_the_other_as_it_is() {
             serde_json::json!(["ud:user:create", "ud:user:delete"])
         );
 
+        let text = place.done(&["app", "show", "Wiki"]);
+        for part in ["/Optics, group Staff\n", "ud:user:create, ud:user:delete\n"] {
+            assert!(text.contains(part), "{text}");
+        }
         // The subscription by itself: the scope stays.
         let plan = place.json(&["app", "subscription", "Wiki", "--remove", "ud:user:delete"]);
         assert_eq!(plan["before"].as_array().unwrap().len(), 2);

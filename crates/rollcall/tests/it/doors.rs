@@ -5,14 +5,19 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Stdio;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rollcall::access::Caller;
+use rollcall::application::{self, Scope, SettingsPatch};
+use rollcall::directory::{Command, NewPassword};
 use rollcall::private::{self, PrivateError};
 use rollcall::schema;
 use rollcall_db::testing::databases;
 use rollcall_db::{Db, DbError, params};
-use rollcall_protocol::SystemRandom;
+use rollcall_protocol::{EncryptionKey, SystemRandom};
 
 use crate::operate::{Served, done, rollcall};
-use crate::world::make_hub;
+use crate::world::{add_application, make_hub, on_both, open_hub};
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().mode() & 0o777
@@ -394,4 +399,69 @@ fn a_full_disk_leaves_no_half_of_a_secret() {
         // Once there is room, nothing has to be cleared away by hand.
         Served::run(with("unlimited")).stop();
     }
+}
+
+#[test]
+fn no_secret_rests_in_the_clear() {
+    const PASSWORD: &str = "correct horse battery";
+    on_both("sealed", |url, _| async move {
+        let hub = open_hub(&url).await;
+        let key = EncryptionKey::generate(&SystemRandom);
+        let hex = key.to_hex();
+        let app = "https://app.example/events";
+        let app = add_application(&hub, "App", app, Some(key), Scope::everything()).await;
+        let update = application::Command::Update {
+            id: app.id.clone(),
+            name: None,
+            settings: SettingsPatch {
+                password_synchronization: Some(true),
+                ..SettingsPatch::default()
+            },
+        };
+        hub.apply_application(Caller::system("test"), update)
+            .await
+            .unwrap();
+        let id = crate::plain::user(&hub, "ada").await;
+        let password = NewPassword::prepare(PASSWORD.to_owned().into(), &SystemRandom).unwrap();
+        crate::plain::apply(&hub, Command::SetPassword { id, password }).await;
+        let kept = "SELECT COUNT(*) FROM changes WHERE secret IS NOT NULL";
+        let kept: i64 = hub
+            .db
+            .read(move |tx| tx.query_one(kept, params![])?.get(0))
+            .await
+            .unwrap();
+        assert_eq!(kept, 1, "there must be something to find");
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("copy");
+        rollcall::backup::write(&hub.db, &copy, 1).await.unwrap();
+        let mut files = vec![copy];
+        if let Some(file) = rollcall_db::sqlite_file(&url) {
+            files.extend(
+                private::database_files(&file)
+                    .into_iter()
+                    .filter(|file| file.exists()),
+            );
+        }
+        let bytes: Vec<u8> = (0..32)
+            .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
+            .collect();
+        let master = [7; 32];
+        for secret in [
+            bytes.as_slice(),
+            &master,
+            hex.as_bytes(),
+            hex.to_uppercase().as_bytes(),
+            STANDARD.encode(&bytes).as_bytes(),
+            STANDARD.encode(master).as_bytes(),
+            PASSWORD.as_bytes(),
+            STANDARD.encode(PASSWORD).as_bytes(),
+        ] {
+            for file in &files {
+                let text = std::fs::read(file).unwrap();
+                let found = text.windows(secret.len()).any(|window| window == secret);
+                assert!(!found, "{} holds {secret:?}", file.display());
+            }
+        }
+        hub.db.close().await;
+    });
 }

@@ -21,7 +21,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
 use crate::operate::{Served, rollcall};
-use crate::plain::deliver;
+use crate::plain::{self, Of, Plain, Say, attempts_of, deliver, parked_of, user};
 use crate::strangers;
 use crate::world::{Fault, World, egress, hasty, new_user, on_both, open_hub};
 
@@ -301,4 +301,40 @@ fn the_log_has_no_colours_in_a_file_and_no_level_that_there_is_not() {
         line.contains("the hub runs") && !line.contains('\u{1b}'),
         "{line:?}"
     );
+}
+
+#[test]
+fn the_log_does_not_tell_what_applications_say_of_people() {
+    on_both("log_of_people", |hub, _| async move {
+        const NAME: &str = "zyxwvut-quux";
+        let folder = strangers::folder("");
+        let hub_too = open_hub(&hub).await;
+        let app = Plain::new(&hub_too, "App").await;
+        // It quotes the user in a refusal, in an answer that is none, and of the event by itself.
+        let mut number = 0;
+        app.say(move |events| {
+            number += 1;
+            let quoted = format!("{{\"failedEvents\":[{{\"eventId\":\"{NAME}\",");
+            match number {
+                1 => Say::Refusal(
+                    500,
+                    format!("{{\"error\":\"{NAME}\",\"errorDescription\":\"{NAME}\"}}"),
+                ),
+                2 => Say::Refusal(400, format!("<p>{NAME}</p>")),
+                3 => Say::Body(quoted),
+                _ => Say::Each(vec![Of::Failed; events.len()]),
+            }
+        });
+        user(&hub_too, NAME).await;
+        let mut served = strangers::serve(folder.path(), &hub);
+        plain::until("the event is set aside", async || {
+            !parked_of(&hub_too, &app.application).await.is_empty()
+        })
+        .await;
+        let said = serde_json::to_string(&attempts_of(&hub_too, &app).await).unwrap();
+        assert!(said.contains(NAME), "the test must be able to find something");
+        let log = served.stop();
+        assert!(log.matches("\"request\"").count() > 3, "{log}");
+        assert!(!log.contains(NAME), "{log}");
+    });
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use rollcall::access::Caller;
@@ -491,13 +492,31 @@ fn an_event_that_could_not_be_parked_is_not_passed_by_what_was_settled_behind_it
             Dialect::Sqlite => Lane::Log,
             Dialect::Postgres => Lane::Settlement,
         };
-        let (once, planned) = (AtomicBool::new(true), faults.clone());
-        app.say(move |events| match once.swap(false, Ordering::SeqCst) {
-            true => {
-                planned.next(lane, [Fault::Full]);
-                Say::Each(vec![Of::Retried; events.len()])
+        // The settlements of the first requests queue behind somebody, and the first one of them then fails.
+        let (mut requests, planned, db) = (0, faults.clone(), hub.db.clone());
+        let (release, released) = mpsc::channel::<()>();
+        let (mut release, mut released) = (Some(release), Some(released));
+        app.say(move |events| {
+            requests += 1;
+            if let Some(released) = released.take() {
+                let (hold, held) = mpsc::channel();
+                drop(db.settle(move |tx| {
+                    hold.send(()).unwrap();
+                    let _ = released.recv();
+                    // Only what writes is committed.
+                    tx.execute(
+                        "UPDATE deliveries SET revision = revision WHERE application_id = ''",
+                        &[],
+                    )
+                }));
+                held.recv().unwrap();
+                planned.next(lane, [None, Some(Fault::Full)]);
+                return Say::Each(vec![Of::Retried; events.len()]);
             }
-            false => Say::Yes,
+            if requests == 5 {
+                drop(release.take());
+            }
+            Say::Yes
         });
         // Nobody else commits meanwhile.
         let alone = Options {
