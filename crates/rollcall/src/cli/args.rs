@@ -17,11 +17,13 @@ const GLOBAL: &str = "Global options";
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    it failed: something does not exist, is refused, or is out of order
-  2    wrong use: what was typed, or the file that it names, cannot be used
-  3    done in part: entries of an import were refused, a step of a test
-       failed, a synchronization was refused in part or goes on, a pushed
-       user was not accepted
+  1    it failed: it does not exist, is refused, or is broken
+  2    wrong use: what was typed, or a file, cannot be used
+  3    done in part:
+       entries of an import were refused
+       a step of a test failed
+       a synchronization was refused in part, or goes on
+       a pushed user was not accepted
   141  whoever read the output has gone, as with `| head`
 
 With --json, errors are JSON on the standard error:

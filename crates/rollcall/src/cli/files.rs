@@ -35,8 +35,7 @@ const IMPORTS: &str = r#"Examples:
         --mapping display_name=Name --mapping path=Department \
         --mapping status=Active --mapping custom.costCentre="Cost centre"
 
-  A whole directory each night, which owns what it brings; what it no
-  longer has is deleted:
+  A whole directory each night; what it lacks is deleted:
     rollcall import company.ldif --base dc=example,dc=org \
         --owner ldap:example --delete-missing --max-deletions 5%
 
@@ -44,8 +43,7 @@ Exit codes:
   0  everything is done
   1  it failed
   2  the file or the command cannot work like this
-  3  done in part: entries were refused, deletions withheld, or it was
-     stopped"#;
+  3  done in part: entries refused, deletions withheld, stopped"#;
 
 /// Import users, units and groups from a file.
 ///

@@ -172,6 +172,51 @@ fn options_of_every_command_stand_last_in_its_help() {
     }
 }
 
+/// The help of a command, and of all below it, in a terminal of so many columns.
+fn helps(command: &[&str], columns: &str) -> Vec<String> {
+    let output = Process::new(env!("CARGO_BIN_EXE_rollcall"))
+        .args(command)
+        .arg("--help")
+        .env("COLUMNS", columns)
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let commands = help.split_once("Commands:\n").map_or("", |(_, rest)| rest);
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let names = commands.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let below = names
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .flat_map(|name| helps(&[command, &[name]].concat(), columns));
+    let below: Vec<_> = below.collect();
+    [vec![help], below].concat()
+}
+
+#[test]
+fn no_word_stands_alone_in_a_help_that_is_narrower_than_it_was_written() {
+    for columns in ["60", "72", "80"] {
+        let helps = helps(&[], columns);
+        assert!(helps.len() > 60, "{}", helps.len());
+        let width = columns.parse().unwrap();
+        for help in helps {
+            let lines: Vec<&str> = help.lines().collect();
+            for pair in lines.windows(2) {
+                let [line, next] = pair else { continue };
+                let indent = |line: &str| line.len() - line.trim_start().len();
+                let word = next.split_whitespace().next().unwrap_or_default();
+                let table = next.trim_start().contains("  ");
+                let goes_on = !table && indent(line) == indent(next) && word.starts_with(char::is_lowercase);
+                let few = (1..=2).contains(&line.split_whitespace().count());
+                let fits = line.chars().count() + 1 + word.chars().count() <= width;
+                assert!(
+                    !(goes_on && few && fits),
+                    "{columns}: {line:?} before {next:?}\n{help}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn custom_fields_are_set_and_taken_away_one_by_one() {
     for database in databases("cli_custom") {

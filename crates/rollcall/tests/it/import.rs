@@ -491,6 +491,10 @@ fn the_demo_ends_with_equal_copies() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(text.contains("equal, field by field"), "{text}");
+    let rate = text.split_whitespace().zip(text.split_whitespace().skip(1));
+    let mut rates = rate.filter(|(_, unit)| unit.starts_with("events/s")).peekable();
+    assert!(rates.peek().is_some(), "{text}");
+    assert!(rates.all(|(rate, _)| !rate.contains('.')), "{text}");
 }
 
 #[test]
