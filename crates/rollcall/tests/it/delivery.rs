@@ -11,6 +11,7 @@ use rollcall::delivery::ledger::parked::{self, ParkedState};
 use rollcall::delivery::{Shared, connectivity};
 use rollcall::directory::{Command, NewPassword, UserChanges};
 use rollcall::id::ROOT_UNIT;
+use rollcall::maintenance::{self, Maintenance};
 use rollcall_protocol::{EventType, SystemRandom, UserPayload};
 
 use crate::world::{Fault, World, add_application, egress, on_both};
@@ -435,5 +436,41 @@ fn changes_outside_the_scope_cost_the_application_nothing() {
             .unwrap();
         assert!(attempts.is_empty(), "{attempts:?}");
         world.stop().await;
+    });
+}
+
+#[test]
+fn a_password_waits_no_longer_than_it_may() {
+    on_both("passwords_waiting", |hub, mirror| async move {
+        let world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
+        let settings = SettingsPatch {
+            password_synchronization: Some(true),
+            ..SettingsPatch::default()
+        };
+        world.configure(settings).await;
+        let id = world.user("ada", ROOT_UNIT).await;
+        let password = NewPassword::prepare("correct horse".to_owned().into(), &SystemRandom).unwrap();
+        world.apply(Command::SetPassword { id, password }).await;
+        let db = world.hub.db.clone();
+        let secrets = async || {
+            let sql = "SELECT COUNT(*) FROM changes WHERE secret IS NOT NULL";
+            let counting = db.read(move |tx| tx.query_one(sql, &[])?.get::<i64>(0));
+            counting.await.unwrap()
+        };
+        assert_eq!(secrets().await, 1);
+        // Nobody delivers it. It stays for as long as it may, and goes then.
+        for (retention, left) in [(Duration::from_secs(3_600), 1), (Duration::ZERO, 0)] {
+            let options = maintenance::Options {
+                every: Duration::from_millis(20),
+                password_retention: retention,
+                ..maintenance::Options::default()
+            };
+            let maintenance = Maintenance::start(world.hub.clone(), options);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            world
+                .until("what is due is done", || async { secrets().await == left })
+                .await;
+            maintenance.stop().await;
+        }
     });
 }
