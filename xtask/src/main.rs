@@ -39,6 +39,15 @@ Chores of this repository.
             cargo xtask test -p rollcall-db
             cargo xtask test -p rollcall --test it -- delivery --nocapture
 
+    cargo xtask chaos [--minutes M] [--seed S]
+        Runs the real programs (rollcall serve, rollcall-mirror, an application that keeps no record of
+        what it has seen) for M minutes, 10 unless told otherwise, and kills and stops them all the time
+        while others write: half of the time one hub on SQLite, half of it two on a PostgreSQL server
+        that is killed too. Then everything has to be where it belongs, and nothing that was acknowledged
+        may be missing. It prints how much there was of everything. The seed, 1 unless told otherwise,
+        says what is killed when; how far the programs have come by then, it cannot say. A short form is
+        among the tests. It needs Linux and setpriv (util-linux).
+
     cargo xtask vectors
         Writes docs/vectors anew: the requests, keys and answers that developers of applications test
         their receivers with. Everything in them is fixed, so this changes them only if the wire changed.
@@ -67,6 +76,7 @@ fn main() -> ExitCode {
     let rest: Vec<_> = arguments.collect();
     let done = match command.as_ref().and_then(|it| it.to_str()) {
         Some("test") => test(rest),
+        Some("chaos") => chaos(&rest),
         Some("vectors") if rest.is_empty() => vectors(),
         Some("setup") if rest.is_empty() => {
             let missing = install::missing_after_installing(true);
@@ -126,12 +136,55 @@ fn test(mut arguments: Vec<OsString>) -> io::Result<ExitCode> {
     for what in told.lines().collect::<BTreeSet<_>>() {
         println!("xtask: did not run: {what}");
     }
-    // A child that a signal ended has no code.
-    let code = status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(1);
-    Ok(ExitCode::from(code))
+    Ok(exit_code(status))
+}
+
+/// How a child ended. One that a signal ended has no code.
+fn exit_code(status: std::process::ExitStatus) -> ExitCode {
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    ExitCode::from(code.unwrap_or(1))
+}
+
+/// Runs the long form of the tests that kill the programs.
+fn chaos(arguments: &[OsString]) -> io::Result<ExitCode> {
+    let (mut minutes, mut seed) = ("10", "1");
+    let words: Option<Vec<&str>> = arguments.iter().map(|it| it.to_str()).collect();
+    let Some((pairs, [])) = words.as_deref().map(<[&str]>::as_chunks) else {
+        eprint!("{HELP}");
+        return Ok(ExitCode::from(2));
+    };
+    for [option, value] in pairs {
+        match (*option, value.parse::<u32>()) {
+            ("--minutes", Ok(1..)) => minutes = value,
+            ("--seed", Ok(_)) => seed = value,
+            _ => {
+                eprint!("{HELP}");
+                return Ok(ExitCode::from(2));
+            }
+        }
+    }
+    let missing = install::missing_after_installing(true);
+    report(&missing);
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    // The tests of the receiver are named so that its program is built.
+    command
+        .args([
+            "test",
+            "-p",
+            "rollcall",
+            "-p",
+            "rollcall-receiver",
+            "--all-features",
+        ])
+        .args(["--test", "it", "--", "--ignored", "--exact", "--nocapture"])
+        .arg("chaos::for_as_many_minutes_as_wanted")
+        .env("ROLLCALL_CHAOS_MINUTES", minutes)
+        .env("ROLLCALL_CHAOS_SEED", seed);
+    if let Some(programs) = install::postgres_directory() {
+        command.env("ROLLCALL_CHAOS_POSTGRES", programs);
+    }
+    Ok(exit_code(command.status()?))
 }
 
 /// Has the test that holds the vectors write them, and then compares.

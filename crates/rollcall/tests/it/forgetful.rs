@@ -114,28 +114,17 @@ impl Simple {
 
     /// Asks for a full synchronization; returns the job's id.
     pub(crate) async fn request_full(&self) -> String {
-        let id = self.application.id.clone();
-        let requested = self.hub.write_as(Caller::system("test"), move |tx, ctx| {
-            job::request_full(tx, ctx, &id)
-        });
-        requested.await.unwrap()
+        request_full(&self.hub, &self.application).await
     }
 
     /// Waits for the end of a job.
     pub(crate) async fn ended(&self, job_id: &str) -> JobPosition {
-        let load = async || {
-            let id = job_id.to_owned();
-            let loaded = self.hub.db.read(move |tx| job::load(tx, &id)).await;
-            loaded.unwrap().unwrap()
-        };
-        until("the job ends", async || load().await.is_finished()).await;
-        load().await
+        ended(&self.hub, job_id).await
     }
 
     /// Has everything pushed that is there.
     pub(crate) async fn synchronize(&self) {
-        let job_id = self.request_full().await;
-        assert_eq!(self.ended(&job_id).await.status, JobStatus::Success);
+        synchronize(&self.hub, &self.application).await;
     }
 
     /// What the application should have.
@@ -156,6 +145,32 @@ impl Simple {
     }
 }
 
+/// Asks for a full synchronization; returns the job's id.
+async fn request_full(hub: &Hub, application: &Application) -> String {
+    let id = application.id.clone();
+    let requested = hub.write_as(Caller::system("test"), move |tx, ctx| {
+        job::request_full(tx, ctx, &id)
+    });
+    requested.await.unwrap()
+}
+
+/// Waits for the end of a job.
+async fn ended(hub: &Hub, job_id: &str) -> JobPosition {
+    let load = async || {
+        let id = job_id.to_owned();
+        let loaded = hub.db.read(move |tx| job::load(tx, &id)).await;
+        loaded.unwrap().unwrap()
+    };
+    until("the job ends", async || load().await.is_finished()).await;
+    load().await
+}
+
+/// Has everything pushed to an application that is there.
+pub(crate) async fn synchronize(hub: &Hub, application: &Application) {
+    let job_id = request_full(hub, application).await;
+    assert_eq!(ended(hub, &job_id).await.status, JobStatus::Success);
+}
+
 /// What type of event came.
 pub(crate) fn kind(arrival: &Arrival) -> Option<EventType> {
     EventType::parse(&arrival.event_type)
@@ -165,4 +180,15 @@ pub(crate) fn kind(arrival: &Arrival) -> Option<EventType> {
 pub(crate) fn user_ids(arrival: &Arrival) -> Vec<String> {
     let group = GroupPayload::from_json(&arrival.biz_data).unwrap();
     group.user_ids.unwrap_or_default()
+}
+
+/// What an application holds, without the memberships of users whom it does not. The order is kept for each subject:
+/// a membership is told with the group as its subject, and one that had to be told again may come after the user was
+/// deleted, and means nothing then.
+pub(crate) fn without_strangers(mut snapshot: Snapshot) -> Snapshot {
+    let Snapshot { users, groups, .. } = &mut snapshot;
+    for group in groups.values_mut() {
+        group.members.retain(|id| users.contains_key(id));
+    }
+    snapshot
 }

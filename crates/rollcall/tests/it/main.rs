@@ -9,6 +9,7 @@
 
 mod api;
 mod app_door;
+mod chaos;
 mod cli_delivery;
 mod cli_doors;
 mod cli_lists;

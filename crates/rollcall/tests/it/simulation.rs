@@ -37,6 +37,7 @@ use rollcall_protocol::{Event, EventType, Random};
 use rollcall_receiver::testing::{Act, Forgetful};
 use rollcall_receiver::{KeySource, Mirror, Outcome, Receiver, Snapshot};
 
+use crate::forgetful::without_strangers;
 use crate::world::{add_application, described, new_user, renamed};
 
 /// Where the simulated clock begins.
@@ -44,14 +45,14 @@ const START: i64 = 1_800_000_000_000;
 
 /// SplitMix64, shared by all who need chance.
 #[derive(Clone)]
-struct Dice(Arc<Mutex<u64>>);
+pub(crate) struct Dice(Arc<Mutex<u64>>);
 
 impl Dice {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(seed)))
     }
 
-    fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         let mut state = self.0.lock().unwrap();
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = *state;
@@ -60,15 +61,15 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    fn below(&self, bound: u64) -> u64 {
+    pub(crate) fn below(&self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    fn one_in(&self, bound: u64) -> bool {
+    pub(crate) fn one_in(&self, bound: u64) -> bool {
         self.below(bound) == 0
     }
 
-    fn pick<'a, T>(&self, list: &'a [T]) -> Option<&'a T> {
+    pub(crate) fn pick<'a, T>(&self, list: &'a [T]) -> Option<&'a T> {
         let bound = u64::try_from(list.len()).unwrap();
         (bound > 0).then(|| &list[usize::try_from(self.below(bound)).unwrap()])
     }
@@ -456,16 +457,7 @@ impl Simulation {
         let copy = Arc::clone(&self.network.copies.lock().unwrap()[&application.name]);
         match &*copy {
             Copy::Mirror(receiver) => receiver.processor().snapshot().await.unwrap(),
-            Copy::Forgetful(_, forgetful) => {
-                // The order is kept for each subject. A membership is told with the group as its subject; one that
-                // had to be told again may come after the user was deleted, and means nothing then.
-                let mut snapshot = forgetful.snapshot();
-                let Snapshot { users, groups, .. } = &mut snapshot;
-                for group in groups.values_mut() {
-                    group.members.retain(|id| users.contains_key(id));
-                }
-                snapshot
-            }
+            Copy::Forgetful(_, forgetful) => without_strangers(forgetful.snapshot()),
         }
     }
 
