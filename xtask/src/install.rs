@@ -181,7 +181,7 @@ pub(crate) fn on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|it| it.join(program).is_file())
 }
 
-fn succeeds(command: &mut Command) -> bool {
+pub(crate) fn succeeds(command: &mut Command) -> bool {
     let status = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

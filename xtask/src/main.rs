@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use crate::install::Missing;
 use crate::server::Server;
@@ -43,7 +43,8 @@ Chores of this repository.
         Runs the real programs (rollcall serve, rollcall-mirror, an application that keeps no record of
         what it has seen) for M minutes, 10 unless told otherwise, and kills and stops them all the time
         while others write: half of the time one hub on SQLite, half of it two on a PostgreSQL server
-        that is killed too. Then everything has to be where it belongs, and nothing that was acknowledged
+        that is killed too. As root, where namespaces are permitted, it also fills the disk of SQLite and
+        cuts programs off the network; otherwise it says that it did not. Then everything has to be where it belongs, and nothing that was acknowledged
         may be missing. It prints how much there was of everything. The seed, 1 unless told otherwise,
         says what is killed when; how far the programs have come by then, it cannot say. A short form is
         among the tests. It needs Linux and setpriv (util-linux).
@@ -166,25 +167,53 @@ fn chaos(arguments: &[OsString]) -> io::Result<ExitCode> {
     let missing = install::missing_after_installing(true);
     report(&missing);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
     // The tests of the receiver are named so that its program is built.
+    let tests = [
+        "test",
+        "-p",
+        "rollcall",
+        "-p",
+        "rollcall-receiver",
+        "--all-features",
+        "--test",
+        "it",
+    ];
+    let built = Command::new(&cargo).args(tests).arg("--no-run").status()?;
+    if !built.success() {
+        return Ok(exit_code(built));
+    }
+    let mut command = if namespaces() {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--net", "--"])
+            .arg(cargo)
+            .env("ROLLCALL_CHAOS_OUTSIDE", std::fs::read_link("/proc/self/ns/net")?);
+        command
+    } else {
+        Command::new(cargo)
+    };
     command
-        .args([
-            "test",
-            "-p",
-            "rollcall",
-            "-p",
-            "rollcall-receiver",
-            "--all-features",
-        ])
-        .args(["--test", "it", "--", "--ignored", "--exact", "--nocapture"])
+        .args(tests)
+        .args(["--", "--ignored", "--exact", "--nocapture"])
         .arg("chaos::for_as_many_minutes_as_wanted")
         .env("ROLLCALL_CHAOS_MINUTES", minutes)
-        .env("ROLLCALL_CHAOS_SEED", seed);
+        .env("ROLLCALL_CHAOS_SEED", seed)
+        // We hold the other end: the run ends when we do, also if we are killed.
+        .stdin(Stdio::piped());
     if let Some(programs) = install::postgres_directory() {
         command.env("ROLLCALL_CHAOS_POSTGRES", programs);
     }
-    Ok(exit_code(command.status()?))
+    let mut run = command.spawn()?;
+    // Waiting closes the pipe, unless it is taken before.
+    let _held = run.stdin.take();
+    Ok(exit_code(run.wait()?))
+}
+
+/// Whether a disk and a network of its own can be given to a program.
+fn namespaces() -> bool {
+    install::is_root()
+        && install::on_path("ip")
+        && install::succeeds(Command::new("unshare").args(["--mount", "--net", "true"]))
 }
 
 /// Has the test that holds the vectors write them, and then compares.

@@ -3,13 +3,14 @@
 //! `rollcall serve` (one on SQLite, two on PostgreSQL), `rollcall-mirror` with a part of the directory as its scope,
 //! and a receiver without memory that sees everything. Writers use the administrator's API all the time, and know
 //! what was acknowledged. Meanwhile a seed says what is killed or stopped, when, and for how long, also beyond the
-//! lease. When the faults have stopped, everything has to be where it belongs.
+//! lease. In namespaces of its own the long form also fills the disk and cuts the network. When the faults have stopped, everything has to be where it belongs.
 //!
 //! The short form is a test like others; `cargo xtask chaos --minutes M` runs the long one, which also kills the
 //! database server. Whatever is started ends with the test, also when that is killed itself.
 
 #![allow(clippy::print_stdout, reason = "its counts are for people")]
 
+mod apart;
 mod checks;
 mod faults;
 mod programs;
@@ -31,6 +32,7 @@ use rollcall_protocol::{EncryptionKey, SystemRandom};
 use rollcall_receiver::Mirror;
 use serde_json::json;
 
+use self::apart::Disk;
 use self::faults::{Faults, LEASE};
 use self::programs::{Program, address, bound};
 use self::receiver::Post;
@@ -56,6 +58,10 @@ struct Run<'a> {
     mirror: &'a str,
     /// The database server, if it is to be killed too.
     server: Option<Program>,
+    /// Whether the network may be cut.
+    cuts: bool,
+    /// The disk on which the databases are, if it may be filled.
+    disk: Option<Disk>,
 }
 
 /// Whether programs can be bound to the test that starts them.
@@ -74,7 +80,7 @@ fn is_possible() -> bool {
 #[test]
 fn programs_on_sqlite_that_are_killed_and_stopped_lose_nothing() {
     if is_possible() {
-        on_sqlite(1, Duration::from_secs(7));
+        on_sqlite(1, Duration::from_secs(7), false, None);
     }
 }
 
@@ -94,6 +100,8 @@ fn two_nodes_on_postgresql_that_are_killed_and_stopped_lose_nothing() {
         database: &database.url,
         mirror: &mirror.url,
         server: None,
+        cuts: false,
+        disk: None,
     }
     .run();
 }
@@ -108,7 +116,15 @@ fn for_as_many_minutes_as_wanted() {
     let seed = number(SEED).unwrap_or(1);
     // Half of the time for each database.
     let lasts = Duration::from_secs(minutes * 30);
-    on_sqlite(seed, lasts);
+    end_with_xtask();
+    let cuts = apart::is_apart();
+    if !cuts {
+        did_not_run(
+            "chaos",
+            "no disk was filled and no network cut, which needs root and namespaces (unshare)",
+        );
+    }
+    on_sqlite(seed, lasts, cuts, cuts.then(Disk::new));
     let Some(server) = Server::new() else {
         did_not_run("postgres", "no PostgreSQL of its own to be killed was found");
         return;
@@ -123,22 +139,35 @@ fn for_as_many_minutes_as_wanted() {
         database: &database,
         mirror: &mirror,
         server: Some(program),
+        cuts,
+        disk: None,
     }
     .run();
 }
 
-fn on_sqlite(seed: u64, lasts: Duration) {
+fn on_sqlite(seed: u64, lasts: Duration, cuts: bool, disk: Option<Disk>) {
     let (database, mirror) = (sqlite(), sqlite());
+    let on_disk = |name: &str| disk.as_ref().map(|it| format!("sqlite:{}/{name}.db", it.path()));
     Run {
         name: "SQLite",
         seed,
         lasts,
         nodes: 1,
-        database: &database.url,
-        mirror: &mirror.url,
+        database: &on_disk("hub").unwrap_or(database.url),
+        mirror: &on_disk("mirror").unwrap_or(mirror.url),
         server: None,
+        cuts,
+        disk,
     }
     .run();
+}
+
+/// Ends with `cargo xtask chaos`, which holds the other end of the standard input.
+fn end_with_xtask() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(1);
+    });
 }
 
 /// The applications and what they have.
@@ -199,8 +228,8 @@ impl Run<'_> {
             )
             .unwrap();
             std::fs::write(data.join("rollcall.toml"), configuration()).unwrap();
-            let (listen, token) = (listen.to_string(), token.clone());
-            Program::start(folder, &format!("hub-{index}"), move || {
+            let (address, listen, token) = (*listen, listen.to_string(), token.clone());
+            Program::start(folder, &format!("hub-{index}"), address, move || {
                 let mut command = bound(Path::new(env!("CARGO_BIN_EXE_rollcall")), None);
                 command
                     .args(["serve", "--listen", &listen])
@@ -229,7 +258,7 @@ impl Run<'_> {
         };
         post.write(&posts);
         let of_receiver = posts.clone();
-        programs.push(Program::start(folder, "receiver", move || {
+        programs.push(Program::start(folder, "receiver", at_forgetful, move || {
             receiver::command(&of_receiver)
         }));
         programs.push(mirror(
@@ -240,7 +269,7 @@ impl Run<'_> {
             at_mirror,
             nodes[0],
         ));
-        let server_is_killed = self.server.is_some();
+        let may_end = self.server.is_some() || self.disk.is_some();
         programs.extend(self.server);
         let synchronized = runtime.block_on(async {
             let hub = open_hub(self.database).await;
@@ -261,7 +290,7 @@ impl Run<'_> {
                 Writer::start(number, &api, seeds.next(), &applications.units, group, &end)
             })
             .collect();
-        let (programs, counts) = Faults::new(seeds, programs).run_for(self.lasts);
+        let (programs, disk, counts) = Faults::new(seeds, programs, self.cuts, self.disk).run_for(self.lasts);
         // They go on for a moment after all is well.
         std::thread::sleep(Duration::from_millis(500));
         end.store(true, Ordering::SeqCst);
@@ -285,7 +314,7 @@ impl Run<'_> {
             assert!(should == has, "the mirror: {:#?}", should.differences(&has));
             let applied = checks::nothing_twice(&mirror, &log, synchronized).await;
             println!("{}", counts.report());
-            assert!(server_is_killed || counts.ends() == 0, "a program ended by itself");
+            assert!(may_end || counts.ends() == 0, "a program ended by itself");
             println!(
                 "chaos: {writes} writes were acknowledged, none is lost; {} changes, {} users at the end",
                 log.len(),
@@ -302,6 +331,7 @@ impl Run<'_> {
             hub.db.close().await;
         });
         drop(programs);
+        drop(disk);
     }
 }
 
@@ -380,7 +410,7 @@ fn mirror(
     );
     std::fs::write(&config, text).unwrap();
     let program = programs::mirror();
-    Program::start(folder, "mirror", move || {
+    Program::start(folder, "mirror", listen, move || {
         let mut command = bound(&program, None);
         command.arg(&config).env("RUST_LOG", "warn");
         command

@@ -4,11 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A program that can be started again and again.
 pub(super) struct Program {
     pub(super) name: String,
+    /// Where it is reached.
+    pub(super) listen: SocketAddr,
     make: Box<dyn Fn() -> Process>,
     log: PathBuf,
     child: Option<Child>,
@@ -16,9 +18,15 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts a program. What it writes is added to a file of its name in `folder`.
-    pub(super) fn start(folder: &Path, name: &str, make: impl Fn() -> Process + 'static) -> Self {
+    pub(super) fn start(
+        folder: &Path,
+        name: &str,
+        listen: SocketAddr,
+        make: impl Fn() -> Process + 'static,
+    ) -> Self {
         let mut program = Self {
             name: name.to_owned(),
+            listen,
             make: Box::new(make),
             log: folder.join(format!("{name}.log")),
             child: None,
@@ -94,13 +102,14 @@ pub(super) fn bound(program: &Path, user: Option<&str>) -> Process {
     command
 }
 
-/// An address that stays free while the program that listens there is down. Every process has a part of the loopback
-/// network to itself, from which no connection goes out: those come from 127.0.0.1.
+/// An address that stays free while the program that listens there is down. Every process has addresses of the
+/// loopback network to itself, from which no connection goes out: those come from 127.0.0.1.
 pub(super) fn address() -> SocketAddr {
-    static PORT: AtomicU16 = AtomicU16::new(20_000);
+    static NUMBER: AtomicU8 = AtomicU8::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let [_, high, middle, low] = std::process::id().to_be_bytes();
-    let host = Ipv4Addr::new(127, 0x80 | (high & 0x3f), middle, low);
-    SocketAddr::from((host, PORT.fetch_add(1, Ordering::Relaxed)))
+    let port = 20_000 + u16::from(high & 0x3f) * 256 + u16::from(number);
+    SocketAddr::from((Ipv4Addr::new(127, number, middle, low), port))
 }
 
 /// The program `rollcall-mirror`, which stands beside `rollcall`. Tests of the whole workspace have built it.

@@ -78,7 +78,7 @@ impl Server {
             self.data(),
             self.listen,
         );
-        let program = Program::start(self.folder.path(), NAME, move || {
+        let program = Program::start(self.folder.path(), NAME, listen, move || {
             let mut command = command(&postgres, user);
             command
                 .arg("-D")
