@@ -279,10 +279,16 @@ async fn show_change(hub: &Hub, out: &Output, change: Change) -> Result<()> {
 
 /// How many events of a request were not simply accepted.
 fn exceptions_of(attempt: &Attempt) -> String {
+    // Of a request that is assumed as a whole, its outcome says so.
+    let unnamed = match attempt.outcome.as_str() {
+        "delivered" => attempt.assumed,
+        _ => 0,
+    };
     let counts = [
         (attempt.skipped, "skipped by the endpoint"),
         (attempt.failed, "refused"),
         (attempt.retried, "wanted again"),
+        (unnamed, "not named by the answer"),
     ];
     let told: Vec<String> = counts
         .iter()

@@ -247,7 +247,7 @@ fn outcome(look: &Look, event_id: &str) -> Option<Vec<(&'static str, bool, Strin
                 let said = format!("{name} passed it over: {} {said}", exception.code);
                 vec![sent(request), ("answered", false, said.trim_end().to_owned())]
             }
-            _ if request.assumed > 0 && request.succeeded == 0 => {
+            _ if request.result_of(event_id) == "assumed" => {
                 let what = request.detail.as_deref().unwrap_or("the answer does not name it");
                 let said = format!("HTTP 200, which counts as received ({what})");
                 vec![sent(request), ("answered", true, said)]

@@ -172,6 +172,7 @@ impl<'a> Inquiry<'a> {
                 at,
                 answer: answer(&exception.code, exception.message.as_deref()),
             },
+            Some(exception) if exception.result == "assumed" => assumed(attempt, true),
             // It was parked then and has been dealt with since.
             Some(exception) => {
                 let answer = answer(&exception.code, exception.message.as_deref());
@@ -183,7 +184,7 @@ impl<'a> Inquiry<'a> {
                     None => Fate::Settled,
                 }
             }
-            None if attempt.assumed > 0 => assumed(attempt),
+            None if attempt.result_of(&change.event_id) == "assumed" => assumed(attempt, false),
             None => Fate::Delivered {
                 at,
                 try_number: attempt.try_number,
@@ -231,7 +232,7 @@ impl<'a> Inquiry<'a> {
         Ok(match outcome((attempt, carried)) {
             Some("skipped") => Some(Fate::Skipped { at, answer: said }),
             Some("failed") if !anew => Some(Fate::Dismissed { at, answer: said }),
-            Some("accepted") if attempt.assumed > 0 => Some(assumed(attempt)),
+            Some("assumed") => Some(assumed(attempt, exception.is_some())),
             Some("accepted") => Some(Fate::SentAgain {
                 at,
                 times: u32::try_from(tries.len()).unwrap_or(u32::MAX),
@@ -276,22 +277,20 @@ fn not_for_it(entitlement: &Entitlement, change: &Change) -> &'static str {
 
 /// What became of a parked event with the request that carried it; `None` if that was not answered.
 fn outcome<'a>((attempt, carried): (&'a Attempt, &Carried)) -> Option<&'a str> {
-    let exception = attempt
-        .exceptions
-        .iter()
-        .find(|it| it.event_id == carried.event_id);
-    match (attempt.was_received(), exception) {
-        (false, _) => None,
-        (true, Some(exception)) => Some(exception.result.as_str()),
-        (true, None) => Some("accepted"),
-    }
+    attempt
+        .was_received()
+        .then(|| attempt.result_of(&carried.event_id))
 }
 
-/// The fate of what a request carried that was not confirmed. An answer that names some of its events is kept as
-/// numbers, so that nobody knows any more which of them it did not name.
-fn assumed(attempt: &Attempt) -> Fate {
+/// The fate of what a request carried that was not confirmed. Of an answer that leaves out very many of its events
+/// only their number is kept, so that nobody knows any more whether this one was `told_apart` from the others.
+fn assumed(attempt: &Attempt, told_apart: bool) -> Fate {
     let answer = match (attempt.outcome.as_str(), &attempt.detail) {
         ("assumed", Some(detail)) => detail.clone(),
+        _ if told_apart => {
+            "assumed, not confirmed: the answer named other events of the request, and not this one"
+                .to_owned()
+        }
         _ => format!(
             "assumed, not confirmed: the answer did not name {} of the {} events of the request",
             attempt.assumed, attempt.events

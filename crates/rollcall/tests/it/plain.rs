@@ -34,6 +34,8 @@ pub(crate) enum Of {
     Skipped,
     Failed,
     Retried,
+    /// Nothing.
+    Unnamed,
 }
 
 /// What the endpoint says of a request.
@@ -248,13 +250,14 @@ fn answer(events: &[Event], say: &Say) -> Response {
             Of::Skipped => &mut answer.skipped,
             Of::Failed => &mut answer.failed,
             Of::Retried => &mut answer.retried,
+            Of::Unnamed => continue,
         };
         list.push(EventResult {
             event_id: event.event_id.clone(),
             event_code: code.to_owned(),
             // Applications like to quote what they do not take.
             event_message: match of {
-                Of::Success => String::new(),
+                Of::Success | Of::Unnamed => String::new(),
                 Of::Skipped | Of::Failed | Of::Retried => format!("not taken: {}", event.biz_data),
             },
         });

@@ -14,7 +14,8 @@ use rollcall::why::{Fate, Why, WhyError, why, why_within};
 use rollcall_db::DbError;
 
 use crate::cli_delivery::Beside;
-use crate::world::{Fault, World, described, hasty, on_both};
+use crate::plain::{self, Of, Plain, Say, attempts_of, deliver, settled};
+use crate::world::{Fault, World, described, hasty, on_both, open_hub};
 
 async fn ask(world: &World, user: &str) -> Result<Why, WhyError> {
     let user = user.to_owned();
@@ -377,5 +378,83 @@ fn what_an_answer_does_not_confirm_is_not_called_accepted() {
         );
         assert!(matches!(page.changes[1].fate, Fate::Assumed { .. }));
         world.stop().await;
+    });
+}
+
+#[test]
+fn an_answer_that_names_some_and_not_others_confirms_those_that_it_names() {
+    on_both("why_unnamed", |database, _| async move {
+        let beside = Beside::new(&database);
+        let hub = open_hub(&database).await;
+        let app = Plain::new(&hub, "App").await;
+        let ask = async |user: &str| {
+            let (user, now) = (user.to_owned(), hub.clock.now());
+            let page = hub.db.read(move |tx| why(tx, &user, "App", now)).await;
+            page.unwrap()
+        };
+        let mut ids = Vec::new();
+        for name in ["ada", "bob", "carol", "dan"] {
+            ids.push(plain::user(&hub, name).await);
+        }
+        // Carol and dan are wanted again once. Of both requests, only bob and dan are not named.
+        let [_, bob, carol, dan] = <[String; 4]>::try_from(ids).unwrap();
+        let mut number = 0;
+        app.say(move |events| {
+            number += 1;
+            let of = |id: &String| match id {
+                id if *id == bob => Of::Unnamed,
+                id if number == 1 && (*id == carol || *id == dan) => Of::Retried,
+                id if *id == dan => Of::Unnamed,
+                _ => Of::Success,
+            };
+            Say::Each(events.iter().map(|event| of(&event.biz_id)).collect())
+        });
+        let delivery = deliver(&hub, hasty()).await;
+        settled(&hub, &app.application).await;
+        assert_eq!(app.requests()[0].len(), 4);
+        let first = attempts_of(&hub, &app).await.pop().unwrap();
+        assert_eq!((first.succeeded, first.retried, first.assumed), (1, 2, 1));
+
+        let said = "the answer named other events of the request, and not this one";
+        let assumed = |page: &Why| match &page.changes[0].fate {
+            Fate::Assumed { answer, .. } => answer.contains(said),
+            _ => false,
+        };
+        assert!(matches!(ask("ada").await.changes[0].fate, Fate::Delivered { .. }));
+        assert!(assumed(&ask("bob").await));
+        assert!(matches!(
+            ask("carol").await.changes[0].fate,
+            Fate::SentAgain { .. }
+        ));
+        assert!(matches!(ask("dan").await.changes[0].fate, Fate::Assumed { .. }));
+        assert!(beside.run(&["why", "bob", "App"]).await.1.contains(said));
+        let (_, text) = beside.run(&["why", "ada", "App"]).await;
+        assert!(text.contains("has everything that"), "{text}");
+        let (_, text) = beside.run(&["log", "--app", "App", "--failed"]).await;
+        assert!(
+            text.contains("1 not named by the answer") && text.contains("assumed: event_not_named"),
+            "{text}"
+        );
+
+        // An answer that names everybody or nobody makes no row larger.
+        for of in [Of::Success, Of::Unnamed] {
+            app.say(move |events| Say::Each(vec![of; events.len()]));
+            plain::apply(&hub, described(&ask("ada").await.user_id, &format!("{of:?}"))).await;
+            settled(&hub, &app.application).await;
+            let newest = attempts_of(&hub, &app).await.remove(0);
+            assert!(newest.exceptions.is_empty(), "{newest:?}");
+        }
+        assert!(matches!(ask("ada").await.changes[0].fate, Fate::Assumed { .. }));
+        // A synchronization says of nobody that he was not taken because he was not named.
+        let unnamed = ask("bob").await.user_id;
+        app.say(move |events| {
+            let of = |named: bool| if named { Of::Success } else { Of::Unnamed };
+            Say::Each(events.iter().map(|event| of(event.biz_id != unnamed)).collect())
+        });
+        let (_, text) = beside.run(&["app", "sync", "App"]).await;
+        assert!(text.contains("not confirmed by the answer"), "{text}");
+        let pushed = ask("bob").await.synchronizations.remove(0);
+        assert!(pushed.included && pushed.answer.is_none(), "{pushed:?}");
+        delivery.stop().await;
     });
 }

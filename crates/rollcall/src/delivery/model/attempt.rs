@@ -20,14 +20,31 @@ pub struct Exception {
     /// Its short type, such as `ud:user:create`; empty in what was stored before types were.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub event_type: String,
-    /// `skipped`, `failed` or `retried`.
+    /// `skipped`, `failed`, `retried`, or `assumed`: the answer named others of the request, and not this one.
     pub result: String,
-    /// The application's code.
+    /// The application's code; `event_not_named` if it did not name the event.
     pub code: String,
     /// What the application says about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
+
+impl Exception {
+    fn of(event: &Outgoing, result: &str, remark: &Remark) -> Self {
+        Self {
+            event_id: event.event_id().to_owned(),
+            subject_id: event.subject_id().to_owned(),
+            event_type: event.event_type.short().to_owned(),
+            result: result.to_owned(),
+            code: remark.code.clone(),
+            message: remark.message.clone(),
+        }
+    }
+}
+
+/// How many events that an answer did not name, while it named others, are kept by id. Where there are more, the
+/// number has to do, so that an application that names only some makes no attempt large.
+const UNNAMED: usize = 100;
 
 /// A parked event that a request carried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,25 +170,45 @@ impl Attempt {
                 self.detail = Some(format!("assumed, not confirmed: {what}"));
             }
         }
+        let mut unnamed = Vec::new();
         for (event, verdict) in events {
             let (count, exception) = match verdict {
                 Verdict::Accepted => (&mut self.succeeded, None),
-                Verdict::Assumed => (&mut self.assumed, None),
+                Verdict::Assumed => {
+                    unnamed.push(event);
+                    (&mut self.assumed, None)
+                }
                 Verdict::Skipped(remark) => (&mut self.skipped, Some(("skipped", remark))),
                 Verdict::Refused(remark) => (&mut self.failed, Some(("failed", remark))),
                 Verdict::Again(remark) => (&mut self.retried, Some(("retried", remark))),
             };
             *count += 1;
-            if let Some((result, Remark { code, message })) = exception {
-                self.exceptions.push(Exception {
-                    event_id: event.event_id().to_owned(),
-                    subject_id: event.subject_id().to_owned(),
-                    event_type: event.event_type.short().to_owned(),
-                    result: result.to_owned(),
-                    code: code.clone(),
-                    message: message.clone(),
-                });
+            if let Some((result, remark)) = exception {
+                self.exceptions.push(Exception::of(event, result, remark));
             }
+        }
+        // If it named nobody, the number tells which ones: all.
+        let named_some = self.assumed < self.events;
+        if named_some && unnamed.len() <= UNNAMED {
+            let remark = Remark {
+                code: "event_not_named".to_owned(),
+                message: None,
+            };
+            let unnamed = unnamed.into_iter();
+            self.exceptions
+                .extend(unnamed.map(|event| Exception::of(event, "assumed", &remark)));
+        }
+    }
+
+    /// What became of an event that the request carried: the result of its exception, or else `accepted`, or
+    /// `assumed` if that is all that is known.
+    pub fn result_of(&self, event_id: &str) -> &str {
+        let exception = self.exceptions.iter().find(|it| it.event_id == event_id);
+        let told_apart = || self.exceptions.iter().any(|it| it.result == "assumed");
+        match exception {
+            Some(exception) => &exception.result,
+            None if self.assumed > 0 && !told_apart() => "assumed",
+            None => "accepted",
         }
     }
 

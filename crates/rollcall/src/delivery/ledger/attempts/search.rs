@@ -97,7 +97,7 @@ pub fn covering(
     Ok(found)
 }
 
-/// What the application said of a subject's event of a job, if it did not simply accept it: the newest of the
+/// What the application said of a subject's event of a job, if it did not take it: the newest of the
 /// attempts that were begun between two times.
 ///
 /// # Errors
@@ -128,7 +128,9 @@ pub fn exception(
                 format!("%{subject_id}%")
             ],
         )?;
-        let wanted = |it: &Exception| it.subject_id == subject_id && it.event_type == event_type.short();
+        let wanted = |it: &Exception| {
+            it.subject_id == subject_id && it.event_type == event_type.short() && it.result != "assumed"
+        };
         for row in &rows {
             let (_, attempt) = from_row(row)?;
             let found = attempt.exceptions.into_iter().find(wanted);
