@@ -4,6 +4,8 @@
 //! the asynchronous runtime, which a test can pause; [`Clock::of_runtime`] follows that one, so that a
 //! simulation has one time for everything and can repeat itself.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
@@ -39,6 +41,18 @@ enum Source {
         start: Millis,
         started: Instant,
     },
+    Adjustable(Arc<AtomicI64>),
+}
+
+/// What sets an adjustable clock, while others read it.
+#[derive(Clone, Debug)]
+pub struct Adjustment(Arc<AtomicI64>);
+
+impl Adjustment {
+    /// From now on the clock is so far ahead of the machine's, or behind it if that is negative.
+    pub fn set(&self, ahead: Millis) {
+        self.0.store(ahead, Ordering::SeqCst);
+    }
 }
 
 impl Clock {
@@ -53,6 +67,13 @@ impl Clock {
         Self(Source::Runtime { start, started })
     }
 
+    /// A clock for tests that shows the machine's time until it is set ahead or back, as an administrator or a time
+    /// server may do beneath a running hub.
+    pub fn adjustable() -> (Self, Adjustment) {
+        let ahead = Arc::default();
+        (Self(Source::Adjustable(Arc::clone(&ahead))), Adjustment(ahead))
+    }
+
     /// Now, in milliseconds since the Unix epoch.
     #[expect(
         clippy::disallowed_methods,
@@ -63,6 +84,7 @@ impl Clock {
             Source::System => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+            Source::Adjustable(ahead) => Self::system().now().saturating_add(ahead.load(Ordering::SeqCst)),
             Source::Runtime { start, started } => {
                 let passed = started.elapsed().as_millis();
                 start.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
