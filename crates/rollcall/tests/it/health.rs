@@ -126,6 +126,70 @@ fn a_hub_whose_file_is_gone_or_another_is_not_ready() {
     }
 }
 
+/// The pages of the tables, not of indexes, that hold this text.
+fn pages_with(file: &[u8], text: &str) -> Vec<std::ops::Range<usize>> {
+    let size = usize::from(u16::from_be_bytes([file[16], file[17]]));
+    let leaf_of_a_table = 0x0d;
+    let pages = (1..file.len() / size).map(|number| number * size..(number + 1) * size);
+    pages
+        .filter(|page| {
+            let bytes = &file[page.clone()];
+            bytes[0] == leaf_of_a_table && bytes.windows(text.len()).any(|it| it == text.as_bytes())
+        })
+        .collect()
+}
+
+#[test]
+fn a_hub_with_corrupt_pages_is_not_ready_until_they_are_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut served = serve(folder.path());
+    until(&served, true);
+    let mut people = "username,display_name,path\n".to_owned();
+    for number in 0..300 {
+        people.push_str(&format!("u{number},Person {number},A\n"));
+    }
+    let path = folder.path().join("people.csv");
+    std::fs::write(&path, people).unwrap();
+    let import = rollcall(folder.path(), &["import", "people.csv"])
+        .output()
+        .unwrap();
+    assert!(import.status.success(), "{import:?}");
+    served.stop();
+
+    let file = folder.path().join("data/rollcall.db");
+    let database = rusqlite::Connection::open(&file).unwrap();
+    database
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    drop(database);
+    let whole = std::fs::read(&file).unwrap();
+    let mut torn = whole.clone();
+    let pages = pages_with(&whole, "Person 150");
+    assert!(!pages.is_empty());
+    for page in pages {
+        torn[page].fill(0xff);
+    }
+    std::fs::write(&file, &torn).unwrap();
+
+    let mut served = serve(folder.path());
+    let part = until(&served, false);
+    assert_eq!(part["state"], "failed", "{part}");
+    assert!(part["message"].as_str().unwrap().contains("damaged"), "{part}");
+    assert!(
+        part["action"]
+            .as_str()
+            .unwrap()
+            .contains("restore the latest backup"),
+        "{part}"
+    );
+    assert!(served.get("/healthz").starts_with("HTTP/1.1 200"));
+    served.stop();
+
+    std::fs::write(&file, &whole).unwrap();
+    let served = serve(folder.path());
+    assert_eq!(until(&served, true)["state"], "ok");
+}
+
 #[test]
 fn asking_often_does_not_load_the_database() {
     on_both("asked_often", |hub, mirror| async move {

@@ -99,7 +99,7 @@ fn every_setting_is_shown_in_the_example_and_checked() {
 pub(crate) struct Served {
     pub(crate) child: Child,
     pub(crate) address: String,
-    /// The first line of its log.
+    /// The line of its log that says that it runs.
     pub(crate) first: Value,
     log: BufReader<std::process::ChildStderr>,
 }
@@ -118,13 +118,16 @@ impl Served {
     pub(crate) fn run(mut serve: Process) -> Self {
         let mut child = serve.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        log.read_line(&mut line).unwrap();
-        let first: Value = serde_json::from_str(&line).unwrap();
-        let address = first["address"]
-            .as_str()
-            .unwrap_or_else(|| panic!("{line}"))
-            .to_owned();
+        // Something may be said before, such as that the database is damaged.
+        let (first, address) = loop {
+            let mut line = String::new();
+            assert!(log.read_line(&mut line).unwrap() > 0, "it does not run");
+            let first: Value = serde_json::from_str(&line).unwrap();
+            if let Some(address) = first["address"].as_str() {
+                let address = address.to_owned();
+                break (first, address);
+            }
+        };
         Self {
             child,
             address,
