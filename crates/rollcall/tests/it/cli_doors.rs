@@ -280,3 +280,39 @@ fn the_api_holds_writes_to_versions_and_shows_the_audit_log() {
         served.stop();
     }
 }
+
+#[test]
+fn a_shorter_encryption_key_is_refused_and_makes_no_application() {
+    for database in databases("cli_short_keys") {
+        let place = Place::new(&database.url);
+        let file = place.folder.path().join("app.key");
+        let create = [
+            "app",
+            "create",
+            "Wiki",
+            "--url",
+            "https://wiki.invalid/x",
+            "--encryption-key-file",
+            "app.key",
+        ];
+        // AES-128 and AES-192, which receivers read and the hub does not use; a key that was cut; something else.
+        for (text, told) in [
+            ("ab".repeat(16), "must be 64 hexadecimal digits (AES-256), not 32"),
+            ("ab".repeat(24), "must be 64 hexadecimal digits (AES-256), not 48"),
+            ("ab".repeat(31), "64 hexadecimal digits"),
+            ("xy".repeat(32), "64 hexadecimal digits"),
+        ] {
+            std::fs::write(&file, format!("{text}\n")).unwrap();
+            let (code, said) = place.run(&create);
+            assert!(code != 0 && said.contains(told), "{code}: {said}");
+            assert!(!said.contains(&text), "the key is not shown: {said}");
+            assert!(!place.done(&["app", "list"]).contains("Wiki"));
+        }
+        std::fs::write(&file, "ab".repeat(32)).unwrap();
+        place.done(&create);
+        // Nor does it replace a key that works.
+        std::fs::write(&file, "cd".repeat(16)).unwrap();
+        let (code, said) = place.run(&["app", "set", "Wiki", "--encryption-key-file", "app.key"]);
+        assert!(code != 0 && said.contains("not 32"), "{code}: {said}");
+    }
+}
