@@ -474,3 +474,46 @@ fn a_password_waits_no_longer_than_it_may() {
         }
     });
 }
+
+#[test]
+fn a_password_of_somebody_outside_the_scope_goes_while_others_change() {
+    on_both("passwords_outside", |hub, mirror| async move {
+        let mut world = World::without_delivery(&hub, &mirror, Scope::everything()).await;
+        let (inside, outside) = (
+            world.unit("In", ROOT_UNIT).await,
+            world.unit("Out", ROOT_UNIT).await,
+        );
+        world.start().await;
+        rescope(&world, only(&inside)).await;
+        let settings = SettingsPatch {
+            password_synchronization: Some(true),
+            ..SettingsPatch::default()
+        };
+        world.configure(settings).await;
+        world.stop().await;
+        let id = world.user("ada", &outside).await;
+        let db = world.hub.db.clone();
+        let secrets = async || {
+            let sql = "SELECT COUNT(*) FROM changes WHERE secret IS NOT NULL";
+            let counting = db.read(move |tx| tx.query_one(sql, &[])?.get::<i64>(0));
+            counting.await.unwrap()
+        };
+        let password = NewPassword::prepare("correct horse".to_owned().into(), &SystemRandom).unwrap();
+        world.apply(Command::SetPassword { id, password }).await;
+        assert_eq!(secrets().await, 1);
+        world.start().await;
+        // Something happens all the time, outside of the scope, so that the worker never has a quiet moment in which
+        // it stores how far it has looked.
+        let others = async {
+            for number in 0.. {
+                world.user(&format!("u{number}"), &outside).await;
+            }
+        };
+        let erased = world.until("nothing is sealed any more", || async { secrets().await == 0 });
+        tokio::select! {
+            () = others => {}
+            () = erased => {}
+        }
+        world.stop().await;
+    });
+}
