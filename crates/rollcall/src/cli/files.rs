@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use indicatif::HumanCount;
+use rollcall_server::StopSignals;
 
 use super::caller::caller;
 use super::output::{IN_PART, Output, Stdout, counted};
@@ -48,8 +49,8 @@ Exit codes:
 /// Import users, units and groups from a file.
 ///
 /// Only differences become changes. Entries that are refused are listed with their lines, and the rest is imported.
-/// An email address, phone number or description that cannot be one is noted and left out. Ctrl-C stops after the
-/// portion that is being written; the same command goes on where it stopped.
+/// An email address, phone number or description that cannot be one is noted and left out. Ctrl-C, or
+/// SIGTERM, stops after the portion that is being written; the same command goes on where it stopped.
 ///
 /// CSV: the first line names the columns, in any order. username, display_name and path are required. email, phone
 /// (+49 170 1234567) or phone_region and phone_number, external_id, description, further_paths, groups, status,
@@ -187,10 +188,10 @@ async fn carry_out(hub: &Hub, out: &Output, arguments: &Import, options: Options
         indicatif::ProgressBar::new_spinner()
     };
     let stop = Arc::clone(&options.stop);
+    let mut signals = StopSignals::listen()?;
     let listening = tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            stop.store(true, Ordering::Relaxed);
-        }
+        signals.next().await;
+        stop.store(true, Ordering::Relaxed);
     });
     let report = import(hub, &options, |what, done| {
         bar.set_message(format!("{done} {what}"));

@@ -40,7 +40,7 @@ impl Beside {
         }
     }
 
-    fn start(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         let folder: &Path = self.folder.path();
         rollcall(folder, &["--database", &self.database])
             .args(arguments)
@@ -56,7 +56,7 @@ impl Beside {
         ended(self.start(arguments)).await
     }
 
-    async fn json(&self, arguments: &[&str]) -> (i32, Value) {
+    pub(crate) async fn json(&self, arguments: &[&str]) -> (i32, Value) {
         let (code, text) = self.run(&[&["--json"], arguments].concat()).await;
         (
             code,
@@ -66,7 +66,7 @@ impl Beside {
 }
 
 /// The exit code of a command and what it printed, on either way.
-async fn ended(child: Child) -> (i32, String) {
+pub(crate) async fn ended(child: Child) -> (i32, String) {
     let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap())
         .await
         .unwrap();

@@ -3,8 +3,13 @@
 use rollcall::directory::query;
 use rollcall::import::{DeletionLimit, Delimiter, Dn, Format, ImportError, Options, import};
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cli_delivery::{Beside, ended};
 use crate::import::{counts, lines, on_each};
 use crate::import_again::run_twice;
+use crate::plain::until;
+use crate::world::{on_both, open_hub};
 
 #[test]
 fn a_spreadsheet_is_read_in_its_dialect() {
@@ -266,5 +271,46 @@ fn an_import_that_is_stopped_leaves_whole_portions() {
         let rest = place.run(&Options::of(options.file, Format::Csv)).await;
         assert_eq!(rest.users, counts(30, 0, 20, 0));
         assert_eq!(place.members("G").await.len(), 50);
+    });
+}
+
+#[test]
+fn an_import_that_is_asked_to_stop_says_what_is_done_and_goes_on_when_it_is_repeated() {
+    const PEOPLE: i64 = 20_000;
+    on_both("import_signal", |database, _| async move {
+        let hub = open_hub(&database).await;
+        let beside = Beside::new(&database);
+        let folder = tempfile::tempdir().unwrap();
+        let mut text = "username,display_name,path\n".to_owned();
+        for number in 0..PEOPLE {
+            text.push_str(&format!("u{number},U,A\n"));
+        }
+        let file = folder.path().join("x.csv");
+        std::fs::write(&file, text).unwrap();
+        let import = ["import", file.to_str().unwrap()];
+        let there = async || hub.db.read(query::counts).await.unwrap().0;
+        let mut done = 0;
+        for signal in [Signal::INT, Signal::TERM] {
+            let child = beside.start(&import);
+            until("a portion of this run is there", async || there().await > done).await;
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            let (code, said) = ended(child).await;
+            assert_eq!(code, 3, "{said}");
+            assert!(
+                said.contains("STOPPED before its end") && said.contains("goes on from here"),
+                "{said}"
+            );
+            // What it says is what it has done.
+            let row = said.lines().find(|line| line.starts_with("users")).unwrap();
+            let created: i64 = row.split_whitespace().nth(1).unwrap().parse().unwrap();
+            assert_eq!(created, there().await - done, "{said}");
+            done = there().await;
+            assert!(done < PEOPLE, "{said}");
+        }
+        let (code, rest) = beside.json(&import).await;
+        let users = |what: &str| rest["users"][what].as_i64().unwrap();
+        assert_eq!(code, 0, "{rest}");
+        assert_eq!((users("created"), users("unchanged")), (PEOPLE - done, done));
+        assert_eq!(there().await, PEOPLE);
     });
 }
