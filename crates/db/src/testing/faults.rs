@@ -28,6 +28,10 @@ pub enum Fault {
     Damaged,
     /// The commit takes this much longer.
     Slow(Duration),
+    /// The process is killed before the commit, so that nothing is done. See [`Faults::killed`].
+    KilledBefore,
+    /// The process is killed after the commit, which nobody hears of. See [`Faults::killed`].
+    KilledAfter,
 }
 
 /// Lets commits fail. Clones share what is planned; the default plans nothing.
@@ -52,6 +56,8 @@ struct Plan {
     log: VecDeque<Option<Fault>>,
     settlement: VecDeque<Option<Fault>>,
     random: Option<Random>,
+    happened: Vec<Fault>,
+    killed: bool,
 }
 
 #[derive(Debug)]
@@ -94,6 +100,18 @@ impl Faults {
         plan.log.iter().chain(&plan.settlement).flatten().count()
     }
 
+    /// What has happened so far, in that order.
+    pub fn happened(&self) -> Vec<Fault> {
+        self.plan().happened.clone()
+    }
+
+    /// Whether a commit met [`Fault::KilledBefore`] or [`Fault::KilledAfter`]. Every closure that comes later gets
+    /// [`DbError::Closed`]: whoever simulates the process lets it do nothing any more, and opens the database again
+    /// with other faults.
+    pub fn killed(&self) -> bool {
+        self.plan().killed
+    }
+
     pub(crate) fn around(&self, lane: Lane, connection: Box<dyn Connection>) -> Box<dyn Connection> {
         Box::new(Faulty {
             connection,
@@ -122,19 +140,25 @@ impl Plan {
     }
 
     fn take(&mut self, lane: Lane) -> Option<Fault> {
-        if let Some(planned) = self.of(lane).pop_front() {
-            return planned;
-        }
-        let random = self.random.as_mut()?;
-        (random.draw(random.one_in) == 0).then(|| {
-            let count = u64::try_from(random.kinds.len()).unwrap_or(1);
-            let index = usize::try_from(random.draw(count)).unwrap_or(0);
-            random.kinds[index]
-        })
+        let fault = match self.of(lane).pop_front() {
+            Some(planned) => planned,
+            None => self.random.as_mut().and_then(Random::fault),
+        }?;
+        self.happened.push(fault);
+        self.killed |= matches!(fault, Fault::KilledBefore | Fault::KilledAfter);
+        Some(fault)
     }
 }
 
 impl Random {
+    fn fault(&mut self) -> Option<Fault> {
+        (self.draw(self.one_in) == 0).then(|| {
+            let count = u64::try_from(self.kinds.len()).unwrap_or(1);
+            let index = usize::try_from(self.draw(count)).unwrap_or(0);
+            self.kinds[index]
+        })
+    }
+
     /// A number below a bound, by SplitMix64.
     fn draw(&mut self, bound: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -160,12 +184,23 @@ const LOST: &str = "a fault: the connection was lost";
 const BUSY: &str = "a fault: the database is locked";
 const IN_DOUBT: &str = "a fault: the connection was lost during a commit, which may have been applied";
 
+impl Faulty {
+    fn must_live(&self) -> Result<(), DbError> {
+        if self.faults.killed() {
+            Err(DbError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 impl Connection for Faulty {
     fn dialect(&self) -> Dialect {
         self.connection.dialect()
     }
 
     fn begin_write(&mut self) -> Result<Begun, DbError> {
+        self.must_live()?;
         if let Some(why) = self.away {
             return Err(DbError::away(why));
         }
@@ -176,6 +211,7 @@ impl Connection for Faulty {
     }
 
     fn begin_read(&mut self) -> Result<(), DbError> {
+        self.must_live()?;
         self.connection.begin_read()
     }
 
@@ -205,11 +241,16 @@ impl Connection for Faulty {
                 self.away = (!self.unheard).then_some(IN_DOUBT);
                 return Err(DbError::away(IN_DOUBT));
             }
-            Some(Fault::Lost | Fault::Busy | Fault::Full | Fault::Damaged) => {}
+            Some(Fault::KilledAfter) => {
+                self.connection.commit(announce)?;
+                return Err(DbError::Closed);
+            }
+            Some(Fault::Lost | Fault::Busy | Fault::Full | Fault::Damaged | Fault::KilledBefore) => {}
         }
         self.connection.abandon();
         let (code, message) = (None, "a fault".to_owned());
         Err(match fault {
+            Some(Fault::KilledBefore) => DbError::Closed,
             Some(Fault::Full) => DbError::Full { code, message },
             Some(Fault::Damaged) => DbError::Damaged { code, message },
             Some(Fault::Busy) => {

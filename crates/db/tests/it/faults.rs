@@ -99,3 +99,28 @@ fn chance_repeats_itself_from_a_seed_on_one_thread() {
     let accepted = answers.iter().filter(|it| it.is_ok()).count();
     assert!(accepted < 100 && accepted <= applied, "{accepted} of {applied}");
 }
+
+#[tokio::test]
+async fn who_is_killed_at_a_commit_does_nothing_any_more() {
+    for database in databases("killed") {
+        for (fault, applied) in [(Fault::KilledBefore, 0), (Fault::KilledAfter, 1)] {
+            let (db, faults) = faulty(&database);
+            let before = db.read(logged).await.unwrap().len();
+            faults.next(Lane::Log, [fault]);
+            assert!(!faults.killed());
+            let done = db.write(|tx| count(tx, "killed")).await;
+            assert_eq!(done, Err(DbError::Closed), "{fault:?}");
+            assert!(faults.killed());
+            assert_eq!(faults.happened(), [fault]);
+            assert_eq!(db.write(|tx| count(tx, "later")).await, Err(DbError::Closed));
+            db.close().await;
+            let (again, _) = faulty(&database);
+            assert_eq!(
+                again.read(logged).await.unwrap().len(),
+                before + applied,
+                "{fault:?}"
+            );
+            again.close().await;
+        }
+    }
+}

@@ -70,7 +70,7 @@ impl Delivery {
     /// # Errors
     /// What the database or the system reports.
     pub async fn start(hub: Hub, egress: Egress, mut options: Options) -> Result<Self, DbError> {
-        if hub.db.dialect() == Dialect::Sqlite {
+        if options.owns_file && hub.db.dialect() == Dialect::Sqlite {
             options.policy = Policy::Sole;
         }
         let shared = Shared::new(hub, egress, options).await?;

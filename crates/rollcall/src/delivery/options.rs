@@ -34,9 +34,11 @@ pub struct Options {
     pub database_pause: Duration,
     /// After how long without a sign of life another node takes over what this one delivers.
     pub lease: Duration,
-    /// Who else may deliver from this database. [`super::Delivery::start`] takes a database that is a file to belong to
-    /// this process alone.
+    /// Who else may deliver from this database, unless `owns_file` says so.
     pub policy: Policy,
+    /// Whether a database that is a file belongs to this process alone ([`Policy::Sole`]). A simulation of several
+    /// nodes lets them share one.
+    pub owns_file: bool,
     /// What this node is called for people.
     pub node_name: String,
     /// Where signatures are made.
@@ -60,6 +62,7 @@ impl Default for Options {
             database_pause: Duration::from_secs(1),
             lease: Duration::from_secs(15),
             policy: Policy::Shared,
+            owns_file: true,
             node_name: format!("process {}", std::process::id()),
             signing: Place::Threads,
         }

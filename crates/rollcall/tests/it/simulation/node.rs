@@ -1,0 +1,120 @@
+//! A process of the hub: it can be stopped, killed wherever it waits, and frozen.
+//!
+//! Each has an asynchronous runtime of its own, with a time of its own. It lives only while it is told to go on,
+//! and whoever drops it kills it: its tasks end where they wait just then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall::clock::Clock;
+use rollcall::delivery::egress::{Egress, Peer};
+use rollcall::delivery::ledger::leases::Policy;
+use rollcall::delivery::signing::Place;
+use rollcall::delivery::{Delivery, Options};
+use rollcall::hub::{Hub, HubError, HubParts};
+use rollcall::maintenance::{self, Maintenance};
+use rollcall::secret::MasterKey;
+use rollcall_db::testing::{Fault, Faults};
+use tokio::runtime::Runtime;
+
+use super::network::{Cable, Network};
+
+pub(super) struct Node {
+    pub(super) hub: Hub,
+    pub(super) faults: Faults,
+    delivery: Delivery,
+    maintenance: Maintenance,
+    runtime: Runtime,
+}
+
+/// What a node is started with.
+pub(super) struct Start<'a> {
+    pub(super) name: &'static str,
+    pub(super) database: &'a str,
+    pub(super) now: i64,
+    /// Whether there are others.
+    pub(super) shared: bool,
+    pub(super) commits: &'a [Fault],
+}
+
+impl Node {
+    pub(super) fn start(start: &Start<'_>, network: &Arc<Network>) -> Result<Self, HubError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let faults = Faults::default();
+        faults.at_random(network.dice.next(), 60, start.commits);
+        let (hub, delivery, maintenance) = runtime.block_on(async {
+            let clock = Clock::of_runtime(start.now);
+            let parts = HubParts {
+                database: start.database.to_owned(),
+                clock: clock.clone(),
+                random: Arc::new(network.dice.clone()),
+                master: MasterKey::from_bytes(&[7; 32]),
+                ali_uid: 1,
+                root_name: "Company".to_owned(),
+            };
+            let options = rollcall_db::Options {
+                faults: faults.one_by_one(),
+                // The writer's patience passes in real time, which nobody needs here.
+                unavailable_after: Duration::from_millis(1),
+                ..rollcall_db::Options::default()
+            };
+            let hub = Hub::open_inline(parts, options).await?;
+            let cable: Arc<dyn Peer> = Arc::new(Cable {
+                network: Arc::clone(network),
+                node: start.name,
+                clock: clock.clone(),
+                faults: faults.clone(),
+            });
+            let options = Options {
+                signing: Place::Inline,
+                node_name: start.name.to_owned(),
+                policy: if start.shared {
+                    Policy::Shared
+                } else {
+                    Policy::Sole
+                },
+                owns_file: !start.shared,
+                ..Options::default()
+            };
+            let egress = Egress::within(cable, clock);
+            let delivery = Delivery::start(hub.clone(), egress, options).await?;
+            let maintenance = Maintenance::start(hub.clone(), maintenance::Options::default());
+            Ok::<_, HubError>((hub, delivery, maintenance))
+        })?;
+        Ok(Self {
+            hub,
+            faults,
+            delivery,
+            maintenance,
+            runtime,
+        })
+    }
+
+    /// Lets it do something at once; what it does in the background goes on only where that waits.
+    pub(super) fn run<T>(&self, doing: impl Future<Output = T>) -> T {
+        self.runtime.block_on(doing)
+    }
+
+    /// Lets it live for a while.
+    pub(super) fn live(&self, millis: u64) {
+        self.run(async { tokio::time::sleep(Duration::from_millis(millis)).await });
+    }
+
+    /// Lets it wake up after a time in which it was frozen.
+    pub(super) fn wake(&self, after_millis: u64) {
+        self.run(async { tokio::time::advance(Duration::from_millis(after_millis)).await });
+    }
+
+    /// Stops it as an administrator does.
+    pub(super) fn stop(self) {
+        let (delivery, maintenance) = (self.delivery, self.maintenance);
+        self.runtime.block_on(async {
+            maintenance.stop().await;
+            delivery.stop().await;
+        });
+    }
+}

@@ -1,0 +1,440 @@
+//! Nodes, applications and time, and how they go on together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rollcall::access::Caller;
+use rollcall::application::{Application, Command as AppCommand, Edit, Scope, SettingsPatch, Subscription};
+use rollcall::directory::{Command, NewUnit};
+use rollcall::hub::Hub;
+use rollcall::id::ROOT_UNIT;
+use rollcall_db::testing::Fault;
+use rollcall_protocol::{EncryptionKey, EventType};
+use rollcall_receiver::testing::{Act, Forgetful};
+use rollcall_receiver::{KeySource, Mirror, Outcome, Receiver};
+
+use super::chance::Dice;
+use super::network::{Copy, History, Network};
+use super::node::{Node, Start};
+use super::plan::{Deed, Kind, Plan, Step};
+use crate::world::add_application;
+
+/// How far nodes that live beside each other get apart at most, in milliseconds.
+const SLICE: u64 = 200;
+
+/// The same while nothing goes wrong any more.
+const CALM_SLICE: u64 = 2_000;
+
+/// A place for a process.
+pub(super) struct Slot {
+    name: &'static str,
+    node: Option<Node>,
+    down_until: i64,
+    frozen_until: Option<i64>,
+    /// How much time it has missed.
+    missed: u64,
+}
+
+/// A kind of application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// The mirror of the kit.
+    Kit,
+    /// One that applies whatever comes, and keeps no memory of what it has seen.
+    Plain,
+    /// One on the official SDK: as the plain one, and it knows nothing of groups. Its requests are encrypted, and it
+    /// is told passwords.
+    Sdk,
+}
+
+pub(super) struct Tenant {
+    pub(super) application: Application,
+    pub(super) manner: Manner,
+    key: Option<EncryptionKey>,
+}
+
+pub(super) struct World {
+    pub(super) network: Arc<Network>,
+    pub(super) history: Arc<History>,
+    pub(super) dice: Dice,
+    pub(super) tenants: Vec<Tenant>,
+    pub(super) known: Known,
+    /// The end of the log at the last write that somebody was told of.
+    pub(super) acknowledged: i64,
+    /// The largest position of each application so far.
+    pub(super) positions: BTreeMap<String, i64>,
+    /// Who has ever been within an application's scope.
+    pub(super) entitled: BTreeMap<String, BTreeSet<String>>,
+    /// Whether an administrator gave something up.
+    pub(super) given_up: bool,
+    slots: Vec<Slot>,
+    commits: Vec<Fault>,
+    folder: tempfile::TempDir,
+}
+
+/// The people and things that commands are about.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) users: Vec<String>,
+    pub(super) units: Vec<String>,
+    pub(super) groups: Vec<String>,
+}
+
+pub(super) fn caller() -> Caller {
+    Caller::system("simulation")
+}
+
+impl World {
+    pub(super) fn new(plan: &Plan, history: &Arc<History>) -> Self {
+        // Apart from the dice that made the plan.
+        let dice = Dice::new(!plan.seed);
+        let memory = std::path::Path::new("/dev/shm");
+        let folder = if memory.is_dir() {
+            tempfile::tempdir_in(memory).unwrap()
+        } else {
+            tempfile::tempdir().unwrap()
+        };
+        let slot = |name| Slot {
+            name,
+            node: None,
+            down_until: 0,
+            frozen_until: None,
+            missed: 0,
+        };
+        let mut world = Self {
+            network: Arc::new(Network::new(
+                dice.clone(),
+                Arc::clone(history),
+                plan.faults.clone(),
+            )),
+            history: Arc::clone(history),
+            dice,
+            tenants: Vec::new(),
+            known: Known::default(),
+            acknowledged: 0,
+            positions: BTreeMap::new(),
+            entitled: BTreeMap::new(),
+            given_up: false,
+            slots: ["first", "second"]
+                .into_iter()
+                .take(plan.nodes)
+                .map(slot)
+                .collect(),
+            commits: Vec::new(),
+            folder,
+        };
+        world.start_all();
+        world.found();
+        world.commits = plan.faults.iter().filter_map(|kind| kind.of_commit()).collect();
+        // From now on with faults.
+        for index in 0..world.slots.len() {
+            world.kill(index, 0);
+        }
+        world
+    }
+
+    /// Makes the applications, and what one of them sees.
+    fn found(&mut self) {
+        let narrow = self
+            .on_hub(async |hub| {
+                let new = NewUnit {
+                    name: "Narrow".to_owned(),
+                    parent_id: ROOT_UNIT.to_owned(),
+                    ..NewUnit::default()
+                };
+                hub.apply(caller(), Command::CreateUnit(new)).await.unwrap().id
+            })
+            .unwrap();
+        self.known.units.push(narrow.clone());
+        let narrow = Scope {
+            organizational_unit_ids: [narrow].into(),
+            group_ids: BTreeSet::new(),
+        };
+        self.join("kit", Scope::everything(), Manner::Kit);
+        self.join("plain", Scope::everything(), Manner::Plain);
+        self.join("sdk", Scope::everything(), Manner::Sdk);
+        self.join("narrow", narrow, Manner::Plain);
+    }
+
+    fn join(&mut self, name: &str, scope: Scope, manner: Manner) {
+        let url = format!("http://{name}/events");
+        let key = (manner == Manner::Sdk).then(|| EncryptionKey::generate(&self.dice));
+        let too = key.clone();
+        let application = self
+            .on_hub(async |hub| {
+                let application = add_application(hub, name, &url, too, scope).await;
+                if manner == Manner::Sdk {
+                    let update = AppCommand::Update {
+                        id: application.id.clone(),
+                        name: None,
+                        settings: SettingsPatch {
+                            password_synchronization: Some(true),
+                            ..SettingsPatch::default()
+                        },
+                    };
+                    hub.apply_application(caller(), update).await.unwrap();
+                }
+                super::deeds::synchronize(hub, &application.id).await.unwrap();
+                application
+            })
+            .unwrap();
+        let tenant = Tenant {
+            application,
+            manner,
+            key,
+        };
+        let copy = self.receiver(&tenant, None).unwrap();
+        self.network.connect(name, copy);
+        self.tenants.push(tenant);
+    }
+
+    /// Starts the receiver of an application again, with the keys that are published now and with what it had kept.
+    pub(super) fn restart_receiver(&self, index: usize) {
+        let tenant = &self.tenants[index];
+        let name = &tenant.application.name;
+        let before = self.network.copy(name);
+        if let Some(copy) = self.receiver(tenant, Some(&before)) {
+            self.network.connect(name, copy);
+        }
+    }
+
+    /// A receiver that keeps the keys for ever which are published now.
+    fn receiver(&self, tenant: &Tenant, before: Option<&Copy>) -> Option<Copy> {
+        let id = tenant.application.id.clone();
+        let jwks = self.on_hub(async |hub| {
+            let now = hub.clock.now();
+            hub.db
+                .read(move |tx| rollcall::application::keys::jwks(tx, &id, now))
+                .await
+                .unwrap()
+        })?;
+        let keys = KeySource::Document(serde_json::to_string(&jwks).unwrap());
+        let history = Arc::clone(&self.history);
+        let mut builder =
+            Receiver::builder(keys, &tenant.application.id).clock(Arc::new(move || history.now()));
+        if let Some(key) = &tenant.key {
+            builder = builder.encryption_key(key.clone());
+        }
+        Some(if tenant.manner == Manner::Kit {
+            let mirror = match before {
+                Some(Copy::Mirror(receiver)) => receiver.processor().clone(),
+                _ => Mirror::open_inline("sqlite::memory:").unwrap(),
+            };
+            Copy::Mirror(builder.build(mirror).unwrap())
+        } else {
+            let forgetful = match before {
+                Some(Copy::Forgetful(_, forgetful)) => forgetful.clone(),
+                _ => self.forgetful(tenant.manner),
+            };
+            Copy::Forgetful(builder.build(forgetful.clone()).unwrap(), forgetful)
+        })
+    }
+
+    fn forgetful(&self, manner: Manner) -> Forgetful {
+        use EventType as T;
+        let network = Arc::downgrade(&self.network);
+        Forgetful::scripted(move |event, _| match event.kind() {
+            Some(T::GroupCreate | T::GroupUpdate | T::GroupDelete | T::GroupAddUser | T::GroupRemoveUser)
+                if manner == Manner::Sdk =>
+            {
+                Act::Answer(Outcome::Skipped(String::new()))
+            }
+            _ => network
+                .upgrade()
+                .map_or(Act::Apply, |network| network.mood(event)),
+        })
+    }
+
+    fn start_all(&mut self) {
+        for index in 0..self.slots.len() {
+            self.start(index);
+        }
+    }
+
+    fn start(&mut self, index: usize) {
+        let database = format!("sqlite:{}", self.folder.path().join("hub.db").display());
+        let shared = self.slots.len() > 1;
+        let slot = &mut self.slots[index];
+        let start = Start {
+            name: slot.name,
+            database: &database,
+            now: self.history.now(),
+            shared,
+            commits: if self.network.is_well() {
+                &[]
+            } else {
+                &self.commits
+            },
+        };
+        match Node::start(&start, &self.network) {
+            Ok(node) => {
+                self.history.note(format_args!("{} starts", slot.name));
+                slot.node = Some(node);
+            }
+            Err(error) => {
+                self.history
+                    .note(format_args!("{} does not start: {error}", slot.name));
+                slot.down_until = self.history.now() + 1_000;
+            }
+        }
+    }
+
+    /// Kills a node, wherever its tasks wait just now.
+    fn kill(&mut self, index: usize, down: u64) {
+        let slot = &mut self.slots[index];
+        if let Some(node) = slot.node.take() {
+            self.history.note(format_args!("{} is dead", slot.name));
+            self.see_off(&node);
+            drop(node);
+        }
+        let slot = &mut self.slots[index];
+        (slot.frozen_until, slot.missed) = (None, 0);
+        slot.down_until = self.history.now() + i64::try_from(down).unwrap();
+    }
+
+    fn stop(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        if slot.frozen_until.is_none()
+            && let Some(node) = slot.node.take()
+        {
+            self.history.note(format_args!("{} is stopped", slot.name));
+            self.see_off(&node);
+            node.stop();
+        }
+    }
+
+    /// Counts what has happened to a node's commits.
+    fn see_off(&self, node: &Node) {
+        for fault in node.faults.happened() {
+            let kind = Kind::ALL.into_iter().find(|kind| kind.of_commit() == Some(fault));
+            self.history.count(kind.unwrap());
+        }
+    }
+
+    /// Kills the nodes that were killed at a commit.
+    fn bury(&mut self) {
+        for index in 0..self.slots.len() {
+            if self.slots[index]
+                .node
+                .as_ref()
+                .is_some_and(|node| node.faults.killed())
+            {
+                let down = if self.dice.one_in(8) {
+                    self.dice.below(60_000)
+                } else {
+                    0
+                };
+                self.kill(index, down);
+            }
+        }
+    }
+
+    /// Does something with the first node that lives; nothing if none does.
+    pub(super) fn on_hub<T>(&self, doing: impl AsyncFnOnce(&Hub) -> T) -> Option<T> {
+        let alive = |slot: &&Slot| {
+            slot.frozen_until.is_none() && slot.node.as_ref().is_some_and(|node| !node.faults.killed())
+        };
+        let node = self.slots.iter().find(alive)?.node.as_ref()?;
+        Some(node.run(doing(&node.hub)))
+    }
+
+    /// Waits, as administrators do, until a node is there.
+    pub(super) fn wait_for_a_node(&mut self) {
+        while self.on_hub(async |_| ()).is_none() {
+            self.pass(500);
+        }
+    }
+
+    /// Lets time pass.
+    pub(super) fn pass(&mut self, millis: u64) {
+        let mut left = millis;
+        loop {
+            self.bury();
+            let steady = self.slots.len() == 1 && self.slots[0].node.is_some();
+            let longest = if self.network.is_well() { CALM_SLICE } else { SLICE };
+            let slice = if steady { left } else { left.min(longest) };
+            let now = self.history.now() + i64::try_from(slice).unwrap();
+            for index in 0..self.slots.len() {
+                let slot = &mut self.slots[index];
+                match (&slot.node, slot.frozen_until) {
+                    (Some(node), Some(until)) => {
+                        slot.missed += slice;
+                        if now >= until {
+                            self.history.note(format_args!("{} wakes", slot.name));
+                            node.wake(slot.missed);
+                            (slot.frozen_until, slot.missed) = (None, 0);
+                        }
+                    }
+                    (Some(node), None) => node.live(slice),
+                    (None, _) if now >= slot.down_until => self.start(index),
+                    (None, _) => {}
+                }
+            }
+            self.history.passed(now);
+            left -= slice;
+            if left == 0 {
+                return self.bury();
+            }
+        }
+    }
+
+    /// Does one step.
+    pub(super) fn step(&mut self, step: &Step) {
+        let index = usize::try_from(step.whom).unwrap_or(0) % self.slots.len();
+        match step.deed {
+            Deed::Stop => self.stop(index),
+            Deed::Crash => self.kill(index, step.what % 60_000),
+            // Beyond its lease, if it is one of two.
+            Deed::Freeze if self.slots.len() > 1 && self.slots[index].node.is_some() => {
+                let slot = &mut self.slots[index];
+                self.history.note(format_args!("{} is frozen", slot.name));
+                let until = self.history.now() + i64::try_from(step.what % 60_000).unwrap();
+                slot.frozen_until.get_or_insert(until);
+            }
+            Deed::Freeze => return,
+            _ => self.deed(step),
+        }
+        self.history.count(step.deed);
+    }
+
+    /// Nothing goes wrong any more, and what was given up is told anew.
+    pub(super) fn get_well(&mut self) {
+        self.history.note(format_args!("all is well"));
+        for index in 0..self.slots.len() {
+            self.kill(index, 0);
+        }
+        self.network.get_well();
+        self.start_all();
+        for index in 0..self.tenants.len() {
+            self.restart_receiver(index);
+            let id = self.tenants[index].application.id.clone();
+            let everything = self.given_up;
+            self.on_hub(async |hub| {
+                let enable = AppCommand::EnableSynchronization { id: id.clone() };
+                hub.apply_application(caller(), enable).await.unwrap();
+                if everything {
+                    let subscribe = AppCommand::SetSubscription {
+                        id: id.clone(),
+                        events: Edit::Set(Subscription::everything().events().collect()),
+                        confirmed: None,
+                    };
+                    hub.apply_application(caller(), subscribe).await.unwrap();
+                    drop(super::deeds::cancel(hub, &id).await);
+                    super::deeds::synchronize(hub, &id).await.unwrap();
+                }
+            });
+        }
+    }
+
+    /// Ends all nodes as they are ended when nothing is wrong.
+    pub(super) fn end(&mut self) {
+        for index in 0..self.slots.len() {
+            self.stop(index);
+        }
+    }
+
+    /// The clock of the receivers.
+    pub(super) fn now(&self) -> i64 {
+        self.history.now()
+    }
+}
