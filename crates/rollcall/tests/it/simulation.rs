@@ -21,6 +21,7 @@ mod invariants;
 mod network;
 mod node;
 mod plan;
+mod scenarios;
 mod shrink;
 mod world;
 
@@ -48,6 +49,11 @@ fn play(plan: &Plan, history: &Arc<History>) -> Result<(), String> {
         world.step(step);
         world.pass(step.pause);
     }
+    settle(&mut world)
+}
+
+/// Lets everything be well again, until everything is told.
+fn settle(world: &mut World) -> Result<(), String> {
     world.always()?;
     world.get_well();
     let deadline = world.now() + DAY;

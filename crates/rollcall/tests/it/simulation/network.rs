@@ -77,7 +77,26 @@ pub(super) enum Copy {
     Forgetful(Receiver<Forgetful>, Forgetful),
 }
 
+/// What becomes of a request in a scenario.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trick {
+    /// It arrives, and its answer is lost.
+    AnswerLost,
+    /// The answer is cut.
+    AnswerCut,
+    /// Null stands in the answer for what the application says.
+    NullSaid,
+}
+
+/// What an application does with an event in a scenario.
+type Script = Box<dyn FnMut(&str, &Event) -> Option<Act> + Send>;
+
+/// What becomes of the requests to an application in a scenario.
+type Tricks = Box<dyn FnMut(&str) -> Option<Trick> + Send>;
+
 pub(super) struct Network {
+    script: Mutex<Option<Script>>,
+    tricks: Mutex<Option<Tricks>>,
     pub(super) dice: Dice,
     pub(super) history: Arc<History>,
     faults: BTreeSet<Kind>,
@@ -91,6 +110,8 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn new(dice: Dice, history: Arc<History>, faults: BTreeSet<Kind>) -> Self {
         Self {
+            script: Mutex::default(),
+            tricks: Mutex::default(),
             dice,
             history,
             faults,
@@ -106,6 +127,16 @@ impl Network {
 
     pub(super) fn get_well(&self) {
         *self.well.lock().unwrap() = true;
+    }
+
+    /// From now on an application does this with an event, if it is something.
+    pub(super) fn script(&self, script: impl FnMut(&str, &Event) -> Option<Act> + Send + 'static) {
+        *self.script.lock().unwrap() = Some(Box::new(script));
+    }
+
+    /// From now on this becomes of the requests to an application, if it is something.
+    pub(super) fn trick(&self, tricks: impl FnMut(&str) -> Option<Trick> + Send + 'static) {
+        *self.tricks.lock().unwrap() = Some(Box::new(tricks));
     }
 
     pub(super) fn connect(&self, name: &str, copy: Copy) {
@@ -129,9 +160,14 @@ impl Network {
     }
 
     /// What a moody application does with an event.
-    pub(super) fn mood(&self, event: &Event) -> Act {
+    pub(super) fn mood(&self, name: &str, event: &Event) -> Act {
         if event.kind() == Some(EventType::Test) {
             return Act::Apply;
+        }
+        let mut script = self.script.lock().unwrap();
+        let scripted = script.as_mut().and_then(|script| script(name, event));
+        if let Some(act) = scripted.filter(|_| !self.is_well()) {
+            return act;
         }
         let again = || Outcome::Retry {
             code: "exception".to_owned(),
@@ -174,6 +210,26 @@ impl Network {
         if self.is_well() {
             return self.answer(&copy, body).await;
         }
+        let trick = self
+            .tricks
+            .lock()
+            .unwrap()
+            .as_mut()
+            .and_then(|tricks| tricks(name));
+        match trick {
+            Some(Trick::AnswerLost) => {
+                self.answer(&copy, body).await?;
+                return Err(Failure::Broken("lost on the way back".to_owned()));
+            }
+            Some(Trick::AnswerCut) => return Ok(cut(self.answer(&copy, body).await?)),
+            Some(Trick::NullSaid) => {
+                let mut reply = self.answer(&copy, body).await?;
+                let text = String::from_utf8_lossy(&reply.body).replace("\"busy\"", "null");
+                reply.body = text.into_bytes();
+                return Ok(reply);
+            }
+            None => {}
+        }
         let now = self.history.now();
         if self
             .away
@@ -205,12 +261,7 @@ impl Network {
                 ..whole(302, Vec::new())
             }),
             9 if self.strikes(Kind::Garbage) => self.instead(&copy, body, "<html>thank you</html>").await,
-            10 if self.strikes(Kind::Cut) => {
-                let mut reply = self.answer(&copy, body).await?;
-                reply.body.truncate(reply.body.len() / 2);
-                reply.complete = false;
-                Ok(reply)
-            }
+            10 if self.strikes(Kind::Cut) => Ok(cut(self.answer(&copy, body).await?)),
             11 if self.strikes(Kind::Nulls) => {
                 let lists = "{\"successEvents\":null,\"failedEvents\":null,\"retriedEvents\":null}";
                 self.instead(&copy, body, lists).await
@@ -227,6 +278,12 @@ impl Network {
             _ => self.answer(&copy, body).await,
         }
     }
+}
+
+fn cut(mut reply: Reply) -> Reply {
+    reply.body.truncate(reply.body.len() / 2);
+    reply.complete = false;
+    reply
 }
 
 fn whole(status: u16, body: Vec<u8>) -> Reply {

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rollcall::access::Caller;
+use rollcall::application::store;
 use rollcall::application::{Application, Command as AppCommand, Edit, Scope, SettingsPatch, Subscription};
 use rollcall::directory::{Command, NewUnit};
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
+use rollcall_db::Lane;
 use rollcall_db::testing::Fault;
 use rollcall_protocol::{EncryptionKey, EventType};
 use rollcall_receiver::testing::{Act, Forgetful};
@@ -224,14 +226,15 @@ impl World {
         } else {
             let forgetful = match before {
                 Some(Copy::Forgetful(_, forgetful)) => forgetful.clone(),
-                _ => self.forgetful(tenant.manner),
+                _ => self.forgetful(&tenant.application.name, tenant.manner),
             };
             Copy::Forgetful(builder.build(forgetful.clone()).unwrap(), forgetful)
         })
     }
 
-    fn forgetful(&self, manner: Manner) -> Forgetful {
+    fn forgetful(&self, name: &str, manner: Manner) -> Forgetful {
         use EventType as T;
+        let name = name.to_owned();
         let network = Arc::downgrade(&self.network);
         Forgetful::scripted(move |event, _| match event.kind() {
             Some(T::GroupCreate | T::GroupUpdate | T::GroupDelete | T::GroupAddUser | T::GroupRemoveUser)
@@ -241,7 +244,7 @@ impl World {
             }
             _ => network
                 .upgrade()
-                .map_or(Act::Apply, |network| network.mood(event)),
+                .map_or(Act::Apply, |network| network.mood(&name, event)),
         })
     }
 
@@ -343,6 +346,21 @@ impl World {
         while self.on_hub(async |_| ()).is_none() {
             self.pass(500);
         }
+    }
+
+    /// Lets one of the next commits of the first node fail, after so many that succeed.
+    pub(super) fn fail_commit(&self, after: usize, fault: Fault) {
+        let node = self.slots[0].node.as_ref().unwrap();
+        let before = std::iter::repeat_n(None, after);
+        node.faults.next(Lane::Log, before.chain([Some(fault)]));
+    }
+
+    /// How far an application is.
+    pub(super) fn position(&self, name: &str) -> i64 {
+        let tenant = self.tenants.iter().find(|tenant| tenant.application.name == name);
+        let id = tenant.unwrap().application.id.clone();
+        let stored = self.on_hub(async |hub| hub.db.read(move |tx| store::load(tx, &id)).await);
+        stored.unwrap().unwrap().position
     }
 
     /// Lets time pass.
