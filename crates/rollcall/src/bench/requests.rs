@@ -89,24 +89,27 @@ async fn cost(kind: &Kind, applications: usize, batch: u32, changes: usize) -> R
     let bare = Arc::new(Bare::of(&world, &all, batch as usize).await?);
     let signature = bare.signature()?;
     let before = ceiling(&bare, applications).await?;
-    let all = changes * applications;
+    let deliveries = changes * applications;
     let delivery = world.deliver().await?;
     let acknowledged = delivery.shared().hub.meters.acknowledged();
-    wait(&acknowledged, all / 8).await?;
+    wait(&acknowledged, deliveries / 8).await?;
     let (written, processor) = (world.database.written()?, processor()?);
     let (watch, begun) = (world.hub.clock.stopwatch(), *acknowledged.borrow());
-    wait(&acknowledged, all).await?;
-    let (seconds, deliveries) = (watch.elapsed().as_secs_f64(), all - usize::try_from(begun)?);
+    wait(&acknowledged, deliveries).await?;
+    let (seconds, measured) = (
+        watch.elapsed().as_secs_f64(),
+        deliveries - usize::try_from(begun)?,
+    );
     delivery.stop().await;
     let processor = self::processor()? - processor;
     let written = world.database.written()? - written;
     let after = ceiling(&bare, applications).await?;
     Ok(Cost {
-        rate: float(deliveries) / seconds,
+        rate: float(measured) / seconds,
         ceiling: before.midpoint(after),
-        processor: processor / float(deliveries),
+        processor: processor / float(measured),
         signature,
-        written: float(usize::try_from(written)?) / float(deliveries),
+        written: float(usize::try_from(written)?) / float(measured),
     })
 }
 

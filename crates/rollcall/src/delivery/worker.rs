@@ -326,7 +326,7 @@ impl Worker {
                 biased;
                 _ = self.sender.stopped.wait_for(|stopped| *stopped) => return Err(Interrupt::Stopped),
                 _ = self.sender.ticks.wait_for(|tick| *tick != seen) => break,
-                settled = self.commits.oldest(&self.sender.target.application.id) => settled?,
+                settled = self.commits.oldest() => settled?,
                 () = tokio::time::sleep_until(wake_at) => break,
             }
         }

@@ -402,7 +402,7 @@ fn what_fails_and_what_is_sent_again_is_told_on_the_command_line() {
         let delivery = deliver(&hub, patient).await;
         user(&hub, "ada").await;
         until("it has failed", async || {
-            !attempts_of(&hub, &app).await.is_empty()
+            !attempts_of(&hub, &app.application).await.is_empty()
         })
         .await;
         let (_, text) = beside.run(&["app", "show", "App"]).await;

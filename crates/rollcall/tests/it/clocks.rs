@@ -30,6 +30,12 @@ fn impatient() -> Options {
     }
 }
 
+async fn the_log_s_times_do_not_run_back(hub: &Hub) {
+    let log = hub.db.read(|tx| change::read_after(tx, 0, usize::MAX));
+    let log = log.await.unwrap();
+    assert!(log.iter().map(|change| change.time).is_sorted());
+}
+
 #[test]
 fn a_clock_that_ran_ahead_keeps_nobody_waiting() {
     // A probe is due tomorrow; or, once somebody has resumed the application, an event that waits is.
@@ -104,12 +110,7 @@ async fn set_right(database: String, resumed: bool) {
     assert!(stored(&hub, &app.application).await.suspended.is_none());
     the_new_key_signs(&hub, &app).await;
     // The times of the log do not run back, so that receivers do not take today's change for an old one.
-    let log = hub
-        .db
-        .read(|tx| change::read_after(tx, 0, usize::MAX))
-        .await
-        .unwrap();
-    assert!(log.iter().map(|change| change.time).is_sorted());
+    the_log_s_times_do_not_run_back(&hub).await;
     delivery.stop().await;
 }
 
@@ -177,21 +178,16 @@ fn a_clock_that_is_set_beneath_a_running_hub_stops_nothing() {
         }
 
         // Nothing is removed before its time by the clock that was set right, and all of it when that has come.
-        let (kept, sent) = (oldest().await, attempts_of(&hub, &app).await.len());
+        let (kept, sent) = (oldest().await, attempts_of(&hub, &app.application).await.len());
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(
-            (oldest().await, attempts_of(&hub, &app).await.len()),
+            (oldest().await, attempts_of(&hub, &app.application).await.len()),
             (kept, sent)
         );
-        let log = hub
-            .db
-            .read(|tx| change::read_after(tx, 0, usize::MAX))
-            .await
-            .unwrap();
-        assert!(log.iter().map(|change| change.time).is_sorted());
+        the_log_s_times_do_not_run_back(&hub).await;
         adjustment.set(3 * DAY);
         until("all that is delivered goes", async || {
-            oldest().await.is_none() && attempts_of(&hub, &app).await.is_empty()
+            oldest().await.is_none() && attempts_of(&hub, &app.application).await.is_empty()
         })
         .await;
         // A node with the right time takes over from one that leaves while its clock is wrong.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use rollcall::access::Caller;
 use rollcall::application::{self, Scope, ScopeEdit, SettingsPatch};
 use rollcall::delivery::job::{self, JobStatus};
-use rollcall::delivery::ledger::attempts;
 use rollcall::delivery::ledger::operate;
 use rollcall::delivery::ledger::parked::{self, ParkedState};
 use rollcall::delivery::{Shared, connectivity};
@@ -14,6 +13,7 @@ use rollcall::id::ROOT_UNIT;
 use rollcall::maintenance::{self, Maintenance};
 use rollcall_protocol::{EventType, SystemRandom, UserPayload};
 
+use crate::plain::attempts_of;
 use crate::world::{Fault, World, add_application, egress, on_both};
 
 fn only(unit: &str) -> Scope {
@@ -427,13 +427,7 @@ fn changes_outside_the_scope_cost_the_application_nothing() {
                 world.stored().await.position == head
             })
             .await;
-        let id = world.application.id.clone();
-        let attempts = world
-            .hub
-            .db
-            .read(move |tx| attempts::newest(tx, &id, 0, 10))
-            .await
-            .unwrap();
+        let attempts = attempts_of(&world.hub, &world.application).await;
         assert!(attempts.is_empty(), "{attempts:?}");
         world.stop().await;
     });

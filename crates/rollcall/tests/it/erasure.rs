@@ -12,6 +12,7 @@ use rollcall::id::ROOT_UNIT;
 use rollcall::maintenance::erasure::{Erased, erase_user};
 use rollcall_protocol::Event;
 
+use crate::forgetful::ended;
 use crate::plain::{Of, Plain, Say, apply, attempts_of, deliver, says, settled, until};
 use crate::world::{described, hasty, new_user, on_both, open_hub, renamed};
 
@@ -81,8 +82,8 @@ fn no_byte_of_somebody_who_is_erased_is_left_in_database_or_backup() {
         settled(&hub, &app.application).await;
         until("both have said the name", async || {
             let text = |attempts: Vec<Attempt>| serde_json::to_string(&attempts).unwrap();
-            text(attempts_of(&hub, &app).await).contains(NAME)
-                && text(attempts_of(&hub, &other).await).contains(NAME)
+            text(attempts_of(&hub, &app.application).await).contains(NAME)
+                && text(attempts_of(&hub, &other.application).await).contains(NAME)
         })
         .await;
         let suspended = async || crate::plain::stored(&hub, &other.application).await.suspended;
@@ -139,9 +140,9 @@ fn somebody_who_is_erased_is_deleted_everywhere_without_another_word() {
         .await;
         assert!(erase(&hub, &user).await.deleted);
         // A request that was under way may still have carried it; those that begin now do not.
-        let tried = attempts_of(&hub, &app).await.len();
+        let tried = attempts_of(&hub, &app.application).await.len();
         until("it is tried again", async || {
-            attempts_of(&hub, &app).await.len() > tried + 1
+            attempts_of(&hub, &app.application).await.len() > tried + 1
         })
         .await;
         app.say(|_| Say::Yes);
@@ -248,19 +249,14 @@ fn a_synchronization_under_way_knows_nothing_more_of_somebody_who_is_erased() {
         until("the push is tried again", async || carries() > 1).await;
         assert!(erase(&hub, &user).await.deleted);
         let carried = carries();
-        until("the job ends", async || {
-            let id = job_id.clone();
-            let job = hub.db.read(move |tx| job::load(tx, &id)).await.unwrap();
-            job.unwrap().is_finished()
-        })
-        .await;
+        ended(&hub, &job_id).await;
         settled(&hub, &app.application).await;
         assert!(
             carries() <= carried + 1,
             "only what was on its way then carried the name"
         );
         assert!(app.user(&bystander).is_some() && app.user(&user).is_none());
-        let attempts = serde_json::to_string(&attempts_of(&hub, &app).await).unwrap();
+        let attempts = serde_json::to_string(&attempts_of(&hub, &app.application).await).unwrap();
         assert!(!attempts.contains(NAME), "{attempts}");
         delivery.stop().await;
     });

@@ -6,13 +6,13 @@ use proptest::prelude::*;
 use rollcall::access::Caller;
 use rollcall::application::{Scope, SettingsPatch};
 use rollcall::delivery::job::{self, JobStatus};
-use rollcall::delivery::ledger::attempts;
 use rollcall::delivery::{Delivery, Options};
 use rollcall::directory::{Command, UserChanges};
 use rollcall::id::ROOT_UNIT;
 use rollcall_db::testing;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::plain::attempts_of;
 use crate::world::{Fault, World, add_application, egress, hasty, on_both};
 
 fn renamed(id: &str, name: &str) -> Command {
@@ -49,16 +49,8 @@ fn a_fault_of_each_kind_loses_and_doubles_nothing() {
             world.converged().await;
         }
         // A fault that the application applied before it failed comes twice and counts once.
-        let id = world.application.id.clone();
-        let outcomes: Vec<_> = world
-            .hub
-            .db
-            .read(move |tx| attempts::newest(tx, &id, 0, 100))
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|(_, attempt)| attempt.outcome)
-            .collect();
+        let attempts = attempts_of(&world.hub, &world.application).await;
+        let outcomes: Vec<_> = attempts.into_iter().map(|attempt| attempt.outcome).collect();
         assert!(
             outcomes.iter().any(|outcome| outcome == "refused"),
             "{outcomes:?}"
@@ -78,14 +70,10 @@ fn an_answer_after_eleven_seconds_is_no_answer() {
         world.synchronize().await;
         world.endpoint.fail_next([Fault::Late(Duration::from_secs(11))]);
         world.user("ada", ROOT_UNIT).await;
-        let id = world.application.id.clone();
         world
-            .until("the attempt times out", || {
-                let (db, id) = (world.hub.db.clone(), id.clone());
-                async move {
-                    let attempts = db.read(move |tx| attempts::newest(tx, &id, 0, 10)).await.unwrap();
-                    attempts.iter().any(|(_, attempt)| attempt.outcome == "timed_out")
-                }
+            .until("the attempt times out", async || {
+                let attempts = attempts_of(&world.hub, &world.application).await;
+                attempts.iter().any(|attempt| attempt.outcome == "timed_out")
             })
             .await;
         world.converged().await;
@@ -383,14 +371,8 @@ fn an_application_that_asks_for_patience_gets_it() {
         world.user("ada", ROOT_UNIT).await;
         world.converged().await;
         world.stop().await;
-        let id = world.application.id.clone();
-        let attempts = world
-            .hub
-            .db
-            .read(move |tx| attempts::newest(tx, &id, 0, 2))
-            .await
-            .unwrap();
-        let [(_, second), (_, first)] = attempts.as_slice() else {
+        let attempts = attempts_of(&world.hub, &world.application).await;
+        let [second, first, ..] = attempts.as_slice() else {
             panic!("{attempts:?}")
         };
         assert_eq!((first.http_status, second.http_status), (Some(503), Some(200)));
@@ -414,14 +396,8 @@ fn a_wish_for_patience_has_its_bounds() {
         world.user("ada", ROOT_UNIT).await;
         world.converged().await;
         world.stop().await;
-        let id = world.application.id.clone();
-        let attempts = world
-            .hub
-            .db
-            .read(move |tx| attempts::newest(tx, &id, 0, 3))
-            .await
-            .unwrap();
-        let [(_, third), (_, second), (_, first)] = attempts.as_slice() else {
+        let attempts = attempts_of(&world.hub, &world.application).await;
+        let [third, second, first, ..] = attempts.as_slice() else {
             panic!("{attempts:?}")
         };
         let pauses = (

@@ -155,7 +155,7 @@ async fn request_full(hub: &Hub, application: &Application) -> String {
 }
 
 /// Waits for the end of a job.
-async fn ended(hub: &Hub, job_id: &str) -> JobPosition {
+pub(crate) async fn ended(hub: &Hub, job_id: &str) -> JobPosition {
     let load = async || {
         let id = job_id.to_owned();
         let loaded = hub.db.read(move |tx| job::load(tx, &id)).await;

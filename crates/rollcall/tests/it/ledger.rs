@@ -17,7 +17,9 @@ use rollcall_db::testing::{Fault, Faults};
 use rollcall_db::{DbError, Dialect, Lane};
 use rollcall_protocol::{Event, EventType};
 
-use crate::plain::{Of, Plain, Say, apply, deliver, limit, parked_of, says, settled, stored, until, user};
+use crate::plain::{
+    Of, Plain, Say, apply, attempts_of, deliver, limit, parked_of, says, settled, stored, until, user,
+};
 use crate::world::{create_users, described, hasty, new_user, on_both, open_hub, parts};
 
 #[test]
@@ -122,16 +124,8 @@ fn an_answer_that_may_have_refused_something_is_not_taken_for_success() {
         app.say(|_| Say::Body("<html>log in</html>".to_owned()));
         apply(&hub, described(&ada, "assumed")).await;
         settled(&hub, &app.application).await;
-        let id = app.application.id.clone();
-        let newest = hub
-            .db
-            .read(move |tx| ledger::attempts::newest(tx, &id, 0, 1))
-            .await
-            .unwrap();
-        assert_eq!(
-            (newest[0].1.outcome.as_str(), newest[0].1.assumed),
-            ("assumed", 1)
-        );
+        let newest = attempts_of(&hub, &app.application).await.remove(0);
+        assert_eq!((newest.outcome.as_str(), newest.assumed), ("assumed", 1));
         delivery.stop().await;
     });
 }

@@ -283,8 +283,8 @@ pub(crate) async fn stored(hub: &Hub, application: &Application) -> Application 
 }
 
 /// The requests to an application, newest first.
-pub(crate) async fn attempts_of(hub: &Hub, app: &Plain) -> Vec<Attempt> {
-    let id = app.application.id.clone();
+pub(crate) async fn attempts_of(hub: &Hub, application: &Application) -> Vec<Attempt> {
+    let id = application.id.clone();
     let rows = hub.db.read(move |tx| attempts::newest(tx, &id, 0, 10_000));
     rows.await
         .unwrap()

@@ -122,7 +122,7 @@ fn an_application_that_keeps_the_public_keys_is_never_cut_off() {
             .unwrap();
         assert!(page.warnings[0].contains("restart the application or update its pinned keys"));
         assert!(standing.applications[0].refuses_key);
-        for attempt in attempts_of(&hub, &app).await {
+        for attempt in attempts_of(&hub, &app.application).await {
             let trial = attempt.source == "key_trial";
             assert_eq!(attempt.was_received(), !trial, "{attempt:?}");
             let text = attempt.in_full().unwrap_or_default();
@@ -181,7 +181,7 @@ fn a_new_key_waits_for_its_time_and_can_be_withdrawn() {
         }
         assert!(matches!(rotation_of(&hub, &app).await, Rotation::Published { kid, .. } if kid == new));
         assert!(
-            attempts_of(&hub, &app)
+            attempts_of(&hub, &app.application)
                 .await
                 .iter()
                 .all(|attempt| attempt.source == "log")
@@ -370,7 +370,7 @@ fn a_stolen_key_is_replaced_at_once_and_nothing_is_lost() {
             apply(&hub, described(&ada, &number.to_string())).await;
         }
         until("the attempt says what the answer means", async || {
-            let attempts = attempts_of(&hub, &app).await;
+            let attempts = attempts_of(&hub, &app.application).await;
             attempts.iter().any(|attempt| {
                 let detail = attempt.detail.clone().unwrap_or_default();
                 attempt.source == "log"

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashSet};
 use rollcall::access::Caller;
 use rollcall::application::{self, Limits, Scope, SettingsPatch};
 use rollcall::delivery::job;
-use rollcall::delivery::ledger::attempts;
 use rollcall::delivery::ledger::operate;
 use rollcall::delivery::ledger::parked::ParkedState;
 use rollcall::directory::{Command, CustomFields, MEMBERS_PER_EVENT, NewGroup, NewUser};
@@ -15,8 +14,8 @@ use rollcall_db::params;
 use rollcall_protocol::{Event, EventType, GroupPayload};
 use rollcall_receiver::testing::{Arrival, Forgetful};
 
-use crate::forgetful::{Simple, kind, user_ids};
-use crate::plain::{Plain, Say, apply, deliver, limit, parked_of, settled, stored, until, user};
+use crate::forgetful::{Simple, ended, kind, user_ids};
+use crate::plain::{Plain, Say, apply, attempts_of, deliver, limit, parked_of, settled, stored, until, user};
 use crate::world::{create_users, described, hasty, new_user, on_both, open_hub};
 
 /// A group with so many members.
@@ -250,14 +249,12 @@ fn the_largest_request_that_may_be_set_is_one_that_receivers_accept() {
         });
         create_users(&hub, users.collect()).await;
         app.is_right().await;
-        let id = app.application.id.clone();
-        let attempts = hub.db.read(move |tx| attempts::newest(tx, &id, 0, 100));
-        let attempts = attempts.await.unwrap();
+        let attempts = attempts_of(&hub, &app.application).await;
         assert!(
-            attempts.iter().all(|(_, attempt)| attempt.outcome == "delivered"),
+            attempts.iter().all(|attempt| attempt.outcome == "delivered"),
             "{attempts:#?}"
         );
-        assert!(attempts.iter().any(|(_, attempt)| attempt.events > 350));
+        assert!(attempts.iter().any(|attempt| attempt.events > 350));
         delivery.stop().await;
     });
 }
@@ -328,12 +325,7 @@ fn a_portion_of_members_goes_by_another_name_once_it_is_another() {
         apply(&hub, leave).await;
         app.say(|_| Say::Yes);
         let delivery = deliver(&hub, hasty()).await;
-        until("the job ends", async || {
-            let id = job_id.clone();
-            let job = hub.db.read(move |tx| job::load(tx, &id)).await.unwrap();
-            job.unwrap().is_finished()
-        })
-        .await;
+        ended(&hub, &job_id).await;
         settled(&hub, &app.application).await;
         let mut named: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for event in portions() {

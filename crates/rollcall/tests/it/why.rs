@@ -412,7 +412,7 @@ fn an_answer_that_names_some_and_not_others_confirms_those_that_it_names() {
         let delivery = deliver(&hub, hasty()).await;
         settled(&hub, &app.application).await;
         assert_eq!(app.requests()[0].len(), 4);
-        let first = attempts_of(&hub, &app).await.pop().unwrap();
+        let first = attempts_of(&hub, &app.application).await.pop().unwrap();
         assert_eq!((first.succeeded, first.retried, first.assumed), (1, 2, 1));
 
         let said = "the answer named other events of the request, and not this one";
@@ -441,7 +441,7 @@ fn an_answer_that_names_some_and_not_others_confirms_those_that_it_names() {
             app.say(move |events| Say::Each(vec![of; events.len()]));
             plain::apply(&hub, described(&ask("ada").await.user_id, &format!("{of:?}"))).await;
             settled(&hub, &app.application).await;
-            let newest = attempts_of(&hub, &app).await.remove(0);
+            let newest = attempts_of(&hub, &app.application).await.remove(0);
             assert!(newest.exceptions.is_empty(), "{newest:?}");
         }
         assert!(matches!(ask("ada").await.changes[0].fate, Fate::Assumed { .. }));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -42,60 +42,38 @@ fn tell_set_aside(application_id: &str, parked: &Parked) {
 ///
 /// They are looked at when there is something else to do: to wake a task for each of them costs as much as to make
 /// them.
+///
+/// Each stands in a mutex that is never locked, since the worker, which holds this, is looked at by several futures.
 #[derive(Default)]
-pub(super) struct Commits(VecDeque<Commit>);
+pub(super) struct Commits(VecDeque<Mutex<Settled>>);
 
 type Settled = Pin<Box<dyn Future<Output = Result<(), LedgerError>> + Send>>;
 
-struct Commit {
-    /// In a mutex that is never locked, since the worker, which holds this, is looked at by several futures.
-    settled: Mutex<Settled>,
-    /// The events that are set aside by it.
-    set_aside: Vec<Parked>,
-}
-
 impl Commits {
-    fn push(
-        &mut self,
-        settled: impl Future<Output = Result<(), LedgerError>> + Send + 'static,
-        set_aside: Vec<Parked>,
-    ) {
-        self.0.push_back(Commit {
-            settled: Mutex::new(Box::pin(settled)),
-            set_aside,
-        });
+    fn push(&mut self, settled: impl Future<Output = Result<(), LedgerError>> + Send + 'static) {
+        self.0.push_back(Mutex::new(Box::pin(settled)));
     }
 
     /// What became of the oldest, once that is known; for ever pending if there is none.
-    fn poll_oldest(
-        &mut self,
-        context: &mut Context<'_>,
-        application_id: &str,
-    ) -> Poll<Result<(), LedgerError>> {
+    fn poll_oldest(&mut self, context: &mut Context<'_>) -> Poll<Result<(), LedgerError>> {
         let Some(oldest) = self.0.front_mut() else {
             return Poll::Pending;
         };
-        let settled = oldest.settled.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let settled = std::task::ready!(settled.as_mut().poll(context));
-        if let Some(Commit { set_aside, .. }) = self.0.pop_front()
-            && settled.is_ok()
-        {
-            set_aside
-                .iter()
-                .for_each(|parked| tell_set_aside(application_id, parked));
-        }
+        let oldest = oldest.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let settled = std::task::ready!(oldest.as_mut().poll(context));
+        self.0.pop_front();
         Poll::Ready(settled)
     }
 
     /// Waits for the oldest; for ever if there is none.
-    pub(super) async fn oldest(&mut self, application_id: &str) -> Result<(), LedgerError> {
-        poll_fn(|context| self.poll_oldest(context, application_id)).await
+    pub(super) async fn oldest(&mut self) -> Result<(), LedgerError> {
+        poll_fn(|context| self.poll_oldest(context)).await
     }
 
     /// Looks at those that are done.
-    fn look(&mut self, application_id: &str) -> Result<(), LedgerError> {
+    fn look(&mut self) -> Result<(), LedgerError> {
         let mut context = Context::from_waker(Waker::noop());
-        while let Poll::Ready(settled) = self.poll_oldest(&mut context, application_id) {
+        while let Poll::Ready(settled) = self.poll_oldest(&mut context) {
             settled?;
         }
         Ok(())
@@ -227,10 +205,9 @@ impl Worker {
 
     /// Queues a settlement without waiting for it, but learns of those that failed before.
     pub(super) async fn commit(&mut self, settlement: Settlement) -> Result<(), Interrupt> {
-        let id = &self.sender.target.application.id;
-        self.commits.look(id)?;
+        self.commits.look()?;
         if self.commits.0.len() >= UNCOMMITTED {
-            self.commits.oldest(id).await?;
+            self.commits.oldest().await?;
         }
         let (fence, now) = (self.fence.clone(), self.shared().hub.clock.now());
         self.fence = fence.next();
@@ -245,15 +222,21 @@ impl Worker {
             .hub
             .db
             .settle(move |tx| ledger::settle(tx, &fence, &settlement, now));
-        self.commits.push(settled, set_aside);
+        let target = Arc::clone(self.target());
+        self.commits.push(async move {
+            settled.await?;
+            for parked in &set_aside {
+                tell_set_aside(&target.application.id, parked);
+            }
+            Ok(())
+        });
         Ok(())
     }
 
     /// Waits for everything that was settled to be durable.
     pub(super) async fn flush(&mut self) -> Result<(), Interrupt> {
-        let id = &self.sender.target.application.id;
         while !self.commits.0.is_empty() {
-            self.commits.oldest(id).await?;
+            self.commits.oldest().await?;
         }
         Ok(())
     }
@@ -280,9 +263,8 @@ impl Worker {
             tracing::info!(application = self.id(), %error, "a settlement is not stored; what it settled is sent again");
         }
         // None of those behind a settlement that failed can succeed; they are only waited for.
-        let id = &self.sender.target.application.id;
         while !self.commits.0.is_empty() {
-            drop(self.commits.oldest(id).await);
+            drop(self.commits.oldest().await);
         }
     }
 }

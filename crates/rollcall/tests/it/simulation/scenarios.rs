@@ -66,6 +66,16 @@ impl World {
         tenant.unwrap().application.id.clone()
     }
 
+    /// Lets `plain` answer so to the first so many events that bear the first text, without applying them.
+    fn first_text_is_answered(&self, times: u32, outcome: fn() -> Outcome) {
+        let mut left = times;
+        self.network.script(move |name, event| {
+            let meant = name == "plain" && event.biz_data.contains("first text") && left > 0;
+            left -= u32::from(meant);
+            meant.then(|| Act::Answer(outcome()))
+        });
+    }
+
     /// What is done while an application is paused arrives together.
     fn at_once(&mut self, name: &str, doing: impl FnOnce(&mut Self)) {
         let id = self.id_of(name);
@@ -110,14 +120,7 @@ fn what_follows_an_event_that_is_wanted_again_comes_after_it_once_more() {
     story(|world| {
         let ada = world.user("ada");
         world.pass(5_000);
-        let mut left = 1;
-        world.network.script(move |name, event| {
-            let meant = name == "plain" && event.biz_data.contains("first text") && left > 0;
-            meant.then(|| {
-                left -= 1;
-                Act::Answer(again())
-            })
-        });
+        world.first_text_is_answered(1, again);
         world.at_once("plain", |world| {
             world.change(described(&ada, "first text"));
             world.change(described(&ada, "second text"));
@@ -135,10 +138,7 @@ fn an_answer_that_cannot_be_read_whole_is_not_taken_for_success() {
             let ada = world.user("ada");
             world.pass(5_000);
             // The application cannot take the event for two seconds, and its answers that say so are damaged.
-            world.network.script(|name, event| {
-                let meant = name == "plain" && event.biz_data.contains("first text");
-                meant.then(|| Act::Answer(again()))
-            });
+            world.first_text_is_answered(u32::MAX, again);
             world
                 .network
                 .trick(move |name| (name == "plain").then_some(trick));
@@ -160,14 +160,7 @@ fn whichever_commit_fails_nothing_is_passed_over() {
             story(|world| {
                 let (ada, grace) = (world.user("ada"), world.user("grace"));
                 world.pass(5_000);
-                let mut left = 1;
-                world.network.script(move |name, event| {
-                    let meant = name == "plain" && event.biz_data.contains("first text") && left > 0;
-                    meant.then(|| {
-                        left -= 1;
-                        Act::Answer(again())
-                    })
-                });
+                world.first_text_is_answered(1, again);
                 world.at_once("plain", |world| {
                     world.change(described(&ada, "first text"));
                     world.change(described(&grace, "first text"));
@@ -221,10 +214,7 @@ fn an_event_that_is_sent_again_late_turns_nobody_back() {
     story(|world| {
         let ada = world.user("ada");
         world.pass(5_000);
-        world.network.script(|name, event| {
-            let meant = name == "plain" && event.biz_data.contains("first text");
-            meant.then(|| Act::Answer(refused()))
-        });
+        world.first_text_is_answered(u32::MAX, refused);
         world.change(described(&ada, "first text"));
         world.pass(10_000);
         assert_eq!(world.parked("plain").len(), 1);
@@ -248,10 +238,7 @@ fn an_event_that_nobody_can_take_stops_nobody_else() {
     story(|world| {
         let (ada, grace) = (world.user("ada"), world.user("grace"));
         world.pass(5_000);
-        world.network.script(|name, event| {
-            let meant = name == "plain" && event.biz_data.contains("first text");
-            meant.then(|| Act::Answer(refused()))
-        });
+        world.first_text_is_answered(u32::MAX, refused);
         world.at_once("plain", |world| {
             world.change(described(&ada, "first text"));
             world.change(described(&grace, "second text"));
@@ -292,14 +279,7 @@ fn what_is_parked_is_served_while_others_keep_the_log_busy() {
     story(|world| {
         let ada = world.user("ada");
         world.pass(5_000);
-        let mut left = 1;
-        world.network.script(move |name, event| {
-            let meant = name == "plain" && event.biz_data.contains("first text") && left > 0;
-            meant.then(|| {
-                left -= 1;
-                Act::Answer(again())
-            })
-        });
+        world.first_text_is_answered(1, again);
         world.change(described(&ada, "first text"));
         for number in 0..100 {
             world.user(&format!("user{number}"));
