@@ -7,17 +7,17 @@
 //! again, which a hub does.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::post;
+use rollcall_server::Client;
 use rollcall_server::complaints::Complaints;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -58,10 +58,7 @@ struct Endpoint<P> {
 }
 
 async fn take<P: Process + 'static>(State(endpoint): State<Arc<Endpoint<P>>>, request: Request) -> Response {
-    let remote = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|info| info.0.ip());
+    let remote = Client::of(request.extensions()).map(|client| client.address);
     if let Some(refusal) = endpoint.receiver.turned_away(remote) {
         return respond(refusal);
     }

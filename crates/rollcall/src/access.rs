@@ -83,8 +83,8 @@ pub enum Origin {
     Api {
         /// The request's id (`X-Request-Id`).
         request_id: String,
-        /// The address of the other end of the connection.
-        peer: Option<std::net::IpAddr>,
+        /// The client's address, also where it comes through a trusted proxy.
+        address: Option<std::net::IpAddr>,
     },
 }
 
@@ -96,11 +96,11 @@ impl Origin {
             Self::CommandLine => Some("cli".to_owned()),
             Self::Api {
                 request_id,
-                peer: Some(peer),
-            } => Some(format!("api {request_id} {peer}")),
+                address: Some(address),
+            } => Some(format!("api {request_id} {address}")),
             Self::Api {
                 request_id,
-                peer: None,
+                address: None,
             } => Some(format!("api {request_id}")),
         }
     }
@@ -244,9 +244,9 @@ mod tests {
         }
         assert_eq!(Origin::Internal.text(), None);
         assert_eq!(Origin::CommandLine.text().as_deref(), Some("cli"));
-        let peer = "192.0.2.7".parse().ok();
+        let address = "192.0.2.7".parse().ok();
         let request_id = "req_1".to_owned();
-        let api = Origin::Api { request_id, peer };
+        let api = Origin::Api { request_id, address };
         assert_eq!(api.text().as_deref(), Some("api req_1 192.0.2.7"));
     }
 }

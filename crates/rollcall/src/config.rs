@@ -278,7 +278,7 @@ impl Config {
         rollcall_server::log::filter(&self.log.level)
             .map_err(anyhow::Error::msg)
             .context("log.level")?;
-        self.server.limits().map_err(anyhow::Error::msg)?;
+        self.server.options().map_err(anyhow::Error::msg)?;
         let DeliveryConfig {
             tries,
             event_tries,

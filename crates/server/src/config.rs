@@ -5,6 +5,8 @@ use std::time::Duration;
 use confique::meta::{FieldKind, Meta};
 use toml::de::{DeTable, DeValue};
 
+use crate::proxies::{ForwardedBy, Proxies};
+
 /// How many connections the server keeps, and how long it waits for whom.
 #[derive(Clone, Debug, confique::Config)]
 pub struct ServerConfig {
@@ -13,7 +15,8 @@ pub struct ServerConfig {
     /// that go out find some. When there are as many, the one that has been silent longest is closed.
     pub connections: Option<usize>,
 
-    /// How many of them may come from one address (IPv6: from one /64). Left out: half of them.
+    /// How many of them may come from one address (IPv6: from one /64). Left out: half of them. Behind a trusted
+    /// proxy, how many requests of one client are answered at a time.
     pub connections_per_address: Option<usize>,
 
     /// Seconds in which the head of a request has to arrive, from its first byte or from the beginning of the
@@ -33,9 +36,38 @@ pub struct ServerConfig {
     /// Seconds that the program has to end once it is asked to; what is still in flight then is cut off.
     #[config(default = 15)]
     pub stop_timeout: u64,
+
+    /// Networks and addresses of proxies, such as `["10.0.0.0/8"]`, that are believed when they name the client that
+    /// they ask for. Nobody else is.
+    #[config(default = [])]
+    pub trusted_proxies: Vec<String>,
+
+    /// In which headers these proxies do so: `x-forwarded-for` (with `X-Forwarded-Proto` and `X-Forwarded-Host`) or
+    /// `forwarded` (RFC 7239). Only those are read, because a proxy passes the others on as its client sent them.
+    #[config(default = "x-forwarded-for")]
+    pub forwarded_by: ForwardedBy,
 }
 
-/// The same as the server uses it.
+/// How the server serves.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How many connections there may be, and how long everything may take.
+    pub limits: Limits,
+    /// The proxies that are trusted.
+    pub proxies: Proxies,
+}
+
+impl From<Limits> for Options {
+    /// With nothing else set.
+    fn from(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+}
+
+/// The numbers and times of it.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// How many connections there may be.
@@ -86,7 +118,15 @@ impl ServerConfig {
     ///
     /// # Errors
     /// A sentence that names the setting, as `server.NAME`.
-    pub fn limits(&self) -> Result<Limits, String> {
+    pub fn options(&self) -> Result<Options, String> {
+        let proxies = Proxies::new(&self.trusted_proxies, self.forwarded_by);
+        Ok(Options {
+            limits: self.limits()?,
+            proxies: proxies.map_err(|error| format!("server.trusted_proxies: {error}"))?,
+        })
+    }
+
+    fn limits(&self) -> Result<Limits, String> {
         let seconds = |name: &str, value: u64| {
             if (1..=3_600).contains(&value) {
                 Ok(Duration::from_secs(value))

@@ -25,6 +25,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -34,8 +36,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tower_service::Service as _;
 
-use crate::config::Limits;
-use crate::crowd::Place;
+use crate::config::{Limits, Options};
+use crate::crowd::{Place, Refused, Turn};
+use crate::headers;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -156,10 +159,11 @@ pub(crate) async fn run(
     stream: TcpStream,
     remote: SocketAddr,
     router: Router,
-    limits: Limits,
+    options: Options,
     place: Place,
     mut ended: watch::Receiver<bool>,
 ) {
+    let Options { limits, proxies } = options;
     // Answers are written in one piece, and the next request waits for them.
     let _ = stream.set_nodelay(true);
     let watch = Arc::clone(&place.watch);
@@ -169,9 +173,17 @@ pub(crate) async fn run(
     });
     let service = {
         let watch = Arc::clone(&watch);
+        let crowd = Arc::clone(&place.crowd);
+        let is_proxy = proxies.trusts(remote.ip());
         service_fn(move |request: hyper::Request<Incoming>| {
             let mut router = router.clone();
             let watch = Arc::clone(&watch);
+            let client = proxies.client(remote.ip(), false, request.uri(), request.headers());
+            let turn = if is_proxy && client.address != remote.ip().to_canonical() {
+                crowd.turn(client.address).map(Some)
+            } else {
+                Ok(None)
+            };
             watch.asked(request.body().is_end_stream(), Instant::now());
             let mut request = request.map(|inner| Asked {
                 inner,
@@ -179,11 +191,23 @@ pub(crate) async fn run(
                 ended: false,
             });
             request.extensions_mut().insert(ConnectInfo(remote));
-            let answer = router.call(request);
+            request.extensions_mut().insert(client.clone());
             Box::pin(async move {
-                let response = answer.await?;
+                let (mut response, turn) = match turn {
+                    Ok(turn) => (router.call(request).await?, turn),
+                    Err(Refused) => {
+                        tracing::debug!(client = %client.address, "a request through a proxy was refused");
+                        (too_many(), None)
+                    }
+                };
+                headers::complete(response.headers_mut(), &client);
                 watch.answering(Instant::now());
-                Ok::<_, std::convert::Infallible>(response.map(|inner| Answered { inner, watch }))
+                let answered = |inner| Answered {
+                    inner,
+                    watch,
+                    _turn: turn,
+                };
+                Ok::<_, std::convert::Infallible>(response.map(answered))
             })
         })
     };
@@ -234,6 +258,16 @@ pub(crate) async fn run(
         Over::Done(Err(error)) => tracing::debug!(%remote, %error, "a connection ended"),
         Over::Closed(why) => tracing::debug!(%remote, "a connection was closed {why}"),
     }
+}
+
+/// The answer to a client that has as many requests in flight, through proxies, as one may have.
+fn too_many() -> Response {
+    (
+        StatusCode::TOO_MANY_REQUESTS,
+        [(header::RETRY_AFTER, HeaderValue::from_static("1"))],
+        "too many requests of this address are being answered; ask again when some of them are\n",
+    )
+        .into_response()
 }
 
 enum Over {
@@ -368,6 +402,7 @@ impl Drop for Asked {
 struct Answered {
     inner: axum::body::Body,
     watch: Arc<Watch>,
+    _turn: Option<Turn>,
 }
 
 impl Body for Answered {

@@ -4,8 +4,13 @@
 //! one subscriber has. A new connection is always worth more than one that has been silent: when a limit is
 //! reached, the one of those counted that has been silent longest is closed. Connections that wait for an
 //! answer of ours are never closed for others; only if there is no other kind, the new one is refused.
+//!
+//! The connections of a trusted proxy count to no address, because the requests of many clients come over each of
+//! them. A client's requests that are being answered count to its address instead, as its own connections would, and
+//! the one that is too many is refused.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,18 +35,20 @@ struct Members {
 }
 
 struct Member {
-    address: IpAddr,
+    /// `None` if it is a trusted proxy's.
+    address: Option<IpAddr>,
     watch: Arc<Watch>,
     leave: Arc<Notify>,
 }
 
-/// Every connection that counts is waiting for an answer.
+/// Whatever counts is waiting for an answer.
 #[derive(Debug)]
 pub(crate) struct Refused;
 
 /// A place among the connections, given back when it is dropped.
 pub(crate) struct Place {
-    crowd: Arc<Crowd>,
+    /// The others.
+    pub(crate) crowd: Arc<Crowd>,
     number: u64,
     /// What the connection does.
     pub(crate) watch: Arc<Watch>,
@@ -49,6 +56,12 @@ pub(crate) struct Place {
     pub(crate) leave: Arc<Notify>,
     /// Whether another had to go for it.
     pub(crate) displaced: bool,
+}
+
+/// A request that is being answered counts to its client until this is dropped.
+pub(crate) struct Turn {
+    crowd: Arc<Crowd>,
+    address: IpAddr,
 }
 
 impl Crowd {
@@ -64,11 +77,11 @@ impl Crowd {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a connection in, perhaps in another's place.
-    pub(crate) fn admit(self: &Arc<Self>, remote: IpAddr, now: Instant) -> Result<Place, Refused> {
-        let address = counted_as(remote);
+    /// Lets a connection in, perhaps in another's place. It counts to this address, if to any.
+    pub(crate) fn admit(self: &Arc<Self>, remote: Option<IpAddr>, now: Instant) -> Result<Place, Refused> {
+        let address = remote.map(counted_as);
         let mut members = self.lock();
-        let of_address = members.by_address.get(&address).copied().unwrap_or(0);
+        let of_address = address.map_or(0, |address| members.of(address));
         let displaced = if of_address >= self.per_address {
             members.displace(|member| member.address == address)?
         } else if members.all.len() >= self.connections {
@@ -80,7 +93,9 @@ impl Crowd {
         members.next += 1;
         let watch = Arc::new(Watch::new(now));
         let leave = Arc::new(Notify::new());
-        *members.by_address.entry(address).or_default() += 1;
+        if let Some(address) = address {
+            members.count(address);
+        }
         members.all.insert(
             number,
             Member {
@@ -97,6 +112,19 @@ impl Crowd {
             leave,
             displaced,
         })
+    }
+
+    /// Lets a request that a proxy passes on be answered for a client at this address.
+    pub(crate) fn turn(self: &Arc<Self>, client: IpAddr) -> Result<Turn, Refused> {
+        let address = counted_as(client);
+        let mut members = self.lock();
+        if members.of(address) >= self.per_address {
+            return Err(Refused);
+        }
+        members.count(address);
+        drop(members);
+        let crowd = Arc::clone(self);
+        Ok(Turn { crowd, address })
     }
 }
 
@@ -118,19 +146,39 @@ impl Members {
 
     fn remove(&mut self, number: u64) -> Option<Member> {
         let member = self.all.remove(&number)?;
-        if let Some(count) = self.by_address.get_mut(&member.address) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_address.remove(&member.address);
-            }
+        if let Some(address) = member.address {
+            self.discount(address);
         }
         Some(member)
+    }
+
+    fn of(&self, address: IpAddr) -> usize {
+        self.by_address.get(&address).copied().unwrap_or(0)
+    }
+
+    fn count(&mut self, address: IpAddr) {
+        *self.by_address.entry(address).or_default() += 1;
+    }
+
+    fn discount(&mut self, address: IpAddr) {
+        if let Entry::Occupied(mut count) = self.by_address.entry(address) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         drop(self.crowd.lock().remove(self.number));
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.crowd.lock().discount(self.address);
     }
 }
 
@@ -169,7 +217,7 @@ mod tests {
         let crowd = crowd(3, 2);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let admit = |address: &str, seconds| crowd.admit(address.parse().unwrap(), at(seconds));
+        let admit = |address: &str, seconds| crowd.admit(Some(address.parse().unwrap()), at(seconds));
         let a = admit("192.0.2.1", 0).unwrap();
         let b = admit("192.0.2.1", 1).unwrap();
         // The third of one address takes the place of its own first.
@@ -193,6 +241,30 @@ mod tests {
         drop(e);
         assert!(admit("192.0.2.9", 9).is_ok());
         drop((a, b, c, d, f, g));
+        let members = crowd.lock();
+        assert!(members.all.is_empty() && members.by_address.is_empty());
+    }
+
+    #[test]
+    fn requests_through_a_proxy_count_to_their_client_and_its_connections_to_nobody() {
+        let crowd = crowd(4, 2);
+        let now = Instant::now();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let proxied: Vec<_> = (0..3).map(|_| crowd.admit(None, now).unwrap()).collect();
+        let first = crowd.turn(address("192.0.2.1")).unwrap();
+        let second = crowd.turn(address("::ffff:192.0.2.1")).unwrap();
+        assert!(crowd.turn(address("192.0.2.1")).is_err());
+        let other = crowd.turn(address("192.0.2.2")).unwrap();
+        // Whoever comes by both ways has as much as by one of them, and loses no connection of others.
+        assert!(crowd.admit(Some(address("192.0.2.1")), now).is_err());
+        drop(first);
+        let direct = crowd.admit(Some(address("192.0.2.1")), now).unwrap();
+        assert!(crowd.turn(address("192.0.2.1")).is_err());
+        assert!(!proxied.iter().any(is_told_to_leave));
+        // For the limit of all of them a proxy's connections count as others do.
+        let displacing = crowd.admit(None, now).unwrap();
+        assert!(displacing.displaced && is_told_to_leave(&proxied[0]));
+        drop((second, other, direct, displacing, proxied));
         let members = crowd.lock();
         assert!(members.all.is_empty() && members.by_address.is_empty());
     }

@@ -13,7 +13,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::complaints::Complaints;
-use crate::config::Limits;
+use crate::config::Options;
 use crate::connection;
 use crate::crowd::{Crowd, Refused};
 
@@ -25,27 +25,31 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` until `stop` is done; then takes no more connections, closes those on which no request has
 /// arrived whole, and waits for the answers to the others, but not longer than [`Limits::stop`]. Handlers find
-/// the caller's address as `ConnectInfo<SocketAddr>`.
+/// who asks as [`Client`], and the other end of the connection as `ConnectInfo<SocketAddr>`.
+///
+/// [`Limits::stop`]: crate::Limits::stop
+/// [`Client`]: crate::Client
 ///
 /// Returns how many connections were cut off at the end.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    limits: Limits,
+    options: impl Into<Options>,
     stop: impl Future<Output = ()>,
 ) -> usize {
+    let options = options.into();
     let mut stop = pin!(stop);
     let (ending, ended) = watch::channel(false);
     let mut server = Server {
-        crowd: Arc::new(Crowd::new(&limits)),
+        crowd: Arc::new(Crowd::new(&options.limits)),
         router,
-        limits,
+        options,
         ended,
         tasks: JoinSet::new(),
         complaints: Complaints::default(),
     };
     loop {
-        let crowded = server.tasks.len() >= server.limits.connections + CLOSING;
+        let crowded = server.tasks.len() >= server.options.limits.connections + CLOSING;
         tokio::select! {
             biased;
             () = &mut stop => break,
@@ -62,7 +66,7 @@ pub async fn serve(
     drop(listener);
     ending.send_replace(true);
     let mut tasks = server.tasks;
-    let drained = tokio::time::timeout(server.limits.stop, async {
+    let drained = tokio::time::timeout(server.options.limits.stop, async {
         while let Some(done) = tasks.join_next().await {
             report(done);
         }
@@ -90,7 +94,7 @@ fn report(done: Result<(), JoinError>) {
 struct Server {
     crowd: Arc<Crowd>,
     router: Router,
-    limits: Limits,
+    options: Options,
     ended: watch::Receiver<bool>,
     tasks: JoinSet<()>,
     complaints: Complaints,
@@ -98,15 +102,19 @@ struct Server {
 
 impl Server {
     fn take(&mut self, stream: TcpStream, remote: SocketAddr) {
-        match self.crowd.admit(remote.ip(), Instant::now()) {
+        // A proxy's connections are many clients', each of whom counts by itself: see `Crowd::turn`.
+        let is_proxy = self.options.proxies.trusts(remote.ip());
+        let counts = (!is_proxy).then(|| remote.ip());
+        match self.crowd.admit(counts, Instant::now()) {
             Ok(place) => {
                 if place.displaced {
                     self.complaints
                         .about("there are as many connections as are allowed; those that were silent longest are closed");
                 }
-                let (router, limits, ended) = (self.router.clone(), self.limits.clone(), self.ended.clone());
+                let (router, options, ended) =
+                    (self.router.clone(), self.options.clone(), self.ended.clone());
                 self.tasks
-                    .spawn(connection::run(stream, remote, router, limits, place, ended));
+                    .spawn(connection::run(stream, remote, router, options, place, ended));
             }
             Err(Refused) => self
                 .complaints

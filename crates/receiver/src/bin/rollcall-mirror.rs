@@ -97,7 +97,7 @@ async fn main() -> Result<()> {
         .context("RUST_LOG")?;
     log::start(filter, log::Format::Text);
     let config = read(&arguments.config)?;
-    let limits = config.server.limits().map_err(anyhow::Error::msg)?;
+    let options = config.server.options().map_err(anyhow::Error::msg)?;
     let mirror = Mirror::open(&config.database)
         .await
         .context("the database cannot be opened")?;
@@ -124,7 +124,7 @@ async fn main() -> Result<()> {
         tracing::info!("finishing the requests in flight");
         stop.end_at_the_next();
     };
-    rollcall_server::serve(listener, app, limits, stopped).await;
+    rollcall_server::serve(listener, app, options, stopped).await;
     if tokio::time::timeout(CLOSE_WITHIN, mirror.close()).await.is_err() {
         tracing::warn!("the database did not finish in time; what was not answered is sent again");
     }

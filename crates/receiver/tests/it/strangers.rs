@@ -256,6 +256,26 @@ async fn a_body_that_says_to_be_too_long_is_refused_before_it_comes() {
 }
 
 #[test]
+fn the_allow_list_of_the_mirror_is_held_against_the_client_of_a_trusted_proxy() {
+    let allow = "allow = [\"198.51.100.7\"]\n[server]\n";
+    for (proxies, sender, expected) in [
+        ("trusted_proxies = [\"127.0.0.1\"]", "198.51.100.7", "400"),
+        ("trusted_proxies = [\"127.0.0.1\"]", "198.51.100.8", "403"),
+        ("", "198.51.100.7", "403"),
+    ] {
+        let program = Program::start(&format!("{allow}{proxies}"));
+        let answer = rest(program.send(&format!(
+            "POST /events HTTP/1.1\r\nhost: mirror\r\nconnection: close\r\nx-forwarded-for: {sender}\r\n\
+             content-length: 2\r\n\r\n{{}}"
+        )));
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {expected}")),
+            "{sender} {answer}"
+        );
+    }
+}
+
+#[test]
 fn what_strangers_send_is_cut_in_the_log_and_cannot_colour_it() {
     let mut program = Program::start("");
     let kid = "\u{1b}[31m\\n".repeat(30);

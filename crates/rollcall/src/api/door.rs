@@ -1,12 +1,12 @@
 //! From a request to who gives the command: what the handlers that write hand to the doors.
 
-use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::header::IF_MATCH;
 use axum::http::request::Parts;
+use rollcall_server::Client;
 
 use super::{Api, ApiError, REQUEST_ID};
 use crate::access::{Caller, Origin, Principal, Version};
@@ -30,10 +30,9 @@ impl FromRequestParts<Arc<Api>> for Door {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
         let request_id = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let origin = Origin::Api {
             request_id: request_id.unwrap_or_default().to_owned(),
-            peer: peer.map(|ConnectInfo(address)| address.ip()),
+            address: Client::of(&parts.extensions).map(|client| client.address),
         };
         let principal = Principal::Token {
             id: "admin".to_owned(),

@@ -62,16 +62,12 @@ pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode
     }
     let (shared, upkeep) = (Arc::clone(delivery.shared()), Arc::clone(maintenance.upkeep()));
     let api = api::router(Arc::new(Api::new(shared, upkeep, token)));
-    let limits = config.server.limits().map_err(anyhow::Error::msg)?;
+    let options = config.server.options().map_err(anyhow::Error::msg)?;
+    let stop_within = options.limits.stop;
     let (ending, ended) = oneshot::channel::<()>();
-    let mut server = tokio::spawn(rollcall_server::serve(
-        listener,
-        api,
-        limits.clone(),
-        async move {
-            drop(ended.await);
-        },
-    ));
+    let mut server = tokio::spawn(rollcall_server::serve(listener, api, options, async move {
+        drop(ended.await);
+    }));
     tokio::select! {
         () = stop.next() => {}
         ended = &mut server => bail!("the HTTP server ended by itself: {ended:?}"),
@@ -81,7 +77,7 @@ pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode
     drop(ending);
     // Both at once: an unfinished request to the hub must not keep it sending.
     let stopping = async {
-        match tokio::time::timeout(limits.stop, async {
+        match tokio::time::timeout(stop_within, async {
             tokio::join!(delivery.stop(), maintenance.stop())
         })
         .await

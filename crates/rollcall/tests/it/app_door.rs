@@ -236,8 +236,8 @@ fn the_audit_log_tells_who_did_what_from_where_and_no_secret() {
         let hub = open_hub(&database).await;
         let token = || {
             let principal = Principal::Token { id: "t1".into() };
-            let (request_id, peer) = ("req_1".into(), "192.0.2.7".parse().ok());
-            Caller::from(principal).from_there(Origin::Api { request_id, peer })
+            let (request_id, address) = ("req_1".into(), "192.0.2.7".parse().ok());
+            Caller::from(principal).from_there(Origin::Api { request_id, address })
         };
         let create = new_application(&hub, "Wiki", Scope::everything());
         let wiki = hub.apply_application(token(), create).await.unwrap().application;

@@ -83,6 +83,11 @@ fn every_setting_is_shown_in_the_example_and_checked() {
         ("[egress]\nca_file = '/nowhere.pem'", "egress.ca_file"),
         ("[egress]\nca_file = '/etc/passwd'", "no certificate in PEM"),
         ("organization = ' '", "organization"),
+        (
+            "[server]\ntrusted_proxies = ['proxy.example']",
+            "server.trusted_proxies",
+        ),
+        ("[server]\nforwarded_by = 'via'", "forwarded_by"),
     ] {
         let error = format!("{:#}", read(text).unwrap_err());
         assert!(error.contains(named), "{text}: {error}");

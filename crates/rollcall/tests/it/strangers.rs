@@ -11,7 +11,7 @@ use rollcall::id::ROOT_UNIT;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 
-use crate::operate::Served;
+use crate::operate::{Served, done, rollcall};
 use crate::world::{World, on_both};
 
 const CROWD: usize = 1_100;
@@ -148,6 +148,34 @@ fn the_end_stops_delivery_at_once_and_waits_for_no_half_request() {
         assert!(log.contains("requests were cut off"), "{log}");
         assert_eq!(rest(body), "");
     });
+}
+
+#[test]
+fn the_audit_log_has_the_client_behind_a_trusted_proxy_and_nobodys_claim() {
+    let create = |settings: &str| {
+        let folder = folder(settings);
+        let database = format!("sqlite:{}", folder.path().join("data/rollcall.db").display());
+        let served = serve(folder.path(), &database);
+        let headers = format!(
+            "authorization: Bearer {}\r\nx-request-id: r1\r\nx-forwarded-for: 203.0.113.1, 198.51.100.7\r\n\
+             forwarded: for=203.0.113.2\r\n",
+            token(folder.path())
+        );
+        let body = format!(
+            "{{\"username\": \"ada\", \"displayName\": \"Ada\", \"primaryOrganizationalUnitId\": \"{ROOT_UNIT}\"}}"
+        );
+        let answer = served.ask("POST", "/api/v1/users", &headers, &body);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let mut audit = rollcall(folder.path(), &["--database", &database, "audit"]);
+        done(&audit.output().unwrap())
+    };
+    let direct = create("");
+    assert!(direct.contains("from api r1 127.0.0.1"), "{direct}");
+    let proxied = create("trusted_proxies = [\"127.0.0.0/8\"]");
+    assert!(proxied.contains("from api r1 198.51.100.7"), "{proxied}");
+    let forwarded = "trusted_proxies = [\"127.0.0.1\"]\nforwarded_by = \"forwarded\"";
+    let proxied = create(forwarded);
+    assert!(proxied.contains("from api r1 203.0.113.2"), "{proxied}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The server against callers that send nothing, half of something, or too much, and at the end of the program.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod proxied;
 mod seldom;
 
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::{get, post};
-use rollcall_server::{Limits, serve};
+use rollcall_server::{Client, Limits, Options, serve};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -39,12 +40,15 @@ struct Running {
     slow: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
-async fn start(limits: Limits) -> Running {
+async fn start(options: impl Into<Options>) -> Running {
+    let options = options.into();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (begun, slow) = mpsc::channel(10);
     let router = Router::new()
         .route("/", get(|| async { "here" }))
+        .route("/client", get(async |client: Client| format!("{client:?}")))
+        .route("/kept", get(async || ([("cache-control", "max-age=60")], "kept")))
         .route(
             "/length",
             post(|body: Bytes| async move { body.len().to_string() }),
@@ -62,7 +66,7 @@ async fn start(limits: Limits) -> Running {
             }),
         );
     let (stop, stopped) = oneshot::channel();
-    let server = tokio::spawn(serve(listener, router, limits, async move {
+    let server = tokio::spawn(serve(listener, router, options, async move {
         let _ = stopped.await;
     }));
     Running {
