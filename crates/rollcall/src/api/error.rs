@@ -1,10 +1,11 @@
-//! The one place where errors become HTTP statuses.
+//! The one place where errors become HTTP statuses, and what is said of them (RFC 9457).
 
-use axum::Json;
+use std::sync::Arc;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rollcall_db::{DbError, ErrorClass};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::application::ApplicationError;
 use crate::delivery::job::JobError;
@@ -99,14 +100,45 @@ impl ApiError {
     }
 }
 
+/// The form of an error's body.
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// An error's body (RFC 9457, section 3.1), kept beside the response until it is known of which request it tells.
+#[derive(Clone)]
+struct Problem(Arc<Value>);
+
+/// Says in an error's body of which request it tells: under this id the log tells of it too.
+pub(super) fn name_request(response: &mut Response, id: &str) {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    // A caller's own id may hold what no URN can.
+    if let Some(Problem(body)) = response.extensions_mut().remove()
+        && id.bytes().all(is_plain)
+    {
+        let mut body = Arc::unwrap_or_clone(body);
+        body["instance"] = format!("urn:rollcall:request:{id}").into();
+        *response.body_mut() = body.to_string().into();
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status;
-        let mut body = json!({ "error": self.code, "errorDescription": self.message });
+        let mut title = self.code.replace('_', " ");
+        if let Some(first) = title.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        let mut body = json!({
+            "type": format!("urn:rollcall:problem:{}", self.code),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": self.message,
+            "code": self.code,
+        });
         if let Some(plan) = &self.plan {
             body["plan"] = json!(plan);
         }
-        let mut response = (status, Json(body)).into_response();
+        let mut response = (status, [(header::CONTENT_TYPE, PROBLEM)], body.to_string()).into_response();
+        response.extensions_mut().insert(Problem(Arc::new(body)));
         if let Some(seconds) = self.retry_after {
             response
                 .headers_mut()

@@ -158,7 +158,7 @@ async fn trace(State(api): State<Arc<Api>>, mut request: Request, next: Next) ->
         .get::<MatchedPath>()
         .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let watch = hub.clock.stopwatch();
-    let span = tracing::info_span!("request", id);
+    let span = tracing::info_span!("request", id = id.as_str());
     let mut response = next.run(request).instrument(span.clone()).await;
     let (status, took) = (response.status().as_u16(), watch.elapsed());
     let ms = took.as_secs_f64() * 1e3;
@@ -176,6 +176,7 @@ async fn trace(State(api): State<Arc<Api>>, mut request: Request, next: Next) ->
         .http
         .get_or_create(&RouteLabels { route, status })
         .observe(took.as_secs_f64());
+    error::name_request(&mut response, &id);
     if let Some(header) = header {
         response.headers_mut().insert(REQUEST_ID, header);
     }

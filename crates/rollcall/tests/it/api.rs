@@ -45,9 +45,7 @@ impl Api {
 }
 
 fn said(body: &Value) -> &str {
-    body["errorDescription"]
-        .as_str()
-        .unwrap_or_else(|| panic!("{body}"))
+    body["detail"].as_str().unwrap_or_else(|| panic!("{body}"))
 }
 
 #[test]
@@ -95,11 +93,11 @@ fn the_signing_keys_of_an_application_are_rotated_over_the_api() {
     );
     let old = shown["keys"][0]["kid"].clone();
     let (status, refused) = api.json("POST", &keys("/rotate"), r#"{"afterHours":-1}"#);
-    assert_eq!((status, refused["error"].as_str()), (400, Some("bad_request")));
+    assert_eq!((status, refused["code"].as_str()), (400, Some("bad_request")));
     let (status, rotated) = api.json("POST", &keys("/rotate"), r#"{"afterHours":2}"#);
     assert_eq!(status, 200, "{rotated}");
     let (status, refused) = api.json("POST", &keys("/rotate"), "{}");
-    assert_eq!((status, refused["error"].as_str()), (409, Some("key_rotation")));
+    assert_eq!((status, refused["code"].as_str()), (409, Some("key_rotation")));
     let (_, shown) = api.json("GET", &keys(""), "");
     assert_eq!(shown["rotation"]["state"], "published");
     assert_eq!(shown["rotation"]["kid"], rotated["kid"]);
@@ -109,7 +107,7 @@ fn the_signing_keys_of_an_application_are_rotated_over_the_api() {
     let (status, cancelled) = api.json("POST", &keys("/cancel"), "");
     assert_eq!((status, &cancelled["kid"]), (200, &rotated["kid"]));
     let (status, refused) = api.json("POST", &keys("/revert"), "");
-    assert_eq!((status, refused["error"].as_str()), (409, Some("key_rotation")));
+    assert_eq!((status, refused["code"].as_str()), (409, Some("key_rotation")));
     assert!(said(&refused).contains("no earlier key"), "{refused}");
     let (_, shown) = api.json("GET", &keys(""), "");
     assert_eq!(
@@ -137,7 +135,7 @@ fn what_is_not_there_is_told_in_json() {
     ] {
         let (status, body) = api.json("GET", path, "");
         assert_eq!(
-            (status, body["error"].as_str()),
+            (status, body["code"].as_str()),
             (404, Some("not_found")),
             "{path}"
         );
@@ -150,7 +148,7 @@ fn what_is_not_there_is_told_in_json() {
     ] {
         let (status, head, body) = api.ask(method, path, "application/json", "{}");
         assert_eq!(
-            (status, body["error"].as_str()),
+            (status, body["code"].as_str()),
             (405, Some("method_not_allowed")),
             "{path}"
         );
@@ -162,6 +160,36 @@ fn what_is_not_there_is_told_in_json() {
         allow.sort_unstable();
         assert_eq!(allow.join(","), allowed, "{path}");
     }
+}
+
+#[test]
+fn an_error_is_a_problem_that_names_its_request() {
+    let api = Api::start();
+    let (status, head, body) = api.ask("GET", "/api/v1/users/nobody", "application/json", "");
+    assert_eq!(status, 404);
+    let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    assert_eq!(header("content-type: "), "application/problem+json");
+    assert_eq!(
+        body["instance"],
+        format!("urn:rollcall:request:{}", header("x-request-id: "))
+    );
+    let detail = said(&body);
+    assert!(detail.contains("nobody"), "{detail}");
+    assert_eq!(
+        body,
+        serde_json::json!({"type": "urn:rollcall:problem:not_found", "title": "Not found", "status": 404,
+            "detail": detail, "code": "not_found", "instance": body["instance"]})
+    );
+    // What a caller calls a request may be no part of a URN.
+    let named = |id: &str| {
+        let answer = api
+            .served
+            .get_with("/nowhere", &format!("x-request-id: {id}\r\n"));
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str::<Value>(body).unwrap()["instance"].clone()
+    };
+    assert_eq!(named("mine-1"), "urn:rollcall:request:mine-1");
+    assert_eq!(named("a\"b"), Value::Null);
 }
 
 #[test]
@@ -182,7 +210,7 @@ fn what_cannot_be_used_is_told_with_its_place() {
     ] {
         let (status, answer) = api.json("POST", "/api/v1/users", body);
         assert_eq!(
-            (status, answer["error"].as_str()),
+            (status, answer["code"].as_str()),
             (400, Some("bad_request")),
             "{body}: {answer}"
         );
@@ -197,7 +225,7 @@ fn what_cannot_be_used_is_told_with_its_place() {
     assert_eq!(status, 415);
     assert!(said(&answer).contains("application/json"), "{answer}");
     let (status, answer) = api.json("POST", "/api/v1/users", &" ".repeat(3 << 20));
-    assert_eq!((status, answer["error"].as_str()), (413, Some("too_large")));
+    assert_eq!((status, answer["code"].as_str()), (413, Some("too_large")));
     let (status, answer) = api.json("GET", "/api/v1/users?limit=many", "");
     assert_eq!(status, 400);
     assert!(said(&answer).contains("limit"), "{answer}");

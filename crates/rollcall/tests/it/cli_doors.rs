@@ -241,7 +241,7 @@ fn the_api_holds_writes_to_versions_and_shows_the_audit_log() {
         let change = r#"{"displayName":"Countess"}"#;
         let held = |version: i64| ask("PATCH", &path, &format!("if-match: \"{version}\"\r\n"), change);
         let (status, refused) = held(version - 1);
-        assert_eq!((status, refused["error"].as_str()), (412, Some("changed")));
+        assert_eq!((status, refused["code"].as_str()), (412, Some("changed")));
         assert_eq!(held(version).0, 200);
         assert_eq!(held(version).0, 412, "that version is gone");
         let (status, _) = ask("PATCH", &path, "if-match: \"x\"\r\n", change);
@@ -258,15 +258,15 @@ fn the_api_holds_writes_to_versions_and_shows_the_audit_log() {
         assert_eq!(plan["organizationalUnits"]["count"], 1);
         // Nothing goes along that nobody has seen.
         let (status, refused) = ask("DELETE", &format!("{unit}?cascade=true"), "", "");
-        assert_eq!((status, refused["error"].as_str()), (428, Some("unconfirmed")));
+        assert_eq!((status, refused["code"].as_str()), (428, Some("unconfirmed")));
         assert_eq!(refused["plan"], plan);
         let token = plan["token"].as_str().unwrap();
-        let said = refused["errorDescription"].as_str().unwrap();
+        let said = refused["detail"].as_str().unwrap();
         assert!(said.contains(&format!("confirm={token}")), "{said}");
         let (status, refused) = ask("DELETE", &format!("{unit}?confirm={token}"), "", "");
-        assert_eq!((status, refused["error"].as_str()), (400, Some("bad_request")));
+        assert_eq!((status, refused["code"].as_str()), (400, Some("bad_request")));
         let (status, refused) = ask("DELETE", &format!("{unit}?cascade=true&confirm=wrong"), "", "");
-        assert_eq!((status, refused["error"].as_str()), (409, Some("plan_changed")));
+        assert_eq!((status, refused["code"].as_str()), (409, Some("plan_changed")));
         assert_eq!(refused["plan"], plan);
         assert_eq!(ask("GET", &unit, "", "").0, 200, "it is still there");
         let (status, _) = ask("DELETE", &format!("{unit}?cascade=true&confirm={token}"), "", "");

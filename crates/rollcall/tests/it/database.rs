@@ -91,8 +91,8 @@ impl Served {
             status,
             retry_after,
             request_id,
-            code: text("error"),
-            text: text("errorDescription"),
+            code: text("code"),
+            text: text("detail"),
         }
     }
 }
