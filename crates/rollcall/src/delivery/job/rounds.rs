@@ -149,9 +149,12 @@ pub(in crate::delivery) fn settle(
     for answered in answered {
         for (outgoing, verdict) in answered.events.iter().zip(&answered.verdicts) {
             if outgoing.event_type == EventType::Inventory {
-                job.statistics.inventory = match verdict {
-                    Verdict::Accepted => Inventory::Accepted,
-                    _ => {
+                job.statistics.inventory = match (verdict, job.statistics.inventory) {
+                    // What an answer does not speak of counts as received. Whoever does not understand it loses
+                    // nothing by the rest of it; whoever does would keep what is gone without it.
+                    (Verdict::Assumed, _) | (Verdict::Accepted, Inventory::Assumed) => Inventory::Assumed,
+                    (Verdict::Accepted, _) => Inventory::Accepted,
+                    (Verdict::Skipped(_) | Verdict::Refused(_) | Verdict::Again(_), _) => {
                         // The rest of it would not be understood either.
                         job.phase = Phase::Done;
                         Inventory::NotUnderstood

@@ -190,6 +190,8 @@ pub enum Inventory {
     NotSent,
     /// It was accepted: whatever the hub does not know is gone there as well.
     Accepted,
+    /// All of it was sent, and some answers did not say what became of it.
+    Assumed,
     /// The application does not understand it; what it has besides what it was pushed is its own matter.
     NotUnderstood,
 }

@@ -1,19 +1,18 @@
 //! What administrators do. What the database refuses for the moment, or the hub for good, is simply not done.
 
-use std::collections::BTreeSet;
-use std::sync::OnceLock;
-use std::time::Duration;
+mod applications;
+mod upkeep;
 
-use rollcall::application::keys::NewKey;
-use rollcall::application::{ApplicationError, Command as AppCommand, Edit, RotationStep, Scope, ScopeEdit};
-use rollcall::delivery::job::{self, JobError};
-use rollcall::delivery::ledger::operate::{self, OperateError};
+use std::sync::OnceLock;
+
 use rollcall::directory::{Cascade, Command, GroupChanges, NewGroup, NewPassword, NewUnit, UnitChanges};
-use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
-use rollcall_protocol::EventType;
+
+pub(super) use applications::{cancel, synchronize};
+pub(super) use upkeep::Backup;
 
 use super::chance::Dice;
+use super::known::{pick, word};
 use super::plan::{Deed, Step};
 use super::world::{World, caller};
 use crate::world::{described, new_user, renamed};
@@ -28,21 +27,36 @@ fn password() -> NewPassword {
     MADE.get_or_init(made).clone()
 }
 
-fn pick(list: &[String], number: u64) -> Option<String> {
-    let count = u64::try_from(list.len()).unwrap();
-    (count > 0).then(|| list[usize::try_from(number % count).unwrap()].clone())
+fn told<T: std::fmt::Debug, E: std::fmt::Display>(result: Result<T, E>) -> String {
+    match result {
+        Ok(done) => format!("{done:?}").chars().take(60).collect(),
+        Err(error) => error.to_string(),
+    }
 }
 
-pub(super) async fn synchronize(hub: &Hub, id: &str) -> Result<String, JobError> {
-    let id = id.to_owned();
-    hub.write_as(caller(), move |tx, ctx| job::request_full(tx, ctx, &id))
-        .await
-}
-
-pub(super) async fn cancel(hub: &Hub, id: &str) -> Result<String, JobError> {
-    let id = id.to_owned();
-    hub.write_as(caller(), move |tx, ctx| job::cancel(tx, ctx, &id))
-        .await
+/// The deeds by which a command to the directory comes about: whoever adds a command finds that it needs one.
+fn deeds_of(command: &Command) -> &'static [Deed] {
+    match command {
+        Command::CreateUnit(_) => &[Deed::CreateUnit],
+        Command::UpdateUnit { .. } => &[Deed::UpdateUnit],
+        Command::MoveUnit { .. } => &[Deed::MoveUnit, Deed::MoveUnitIntoScope, Deed::MoveUnitOutOfScope],
+        Command::DeleteUnit { .. } => &[Deed::DeleteUnit],
+        Command::CreateUser(_) => &[Deed::CreateUser],
+        Command::UpdateUser { .. } => &[Deed::DescribeUser, Deed::RenameUser],
+        Command::SetPassword { .. } => &[Deed::SetPassword],
+        Command::EnableUser { .. } => &[Deed::EnableUser],
+        Command::DisableUser { .. } => &[Deed::DisableUser],
+        Command::LockUser { .. } => &[Deed::LockUser],
+        Command::UnlockUser { .. } => &[Deed::UnlockUser],
+        Command::SetUnits { .. } => &[Deed::SetUnits],
+        Command::DeleteUser { .. } => &[Deed::DeleteUser],
+        Command::CreateGroup(_) => &[Deed::CreateGroup],
+        Command::UpdateGroup { .. } => &[Deed::UpdateGroup],
+        Command::DeleteGroup { .. } => &[Deed::DeleteGroup],
+        Command::AddMembers { .. } => &[Deed::AddMembers],
+        Command::RemoveMembers { .. } => &[Deed::RemoveMembers],
+        Command::ExpireDue => &[Deed::ExpireDue],
+    }
 }
 
 impl World {
@@ -51,7 +65,13 @@ impl World {
         if let Some(command) = self.directory_command(step) {
             self.change_directory(step, command);
         } else {
-            self.operate(step);
+            match step.deed {
+                Deed::EraseUser => self.erase_user(step),
+                Deed::Trim => self.trim(step),
+                Deed::BackUp => self.back_up(step),
+                Deed::Restore => self.restore(step),
+                _ => self.operate(step),
+            }
         }
     }
 
@@ -62,9 +82,9 @@ impl World {
         let user = || pick(&self.known.users, step.whom);
         let group = || pick(&self.known.groups, step.what);
         Some(match step.deed {
-            Deed::CreateUser => Command::CreateUser(new_user(&format!("user{number}"), &unit(step.what))),
-            Deed::DescribeUser => described(&user()?, &format!("text {number}")),
-            Deed::RenameUser => renamed(&user()?, &format!("renamed{number}")),
+            Deed::CreateUser => Command::CreateUser(new_user(&word("user", number), &unit(step.what))),
+            Deed::DescribeUser => described(&user()?, &word("text", number)),
+            Deed::RenameUser => renamed(&user()?, &word("renamed", number)),
             Deed::SetPassword => Command::SetPassword {
                 id: user()?,
                 password: password(),
@@ -105,6 +125,14 @@ impl World {
                 id: unit(step.whom),
                 parent_id: unit(step.what),
             },
+            Deed::MoveUnitIntoScope => Command::MoveUnit {
+                id: unit(step.whom),
+                parent_id: unit(0),
+            },
+            Deed::MoveUnitOutOfScope => Command::MoveUnit {
+                id: unit(step.whom),
+                parent_id: ROOT_UNIT.to_owned(),
+            },
             Deed::DeleteUnit => Command::DeleteUnit {
                 id: unit(step.whom),
                 cascade: if step.what.is_multiple_of(2) {
@@ -139,7 +167,13 @@ impl World {
     }
 
     fn change_directory(&mut self, step: &Step, command: Command) {
+        assert!(
+            deeds_of(&command).contains(&step.deed),
+            "{command:?} is no {:?}",
+            step.deed
+        );
         let told = format!("{command:?}");
+        self.known.hear(&command);
         let done = self.on_hub(async |hub| {
             let applied = hub.apply(caller(), command).await?;
             Ok::<_, rollcall::directory::DirectoryError>((applied, super::invariants::head(hub).await))
@@ -149,105 +183,11 @@ impl World {
             return;
         };
         self.acknowledged = self.acknowledged.max(head);
-        let list = match step.deed {
-            Deed::CreateUser => &mut self.known.users,
-            Deed::CreateUnit => &mut self.known.units,
-            Deed::CreateGroup => &mut self.known.groups,
-            _ => return,
-        };
-        list.push(applied.id);
-    }
-
-    fn operate(&mut self, step: &Step) {
-        let index = usize::try_from(step.whom % 4).unwrap();
-        if step.deed == Deed::RestartReceiver {
-            return self.restart_receiver(index);
+        match step.deed {
+            Deed::CreateUser => self.known.add_user(applied.id, word("user", step.number)),
+            Deed::CreateUnit => self.known.units.push(applied.id),
+            Deed::CreateGroup => self.known.groups.push(applied.id),
+            _ => {}
         }
-        let id = self.tenants[index].application.id.clone();
-        let user = pick(&self.known.users, step.what);
-        let units: BTreeSet<String> = [step.what, step.what / 7]
-            .into_iter()
-            .filter_map(|number| pick(&self.known.units, number))
-            .collect();
-        let groups = pick(&self.known.groups, step.what).into_iter().collect();
-        let narrow = self.tenants[3].application.id.clone();
-        self.given_up |= step.deed.gives_up();
-        let done = self.on_hub(async |hub| match step.deed {
-            Deed::Synchronize => told(synchronize(hub, &id).await),
-            Deed::Cancel => told(cancel(hub, &id).await),
-            Deed::ChangeScope => {
-                let scope = Scope {
-                    organizational_unit_ids: units,
-                    group_ids: groups,
-                };
-                let edit = ScopeEdit::to(&scope);
-                let changed = job::change_scope(hub, caller(), &narrow, edit, None).await;
-                told(changed.map(|(_, job)| job))
-            }
-            Deed::Push | Deed::Resend | Deed::Skip | Deed::Dismiss => {
-                told(at_the_ledger(hub, step.deed, id, user).await)
-            }
-            _ => told(rule(hub, step, id).await),
-        });
-        self.history.note(format_args!("{:?}: {done:?}", step.deed));
     }
-}
-
-fn told<T: std::fmt::Debug, E: std::fmt::Display>(result: Result<T, E>) -> String {
-    match result {
-        Ok(done) => format!("{done:?}").chars().take(60).collect(),
-        Err(error) => error.to_string(),
-    }
-}
-
-async fn at_the_ledger(
-    hub: &Hub,
-    deed: Deed,
-    id: String,
-    user: Option<String>,
-) -> Result<String, OperateError> {
-    hub.write_as(caller(), move |tx, ctx| {
-        Ok(match deed {
-            Deed::Push => match &user {
-                Some(user) => format!("{:?}", operate::push(tx, ctx, &id, user)?),
-                None => "nobody is there".to_owned(),
-            },
-            Deed::Skip => operate::skip(tx, ctx, &id, None)?,
-            Deed::Dismiss => operate::dismiss(tx, ctx, &id, None)?.to_string(),
-            _ => format!("{:?}", operate::resend(tx, ctx, &id, None)?),
-        })
-    })
-    .await
-}
-
-/// Applies a command to an application.
-async fn rule(hub: &Hub, step: &Step, id: String) -> Result<bool, ApplicationError> {
-    let key = || NewKey::generate(hub.clock.now(), &*hub.random, &hub.master).unwrap();
-    let rotate = |step| AppCommand::RotateSigningKey { id: id.clone(), step };
-    let command = match step.deed {
-        Deed::ChangeSubscription => {
-            let all = EventType::ALL;
-            let count = u64::try_from(all.len()).unwrap();
-            let one = all[usize::try_from(step.what % count).unwrap()];
-            AppCommand::SetSubscription {
-                id: id.clone(),
-                events: Edit::Change {
-                    add: BTreeSet::new(),
-                    remove: [one].into(),
-                },
-                confirmed: None,
-            }
-        }
-        Deed::Pause => AppCommand::DisableSynchronization { id },
-        Deed::PublishKey => rotate(RotationStep::Publish {
-            key: key(),
-            delay: Duration::from_millis(step.what % 100_000),
-        }),
-        Deed::TryKey => rotate(RotationStep::TryNow),
-        Deed::WithdrawKey => rotate(RotationStep::Withdraw),
-        Deed::RevertKey => rotate(RotationStep::Revert),
-        Deed::ReplaceKey => rotate(RotationStep::Replace { key: key() }),
-        _ => AppCommand::EnableSynchronization { id },
-    };
-    Ok(hub.apply_application(caller(), command).await?.changed)
 }

@@ -2,24 +2,25 @@
 //!
 //! Absent, because nothing looks at it yet: that the position passes nothing that is neither answered, parked nor
 //! skipped (only that it never goes back and never passes the log's end); that two epochs never write (only what
-//! comes of it in the copies); that the storage does not grow with the number of applications; that a sealed
-//! password is gone once it is acknowledged; erasure and restore, which the history does not do; clock jumps.
+//! comes of it in the copies).
 
 use std::collections::BTreeSet;
 
 use rollcall::application::{Entitlements, store};
-use rollcall::compare;
 use rollcall::delivery::job;
 use rollcall::delivery::ledger::operate;
 use rollcall::delivery::ledger::parked::{self, ParkedState};
 use rollcall::hub::Hub;
+use rollcall::{backup, compare};
 use rollcall_db::DbError;
 use rollcall_protocol::EventType;
 use rollcall_receiver::Snapshot;
 
 use super::deeds::PASSWORD;
 use super::network::Copy;
-use super::world::{Manner, World, caller};
+use super::tenants::Manner;
+use super::world::{World, caller};
+use super::wrong::{Checked, What, must, panicked};
 use crate::forgetful::without_strangers;
 
 /// The end of the log.
@@ -42,10 +43,6 @@ async fn should_have(hub: &Hub, id: &str) -> Result<Snapshot, DbError> {
         .await
 }
 
-fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(what()) }
-}
-
 /// Leaves out what is in the copy only. Who was not told that something is gone learns it from the inventory alone,
 /// which the official SDK passes over.
 fn forget_what_is_gone(has: &mut Snapshot, should: &Snapshot) {
@@ -61,31 +58,41 @@ fn forget_what_is_gone(has: &mut Snapshot, should: &Snapshot) {
 
 impl World {
     /// What must hold at every step.
-    pub(super) fn always(&mut self) -> Result<(), String> {
+    pub(super) fn always(&mut self) -> Checked {
+        if let Some(panic) = panicked() {
+            return Err(panic);
+        }
         self.what_was_acknowledged_is_durable()?;
         self.positions_go_forward_within_the_log()?;
         self.note_who_is_in_scope();
+        if std::mem::take(&mut self.look_for_the_erased) {
+            self.nobody_who_was_erased_is_anywhere()?;
+        }
         Ok(())
     }
 
     /// What must hold once everything is settled.
-    pub(super) fn finally(&mut self) -> Result<(), String> {
+    pub(super) fn finally(&mut self) -> Checked {
         self.copies_are_equal()?;
         self.nothing_is_sent_outside_of_the_scope()?;
-        self.no_password_reaches_who_may_not_have_it()
+        self.no_password_reaches_who_may_not_have_it()?;
+        // Maintenance has gone round since everything was acknowledged.
+        self.pass(20_000);
+        self.no_password_is_left()?;
+        self.nobody_who_was_erased_is_anywhere()
     }
 
-    fn what_was_acknowledged_is_durable(&self) -> Result<(), String> {
+    fn what_was_acknowledged_is_durable(&self) -> Checked {
         let Some(head) = self.on_hub(head) else {
             return Ok(());
         };
         let told = self.acknowledged;
-        must(head >= told, || {
+        must(head >= told, What::NotDurable, || {
             format!("the log ends at {head}, and a change {told} was acknowledged")
         })
     }
 
-    fn positions_go_forward_within_the_log(&mut self) -> Result<(), String> {
+    fn positions_go_forward_within_the_log(&mut self) -> Checked {
         for tenant in &self.tenants {
             let application = tenant.application.clone();
             let found = self.on_hub(async |hub| {
@@ -98,7 +105,7 @@ impl World {
             };
             let name = &application.name;
             let before = self.positions.insert(name.clone(), position).unwrap_or(position);
-            must(before <= position && position <= head, || {
+            must(before <= position && position <= head, What::Position, || {
                 format!("the position of {name} went from {before} to {position}, and the log ends at {head}")
             })?;
         }
@@ -140,7 +147,7 @@ impl World {
         })
     }
 
-    fn copies_are_equal(&self) -> Result<(), String> {
+    fn copies_are_equal(&self) -> Checked {
         for tenant in &self.tenants {
             let (id, name) = (&tenant.application.id, &tenant.application.name);
             let mut should = self
@@ -149,38 +156,42 @@ impl World {
             if tenant.manner == Manner::Sdk {
                 should.groups.clear();
             }
-            let has = match &*self.network.copy(name) {
+            let copy = self.network.copy(name).unwrap();
+            let has = match &*copy {
                 Copy::Mirror(receiver) => self
-                    .on_hub(async |_| receiver.processor().snapshot().await.unwrap())
+                    .on_hub(async |_| receiver.processor().processor.snapshot().await.unwrap())
                     .unwrap(),
-                Copy::Forgetful(_, forgetful) => {
+                Copy::Forgetful(receiver) => {
+                    let forgetful = &receiver.processor().processor;
                     let mut snapshot = without_strangers(forgetful.snapshot());
-                    if self.given_up {
+                    if self.given_up || self.restored {
                         forget_what_is_gone(&mut snapshot, &should);
                     }
                     snapshot
                 }
             };
-            must(should == has, || {
+            must(should == has, What::Different, || {
                 format!("{name} is different: {:#?}", should.differences(&has))
             })?;
         }
         Ok(())
     }
 
-    fn nothing_is_sent_outside_of_the_scope(&self) -> Result<(), String> {
+    fn nothing_is_sent_outside_of_the_scope(&self) -> Checked {
         for tenant in &self.tenants {
             let name = &tenant.application.name;
-            let Copy::Forgetful(_, forgetful) = &*self.network.copy(name) else {
+            let copy = self.network.copy(name).unwrap();
+            let Copy::Forgetful(receiver) = &*copy else {
                 continue;
             };
+            let forgetful = &receiver.processor().processor;
             let nobody = BTreeSet::new();
             let entitled = self.entitled.get(name).unwrap_or(&nobody);
             let of_nobody = [EventType::Test.urn(), EventType::Inventory.urn()];
             for arrival in forgetful.arrivals() {
                 let known =
                     entitled.contains(&arrival.biz_id) || of_nobody.contains(&arrival.event_type.as_str());
-                must(known, || {
+                must(known, What::OutOfScope, || {
                     format!("{name} was told of who was never in its scope: {arrival:?}")
                 })?;
             }
@@ -188,15 +199,56 @@ impl World {
         Ok(())
     }
 
-    fn no_password_reaches_who_may_not_have_it(&self) -> Result<(), String> {
+    fn no_password_reaches_who_may_not_have_it(&self) -> Checked {
         for tenant in self.tenants.iter().filter(|tenant| tenant.manner != Manner::Sdk) {
             let name = &tenant.application.name;
-            if let Copy::Forgetful(_, forgetful) = &*self.network.copy(name) {
-                for arrival in forgetful.arrivals() {
-                    must(!arrival.biz_data.contains(PASSWORD), || {
+            let copy = self.network.copy(name).unwrap();
+            if let Copy::Forgetful(receiver) = &*copy {
+                for arrival in receiver.processor().processor.arrivals() {
+                    must(!arrival.biz_data.contains(PASSWORD), What::Password, || {
                         format!("{name} was told a password: {arrival:?}")
                     })?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// A password that everybody has got who wants it is kept no longer, not even sealed.
+    fn no_password_is_left(&self) -> Checked {
+        let left = self.on_hub(async |hub| hub.db.read(rollcall::change::has_secrets).await);
+        must(matches!(left, Some(Ok(false))), What::Password, || {
+            format!("passwords are left in the log after everybody has got them: {left:?}")
+        })
+    }
+
+    /// Nothing that was said of somebody who was erased stands in any table, nor anywhere in the files if the erasure
+    /// has said so; and nobody's password stands there as it is.
+    fn nobody_who_was_erased_is_anywhere(&self) -> Checked {
+        let file = self.folder.path().join("tables");
+        let written = self.on_hub(async |hub| backup::write(&hub.db, &file, self.now()).await);
+        let mut texts = Vec::new();
+        match written {
+            Some(Ok(_)) => texts.push(("tables", std::fs::read(&file).unwrap())),
+            // The node was killed since; the next one is looked at later.
+            _ => return Ok(()),
+        }
+        if self.files_are_clean {
+            for suffix in ["", "-wal"] {
+                let mut path = self.database.clone().into_os_string();
+                path.push(suffix);
+                texts.push(("files", std::fs::read(path).unwrap_or_default()));
+            }
+        }
+        for (place, bytes) in texts {
+            let text = String::from_utf8_lossy(&bytes);
+            must(!text.contains(PASSWORD), What::Password, || {
+                format!("a password stands in the {place}")
+            })?;
+            for word in &self.known.erased {
+                must(!text.contains(word.as_str()), What::Erased, || {
+                    format!("somebody was erased, and the {place} know {word:?}")
+                })?;
             }
         }
         Ok(())

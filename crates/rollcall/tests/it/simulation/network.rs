@@ -15,7 +15,7 @@ use rollcall::delivery::egress::{Peer, Reply};
 use rollcall_db::testing::Faults;
 use rollcall_protocol::{Event, EventType};
 use rollcall_receiver::testing::{Act, Forgetful};
-use rollcall_receiver::{Mirror, Outcome, Receiver};
+use rollcall_receiver::{Mirror, Outcome, Process, ProcessError, Receiver};
 
 use super::chance::Dice;
 use super::plan::Kind;
@@ -73,8 +73,35 @@ impl History {
 
 /// A receiver, with what it keeps.
 pub(super) enum Copy {
-    Mirror(Receiver<Mirror>),
-    Forgetful(Receiver<Forgetful>, Forgetful),
+    Mirror(Receiver<Heard<Mirror>>),
+    Forgetful(Receiver<Heard<Forgetful>>),
+}
+
+/// Whoever processes events, with the history in which they are told.
+pub(super) struct Heard<P> {
+    pub(super) name: String,
+    pub(super) history: Arc<History>,
+    pub(super) processor: P,
+}
+
+impl<P: Process> Process for Heard<P> {
+    async fn process(&self, events: Vec<Event>, now: i64) -> Result<Vec<Outcome>, ProcessError> {
+        for event in &events {
+            let Event {
+                event_id,
+                event_type,
+                event_time,
+                biz_id,
+                ..
+            } = event;
+            let (name, at) = (&self.name, event_time - START);
+            let kind = event_type.rsplit_once("app:event:").map_or("?", |(_, kind)| kind);
+            self.history.note(format_args!(
+                "  {name} gets {event_id}: {kind} of {biz_id} at {at}"
+            ));
+        }
+        self.processor.process(events, now).await
+    }
 }
 
 /// What becomes of a request in a scenario.
@@ -86,6 +113,8 @@ pub(super) enum Trick {
     AnswerCut,
     /// Null stands in the answer for what the application says.
     NullSaid,
+    /// The answer speaks of no event.
+    NothingSaid,
 }
 
 /// What an application does with an event in a scenario.
@@ -146,8 +175,8 @@ impl Network {
             .insert(name.to_owned(), Arc::new(copy));
     }
 
-    pub(super) fn copy(&self, name: &str) -> Arc<Copy> {
-        Arc::clone(&self.copies.lock().unwrap()[name])
+    pub(super) fn copy(&self, name: &str) -> Option<Arc<Copy>> {
+        self.copies.lock().unwrap().get(name).cloned()
     }
 
     /// Whether this goes wrong; it is counted then.
@@ -187,7 +216,7 @@ impl Network {
     async fn answer(&self, copy: &Copy, body: &[u8]) -> Result<Reply, Failure> {
         let reply = match copy {
             Copy::Mirror(receiver) => receiver.receive(None, body).await,
-            Copy::Forgetful(receiver, _) => receiver.receive(None, body).await,
+            Copy::Forgetful(receiver) => receiver.receive(None, body).await,
         };
         Ok(whole(reply.status, reply.body.into_bytes()))
     }
@@ -206,7 +235,9 @@ impl Network {
     }
 
     async fn carry(&self, name: &str, body: &[u8]) -> Result<Reply, Failure> {
-        let copy = self.copy(name);
+        let Some(copy) = self.copy(name) else {
+            return Err(Failure::Connect("nobody is there".to_owned()));
+        };
         if self.is_well() {
             return self.answer(&copy, body).await;
         }
@@ -228,6 +259,7 @@ impl Network {
                 reply.body = text.into_bytes();
                 return Ok(reply);
             }
+            Some(Trick::NothingSaid) => return self.instead(&copy, body, "{\"successEvents\":null}").await,
             None => {}
         }
         let now = self.history.now();

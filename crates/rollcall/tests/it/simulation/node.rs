@@ -10,7 +10,7 @@ use rollcall::clock::Clock;
 use rollcall::delivery::egress::{Egress, Peer};
 use rollcall::delivery::ledger::leases::Policy;
 use rollcall::delivery::signing::Place;
-use rollcall::delivery::{Delivery, Options};
+use rollcall::delivery::{Delivery, Options, Shared};
 use rollcall::hub::{Hub, HubError, HubParts};
 use rollcall::maintenance::{self, Maintenance};
 use rollcall::secret::MasterKey;
@@ -97,6 +97,14 @@ impl Node {
     /// Lets it do something at once; what it does in the background goes on only where that waits.
     pub(super) fn run<T>(&self, doing: impl Future<Output = T>) -> T {
         self.runtime.block_on(doing)
+    }
+
+    /// Lets it do something beside everything else.
+    pub(super) fn beside<F>(&self, doing: impl FnOnce(Arc<Shared>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.runtime.spawn(doing(Arc::clone(self.delivery.shared())));
     }
 
     /// Lets it live for a while.

@@ -6,94 +6,83 @@ use rollcall_db::testing::Fault;
 
 use super::chance::Dice;
 
-/// Something that somebody does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
-    CreateUser,
-    DescribeUser,
-    RenameUser,
-    SetPassword,
-    DisableUser,
-    EnableUser,
-    LockUser,
-    UnlockUser,
-    SetUnits,
-    DeleteUser,
-    CreateUnit,
-    UpdateUnit,
-    MoveUnit,
-    DeleteUnit,
-    CreateGroup,
-    UpdateGroup,
-    AddMembers,
-    RemoveMembers,
-    DeleteGroup,
-    ExpireDue,
-    ChangeScope,
-    ChangeSubscription,
-    Pause,
-    Resume,
-    Push,
-    Resend,
-    Skip,
-    Dismiss,
-    Synchronize,
-    Cancel,
-    PublishKey,
-    TryKey,
-    WithdrawKey,
-    RevertKey,
-    ReplaceKey,
-    RestartReceiver,
-    Stop,
-    Crash,
-    Freeze,
+/// An enum with the list of all of its variants, each with how often it is chosen if that matters.
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident $weight:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(super) enum $name {
+            $($(#[$about])* $variant,)+
+        }
+
+        impl $name {
+            /// All of them, each with its weight.
+            pub(super) const ALL: &[(Self, u64)] = &[$((Self::$variant, $weight)),+];
+        }
+    };
+}
+
+named! {
+    /// Something that somebody does.
+    Deed {
+        CreateUser 20,
+        DescribeUser 16,
+        RenameUser 6,
+        SetPassword 4,
+        DisableUser 3,
+        EnableUser 3,
+        LockUser 3,
+        UnlockUser 3,
+        SetUnits 8,
+        DeleteUser 5,
+        CreateUnit 6,
+        UpdateUnit 3,
+        MoveUnit 5,
+        /// A unit moves into the one that the application with a narrow scope sees.
+        MoveUnitIntoScope 3,
+        /// A unit moves directly below the root, and so out of that scope if it was within.
+        MoveUnitOutOfScope 3,
+        DeleteUnit 2,
+        CreateGroup 5,
+        UpdateGroup 3,
+        AddMembers 8,
+        RemoveMembers 5,
+        DeleteGroup 2,
+        ExpireDue 2,
+        EraseUser 3,
+        Trim 2,
+        CreateApplication 2,
+        UpdateApplication 3,
+        DeleteApplication 1,
+        SetEncryptionKey 1,
+        GenerateEncryptionKey 1,
+        ChangeScope 2,
+        ChangeSubscription 1,
+        Pause 1,
+        Resume 3,
+        EndSuspension 2,
+        TestConnectivity 1,
+        Push 4,
+        Resend 3,
+        Skip 1,
+        Dismiss 1,
+        Synchronize 3,
+        Cancel 1,
+        PublishKey 2,
+        TryKey 2,
+        WithdrawKey 1,
+        RevertKey 1,
+        ReplaceKey 1,
+        RestartReceiver 1,
+        BackUp 2,
+        Restore 2,
+        Stop 2,
+        Crash 2,
+        Freeze 2,
+    }
 }
 
 impl Deed {
-    /// All of them, each with how often it is chosen.
-    pub(super) const ALL: [(Self, u64); 39] = [
-        (Self::CreateUser, 20),
-        (Self::DescribeUser, 16),
-        (Self::RenameUser, 6),
-        (Self::SetPassword, 4),
-        (Self::DisableUser, 3),
-        (Self::EnableUser, 3),
-        (Self::LockUser, 3),
-        (Self::UnlockUser, 3),
-        (Self::SetUnits, 8),
-        (Self::DeleteUser, 5),
-        (Self::CreateUnit, 6),
-        (Self::UpdateUnit, 3),
-        (Self::MoveUnit, 5),
-        (Self::DeleteUnit, 2),
-        (Self::CreateGroup, 5),
-        (Self::UpdateGroup, 3),
-        (Self::AddMembers, 8),
-        (Self::RemoveMembers, 5),
-        (Self::DeleteGroup, 2),
-        (Self::ExpireDue, 2),
-        (Self::ChangeScope, 2),
-        (Self::ChangeSubscription, 1),
-        (Self::Pause, 1),
-        (Self::Resume, 3),
-        (Self::Push, 4),
-        (Self::Resend, 3),
-        (Self::Skip, 1),
-        (Self::Dismiss, 1),
-        (Self::Synchronize, 3),
-        (Self::Cancel, 1),
-        (Self::PublishKey, 2),
-        (Self::TryKey, 2),
-        (Self::WithdrawKey, 1),
-        (Self::RevertKey, 1),
-        (Self::ReplaceKey, 1),
-        (Self::RestartReceiver, 1),
-        (Self::Stop, 2),
-        (Self::Crash, 2),
-        (Self::Freeze, 2),
-    ];
-
     /// Whether an administrator gives something up by it, so that copies are equal only after a full
     /// synchronization.
     pub(super) fn gives_up(self) -> bool {
@@ -104,57 +93,34 @@ impl Deed {
     }
 }
 
-/// Something that goes wrong by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    RequestLost,
-    AnswerLost,
-    Late,
-    Away,
-    Unavailable,
-    Refused,
-    Redirected,
-    Garbage,
-    Cut,
-    Nulls,
-    Twice,
-    WantedAgain,
-    DoneAndWantedAgain,
-    Poison,
-    CommitLost,
-    CommitUnheard,
-    CommitInDoubt,
-    DatabaseBusy,
-    DiskFull,
-    KilledBefore,
-    KilledAfter,
+named! {
+    /// Something that goes wrong by itself.
+    Kind {
+        RequestLost 1,
+        AnswerLost 1,
+        Late 1,
+        Away 1,
+        Unavailable 1,
+        Refused 1,
+        Redirected 1,
+        Garbage 1,
+        Cut 1,
+        Nulls 1,
+        Twice 1,
+        WantedAgain 1,
+        DoneAndWantedAgain 1,
+        Poison 1,
+        CommitLost 1,
+        CommitUnheard 1,
+        CommitInDoubt 1,
+        DatabaseBusy 1,
+        DiskFull 1,
+        KilledBefore 1,
+        KilledAfter 1,
+    }
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 21] = [
-        Self::RequestLost,
-        Self::AnswerLost,
-        Self::Late,
-        Self::Away,
-        Self::Unavailable,
-        Self::Refused,
-        Self::Redirected,
-        Self::Garbage,
-        Self::Cut,
-        Self::Nulls,
-        Self::Twice,
-        Self::WantedAgain,
-        Self::DoneAndWantedAgain,
-        Self::Poison,
-        Self::CommitLost,
-        Self::CommitUnheard,
-        Self::CommitInDoubt,
-        Self::DatabaseBusy,
-        Self::DiskFull,
-        Self::KilledBefore,
-        Self::KilledAfter,
-    ];
-
     /// What it does to a commit, if it is about commits.
     pub(super) fn of_commit(self) -> Option<Fault> {
         Some(match self {
@@ -180,6 +146,35 @@ pub(super) struct Step {
     pub(super) pause: u64,
 }
 
+/// How far administrators go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manners {
+    /// They give up nothing, so that no full synchronization hides what was lost.
+    Careful,
+    /// They give up events, and everything is told anew at the end.
+    Rough,
+    /// They give up nothing, but go back to earlier backups.
+    Restoring,
+}
+
+impl Manners {
+    fn of(seed: u64) -> Self {
+        match seed / 2 % 4 {
+            0 | 2 => Self::Careful,
+            1 => Self::Rough,
+            _ => Self::Restoring,
+        }
+    }
+
+    fn allow(self, deed: Deed) -> bool {
+        match self {
+            Self::Careful => !deed.gives_up() && deed != Deed::Restore,
+            Self::Rough => true,
+            Self::Restoring => !deed.gives_up(),
+        }
+    }
+}
+
 /// A run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -191,15 +186,14 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The run of a seed. In every other one two nodes deliver, and in every other pair of them administrators give
-    /// up nothing, so that no full synchronization hides what was lost.
+    /// The run of a seed. In every other one two nodes deliver.
     pub(super) fn of(seed: u64) -> Self {
         let dice = Dice::new(seed);
-        let rough = seed % 4 >= 2;
+        let manners = Manners::of(seed);
         let deeds = Deed::ALL
-            .into_iter()
-            .filter(|(deed, _)| rough || !deed.gives_up())
-            .flat_map(|(deed, weight)| (0..weight).map(move |_| deed))
+            .iter()
+            .filter(|(deed, _)| manners.allow(*deed))
+            .flat_map(|(deed, weight)| (0..*weight).map(move |_| *deed))
             .collect::<Vec<_>>();
         let bound = u64::try_from(deeds.len()).unwrap();
         let steps = (0..200)
@@ -220,7 +214,26 @@ impl Plan {
             seed,
             nodes: if seed.is_multiple_of(2) { 2 } else { 1 },
             steps,
-            faults: Kind::ALL.into(),
+            faults: Kind::ALL.iter().map(|(kind, _)| *kind).collect(),
         }
+    }
+}
+
+impl std::fmt::Display for Plan {
+    /// What happens, for people: a line for each deed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(
+            f,
+            "on {} node(s), with these faults: {:?}",
+            self.nodes, self.faults
+        )?;
+        for step in &self.steps {
+            let pause = match step.pause {
+                0 => String::new(),
+                pause => format!(", then {pause} ms pass"),
+            };
+            writeln!(f, "  {:>3}. {:?}{pause}", step.number, step.deed)?;
+        }
+        Ok(())
     }
 }

@@ -16,7 +16,7 @@ use rollcall_receiver::Outcome;
 use rollcall_receiver::testing::{Act, Arrival};
 
 use super::network::{Copy, History, Trick};
-use super::plan::Plan;
+use super::plan::{Deed, Plan, Step};
 use super::world::{World, caller};
 use crate::world::{described, new_user};
 
@@ -33,7 +33,7 @@ fn story(tell: impl FnOnce(&mut World)) {
     world.pass(10_000);
     tell(&mut world);
     if let Err(wrong) = super::settle(&mut world) {
-        panic!("{wrong}\n{}", history.lines());
+        panic!("{}\n{}", wrong.told, history.lines());
     }
 }
 
@@ -61,11 +61,6 @@ impl World {
         self.change(Command::CreateUser(new_user(username, ROOT_UNIT)))
     }
 
-    fn id_of(&self, name: &str) -> String {
-        let tenant = self.tenants.iter().find(|tenant| tenant.application.name == name);
-        tenant.unwrap().application.id.clone()
-    }
-
     /// Lets `plain` answer so to the first so many events that bear the first text, without applying them.
     fn first_text_is_answered(&self, times: u32, outcome: fn() -> Outcome) {
         let mut left = times;
@@ -90,9 +85,9 @@ impl World {
 
     /// What has arrived about somebody at an application without memory.
     fn arrivals(&self, name: &str, id: &str) -> Vec<Arrival> {
-        match &*self.network.copy(name) {
-            Copy::Forgetful(_, forgetful) => {
-                let arrivals = forgetful.arrivals();
+        match &*self.network.copy(name).unwrap() {
+            Copy::Forgetful(receiver) => {
+                let arrivals = receiver.processor().processor.arrivals();
                 arrivals.into_iter().filter(|it| it.biz_id == id).collect()
             }
             Copy::Mirror(_) => Vec::new(),
@@ -302,5 +297,27 @@ fn the_position_of_a_narrow_scope_is_stored_while_others_keep_the_log_busy() {
             behind < 50,
             "it is {behind} changes behind, of which none concerns it"
         );
+    });
+}
+
+#[test]
+fn what_a_backup_does_not_know_goes_although_no_answer_says_so() {
+    story(|world| {
+        let step = Step {
+            deed: Deed::BackUp,
+            whom: 0,
+            what: 0,
+            number: 0,
+            pause: 0,
+        };
+        world.back_up(&step);
+        world.user("ada");
+        world.pass(10_000);
+        world.always().unwrap();
+        world
+            .network
+            .trick(|name| (name == "kit").then_some(Trick::NothingSaid));
+        world.restore(&step);
+        world.pass(60_000);
     });
 }

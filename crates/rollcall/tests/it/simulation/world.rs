@@ -1,25 +1,26 @@
 //! Nodes, applications and time, and how they go on together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rollcall::access::Caller;
 use rollcall::application::store;
-use rollcall::application::{Application, Command as AppCommand, Edit, Scope, SettingsPatch, Subscription};
+use rollcall::application::{Command as AppCommand, Edit, Subscription};
+use rollcall::delivery::Shared;
 use rollcall::directory::{Command, NewUnit};
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
 use rollcall_db::Lane;
 use rollcall_db::testing::Fault;
-use rollcall_protocol::{EncryptionKey, EventType};
-use rollcall_receiver::testing::{Act, Forgetful};
-use rollcall_receiver::{KeySource, Mirror, Outcome, Receiver};
 
 use super::chance::Dice;
-use super::network::{Copy, History, Network};
+use super::deeds::Backup;
+use super::known::Known;
+use super::network::{History, Network};
 use super::node::{Node, Start};
 use super::plan::{Deed, Kind, Plan, Step};
-use crate::world::add_application;
+use super::tenants::Tenant;
 
 /// How far nodes that live beside each other get apart at most, in milliseconds.
 const SLICE: u64 = 200;
@@ -37,24 +38,6 @@ pub(super) struct Slot {
     missed: u64,
 }
 
-/// A kind of application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
-    /// The mirror of the kit.
-    Kit,
-    /// One that applies whatever comes, and keeps no memory of what it has seen.
-    Plain,
-    /// One on the official SDK: as the plain one, and it knows nothing of groups. Its requests are encrypted, and it
-    /// is told passwords.
-    Sdk,
-}
-
-pub(super) struct Tenant {
-    pub(super) application: Application,
-    pub(super) manner: Manner,
-    key: Option<EncryptionKey>,
-}
-
 pub(super) struct World {
     pub(super) network: Arc<Network>,
     pub(super) history: Arc<History>,
@@ -69,17 +52,18 @@ pub(super) struct World {
     pub(super) entitled: BTreeMap<String, BTreeSet<String>>,
     /// Whether an administrator gave something up.
     pub(super) given_up: bool,
+    /// Whether an administrator went back to a backup.
+    pub(super) restored: bool,
+    pub(super) backups: Vec<Backup>,
+    /// Whether the files of the database are known to hold nothing of those who were erased.
+    pub(super) files_are_clean: bool,
+    /// Whether somebody was erased since it was looked for the erased the last time.
+    pub(super) look_for_the_erased: bool,
+    /// The file of the database.
+    pub(super) database: PathBuf,
+    pub(super) folder: tempfile::TempDir,
     slots: Vec<Slot>,
     commits: Vec<Fault>,
-    folder: tempfile::TempDir,
-}
-
-/// The people and things that commands are about.
-#[derive(Default)]
-pub(super) struct Known {
-    pub(super) users: Vec<String>,
-    pub(super) units: Vec<String>,
-    pub(super) groups: Vec<String>,
 }
 
 pub(super) fn caller() -> Caller {
@@ -117,6 +101,11 @@ impl World {
             positions: BTreeMap::new(),
             entitled: BTreeMap::new(),
             given_up: false,
+            restored: false,
+            backups: Vec::new(),
+            files_are_clean: true,
+            look_for_the_erased: false,
+            database: folder.path().join("hub.db"),
             slots: ["first", "second"]
                 .into_iter()
                 .take(plan.nodes)
@@ -129,9 +118,7 @@ impl World {
         world.found();
         world.commits = plan.faults.iter().filter_map(|kind| kind.of_commit()).collect();
         // From now on with faults.
-        for index in 0..world.slots.len() {
-            world.kill(index, 0);
-        }
+        world.kill_all();
         world
     }
 
@@ -148,114 +135,17 @@ impl World {
             })
             .unwrap();
         self.known.units.push(narrow.clone());
-        let narrow = Scope {
-            organizational_unit_ids: [narrow].into(),
-            group_ids: BTreeSet::new(),
-        };
-        self.join("kit", Scope::everything(), Manner::Kit);
-        self.join("plain", Scope::everything(), Manner::Plain);
-        self.join("sdk", Scope::everything(), Manner::Sdk);
-        self.join("narrow", narrow, Manner::Plain);
+        self.make_applications(narrow);
     }
 
-    fn join(&mut self, name: &str, scope: Scope, manner: Manner) {
-        let url = format!("http://{name}/events");
-        let key = (manner == Manner::Sdk).then(|| EncryptionKey::generate(&self.dice));
-        let too = key.clone();
-        let application = self
-            .on_hub(async |hub| {
-                let application = add_application(hub, name, &url, too, scope).await;
-                if manner == Manner::Sdk {
-                    let update = AppCommand::Update {
-                        id: application.id.clone(),
-                        name: None,
-                        settings: SettingsPatch {
-                            password_synchronization: Some(true),
-                            ..SettingsPatch::default()
-                        },
-                    };
-                    hub.apply_application(caller(), update).await.unwrap();
-                }
-                super::deeds::synchronize(hub, &application.id).await.unwrap();
-                application
-            })
-            .unwrap();
-        let tenant = Tenant {
-            application,
-            manner,
-            key,
-        };
-        let copy = self.receiver(&tenant, None).unwrap();
-        self.network.connect(name, copy);
-        self.tenants.push(tenant);
-    }
-
-    /// Starts the receiver of an application again, with the keys that are published now and with what it had kept.
-    pub(super) fn restart_receiver(&self, index: usize) {
-        let tenant = &self.tenants[index];
-        let name = &tenant.application.name;
-        let before = self.network.copy(name);
-        if let Some(copy) = self.receiver(tenant, Some(&before)) {
-            self.network.connect(name, copy);
-        }
-    }
-
-    /// A receiver that keeps the keys for ever which are published now.
-    fn receiver(&self, tenant: &Tenant, before: Option<&Copy>) -> Option<Copy> {
-        let id = tenant.application.id.clone();
-        let jwks = self.on_hub(async |hub| {
-            let now = hub.clock.now();
-            hub.db
-                .read(move |tx| rollcall::application::keys::jwks(tx, &id, now))
-                .await
-                .unwrap()
-        })?;
-        let keys = KeySource::Document(serde_json::to_string(&jwks).unwrap());
-        let history = Arc::clone(&self.history);
-        let mut builder =
-            Receiver::builder(keys, &tenant.application.id).clock(Arc::new(move || history.now()));
-        if let Some(key) = &tenant.key {
-            builder = builder.encryption_key(key.clone());
-        }
-        Some(if tenant.manner == Manner::Kit {
-            let mirror = match before {
-                Some(Copy::Mirror(receiver)) => receiver.processor().clone(),
-                _ => Mirror::open_inline("sqlite::memory:").unwrap(),
-            };
-            Copy::Mirror(builder.build(mirror).unwrap())
-        } else {
-            let forgetful = match before {
-                Some(Copy::Forgetful(_, forgetful)) => forgetful.clone(),
-                _ => self.forgetful(&tenant.application.name, tenant.manner),
-            };
-            Copy::Forgetful(builder.build(forgetful.clone()).unwrap(), forgetful)
-        })
-    }
-
-    fn forgetful(&self, name: &str, manner: Manner) -> Forgetful {
-        use EventType as T;
-        let name = name.to_owned();
-        let network = Arc::downgrade(&self.network);
-        Forgetful::scripted(move |event, _| match event.kind() {
-            Some(T::GroupCreate | T::GroupUpdate | T::GroupDelete | T::GroupAddUser | T::GroupRemoveUser)
-                if manner == Manner::Sdk =>
-            {
-                Act::Answer(Outcome::Skipped(String::new()))
-            }
-            _ => network
-                .upgrade()
-                .map_or(Act::Apply, |network| network.mood(&name, event)),
-        })
-    }
-
-    fn start_all(&mut self) {
+    pub(super) fn start_all(&mut self) {
         for index in 0..self.slots.len() {
             self.start(index);
         }
     }
 
     fn start(&mut self, index: usize) {
-        let database = format!("sqlite:{}", self.folder.path().join("hub.db").display());
+        let database = format!("sqlite:{}", self.database.display());
         let shared = self.slots.len() > 1;
         let slot = &mut self.slots[index];
         let start = Start {
@@ -295,6 +185,12 @@ impl World {
         slot.down_until = self.history.now() + i64::try_from(down).unwrap();
     }
 
+    pub(super) fn kill_all(&mut self) {
+        for index in 0..self.slots.len() {
+            self.kill(index, 0);
+        }
+    }
+
     fn stop(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         if slot.frozen_until.is_none()
@@ -309,8 +205,8 @@ impl World {
     /// Counts what has happened to a node's commits.
     fn see_off(&self, node: &Node) {
         for fault in node.faults.happened() {
-            let kind = Kind::ALL.into_iter().find(|kind| kind.of_commit() == Some(fault));
-            self.history.count(kind.unwrap());
+            let kind = Kind::ALL.iter().find(|(kind, _)| kind.of_commit() == Some(fault));
+            self.history.count(kind.unwrap().0);
         }
     }
 
@@ -332,13 +228,28 @@ impl World {
         }
     }
 
-    /// Does something with the first node that lives; nothing if none does.
-    pub(super) fn on_hub<T>(&self, doing: impl AsyncFnOnce(&Hub) -> T) -> Option<T> {
+    /// The first node that lives.
+    fn alive(&self) -> Option<&Node> {
         let alive = |slot: &&Slot| {
             slot.frozen_until.is_none() && slot.node.as_ref().is_some_and(|node| !node.faults.killed())
         };
-        let node = self.slots.iter().find(alive)?.node.as_ref()?;
+        self.slots.iter().find(alive)?.node.as_ref()
+    }
+
+    /// Does something with the first node that lives; nothing if none does.
+    pub(super) fn on_hub<T>(&self, doing: impl AsyncFnOnce(&Hub) -> T) -> Option<T> {
+        let node = self.alive()?;
         Some(node.run(doing(&node.hub)))
+    }
+
+    /// Lets the first node that lives do something beside everything else.
+    pub(super) fn beside_delivery<F>(&self, doing: impl FnOnce(Arc<Shared>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if let Some(node) = self.alive() {
+            node.beside(doing);
+        }
     }
 
     /// Waits, as administrators do, until a node is there.
@@ -357,8 +268,7 @@ impl World {
 
     /// How far an application is.
     pub(super) fn position(&self, name: &str) -> i64 {
-        let tenant = self.tenants.iter().find(|tenant| tenant.application.name == name);
-        let id = tenant.unwrap().application.id.clone();
+        let id = self.id_of(name);
         let stored = self.on_hub(async |hub| hub.db.read(move |tx| store::load(tx, &id)).await);
         stored.unwrap().unwrap().position
     }
@@ -418,16 +328,20 @@ impl World {
     /// Nothing goes wrong any more, and what was given up is told anew.
     pub(super) fn get_well(&mut self) {
         self.history.note(format_args!("all is well"));
-        for index in 0..self.slots.len() {
-            self.kill(index, 0);
-        }
+        self.kill_all();
         self.network.get_well();
         self.start_all();
+        self.meet_guests();
         for index in 0..self.tenants.len() {
-            self.restart_receiver(index);
             let id = self.tenants[index].application.id.clone();
             let everything = self.given_up;
+            let key = self.tenants[index].key.clone();
             self.on_hub(async |hub| {
+                if let Some(key) = key {
+                    // It may have got another one that nobody was told of.
+                    let store = AppCommand::SetEncryptionKey { id: id.clone(), key };
+                    hub.apply_application(caller(), store).await.unwrap();
+                }
                 let enable = AppCommand::EnableSynchronization { id: id.clone() };
                 hub.apply_application(caller(), enable).await.unwrap();
                 if everything {
@@ -441,6 +355,7 @@ impl World {
                     super::deeds::synchronize(hub, &id).await.unwrap();
                 }
             });
+            self.restart_receiver(index);
         }
     }
 

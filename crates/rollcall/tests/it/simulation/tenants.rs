@@ -1,0 +1,212 @@
+//! The applications, and their receivers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rollcall::application::keys::NewKey;
+use rollcall::application::{
+    Application, Command as AppCommand, Encryption, NewApplication, Scope, Settings, SettingsPatch,
+    Subscription, store,
+};
+use rollcall::hub::Hub;
+use rollcall_protocol::{EncryptionKey, EventType};
+use rollcall_receiver::testing::{Act, Forgetful};
+use rollcall_receiver::{KeySource, Mirror, Outcome, Receiver};
+
+use super::network::{Copy, Heard};
+use super::world::{World, caller};
+
+/// A kind of application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// The mirror of the kit.
+    Kit,
+    /// One that applies whatever comes, and keeps no memory of what it has seen.
+    Plain,
+    /// One on the official SDK: as the plain one, and it knows nothing of groups. Its requests are encrypted, and it
+    /// is told passwords.
+    Sdk,
+}
+
+pub(super) struct Tenant {
+    pub(super) application: Application,
+    pub(super) manner: Manner,
+    pub(super) key: Option<EncryptionKey>,
+    /// Whether it was made in the course of a run, and may be deleted again.
+    pub(super) is_guest: bool,
+}
+
+/// The command that makes an application.
+pub(super) fn new_application(hub: &Hub, name: &str, key: Option<EncryptionKey>, scope: Scope) -> AppCommand {
+    let encryption = if key.is_some() {
+        Encryption::Required
+    } else {
+        Encryption::Off
+    };
+    AppCommand::Create(Box::new(NewApplication {
+        name: name.to_owned(),
+        settings: Settings::event_callback(format!("http://{name}/events"), encryption),
+        encryption_key: key,
+        scope,
+        subscription: Subscription::everything(),
+        signing_key: NewKey::generate(hub.clock.now(), &*hub.random, &hub.master).unwrap(),
+    }))
+}
+
+impl World {
+    /// Makes the applications that are there all the time; the last of them sees one unit.
+    pub(super) fn make_applications(&mut self, unit: String) {
+        let narrow = Scope {
+            organizational_unit_ids: [unit].into(),
+            group_ids: BTreeSet::new(),
+        };
+        self.join("kit", Scope::everything(), Manner::Kit);
+        self.join("plain", Scope::everything(), Manner::Plain);
+        self.join("sdk", Scope::everything(), Manner::Sdk);
+        self.join("narrow", narrow, Manner::Plain);
+    }
+
+    fn join(&mut self, name: &str, scope: Scope, manner: Manner) {
+        let key = (manner == Manner::Sdk).then(|| EncryptionKey::generate(&self.dice));
+        let too = key.clone();
+        let application = self
+            .on_hub(async |hub| {
+                let create = new_application(hub, name, too, scope);
+                let application = hub.apply_application(caller(), create).await.unwrap().application;
+                if manner == Manner::Sdk {
+                    let update = AppCommand::Update {
+                        id: application.id.clone(),
+                        name: None,
+                        settings: SettingsPatch {
+                            password_synchronization: Some(true),
+                            ..SettingsPatch::default()
+                        },
+                    };
+                    hub.apply_application(caller(), update).await.unwrap();
+                }
+                super::deeds::synchronize(hub, &application.id).await.unwrap();
+                application
+            })
+            .unwrap();
+        self.take_in(Tenant {
+            application,
+            manner,
+            key,
+            is_guest: false,
+        });
+    }
+
+    fn take_in(&mut self, tenant: Tenant) {
+        if let Some(copy) = self.receiver(&tenant, None) {
+            self.network.connect(&tenant.application.name, copy);
+            self.tenants.push(tenant);
+        }
+    }
+
+    /// Takes in the guests that are there and unknown, and sees off those that are gone. Nobody may have heard of
+    /// either.
+    pub(super) fn meet_guests(&mut self) {
+        let Some(Ok(there)) = self.on_hub(async |hub| hub.db.read(store::list).await) else {
+            return;
+        };
+        self.tenants.retain(|tenant| {
+            there
+                .iter()
+                .any(|application| application.id == tenant.application.id)
+        });
+        for application in there {
+            if self
+                .tenants
+                .iter()
+                .any(|tenant| tenant.application.id == application.id)
+            {
+                continue;
+            }
+            let id = application.id.clone();
+            self.take_in(Tenant {
+                application,
+                manner: Manner::Kit,
+                key: None,
+                is_guest: true,
+            });
+            let asked = self.on_hub(async |hub| super::deeds::synchronize(hub, &id).await.is_ok());
+            self.history
+                .note(format_args!("a guest is there, synchronized: {asked:?}"));
+        }
+    }
+
+    pub(super) fn id_of(&self, name: &str) -> String {
+        let tenant = self.tenants.iter().find(|tenant| tenant.application.name == name);
+        tenant.unwrap().application.id.clone()
+    }
+
+    /// Starts the receiver of an application again, with the keys that are published now and with what it had kept.
+    pub(super) fn restart_receiver(&self, index: usize) {
+        let tenant = &self.tenants[index];
+        let name = &tenant.application.name;
+        let before = self.network.copy(name);
+        if let Some(copy) = self.receiver(tenant, before.as_deref()) {
+            self.network.connect(name, copy);
+        }
+    }
+
+    /// A receiver that keeps the keys for ever which are published now.
+    fn receiver(&self, tenant: &Tenant, before: Option<&Copy>) -> Option<Copy> {
+        let id = tenant.application.id.clone();
+        let jwks = self.on_hub(async |hub| {
+            let now = hub.clock.now();
+            hub.db
+                .read(move |tx| rollcall::application::keys::jwks(tx, &id, now))
+                .await
+                .ok()
+        })??;
+        let keys = KeySource::Document(serde_json::to_string(&jwks).unwrap());
+        let history = Arc::clone(&self.history);
+        let mut builder =
+            Receiver::builder(keys, &tenant.application.id).clock(Arc::new(move || history.now()));
+        if let Some(key) = &tenant.key {
+            builder = builder.encryption_key(key.clone());
+        }
+        let name = &tenant.application.name;
+        Some(match tenant.manner {
+            Manner::Kit => {
+                let mirror = match before {
+                    Some(Copy::Mirror(receiver)) => receiver.processor().processor.clone(),
+                    _ => Mirror::open_inline("sqlite::memory:").unwrap(),
+                };
+                Copy::Mirror(builder.build(self.heard(name, mirror)).unwrap())
+            }
+            Manner::Plain | Manner::Sdk => {
+                let forgetful = match before {
+                    Some(Copy::Forgetful(receiver)) => receiver.processor().processor.clone(),
+                    _ => self.forgetful(name, tenant.manner),
+                };
+                Copy::Forgetful(builder.build(self.heard(name, forgetful)).unwrap())
+            }
+        })
+    }
+
+    fn heard<P>(&self, name: &str, processor: P) -> Heard<P> {
+        Heard {
+            name: name.to_owned(),
+            history: Arc::clone(&self.history),
+            processor,
+        }
+    }
+
+    fn forgetful(&self, name: &str, manner: Manner) -> Forgetful {
+        use EventType as T;
+        let name = name.to_owned();
+        let network = Arc::downgrade(&self.network);
+        Forgetful::scripted(move |event, _| match event.kind() {
+            Some(T::GroupCreate | T::GroupUpdate | T::GroupDelete | T::GroupAddUser | T::GroupRemoveUser)
+                if manner == Manner::Sdk =>
+            {
+                Act::Answer(Outcome::Skipped(String::new()))
+            }
+            _ => network
+                .upgrade()
+                .map_or(Act::Apply, |network| network.mood(&name, event)),
+        })
+    }
+}
