@@ -9,6 +9,7 @@
     reason = "this is a program for people at a terminal"
 )]
 
+mod chaos;
 mod install;
 mod server;
 mod simulate;
@@ -17,7 +18,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use crate::install::Missing;
 use crate::server::Server;
@@ -40,15 +41,20 @@ Chores of this repository.
             cargo xtask test -p rollcall-db
             cargo xtask test -p rollcall --test it -- delivery --nocapture
 
-    cargo xtask chaos [--minutes M] [--seed S]
+    cargo xtask chaos [--minutes M] [--seed S] [--database sqlite|postgres] [--json] [--require-all]
         Runs the real programs (rollcall serve, rollcall-mirror, an application that keeps no record of
-        what it has seen) for M minutes, 10 unless told otherwise, and kills and stops them all the time
-        while others write: half of the time one hub on SQLite, half of it two on a PostgreSQL server
-        that is killed too. As root, where namespaces are permitted, it also fills the disk of SQLite and
-        cuts programs off the network; otherwise it says that it did not. Then everything has to be where it belongs, and nothing that was acknowledged
-        may be missing. It prints how much there was of everything. The seed, 1 unless told otherwise,
-        says what is killed when; how far the programs have come by then, it cannot say. A short form is
-        among the tests. It needs Linux and setpriv (util-linux).
+        what it has seen) for M minutes, 10 unless told otherwise, and kills (SIGKILL) and stops
+        (SIGSTOP) them all the time while others write: half of the time one hub on SQLite, half of it
+        two on a PostgreSQL server that is killed and stopped too, or all of it with --database. As root,
+        where namespaces are permitted, it also cuts the network, each hub alone from its database too,
+        and fills the disks of databases and receivers; otherwise it says at its end that the run was
+        partial, and what it left out. With --require-all that is a failure.
+
+        Then everything has to be where it belongs, nothing that was acknowledged may be missing, nothing
+        out of order and nothing applied twice. It prints how much there was of everything, with --json
+        as JSON and nothing else on its standard output. The seed, 1 unless told otherwise, says what is
+        harmed when; how far the programs have come by then, it cannot say. A short form is among the
+        tests. It needs Linux and setpriv (util-linux).
 
     cargo xtask simulate [--seeds N]
         Runs the simulation of hub, network and receivers on this many seeds (1000 if not said), on
@@ -83,7 +89,7 @@ fn main() -> ExitCode {
     let rest: Vec<_> = arguments.collect();
     let done = match command.as_ref().and_then(|it| it.to_str()) {
         Some("test") => test(rest),
-        Some("chaos") => chaos(&rest),
+        Some("chaos") => chaos::chaos(&rest),
         Some("simulate") => simulate::simulate(&rest),
         Some("vectors") if rest.is_empty() => vectors(),
         Some("setup") if rest.is_empty() => {
@@ -151,76 +157,6 @@ fn test(mut arguments: Vec<OsString>) -> io::Result<ExitCode> {
 fn exit_code(status: std::process::ExitStatus) -> ExitCode {
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     ExitCode::from(code.unwrap_or(1))
-}
-
-/// Runs the long form of the tests that kill the programs.
-fn chaos(arguments: &[OsString]) -> io::Result<ExitCode> {
-    let (mut minutes, mut seed) = ("10", "1");
-    let words: Option<Vec<&str>> = arguments.iter().map(|it| it.to_str()).collect();
-    let Some((pairs, [])) = words.as_deref().map(<[&str]>::as_chunks) else {
-        eprint!("{HELP}");
-        return Ok(ExitCode::from(2));
-    };
-    for [option, value] in pairs {
-        match (*option, value.parse::<u32>()) {
-            ("--minutes", Ok(1..)) => minutes = value,
-            ("--seed", Ok(_)) => seed = value,
-            _ => {
-                eprint!("{HELP}");
-                return Ok(ExitCode::from(2));
-            }
-        }
-    }
-    let missing = install::missing_after_installing(true);
-    report(&missing);
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // The tests of the receiver are named so that its program is built.
-    let tests = [
-        "test",
-        "-p",
-        "rollcall",
-        "-p",
-        "rollcall-receiver",
-        "--all-features",
-        "--test",
-        "it",
-    ];
-    let built = Command::new(&cargo).args(tests).arg("--no-run").status()?;
-    if !built.success() {
-        return Ok(exit_code(built));
-    }
-    let mut command = if namespaces() {
-        let mut command = Command::new("unshare");
-        command
-            .args(["--mount", "--net", "--"])
-            .arg(cargo)
-            .env("ROLLCALL_CHAOS_OUTSIDE", std::fs::read_link("/proc/self/ns/net")?);
-        command
-    } else {
-        Command::new(cargo)
-    };
-    command
-        .args(tests)
-        .args(["--", "--ignored", "--exact", "--nocapture"])
-        .arg("chaos::for_as_many_minutes_as_wanted")
-        .env("ROLLCALL_CHAOS_MINUTES", minutes)
-        .env("ROLLCALL_CHAOS_SEED", seed)
-        // We hold the other end: the run ends when we do, also if we are killed.
-        .stdin(Stdio::piped());
-    if let Some(programs) = install::postgres_directory() {
-        command.env("ROLLCALL_CHAOS_POSTGRES", programs);
-    }
-    let mut run = command.spawn()?;
-    // Waiting closes the pipe, unless it is taken before.
-    let _held = run.stdin.take();
-    Ok(exit_code(run.wait()?))
-}
-
-/// Whether a disk and a network of its own can be given to a program.
-fn namespaces() -> bool {
-    install::is_root()
-        && install::on_path("ip")
-        && install::succeeds(Command::new("unshare").args(["--mount", "--net", "true"]))
 }
 
 /// Has the test that holds the vectors write them, and then compares.

@@ -7,8 +7,8 @@
 //!
 //! **A lost connection** gives the transaction up; the writer begins anew. Only a commit of which no
 //! answer came is a riddle: was it applied? Each commit therefore writes a number, one higher each
-//! time, to this writer's row in `commit_tokens`. The next transaction takes the lock, which waits for
-//! the old session to end if it still lives, and looks: if the number is there, it was applied.
+//! time, to this writer's row in `commit_tokens`. The next session makes sure that the old one has ended; its
+//! transaction takes the lock and looks: if the number is there, it was applied.
 //!
 //! **Few round trips.** What needs no answer is not sent at once: it waits for the next statement that needs
 //! one, and goes with it. The server does all of it in order, so a closure sees no difference, except that
@@ -24,7 +24,7 @@ use tokio_postgres::error::SqlState;
 use self::error::typed;
 pub(crate) use self::listen::listen;
 pub(crate) use self::server::Server;
-use self::server::{Failed, Reply, Session, Step};
+use self::server::{Failed, Identity, Reply, Session, Step, Unanswered};
 use crate::error::with_causes;
 use crate::patience::Patience;
 use crate::tx::{Begun, Connection};
@@ -48,6 +48,8 @@ enum Later {
 pub(crate) struct Postgres {
     server: Server,
     session: Option<Session>,
+    /// The session before, which was given up and may still live.
+    left: Option<Identity>,
     role: Role,
     /// What was not sent yet, in order.
     later: Vec<Later>,
@@ -153,6 +155,7 @@ impl Postgres {
         Self {
             server,
             session: None,
+            left: None,
             role,
             later: Vec::new(),
             broken: None,
@@ -171,7 +174,11 @@ impl Postgres {
             ));
         }
         self.batch(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"))?;
-        self.with(|session| Ok(session.block_on(async |client| migrations.run_async(client).await)))?
+        let migrated = self
+            .session()?
+            .block_on(async |client| migrations.run_async(client).await);
+        migrated
+            .map_err(|unanswered| self.failed(&unanswered))?
             .map_err(|error| DbError::other(&error))?;
         self.batch(
             "CREATE TABLE IF NOT EXISTS commit_tokens (writer TEXT PRIMARY KEY, token BIGINT NOT NULL)",
@@ -183,19 +190,35 @@ impl Postgres {
         name.unwrap_or_else(|| Err(DbError::Other("PostgreSQL made no name".into())))
     }
 
-    /// Does something with the session, which is given up if that shows that it is of no more use.
-    fn with<T>(
-        &mut self,
-        work: impl FnOnce(&mut Session) -> Result<T, tokio_postgres::Error>,
-    ) -> Result<T, DbError> {
-        let session = match &mut self.session {
+    /// The session. A new one begins when the one before has ended.
+    fn session(&mut self) -> Result<&mut Session, DbError> {
+        let session = match self.session.take() {
             Some(session) => session,
-            none => none.insert(self.server.connect()?),
+            None => {
+                let mut session = self.server.connect()?;
+                if let Some(left) = &self.left {
+                    session.end(left)?;
+                    self.left = None;
+                }
+                session
+            }
         };
-        work(session).map_err(|error| self.failed(&error))
+        Ok(self.session.insert(session))
     }
 
-    fn failed(&mut self, error: &tokio_postgres::Error) -> DbError {
+    fn give_up(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.left = Some(session.give_up());
+        }
+    }
+
+    /// What it means that something was not answered. The session is given up if that shows that it is of no more
+    /// use.
+    fn failed(&mut self, unanswered: &Unanswered) -> DbError {
+        let Unanswered::Error(error) = unanswered else {
+            self.give_up();
+            return server::silence();
+        };
         let lost = self.session.as_ref().is_none_or(Session::is_lost);
         // A server that was made a standby takes no more writes; another one will.
         let demoted = !self.reading && error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
@@ -208,7 +231,7 @@ impl Postgres {
             typed(error)
         };
         if error.is_transient() {
-            self.session = None;
+            self.give_up();
         }
         error
     }
@@ -229,10 +252,7 @@ impl Postgres {
         if steps.is_empty() {
             return Ok(None);
         }
-        let session = match &mut self.session {
-            Some(session) => session,
-            none => none.insert(self.server.connect()?),
-        };
+        let session = self.session()?;
         session.tidy();
         let sent = session.send(&steps);
         match sent {
@@ -376,7 +396,7 @@ impl Connection for Postgres {
         let unsent = matches!(self.later.first(), Some(Later::Batch(sql)) if sql.starts_with("BEGIN"));
         self.later.clear();
         if !unsent && self.session.is_some() && self.batch("ROLLBACK").is_err() {
-            self.session = None;
+            self.give_up();
         }
     }
 

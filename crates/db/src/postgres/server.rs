@@ -4,32 +4,48 @@
 //! certificate is always verified, against the system's roots or those that `SSL_CERT_FILE` names.
 //! Without it the connection is in the clear.
 //!
+//! **A server that falls silent** (its connection is cut without a word, it is stopped, or something in between
+//! takes our bytes and passes nothing on) would be waited for without end. After [`LOOK_AFTER`] another connection
+//! asks whether the server still works on what the session was told to do. If it does not, or cannot be asked, the
+//! session is given up. So a statement may take as long as it needs, and silence has a limit.
+//!
 //! A session blocks its thread: it drives its connection on a small runtime of its own. That is refused on
 //! a thread that runs async code, so sessions are only used on threads of ours.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::TlsConnect;
-use tokio_postgres::{Client, Config, Connection, Error, NoTls, Socket, Statement};
+use tokio_postgres::{Client, Config, Connection, Error, NoTls, SimpleQueryMessage, Socket, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{typed, typed_connecting};
 use super::value::bound;
+use crate::patience::monotonic;
 use crate::{DbError, Value};
 
 /// A server that holds our half-finished transaction after the network was cut holds the lock as
 /// well. It lets go after this long.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
 
-/// How long one try to connect may take, at most.
+/// How long one try to connect to one host may take, at most, until the session is set up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After how long without an answer the server is asked whether it works on it, at most.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
+
+/// What the server has answered when it is asked whether it works may still be on its way for so long.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
+
+/// How often one looks whether a session has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Prepared statements per connection. Multi-row inserts come in many lengths.
 const STATEMENTS: usize = 256;
@@ -40,19 +56,27 @@ pub(crate) struct Server {
     config: Arc<Config>,
     tls: Option<MakeRustlsConnect>,
     pub(super) unavailable_after: Duration,
+    /// How long it may take until a session is set up.
+    connect_within: Duration,
+    look_after: Duration,
 }
 
 impl Server {
     pub(crate) fn new(url: &str, unavailable_after: Duration) -> Result<Self, DbError> {
         let url = url.replace("sslmode=verify-full", "sslmode=require");
         let mut config: Config = url.parse().map_err(|error: Error| DbError::other(&error))?;
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT.min(unavailable_after.max(Duration::from_secs(1))));
-        }
+        let patience = unavailable_after.max(Duration::from_secs(1));
+        let to_one_host = *config
+            .get_connect_timeout()
+            .unwrap_or(&CONNECT_TIMEOUT.min(patience));
+        config.connect_timeout(to_one_host);
+        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
         if config.get_application_name().is_none() {
             config.application_name("rollcall");
         }
-        config.keepalives_idle(Duration::from_secs(30));
+        // For the connection that only listens. Who asks notices silence by itself.
+        config.keepalives_idle(Duration::from_secs(10));
+        config.keepalives_interval(Duration::from_secs(5));
         config.tcp_user_timeout(unavailable_after);
         let tls = (config.get_ssl_mode() == SslMode::Require)
             .then(tls)
@@ -61,6 +85,8 @@ impl Server {
             config: Arc::new(config),
             tls,
             unavailable_after,
+            connect_within: to_one_host * u32::try_from(hosts).unwrap_or(u32::MAX),
+            look_after: LOOK_AFTER.min(patience),
         })
     }
 
@@ -69,31 +95,84 @@ impl Server {
             .enable_all()
             .build()
             .map_err(|error| DbError::other(&error))?;
-        let connected = match &self.tls {
-            Some(tls) => runtime.block_on(connected(&self.config, tls.clone())),
-            None => runtime.block_on(connected(&self.config, NoTls)),
-        };
-        let client = connected.map_err(|error| typed_connecting(&error))?;
-        let mut session = Session {
+        let (client, identity) = runtime.block_on(self.in_time(async {
+            let client = self.client().await?;
+            let identity = self.set_up(&client).await?;
+            Ok((client, identity))
+        }))?;
+        Ok(Session {
             client,
             runtime,
             statements: HashMap::new(),
+            server: self.clone(),
+            identity,
+        })
+    }
+
+    /// Gives up what has not come about in the time that connecting may take: a server that is stopped still
+    /// accepts connections.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+        timeout(self.connect_within, work)
+            .await
+            .unwrap_or_else(|_| Err(DbError::away("the server did not answer in time")))
+    }
+
+    async fn client(&self) -> Result<Client, DbError> {
+        let connected = match &self.tls {
+            Some(tls) => connected(&self.config, tls.clone()).await,
+            None => connected(&self.config, NoTls).await,
         };
-        let settings = format!(
+        connected.map_err(|error| typed_connecting(&error))
+    }
+
+    async fn set_up(&self, client: &Client) -> Result<Identity, DbError> {
+        let setting_up = format!(
             // Compiling a statement takes longer than any of ours.
             "SET client_min_messages = warning;
              SET jit = off;
              SET idle_in_transaction_session_timeout = {};
-             SET lock_timeout = {}",
+             SET lock_timeout = {};
+             SELECT pid, {SINCE} FROM pg_stat_activity WHERE pid = pg_backend_pid()",
             IDLE_IN_TRANSACTION.as_millis(),
             self.unavailable_after
                 .as_millis()
                 .clamp(1, i32::MAX.unsigned_abs().into()),
         );
-        session
-            .block_on(async |client| client.batch_execute(&settings).await)
+        let answer = client
+            .simple_query(&setting_up)
+            .await
             .map_err(|error| typed(&error))?;
-        Ok(session)
+        let identity = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(Identity {
+                pid: row.get(0)?.parse().ok()?,
+                since: row.get(1)?.to_owned(),
+            }),
+            _ => None,
+        });
+        identity.ok_or_else(|| DbError::Other("PostgreSQL does not say which session this is".into()))
+    }
+
+    /// Whether the server works on what a session was asked, as far as one can know.
+    async fn works_for(&self, session: &Identity) -> bool {
+        let asked = self.in_time(async {
+            let client = self.client().await?;
+            let states = format!("SELECT state FROM pg_stat_activity WHERE {}", session.condition());
+            let answer = client
+                .simple_query(&states)
+                .await
+                .map_err(|error| typed(&error))?;
+            Ok(answer.iter().any(|message| match message {
+                // With `track_activities` off it says `disabled`, which may be either.
+                SimpleQueryMessage::Row(row) => matches!(row.get(0), Some("active" | "disabled")),
+                _ => false,
+            }))
+        });
+        match asked.await {
+            Ok(works) => works,
+            // It has no room for one more who asks, so it is there.
+            Err(DbError::Unavailable { code: Some(code), .. }) => code == "53300",
+            Err(_) => false,
+        }
     }
 
     /// A connection whose messages the caller reads, for whoever listens.
@@ -104,11 +183,13 @@ impl Server {
         let failed = |error: Error| typed_connecting(&error);
         Ok(match &self.tls {
             Some(tls) => {
-                let (client, mut connection) = self.config.connect(tls.clone()).await.map_err(failed)?;
+                let connecting = async { self.config.connect(tls.clone()).await.map_err(failed) };
+                let (client, mut connection) = self.in_time(connecting).await?;
                 listen(client, Box::new(move |cx| connection.poll_message(cx))).await
             }
             None => {
-                let (client, mut connection) = self.config.connect(NoTls).await.map_err(failed)?;
+                let connecting = async { self.config.connect(NoTls).await.map_err(failed) };
+                let (client, mut connection) = self.in_time(connecting).await?;
                 listen(client, Box::new(move |cx| connection.poll_message(cx))).await
             }
         })
@@ -150,6 +231,35 @@ fn tls() -> Result<MakeRustlsConnect, DbError> {
     Ok(MakeRustlsConnect::new(config))
 }
 
+/// When a session began, in every time zone alike.
+const SINCE: &str = "CAST(EXTRACT(EPOCH FROM backend_start) AS TEXT)";
+
+/// Which of the server's sessions one is. The number of its process is used again for others.
+pub(super) struct Identity {
+    pid: i32,
+    since: String,
+}
+
+impl Identity {
+    fn condition(&self) -> String {
+        format!("pid = {} AND {SINCE} = '{}'", self.pid, self.since)
+    }
+}
+
+/// Why something was not answered.
+pub(super) enum Unanswered {
+    /// The server refused it, or the connection was lost.
+    Error(Error),
+    /// Nothing came, and the server does not work on it.
+    Silence,
+}
+
+impl From<Error> for Unanswered {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
 /// A statement that waits to be sent.
 pub(super) enum Step<'a> {
     /// One or more statements without parameters, of which nothing comes back.
@@ -170,7 +280,7 @@ pub(super) enum Reply {
 /// Which step failed, from zero, and why.
 pub(super) struct Failed {
     pub(super) step: usize,
-    pub(super) error: Error,
+    pub(super) error: Unanswered,
 }
 
 type Sent<'a> = Pin<Box<dyn Future<Output = Result<Reply, Error>> + 'a>>;
@@ -180,17 +290,60 @@ pub(super) struct Session {
     client: Client,
     runtime: Runtime,
     statements: HashMap<String, Statement>,
+    server: Server,
+    identity: Identity,
 }
 
 impl Session {
+    /// Gives the session up, and says which it was, so that the next one can make sure that it [ends](Self::end).
+    pub(super) fn give_up(self) -> Identity {
+        self.identity
+    }
+
     /// Whether the connection is known to be lost.
     pub(super) fn is_lost(&self) -> bool {
         self.client.is_closed()
     }
 
     /// Does something with the client, which blocks.
-    pub(super) fn block_on<T>(&mut self, work: impl AsyncFnOnce(&mut Client) -> T) -> T {
-        self.runtime.block_on(work(&mut self.client))
+    pub(super) fn block_on<T>(&mut self, work: impl AsyncFnOnce(&mut Client) -> T) -> Result<T, Unanswered> {
+        let Self {
+            client,
+            runtime,
+            server,
+            identity,
+            ..
+        } = self;
+        runtime.block_on(answered(server, identity, work(client)))
+    }
+
+    /// Waits until a session that was given up has ended, and ends it if it waits for us. Otherwise it could hold
+    /// the writers' lock for a long time, and what was sent to it could be done after one has looked for it.
+    pub(super) fn end(&mut self, other: &Identity) -> Result<(), DbError> {
+        let begun = monotonic();
+        // One that works is left alone: it may be at its commit, and wait for a standby.
+        let end = format!(
+            "SELECT CASE WHEN state <> 'active' THEN pg_terminate_backend(pid) END FROM pg_stat_activity WHERE {}",
+            other.condition()
+        );
+        loop {
+            let found = self
+                .block_on(async |client| client.simple_query(&end).await)
+                .and_then(|answer| answer.map_err(Unanswered::Error))
+                .map_err(|unanswered| match unanswered {
+                    Unanswered::Error(error) => typed(&error),
+                    Unanswered::Silence => silence(),
+                })?;
+            if !found.iter().any(|it| matches!(it, SimpleQueryMessage::Row(_))) {
+                return Ok(());
+            }
+            if monotonic().duration_since(begun) >= self.server.unavailable_after {
+                return Err(DbError::away(
+                    "the server still works for a connection that was lost",
+                ));
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 
     /// Sends all steps at once and returns what the server answers to each. The server does them in their
@@ -226,18 +379,24 @@ impl Session {
                     Some(reply) => reply,
                     None => request.await,
                 };
-                answers.push(reply.map_err(|error| Failed { step, error })?);
+                answers.push(reply.map_err(|error| Failed {
+                    step,
+                    error: error.into(),
+                })?);
             }
             Ok(answers)
         };
-        self.runtime.block_on(all)
+        let within = answered(&self.server, &self.identity, all);
+        self.runtime
+            .block_on(within)
+            .unwrap_or_else(|error| Err(Failed { step: 0, error }))
     }
 
-    fn prepare(&mut self, sql: &str) -> Result<(), Error> {
+    fn prepare(&mut self, sql: &str) -> Result<(), Unanswered> {
         if self.statements.contains_key(sql) {
             return Ok(());
         }
-        let statement = self.runtime.block_on(self.client.prepare(sql))?;
+        let statement = self.block_on(async |client| client.prepare(sql).await)??;
         self.statements.insert(sql.to_owned(), statement);
         Ok(())
     }
@@ -248,6 +407,30 @@ impl Session {
             self.statements.clear();
         }
     }
+}
+
+/// Waits for an answer, for as long as the server works on it.
+async fn answered<T>(
+    server: &Server,
+    session: &Identity,
+    request: impl Future<Output = T>,
+) -> Result<T, Unanswered> {
+    let mut request = pin!(request);
+    loop {
+        if let Ok(answer) = timeout(server.look_after, &mut request).await {
+            return Ok(answer);
+        }
+        if !server.works_for(session).await {
+            return timeout(ON_ITS_WAY, request)
+                .await
+                .map_err(|_| Unanswered::Silence);
+        }
+    }
+}
+
+/// What a caller learns of a session that has fallen silent.
+pub(super) fn silence() -> DbError {
+    DbError::away("the server does not answer, and does not work on an answer")
 }
 
 fn request<'a>(

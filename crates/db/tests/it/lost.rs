@@ -97,6 +97,61 @@ async fn a_server_that_stays_away_is_reported_after_the_limit() {
     assert_eq!(db.read(logged).await, Ok(vec![1, 2]));
 }
 
+#[tokio::test]
+async fn a_server_that_falls_silent_is_given_up_in_bounded_time() {
+    let Some(database) = postgres("silent") else {
+        return;
+    };
+    let proxied = Proxy::in_front_of(&database.url);
+    let options = Options {
+        unavailable_after: Duration::from_secs(1),
+        ..Options::default()
+    };
+    let db = Db::open(&proxied.url, migrations(), options).unwrap();
+    assert_eq!(db.write(|tx| count(tx, "a")).await, Ok(1));
+    assert_eq!(db.read(logged).await, Ok(vec![1]));
+    proxied.fall_silent();
+    let both = async { tokio::join!(db.write(|tx| count(tx, "b")), db.read(logged)) };
+    let (written, read) = tokio::time::timeout(Duration::from_secs(12), both)
+        .await
+        .expect("who asks a silent server is answered");
+    assert!(matches!(written, Err(DbError::Unavailable { .. })), "{written:?}");
+    assert!(matches!(read, Err(DbError::Unavailable { .. })), "{read:?}");
+    proxied.go_on();
+    assert_eq!(db.write(|tx| count(tx, "c")).await, Ok(2));
+    assert_eq!(db.read(logged).await, Ok(vec![1, 2]));
+}
+
+#[tokio::test]
+async fn a_commit_that_arrives_late_is_not_applied_beside_its_repetition() {
+    let Some(database) = postgres("late") else { return };
+    let proxied = Proxy::in_front_of(&database.url);
+    let options = Options {
+        unavailable_after: Duration::from_secs(2),
+        ..Options::default()
+    };
+    let db = Db::open(&proxied.url, migrations(), options).unwrap();
+    assert_eq!(db.write(|tx| count(tx, "a")).await, Ok(1));
+    proxied.hold_the_next_commit();
+    // The session that waits for its commit holds the writers' lock; it is ended, not waited for.
+    let written = tokio::time::timeout(Duration::from_secs(12), db.write(|tx| count(tx, "b")))
+        .await
+        .expect("a commit that is under way for ever is given up");
+    assert_eq!(written, Ok(2));
+    assert!(proxied.holds_a_commit());
+    proxied.go_on();
+    assert_eq!(db.write(|tx| count(tx, "c")).await, Ok(3));
+    assert_eq!(db.read(logged).await, Ok(vec![1, 2, 3]));
+}
+
+#[tokio::test]
+async fn a_statement_may_take_longer_than_silence() {
+    let Some(database) = postgres("slow") else { return };
+    let db = impatient(&database);
+    let slept = db.read(|tx| tx.query("SELECT 1 FROM (SELECT pg_sleep(3)) AS slept", params![]));
+    assert_eq!(slept.await.map(|rows| rows.len()), Ok(1));
+}
+
 #[test]
 fn a_server_that_is_not_there_is_unavailable_and_a_missing_database_is_not() {
     let options = Options {
@@ -150,6 +205,10 @@ struct State {
     away: AtomicBool,
     swallow: AtomicBool,
     swallowed: AtomicBool,
+    /// Nothing is passed on.
+    silent: AtomicBool,
+    hold: AtomicBool,
+    holds: AtomicBool,
 }
 
 impl Proxy {
@@ -181,6 +240,25 @@ impl Proxy {
         self.state.swallowed.load(Ordering::SeqCst)
     }
 
+    /// From now on it accepts everything and passes nothing on, until [`Self::go_on`].
+    fn fall_silent(&self) {
+        self.state.silent.store(true, Ordering::SeqCst);
+    }
+
+    /// The connection of the next commit passes nothing on to the server, until [`Self::go_on`].
+    fn hold_the_next_commit(&self) {
+        self.state.hold.store(true, Ordering::SeqCst);
+    }
+
+    fn holds_a_commit(&self) -> bool {
+        self.state.holds.load(Ordering::SeqCst)
+    }
+
+    fn go_on(&self) {
+        self.state.silent.store(false, Ordering::SeqCst);
+        self.state.holds.store(false, Ordering::SeqCst);
+    }
+
     fn go_away(&self) {
         self.state.away.store(true, Ordering::SeqCst);
     }
@@ -204,6 +282,15 @@ fn relay(client: std::net::TcpStream, server: std::net::TcpStream, state: &Arc<S
                 let swallow = tag && state.swallow.swap(false, Ordering::SeqCst);
                 if swallow {
                     state.swallowed.store(true, Ordering::SeqCst);
+                }
+                let holds = !answers
+                    && bytes.windows(6).any(|it| it == b"COMMIT")
+                    && state.hold.swap(false, Ordering::SeqCst);
+                if holds {
+                    state.holds.store(true, Ordering::SeqCst);
+                }
+                while state.silent.load(Ordering::SeqCst) || holds && state.holds.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
                 }
                 let away = state.away.load(Ordering::SeqCst);
                 if length == 0 || swallow || away || to.write_all(bytes).is_err() {

@@ -38,6 +38,7 @@ mod passwords;
 mod plain;
 mod plans;
 mod poison;
+mod programs;
 mod records;
 mod resend;
 mod restore;

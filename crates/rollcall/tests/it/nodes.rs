@@ -2,8 +2,6 @@
 //! wakes up again.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,6 +11,7 @@ use rollcall::delivery::ledger::leases::{self, NodeInfo};
 use rollcall::hub::Hub;
 
 use crate::plain::{Plain, Say, apply, limit, settled, until, user};
+use crate::programs::{Program, hub_folder, serve};
 use crate::world::{described, open_hub};
 
 /// A lease of so many seconds.
@@ -20,54 +19,22 @@ const LEASE: u64 = 2;
 
 /// A node: the program, with a folder of its own and the database and master key of all.
 struct Node {
-    process: Child,
+    program: Program,
     _folder: tempfile::TempDir,
 }
 
 impl Node {
     fn start(database: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::io::Write::write_all(&mut rollcall::private::create(&path).unwrap(), text.as_bytes())
-                .unwrap();
-            path
-        };
-        write("master.key", &"07".repeat(32));
-        let config = write("rollcall.toml", "[egress]\nallow = [\"127.0.0.0/8\"]\n");
-        let process = Process::new(env!("CARGO_BIN_EXE_rollcall"))
-            .args(["--config", path(&config), "serve", "--listen", "127.0.0.1:0"])
-            .env("ROLLCALL_DATA_DIR", folder.path())
-            .env("ROLLCALL_DATABASE", database)
-            .env("ROLLCALL_DELIVERY_LEASE", LEASE.to_string())
-            .env("ROLLCALL_LOG", "error")
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let (data, database) = (folder.path().join("data"), database.to_owned());
+        let configuration = format!("[egress]\nallow = [\"127.0.0.0/8\"]\n[delivery]\nlease = {LEASE}\n");
+        hub_folder(&data, &configuration);
+        let start = move || serve(&data, &database, "127.0.0.1:0");
         Self {
-            process,
+            program: Program::start(folder.path(), "hub", start),
             _folder: folder,
         }
     }
-
-    fn signal(&self, name: &str) {
-        let done = Process::new("kill")
-            .args([name, &self.process.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(done.success());
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// An application that counts the requests that come while another one is handled.
@@ -173,8 +140,7 @@ fn nodes_that_are_killed_or_stopped_lose_nothing_and_turn_nothing_back() {
         write(Duration::from_millis(500)).await;
 
         // One dies in the middle of its work; the other takes over.
-        one.process.kill().unwrap();
-        one.process.wait().unwrap();
+        one.program.kill();
         write(Duration::from_secs(LEASE)).await;
         shared(&hub, 1, apps.len()).await;
 
@@ -183,7 +149,7 @@ fn nodes_that_are_killed_or_stopped_lose_nothing_and_turn_nothing_back() {
         let three = Node::start(&database.url);
         shared(&hub, 2, apps.len()).await;
         write(Duration::from_millis(300)).await;
-        two.signal("-STOP");
+        two.program.stop();
         write(Duration::from_secs(LEASE)).await;
         shared(&hub, 1, apps.len()).await;
         write(Duration::from_millis(300)).await;
@@ -191,7 +157,7 @@ fn nodes_that_are_killed_or_stopped_lose_nothing_and_turn_nothing_back() {
             let overlaps = watched.overlaps.load(Ordering::SeqCst);
             assert_eq!(overlaps, 0, "two nodes delivered at once");
         }
-        two.signal("-CONT");
+        two.program.go_on();
         write(Duration::from_millis(500)).await;
         shared(&hub, 2, apps.len()).await;
         let written = write(Duration::from_millis(200)).await;

@@ -2,6 +2,7 @@
 //! disk, and cutting an address off.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::Command as Process;
 use std::thread;
 use std::time::Duration;
@@ -70,22 +71,31 @@ pub(super) struct Disk(TempDir);
 
 impl Disk {
     pub(super) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        // Another user must be able to reach it.
+        let folder = tempfile::Builder::new()
+            .prefix("rollcall-chaos-")
+            .tempdir_in("/tmp")
+            .unwrap();
         let disk = Self(folder);
+        let path = disk.path();
         run(
             "mount",
-            &["-t", "tmpfs", "-o", "size=4g", "rollcall-chaos", disk.path()],
+            &["-t", "tmpfs", "-o", "size=4g", "rollcall-chaos", &path],
         );
         disk
     }
 
-    pub(super) fn path(&self) -> &str {
-        self.0.path().to_str().unwrap()
+    pub(super) fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn path(&self) -> String {
+        self.0.path().to_str().unwrap().to_owned()
     }
 
     fn resize(&self, size: &str) -> bool {
         let size = format!("remount,size={size}");
-        succeeds("mount", &["-o", &size, self.path()])
+        succeeds("mount", &["-o", &size, &self.path()])
     }
 
     /// Leaves no more room than some pages.
@@ -110,6 +120,6 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         // Some descriptor may still be open.
-        succeeds("umount", &["--lazy", self.path()]);
+        succeeds("umount", &["--lazy", &self.path()]);
     }
 }

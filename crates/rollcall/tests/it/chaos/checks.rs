@@ -11,6 +11,7 @@ use rollcall_protocol::{EventType, SubjectKind};
 use rollcall_receiver::testing::Forgetful;
 use rollcall_receiver::{Mirror, Snapshot};
 
+use super::counts::Findings;
 use super::writers::Acknowledged;
 use crate::forgetful::{kind, without_strangers};
 
@@ -34,48 +35,73 @@ pub(super) async fn log(hub: &Hub) -> Vec<Change> {
     }
 }
 
-/// Nothing that was acknowledged is missing: neither from the log nor from the directory, and nothing else is there.
-pub(super) fn nothing_is_lost(log: &[Change], directory: &Snapshot, acknowledged: &[Acknowledged]) {
+/// Nothing that was acknowledged is missing, neither from the log nor from the directory; nothing else is there; and
+/// nothing that was written once was applied twice, whether it was acknowledged or not.
+pub(super) fn the_directory(
+    log: &[Change],
+    directory: &Snapshot,
+    acknowledged: &[Acknowledged],
+    found: &mut Findings,
+) {
     for (index, change) in log.iter().enumerate() {
-        assert_eq!(
-            usize::try_from(change.seq).unwrap(),
-            index + 1,
-            "the log has a gap"
-        );
+        if usize::try_from(change.seq).unwrap() != index + 1 {
+            found
+                .lost
+                .push(format!("the log has a gap before {}", change.seq));
+        }
     }
-    let described: HashSet<String> = log
-        .iter()
-        .filter(|change| change.subject_kind == SubjectKind::User)
-        .filter_map(|change| {
-            let record: serde_json::Value = serde_json::from_str(&change.record).unwrap();
-            record["description"].as_str().map(str::to_owned)
-        })
-        .collect();
+    let mut described: HashSet<String> = HashSet::new();
+    let mut newest: HashMap<&str, String> = HashMap::new();
+    for change in log.iter().filter(|it| it.subject_kind == SubjectKind::User) {
+        let record: serde_json::Value = serde_json::from_str(&change.record).unwrap();
+        let Some(text) = record["description"].as_str() else {
+            continue;
+        };
+        let before = newest.insert(&change.subject_id, text.to_owned());
+        // Writers write each text once.
+        if before.as_deref() != Some(text) && !described.insert(text.to_owned()) {
+            let id = &change.subject_id;
+            found.twice.push(format!("{text} was written twice, to {id}"));
+        }
+    }
     let mut people = 0;
     for done in acknowledged {
-        for text in &done.texts {
-            assert!(described.contains(text), "{text} was acknowledged, and is lost");
+        for text in done.texts.iter().filter(|text| !described.contains(*text)) {
+            found.lost.push(format!("{text} is not in the log"));
         }
         for (id, person) in &done.people {
-            let found = directory
-                .users
-                .get(id)
-                .unwrap_or_else(|| panic!("user {id} is lost"));
-            assert_eq!(found.description.as_ref(), Some(&person.description), "{id}");
-            assert_eq!(found.units, BTreeMap::from([(person.unit.clone(), true)]), "{id}");
+            let is_there = directory.users.get(id).is_some_and(|it| {
+                it.description.as_ref() == Some(&person.description)
+                    && it.units == BTreeMap::from([(person.unit.clone(), true)])
+            });
+            if !is_there {
+                found
+                    .lost
+                    .push(format!("user {id} is not as it was acknowledged"));
+            }
         }
         for (unit, parent) in &done.parents {
-            assert_eq!(directory.units[unit].parent_id.as_ref(), Some(parent), "{unit}");
+            let stands = directory.units.get(unit).and_then(|it| it.parent_id.as_ref());
+            if stands != Some(parent) {
+                found.lost.push(format!("the move of unit {unit} below {parent}"));
+            }
         }
-        assert_eq!(directory.groups[&done.group].members, done.members);
+        let group = directory.groups.get(&done.group);
+        if group.is_none_or(|it| it.members != done.members) {
+            found.lost.push(format!("members of group {}", done.group));
+        }
         people += done.people.len();
     }
-    assert_eq!(directory.users.len(), people, "a user is there that was deleted");
+    if directory.users.len() > people {
+        let more = directory.users.len() - people;
+        let text = format!("{more} users are there twice, or were deleted and are there");
+        found.twice.push(text);
+    }
 }
 
-/// The receiver without memory has what the directory has. Of each subject it got every event first in the order of
-/// the log, and last the newest. Returns how many events it got, and how many of them again.
-pub(super) fn told_in_order(app: &Forgetful, directory: &Snapshot) -> (usize, usize) {
+/// How many events the receiver without memory got, and how many of them again. It has what the directory has. Of
+/// each subject it got every event first in the order of the log, and last the newest.
+pub(super) fn what_was_told(app: &Forgetful, directory: &Snapshot, found: &mut Findings) -> (usize, usize) {
     let mut known = HashSet::new();
     let mut newest: HashMap<String, (i64, String)> = HashMap::new();
     let mut last: HashMap<String, String> = HashMap::new();
@@ -92,24 +118,35 @@ pub(super) fn told_in_order(app: &Forgetful, directory: &Snapshot) -> (usize, us
             continue;
         }
         let now = (event.event_time, event.event_id.clone());
-        if let Some((time, id)) = newest.insert(event.biz_id.clone(), now) {
-            assert!(
-                time <= event.event_time,
-                "of {}, {} came first after {id}, which is newer",
-                event.biz_id,
-                event.event_id
-            );
+        if let Some((time, id)) = newest.insert(event.biz_id.clone(), now)
+            && time > event.event_time
+        {
+            let (subject, event) = (&event.biz_id, &event.event_id);
+            let text = format!("of {subject}, {event} came first after {id}, which is newer");
+            found.reordered.push(text);
         }
     }
     for (subject, id) in last {
-        assert_eq!(
-            newest[&subject].1, id,
-            "what came last of {subject} is not the newest"
-        );
+        if newest[&subject].1 != id {
+            let text = format!("what came last of {subject} is not the newest");
+            found.reordered.push(text);
+        }
     }
-    let has = without_strangers(app.snapshot());
-    assert!(*directory == has, "{:#?}", directory.differences(&has));
+    same(
+        "the receiver without memory",
+        directory,
+        &without_strangers(app.snapshot()),
+        found,
+    );
     (all, again)
+}
+
+/// A copy is what it should be.
+pub(super) fn same(whose: &str, should: &Snapshot, has: &Snapshot, found: &mut Findings) {
+    if should != has {
+        let text = format!("{whose} is not equal: {:#?}", should.differences(has));
+        found.lost.push(text);
+    }
 }
 
 /// Has the mirror's database keep a list of what is done to its users.
@@ -152,10 +189,15 @@ pub(super) async fn watch(mirror: &Mirror) {
     watched.await.unwrap();
 }
 
-/// The mirror applied nothing twice: of no user and time more than the log has. Returns how much it applied.
+/// How much the mirror applied, and nothing twice: of no user and time more than the log has.
 ///
 /// Nothing up to `synchronized` counts: for everybody who is new the mirror notes that the inventory did not name them.
-pub(super) async fn nothing_twice(mirror: &Mirror, log: &[Change], synchronized: i64) -> usize {
+pub(super) async fn what_was_applied(
+    mirror: &Mirror,
+    log: &[Change],
+    synchronized: i64,
+    found: &mut Findings,
+) -> usize {
     let mut there: HashMap<(&str, i64), i64> = HashMap::new();
     for change in log {
         *there.entry((&change.subject_id, change.time)).or_default() += 1;
@@ -172,10 +214,10 @@ pub(super) async fn nothing_twice(mirror: &Mirror, log: &[Change], synchronized:
         let (user, time): (String, i64) = (row.get(0).unwrap(), row.get(1).unwrap());
         let count: i64 = row.get(2).unwrap();
         let most = there.get(&(user.as_str(), time)).copied().unwrap_or_default();
-        assert!(
-            count <= most,
-            "the mirror applied {count} events of {user} of {time}; there are {most}"
-        );
+        if count > most {
+            let text = format!("the mirror applied {count} events of {user} of {time}; there are {most}");
+            found.twice.push(text);
+        }
         applied += usize::try_from(count).unwrap();
     }
     applied

@@ -1,80 +1,35 @@
-//! What is killed and stopped, when, and for how long.
+//! What is killed, stopped, cut off and filled, when, and for how long.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::apart::{self, Disk};
-use super::programs::Program;
+use super::counts::{Counts, Happened};
 use super::server;
+use crate::programs::Program;
 use crate::simulation::Dice;
 
 /// The lease of the nodes.
 pub(super) const LEASE: Duration = Duration::from_secs(2);
 
-/// How often each thing happened to a program.
-#[derive(Clone, Copy, Default)]
-struct Count {
-    kills: usize,
-    stops: usize,
-    /// Of them, those beyond the lease.
-    long_stops: usize,
-    /// It could not be reached.
-    cuts: usize,
-    /// It ended without being killed, as when its database is away at its start.
-    ends: usize,
-}
+/// For longer than a session waits before it asks whether a silent server still works.
+const SILENCE: Duration = Duration::from_secs(7);
 
-/// What happened.
+/// What can be harmed.
 #[derive(Default)]
-pub(super) struct Counts {
-    programs: BTreeMap<String, Count>,
-    /// How often the disk was full.
-    fills: usize,
+pub(super) struct Victims {
+    pub(super) programs: Vec<Program>,
+    pub(super) links: Vec<Link>,
+    pub(super) disks: Vec<(&'static str, Disk)>,
 }
 
-impl Counts {
-    fn of(&mut self, program: &Program) -> &mut Count {
-        self.programs.entry(program.name.clone()).or_default()
-    }
-
-    /// How often a program ended without being killed.
-    pub(super) fn ends(&self) -> usize {
-        self.programs.values().map(|count| count.ends).sum()
-    }
-
-    /// A line for people.
-    pub(super) fn report(&self) -> String {
-        let mut text = String::from("chaos:");
-        let mut all = Count::default();
-        for (name, count) in &self.programs {
-            let Count {
-                kills,
-                stops,
-                long_stops,
-                cuts,
-                ends,
-            } = *count;
-            write!(
-                text,
-                " {name}: {kills} kills, {stops} stops ({long_stops} beyond the lease), cut off {cuts} times, ended \
-                 by itself {ends} times;"
-            )
-            .unwrap();
-            all.kills += kills;
-            all.stops += stops;
-            all.cuts += cuts;
-        }
-        write!(
-            text,
-            " together {} kills, {} stops, {} cuts; the disk was full {} times",
-            all.kills, all.stops, all.cuts, self.fills
-        )
-        .unwrap();
-        text
-    }
+/// A connection that can be cut: nothing that is sent to its address arrives.
+pub(super) struct Link {
+    pub(super) name: String,
+    pub(super) address: IpAddr,
+    /// The program that listens at just this address: it cannot be started meanwhile.
+    pub(super) listener: Option<String>,
 }
 
 /// What has to be done to a program later.
@@ -84,35 +39,47 @@ enum Later {
     GoOn,
 }
 
+/// Something to do to one of the victims, by its number.
+#[derive(Clone, Copy)]
+enum Fault {
+    Kill(usize),
+    Stop(usize),
+    Cut(usize),
+    Fill(usize),
+}
+
 pub(super) struct Faults {
     dice: Dice,
-    programs: Vec<Program>,
+    victims: Victims,
     /// For each program, what it waits for.
     later: Vec<Option<(Instant, Later)>>,
-    /// Whether the network may be cut.
-    cuts: bool,
-    /// Who cannot be reached, and until when.
-    cut: Vec<(Instant, IpAddr)>,
-    /// The disk that may be filled, and until when it is full.
-    disk: Option<Disk>,
-    full: Option<Instant>,
-    /// Who was not killed yet.
-    unharmed: Vec<usize>,
+    /// For each link, until when it is cut.
+    cut: Vec<Option<Instant>>,
+    /// For each disk, until when it is full.
+    full: Vec<Option<Instant>>,
+    /// What is done once before chance decides, from the last to the first, also in a short run.
+    first: Vec<Fault>,
     counts: Counts,
 }
 
 impl Faults {
-    /// `cuts` says whether the network may be cut, and `disk` is one that may be filled.
-    pub(super) fn new(dice: Dice, programs: Vec<Program>, cuts: bool, disk: Option<Disk>) -> Self {
+    pub(super) fn new(dice: Dice, victims: Victims) -> Self {
+        let Victims {
+            programs,
+            links,
+            disks,
+        } = &victims;
+        let mut first: Vec<Fault> = (0..disks.len()).map(Fault::Fill).collect();
+        first.extend((0..links.len()).map(Fault::Cut));
+        first.extend((0..programs.len()).map(Fault::Stop));
+        first.extend((0..programs.len()).map(Fault::Kill));
         Self {
             dice,
             later: programs.iter().map(|_| None).collect(),
-            cuts,
-            cut: Vec::new(),
-            disk,
-            full: None,
-            unharmed: (0..programs.len()).collect(),
-            programs,
+            cut: links.iter().map(|_| None).collect(),
+            full: disks.iter().map(|_| None).collect(),
+            first,
+            victims,
             counts: Counts::default(),
         }
     }
@@ -121,14 +88,27 @@ impl Faults {
         Duration::from_millis(least + self.dice.below(more))
     }
 
+    /// Mostly short, sometimes beyond the lease, rarely beyond the patience with a silent database. And whether it is
+    /// beyond the lease.
+    fn pause(&self) -> (Duration, bool) {
+        if self.dice.one_in(16) {
+            (SILENCE + self.millis(0, 3_000), true)
+        } else if self.dice.one_in(4) {
+            (LEASE + self.millis(500, 1_500), true)
+        } else {
+            (self.millis(20, 500), false)
+        }
+    }
+
     /// Lets things happen for so long. Afterwards everything runs; what is returned must be held, or it ends.
-    pub(super) fn run_for(mut self, lasts: Duration) -> (Vec<Program>, Option<Disk>, Counts) {
+    pub(super) fn run_for(mut self, lasts: Duration) -> (Victims, Counts) {
         let end = Instant::now() + lasts;
         let mut next = Instant::now() + Duration::from_millis(300);
         while Instant::now() < end {
             self.catch_up(Instant::now());
             if Instant::now() >= next {
-                self.strike();
+                let fault = self.first.pop().unwrap_or_else(|| self.some());
+                self.strike(fault);
                 next = Instant::now() + self.millis(50, 400);
             }
             thread::sleep(Duration::from_millis(5));
@@ -140,93 +120,110 @@ impl Faults {
             self.catch_up(Instant::now());
             thread::sleep(Duration::from_millis(20));
         }
-        (self.programs, self.disk, self.counts)
+        (self.victims, self.counts)
+    }
+
+    fn of(&mut self, program: usize) -> &mut Happened {
+        let name = self.victims.programs[program].name.clone();
+        self.counts.programs.entry(name).or_default()
+    }
+
+    /// Whether a program cannot listen, because its address is cut off.
+    fn is_cut_off(&self, program: usize) -> bool {
+        let name = Some(&self.victims.programs[program].name);
+        let mut links = self.victims.links.iter().zip(&self.cut);
+        links.any(|(link, cut)| cut.is_some() && link.listener.as_ref() == name)
     }
 
     /// Does what is due, and sees who has ended.
     fn catch_up(&mut self, now: Instant) {
-        self.cut.retain(|(until, address)| {
-            let stays = *until > now;
-            if !stays {
-                apart::mend(*address);
+        for (link, until) in self.victims.links.iter().zip(&mut self.cut) {
+            if until.take_if(|until| *until <= now).is_some() {
+                apart::mend(link.address);
             }
-            stays
-        });
-        if let (Some(disk), true) = (&self.disk, self.full.is_some_and(|until| until <= now)) {
-            disk.make_room();
-            self.full = None;
         }
-        for (program, later) in self.programs.iter_mut().zip(&mut self.later) {
-            // While its address is cut off, nobody can listen there.
-            let is_cut = self
-                .cut
-                .iter()
-                .any(|(_, address)| *address == program.listen.ip());
-            if let Some((due, what)) = *later
+        for ((_, disk), until) in self.victims.disks.iter().zip(&mut self.full) {
+            if until.take_if(|until| *until <= now).is_some() {
+                disk.make_room();
+            }
+        }
+        for index in 0..self.later.len() {
+            if let Some((due, what)) = self.later[index]
                 && due <= now
-                && !(is_cut && what == Later::Start)
+                && !(what == Later::Start && self.is_cut_off(index))
             {
-                *later = None;
+                self.later[index] = None;
                 match what {
-                    Later::Start => program.start_again(),
-                    Later::GoOn => program.signal("-CONT"),
+                    Later::Start => self.victims.programs[index].start_again(),
+                    Later::GoOn => self.victims.programs[index].go_on(),
                 }
             }
-            if program.has_ended() {
-                self.counts.of(program).ends += 1;
-                *later = Some((Instant::now() + Duration::from_millis(200), Later::Start));
+            if self.victims.programs[index].has_ended() {
+                self.of(index).ends += 1;
+                self.later[index] = Some((Instant::now() + Duration::from_millis(200), Later::Start));
             }
         }
     }
 
-    /// Does something to one of the programs, or to the disk.
-    fn strike(&mut self) {
-        if let Some(disk) = &self.disk
-            && self.full.is_none()
-            && self.dice.one_in(12)
-        {
-            disk.fill();
-            self.counts.fills += 1;
-            self.full = Some(Instant::now() + self.millis(100, 2_000));
-            return;
+    /// What chance wants.
+    fn some(&self) -> Fault {
+        let any = |count: usize| *self.dice.pick(&(0..count).collect::<Vec<_>>()).unwrap();
+        let Victims {
+            programs,
+            links,
+            disks,
+        } = &self.victims;
+        if !disks.is_empty() && self.dice.one_in(12) {
+            return Fault::Fill(any(disks.len()));
         }
-        let indexes: Vec<usize> = (0..self.programs.len()).collect();
-        // Each is killed once before chance decides, also in a short run.
-        let unharmed = self.unharmed.pop();
-        let index = unharmed.unwrap_or_else(|| *self.dice.pick(&indexes).unwrap());
-        let is_server = self.programs[index].name == server::NAME;
+        if !links.is_empty() && self.dice.one_in(6) {
+            return Fault::Cut(any(links.len()));
+        }
+        let mut program = any(programs.len());
         // A server that is killed all the time never finishes its recovery.
-        let rests = is_server && unharmed.is_none() && !self.dice.one_in(3);
-        if rests || !self.programs[index].runs() {
-            return;
+        if programs[program].name == server::NAME && !self.dice.one_in(3) {
+            program = any(programs.len());
         }
-        let address = self.programs[index].listen.ip();
-        if self.cuts && unharmed.is_none() && self.dice.one_in(6) {
-            if self.cut.iter().all(|(_, cut)| *cut != address) {
-                apart::cut(address);
-                self.counts.of(&self.programs[index]).cuts += 1;
-                let most = u64::try_from(LEASE.as_millis()).unwrap() * 2;
-                self.cut.push((Instant::now() + self.millis(100, most), address));
-            }
-            return;
-        }
-        let is_stopped = self.later[index].is_some();
-        if is_server || is_stopped || unharmed.is_some() || !self.dice.one_in(4) {
-            self.programs[index].kill();
-            self.counts.of(&self.programs[index]).kills += 1;
-            self.later[index] = Some((Instant::now() + self.millis(0, 300), Later::Start));
-            return;
-        }
-        let long = self.dice.one_in(4);
-        let pause = if long {
-            LEASE + self.millis(500, 1_500)
+        if self.dice.one_in(4) {
+            Fault::Stop(program)
         } else {
-            self.millis(20, 500)
-        };
-        self.programs[index].signal("-STOP");
-        let count = self.counts.of(&self.programs[index]);
-        count.stops += 1;
-        count.long_stops += usize::from(long);
-        self.later[index] = Some((Instant::now() + pause, Later::GoOn));
+            Fault::Kill(program)
+        }
+    }
+
+    /// Does it, unless that is so already.
+    fn strike(&mut self, fault: Fault) {
+        match fault {
+            Fault::Fill(index) if self.full[index].is_none() => {
+                let (name, disk) = &self.victims.disks[index];
+                disk.fill();
+                *self.counts.fills.entry((*name).to_owned()).or_default() += 1;
+                self.full[index] = Some(Instant::now() + self.millis(100, 2_000));
+            }
+            Fault::Cut(index) if self.cut[index].is_none() => {
+                let link = &self.victims.links[index];
+                apart::cut(link.address);
+                *self.counts.cuts.entry(link.name.clone()).or_default() += 1;
+                self.cut[index] = Some(Instant::now() + self.pause().0);
+            }
+            // What is stopped already is killed.
+            Fault::Kill(index) | Fault::Stop(index)
+                if self.victims.programs[index].runs()
+                    && (matches!(fault, Fault::Kill(_)) || self.later[index].is_some()) =>
+            {
+                self.victims.programs[index].kill();
+                self.of(index).kills += 1;
+                self.later[index] = Some((Instant::now() + self.millis(0, 300), Later::Start));
+            }
+            Fault::Stop(index) if self.victims.programs[index].runs() => {
+                let (pause, long) = self.pause();
+                self.victims.programs[index].stop();
+                let happened = self.of(index);
+                happened.stops += 1;
+                happened.long_stops += usize::from(long);
+                self.later[index] = Some((Instant::now() + pause, Later::GoOn));
+            }
+            _ => {}
+        }
     }
 }

@@ -16,9 +16,9 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use rollcall_protocol::{EncryptionKey, Event, EventBatch};
 use rollcall_receiver::testing::{Act, Forgetful, router};
-use rollcall_receiver::{KeySource, Process as _, Receiver};
+use rollcall_receiver::{KeySource, Outcome, Process as _, Receiver};
 
-use super::programs::bound;
+use crate::programs::bound;
 
 const FOLDER: &str = "ROLLCALL_CHAOS_RECEIVER";
 
@@ -55,12 +55,12 @@ impl Post {
 
 /// The command that starts the process.
 pub(super) fn command(folder: &Path) -> Process {
-    let mut command = bound(&std::env::current_exe().unwrap(), None);
+    let mut command = Process::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "--ignored", "--nocapture"])
         .arg("chaos::receiver::the_process_of_the_receiver_without_memory")
         .env(FOLDER, folder);
-    command
+    bound(&command, None)
 }
 
 /// What the receiver was told.
@@ -108,6 +108,17 @@ fn open(path: &PathBuf) -> File {
     file
 }
 
+/// Adds to the file, or leaves it as it was, as when the disk is full.
+fn add(file: &Mutex<File>, line: &str) -> std::io::Result<()> {
+    let mut file = file.lock().unwrap();
+    let length = file.metadata()?.len();
+    let written = file.write_all(line.as_bytes());
+    if written.is_err() {
+        file.set_len(length)?;
+    }
+    written
+}
+
 /// Waits between applying and answering, so that a kill finds time in between.
 async fn slowly(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
@@ -125,12 +136,13 @@ fn the_process_of_the_receiver_without_memory() {
     let file = Arc::new(Mutex::new(open(&folder.join("told"))));
     let too = Arc::clone(&file);
     let app = Forgetful::answering(
-        move |event, _| {
-            file.lock().unwrap().write_all(line(event).as_bytes()).unwrap();
-            Act::Apply
+        move |event, _| match add(&file, &line(event)) {
+            Ok(()) => Act::Apply,
+            Err(error) => Act::Answer(Outcome::exception(error)),
         },
         move |_, _| {
-            too.lock().unwrap().write_all(b"\n").unwrap();
+            // Only for counting the requests.
+            let _ = add(&too, "\n");
             None
         },
     );

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rollcall::id::ROOT_UNIT;
+use rustix::net::sockopt;
 use serde_json::{Value, json};
 
 use crate::simulation::Dice;
@@ -19,9 +20,14 @@ use crate::simulation::Dice;
 /// How long a writer waits for an answer, over all of its tries.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long it waits until it is connected.
+const CONNECT: Duration = Duration::from_secs(5);
+
 /// The administrator's API, at any of the nodes.
 #[derive(Clone)]
 pub(super) struct Api {
+    /// How many tries had no answer.
+    pub(super) in_doubt: Arc<AtomicUsize>,
     pub(super) nodes: Vec<SocketAddr>,
     pub(super) token: String,
 }
@@ -55,6 +61,7 @@ impl Api {
                         "no answer to {method} {path}: {tried:?}"
                     );
                     in_doubt = true;
+                    self.in_doubt.fetch_add(1, Ordering::Relaxed);
                     thread::sleep(Duration::from_millis(20));
                 }
             }
@@ -63,9 +70,14 @@ impl Api {
 
     fn try_once(&self, node: SocketAddr, method: &str, path: &str, body: &Value) -> io::Result<(u16, Value)> {
         let body = body.to_string();
-        let mut stream = TcpStream::connect(node)?;
+        let mut stream = TcpStream::connect_timeout(&node, CONNECT)?;
         // A node that is stopped answers when it goes on. To give up before would leave a request behind that is
-        // carried out after later ones.
+        // carried out after later ones. Of a node that was killed while it was cut off, nothing comes any more:
+        // there the system is asked, which answers for a node that is stopped.
+        sockopt::set_socket_keepalive(&stream, true)?;
+        sockopt::set_tcp_keepidle(&stream, Duration::from_secs(2))?;
+        sockopt::set_tcp_keepintvl(&stream, Duration::from_secs(2))?;
+        sockopt::set_tcp_keepcnt(&stream, 10)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         write!(
             stream,
