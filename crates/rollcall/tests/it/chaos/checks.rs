@@ -1,10 +1,12 @@
 //! What has to hold when the faults have stopped.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
-use rollcall::application::Scope;
+use rollcall::application::{Application, Scope};
 use rollcall::change::{self, Change};
 use rollcall::compare;
+use rollcall::delivery::ledger::parked::ParkedState;
 use rollcall::hub::Hub;
 use rollcall_db::{Dialect, Tx, params};
 use rollcall_protocol::{EventType, SubjectKind};
@@ -14,6 +16,43 @@ use rollcall_receiver::{Mirror, Snapshot};
 use super::counts::Findings;
 use super::writers::Acknowledged;
 use crate::forgetful::{kind, without_strangers};
+use crate::plain::{attempts_of, parked_of, stored};
+
+/// How long nothing may come of a delivery.
+const STANDSTILL: Duration = Duration::from_secs(60);
+
+/// Waits until an application was told everything: for as long as it goes on, because much was left undone.
+pub(super) async fn told_everything(hub: &Hub, application: &Application) {
+    let mut before = None;
+    let mut since = Instant::now();
+    loop {
+        let head = hub.db.read(change::head).await.unwrap().seq;
+        // The position first: what is parked is parked by the transaction that moves it.
+        let stands = stored(hub, application).await;
+        let parked = parked_of(hub, application).await;
+        let waits = parked.iter().filter(|it| it.state != ParkedState::Failed).count();
+        if stands.position == head && waits == 0 {
+            return;
+        }
+        let now = Some((stands.position, waits));
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+        assert!(
+            since.elapsed() < STANDSTILL,
+            "{} stands still at {} of {head}, {waits} events wait, suspended: {:?}, last attempts: {:#?}",
+            stands.name,
+            stands.position,
+            stands.suspended,
+            attempts_of(hub, application)
+                .await
+                .iter()
+                .take(3)
+                .collect::<Vec<_>>()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
 
 pub(super) async fn in_scope(hub: &Hub, scope: &Scope) -> Snapshot {
     let scope = scope.clone();

@@ -72,6 +72,16 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Whether nothing was found, and something happened in which it could have been.
+    pub(super) fn is_well(&self) -> bool {
+        self.findings.all().next().is_none() && self.applied > 0 && self.events > 0 && self.writes > 0
+    }
+
+    pub(super) fn assert_is_well(&self) {
+        let found: Vec<_> = self.findings.all().take(20).collect();
+        assert!(self.is_well(), "{found:#?}");
+    }
+
     pub(super) fn to_json(&self) -> Value {
         let programs: BTreeMap<&String, Value> = self
             .counts

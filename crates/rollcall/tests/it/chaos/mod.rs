@@ -56,7 +56,7 @@ fn is_possible() -> bool {
 #[test]
 fn programs_on_sqlite_that_are_killed_and_stopped_lose_nothing() {
     if is_possible() {
-        on_sqlite(1, Duration::from_secs(7), false);
+        on_sqlite(1, Duration::from_secs(7), false).assert_is_well();
     }
 }
 
@@ -78,7 +78,8 @@ fn two_nodes_on_postgresql_that_are_killed_and_stopped_lose_nothing() {
             &mirror.url,
         )
     }
-    .run();
+    .run()
+    .assert_is_well();
 }
 
 #[test]
@@ -130,7 +131,7 @@ fn for_as_many_minutes_as_wanted() {
         std::fs::write(file, format!("{json:#}\n")).unwrap();
     }
     for report in &reports {
-        report.assert_nothing_found();
+        report.assert_is_well();
     }
 }
 

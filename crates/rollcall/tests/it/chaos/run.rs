@@ -18,7 +18,7 @@ use super::receiver::{self, Post};
 use super::set_up::{self, Applications};
 use super::writers::{Acknowledged, Api, Writer};
 use crate::forgetful::synchronize;
-use crate::plain::{jwks, settled};
+use crate::plain::jwks;
 use crate::programs::{Program, address, bound, hub_folder, serve};
 use crate::simulation::Dice;
 use crate::world::open_hub;
@@ -78,7 +78,7 @@ impl Run {
         }
     }
 
-    /// Runs, checks, and prints what there was. The programs belong to the thread that starts them.
+    /// Runs, looks, and prints what there was. The programs belong to the thread that starts them.
     pub(super) fn run(self) -> Report {
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -89,18 +89,17 @@ impl Run {
             self.lasts.as_secs()
         );
         let path = folder.path().to_owned();
-        let run = std::panic::AssertUnwindSafe(move || {
-            let report = self.go(&path, &runtime);
-            println!("{report}");
-            report.assert_nothing_found();
-            report
-        });
-        match std::panic::catch_unwind(run) {
-            Ok(report) => report,
-            Err(panic) => {
-                println!("chaos: what the programs wrote is in {}", folder.keep().display());
-                std::panic::resume_unwind(panic);
+        let run = std::panic::AssertUnwindSafe(move || self.go(&path, &runtime));
+        let ran = std::panic::catch_unwind(run);
+        if !ran.as_ref().is_ok_and(Report::is_well) {
+            println!("chaos: what the programs wrote is in {}", folder.keep().display());
+        }
+        match ran {
+            Ok(report) => {
+                println!("{report}");
+                report
             }
+            Err(panic) => std::panic::resume_unwind(panic),
         }
     }
 
@@ -140,8 +139,8 @@ impl Run {
         runtime.block_on(async {
             let found = &mut report.findings;
             let hub = open_hub(&database).await;
-            settled(&hub, &going.applications.mirror).await;
-            settled(&hub, &going.applications.forgetful).await;
+            checks::told_everything(&hub, &going.applications.mirror).await;
+            checks::told_everything(&hub, &going.applications.forgetful).await;
             let everything = checks::in_scope(&hub, &Scope::everything()).await;
             let log = checks::log(&hub).await;
             checks::the_directory(&log, &everything, &acknowledged, found);
@@ -249,14 +248,6 @@ impl Run {
             told,
             synchronized,
         }
-    }
-}
-
-impl Report {
-    pub(super) fn assert_nothing_found(&self) {
-        let found: Vec<_> = self.findings.all().take(20).collect();
-        assert!(found.is_empty(), "{found:#?}");
-        assert!(self.applied > 0 && self.events > 0 && self.writes > 0);
     }
 }
 
