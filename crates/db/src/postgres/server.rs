@@ -321,9 +321,11 @@ impl Session {
     /// the writers' lock for a long time, and what was sent to it could be done after one has looked for it.
     pub(super) fn end(&mut self, other: &Identity) -> Result<(), DbError> {
         let begun = monotonic();
-        // One that works is left alone: it may be at its commit, and wait for a standby.
+        // One that works is left alone: it may be at its commit, and wait for a standby. One that still answers
+        // whoever has given up would try for as long as the network lets it.
         let end = format!(
-            "SELECT CASE WHEN state <> 'active' THEN pg_terminate_backend(pid) END FROM pg_stat_activity WHERE {}",
+            "SELECT CASE WHEN state <> 'active' OR wait_event = 'ClientWrite' THEN pg_terminate_backend(pid) END
+             FROM pg_stat_activity WHERE {}",
             other.condition()
         );
         loop {

@@ -138,10 +138,40 @@ async fn a_commit_that_arrives_late_is_not_applied_beside_its_repetition() {
         .await
         .expect("a commit that is under way for ever is given up");
     assert_eq!(written, Ok(2));
-    assert!(proxied.holds_a_commit());
+    assert!(proxied.holds());
     proxied.go_on();
     assert_eq!(db.write(|tx| count(tx, "c")).await, Ok(3));
     assert_eq!(db.read(logged).await, Ok(vec![1, 2, 3]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_answers_nobody_any_more_is_ended() {
+    let Some(database) = postgres("answers") else {
+        return;
+    };
+    let proxied = Proxy::in_front_of(&database.url);
+    let options = Options {
+        unavailable_after: Duration::from_secs(1),
+        readers: 1,
+        ..Options::default()
+    };
+    let db = Db::open(&proxied.url, migrations(), options).unwrap();
+    proxied.hold_the_next_large_answer();
+    let reader = db.clone();
+    let large = tokio::spawn(async move {
+        let text = "SELECT repeat('x', 1000000) FROM generate_series(1, 64)";
+        reader.read(|tx| tx.query(text, params![])).await
+    });
+    while !proxied.holds() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    proxied.fall_silent();
+    let answer = large.await.unwrap();
+    assert!(matches!(answer, Err(DbError::Unavailable { .. })));
+    proxied.speak();
+    // The only reader's session still writes its answer, which nobody takes.
+    assert_eq!(db.read(logged).await, Ok(vec![]));
+    proxied.go_on();
 }
 
 #[tokio::test]
@@ -208,6 +238,7 @@ struct State {
     /// Nothing is passed on.
     silent: AtomicBool,
     hold: AtomicBool,
+    hold_answer: AtomicBool,
     holds: AtomicBool,
 }
 
@@ -250,12 +281,22 @@ impl Proxy {
         self.state.hold.store(true, Ordering::SeqCst);
     }
 
-    fn holds_a_commit(&self) -> bool {
+    /// The connection of the next large answer takes nothing more from the server, until [`Self::go_on`].
+    fn hold_the_next_large_answer(&self) {
+        self.state.hold_answer.store(true, Ordering::SeqCst);
+    }
+
+    fn holds(&self) -> bool {
         self.state.holds.load(Ordering::SeqCst)
     }
 
-    fn go_on(&self) {
+    /// Ends the silence; what is held stays.
+    fn speak(&self) {
         self.state.silent.store(false, Ordering::SeqCst);
+    }
+
+    fn go_on(&self) {
+        self.speak();
         self.state.holds.store(false, Ordering::SeqCst);
     }
 
@@ -283,9 +324,11 @@ fn relay(client: std::net::TcpStream, server: std::net::TcpStream, state: &Arc<S
                 if swallow {
                     state.swallowed.store(true, Ordering::SeqCst);
                 }
-                let holds = !answers
-                    && bytes.windows(6).any(|it| it == b"COMMIT")
-                    && state.hold.swap(false, Ordering::SeqCst);
+                let holds = if answers {
+                    length > 16_384 && state.hold_answer.swap(false, Ordering::SeqCst)
+                } else {
+                    bytes.windows(6).any(|it| it == b"COMMIT") && state.hold.swap(false, Ordering::SeqCst)
+                };
                 if holds {
                     state.holds.store(true, Ordering::SeqCst);
                 }
@@ -296,6 +339,10 @@ fn relay(client: std::net::TcpStream, server: std::net::TcpStream, state: &Arc<S
                 if length == 0 || swallow || away || to.write_all(bytes).is_err() {
                     break;
                 }
+            }
+            // While something is held, nobody is told of an end either.
+            while state.holds.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
             }
             let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
