@@ -25,6 +25,8 @@ pub struct Serving {
     pub listens_on: String,
     /// The address under which applications reach it, if one is configured.
     pub public_url: Option<String>,
+    /// Whether it encrypts by itself.
+    pub encrypted: bool,
     /// The private networks that receiving URLs may lead to.
     pub egress_allow: Vec<String>,
 }

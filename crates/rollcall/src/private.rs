@@ -6,8 +6,8 @@
 //! no half of a secret under its name.
 //!
 //! A file with a secret is read with checks: it must be a regular file, owned by this user or by root,
-//! closed to everybody else, and hold exactly what is expected. Anything else is refused with what to do
-//! about it. In particular a file that is empty never counts as a secret.
+//! closed to everybody else (`rollcall_server::file`), and hold exactly what is expected. Anything else is
+//! refused with what to do about it. In particular a file that is empty never counts as a secret.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -15,7 +15,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 
 use rollcall_protocol::Random;
-use rustix::fs::OFlags;
+use rollcall_server::file::{self, FileError, Readers};
 use zeroize::Zeroizing;
 
 /// The longest file that is read as a secret, in bytes.
@@ -30,47 +30,18 @@ const STICKY: u32 = 0o1000;
 /// Why a private file or folder cannot be used. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateError {
-    /// There is no such file.
-    #[error("{0} does not exist")]
-    Missing(PathBuf),
+    /// It cannot be read, or others can.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The file holds nothing, or only white space.
     #[error("{0} is empty, perhaps because the disk was full; {advice}", advice = REPLACE)]
     Empty(PathBuf),
     /// The file holds something else.
     #[error("{0} does not hold 64 hexadecimal digits (32 bytes) and nothing else; {advice}", advice = REPLACE)]
     Malformed(PathBuf),
-    /// A folder, a device, a pipe.
-    #[error("{0} is not a regular file")]
-    NotRegular(PathBuf),
-    /// Other users can read it.
-    #[error("{path} is open to other users (mode {mode:04o}); run: chmod {wanted:o} {path}")]
-    Exposed {
-        /// Which file or folder.
-        path: PathBuf,
-        /// Its present mode.
-        mode: u32,
-        /// The mode that it should have.
-        wanted: u32,
-    },
-    /// It belongs to somebody else.
-    #[error("{path} belongs to the user with number {owner}, not to this one; change its owner with chown")]
-    Foreign {
-        /// Which file.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-    },
     /// A folder such as /tmp.
     #[error("{0} is a folder that users share; name a folder of its own for the hub's data")]
     Shared(PathBuf),
-    /// The system refuses.
-    #[error("{path}: {source}")]
-    Io {
-        /// Which file or folder.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
 }
 
 /// What to do about a secret that cannot be used.
@@ -78,10 +49,7 @@ const REPLACE: &str = "put the right one there (from where you keep a copy), or 
                        never run with another";
 
 fn io(path: &Path) -> impl Fn(std::io::Error) -> PrivateError {
-    move |source| PrivateError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    move |source| file::io(path)(source).into()
 }
 
 /// 32 secret bytes, which a file holds as 64 hexadecimal digits.
@@ -120,25 +88,7 @@ pub fn read(path: &Path) -> Result<Bytes32, PrivateError> {
 /// # Errors
 /// [`PrivateError`].
 pub fn read_text(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
-    // Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
-    let open = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(path);
-    let file = match open {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(PrivateError::Missing(path.to_owned()));
-        }
-        Err(error) => return Err(io(path)(error)),
-    };
-    let metadata = file.metadata().map_err(io(path))?;
-    if !metadata.is_file() {
-        return Err(PrivateError::NotRegular(path.to_owned()));
-    }
-    if !is_credential(path) {
-        check(path, &metadata, 0o600)?;
-    }
+    let file = file::open_secret(path, Readers::Nobody)?;
     let mut text = Zeroizing::new(String::new());
     match file.take(LONGEST).read_to_string(&mut text) {
         Ok(_) => {}
@@ -154,32 +104,6 @@ pub fn read_text(path: &Path) -> Result<Zeroizing<String>, PrivateError> {
     Ok(trimmed)
 }
 
-/// Whether systemd gave the file to this service. It then belongs to root, and lies in a folder that only
-/// the service can enter; its mode shows the mask of an access list.
-fn is_credential(path: &Path) -> bool {
-    std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| path.starts_with(folder))
-}
-
-fn check(path: &Path, metadata: &std::fs::Metadata, wanted: u32) -> Result<(), PrivateError> {
-    let mode = metadata.mode() & 0o7777;
-    if mode & OTHERS != 0 {
-        return Err(PrivateError::Exposed {
-            path: path.to_owned(),
-            mode,
-            wanted,
-        });
-    }
-    let own = rustix::process::geteuid().as_raw();
-    let owner = metadata.uid();
-    if own != 0 && owner != own && owner != 0 {
-        return Err(PrivateError::Foreign {
-            path: path.to_owned(),
-            owner,
-        });
-    }
-    Ok(())
-}
-
 /// Reads a secret of 32 bytes, which is made at random if the file does not exist. If several processes do
 /// so at once, all get the same.
 ///
@@ -187,7 +111,7 @@ fn check(path: &Path, metadata: &std::fs::Metadata, wanted: u32) -> Result<(), P
 /// [`PrivateError`].
 pub fn read_or_make(path: &Path, random: &dyn Random) -> Result<Bytes32, PrivateError> {
     match read(path) {
-        Err(PrivateError::Missing(_)) => {}
+        Err(PrivateError::File(FileError::Missing(_))) => {}
         result => return result,
     }
     let mut bytes = Zeroizing::new([0_u8; 32]);
@@ -240,7 +164,11 @@ pub fn make_folder(folder: &Path) -> Result<(), PrivateError> {
 /// # Errors
 /// [`PrivateError`].
 pub fn check_folder(folder: &Path) -> Result<(), PrivateError> {
-    check(folder, &std::fs::metadata(folder).map_err(io(folder))?, 0o700)
+    Ok(file::check(
+        folder,
+        &std::fs::metadata(folder).map_err(io(folder))?,
+        0o700,
+    )?)
 }
 
 /// Takes from others every right to a file or folder that exists.
@@ -249,10 +177,13 @@ fn close(path: &Path, mode: u32) -> Result<(), PrivateError> {
     if metadata.mode() & OTHERS == 0 {
         return Ok(());
     }
-    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).map_err(|_| PrivateError::Exposed {
-        path: path.to_owned(),
-        mode: metadata.mode() & 0o7777,
-        wanted: mode,
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).map_err(|_| {
+        let exposed = FileError::Exposed {
+            path: path.to_owned(),
+            mode: metadata.mode() & 0o7777,
+            wanted: mode,
+        };
+        exposed.into()
     })
 }
 
@@ -300,11 +231,11 @@ pub fn close_database(database: &Path) -> Result<(), PrivateError> {
 /// # Errors
 /// [`PrivateError`].
 pub fn check_database(database: &Path) -> Result<(), PrivateError> {
-    for file in database_files(database) {
-        match std::fs::metadata(&file) {
-            Ok(metadata) => check(&file, &metadata, 0o600)?,
+    for path in database_files(database) {
+        match std::fs::metadata(&path) {
+            Ok(metadata) => file::check(&path, &metadata, 0o600)?,
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(io(&file)(error)),
+            Err(error) => return Err(io(&path)(error)),
         }
     }
     Ok(())

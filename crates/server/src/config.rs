@@ -1,11 +1,14 @@
 //! The settings of the server, the same for every program; and what a file of settings must not hold.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use confique::meta::{FieldKind, Meta};
 use toml::de::{DeTable, DeValue};
 
 use crate::proxies::{ForwardedBy, Proxies};
+use crate::tls::{Tls, TlsError, TlsFiles};
 
 /// How many connections the server keeps, and how long it waits for whom.
 #[derive(Clone, Debug, confique::Config)]
@@ -46,6 +49,20 @@ pub struct ServerConfig {
     /// `forwarded` (RFC 7239). Only those are read, because a proxy passes the others on as its client sent them.
     #[config(default = "x-forwarded-for")]
     pub forwarded_by: ForwardedBy,
+
+    /// The certificate, if the server itself encrypts. Both files are read again when they change.
+    #[config(nested)]
+    pub tls: TlsConfig,
+}
+
+/// The certificate, if the server itself encrypts. Both files are read again when they change.
+#[derive(Clone, Debug, confique::Config)]
+pub struct TlsConfig {
+    /// A file with the server's certificate, and after it those between it and its authority (PEM).
+    pub certificate: Option<PathBuf>,
+
+    /// The file with its private key (PEM), closed to others: mode 0600, or 0640 if it is root's.
+    pub key: Option<PathBuf>,
 }
 
 /// How the server serves.
@@ -55,6 +72,8 @@ pub struct Options {
     pub limits: Limits,
     /// The proxies that are trusted.
     pub proxies: Proxies,
+    /// The certificate; without it nothing is encrypted.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl From<Limits> for Options {
@@ -114,16 +133,31 @@ fn half_of_descriptors() -> usize {
 }
 
 impl ServerConfig {
-    /// Checks the settings.
+    /// Checks the settings. The certificate is not read: see [`Self::tls`].
     ///
     /// # Errors
     /// A sentence that names the setting, as `server.NAME`.
     pub fn options(&self) -> Result<Options, String> {
         let proxies = Proxies::new(&self.trusted_proxies, self.forwarded_by);
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            return Err("server.tls.certificate and server.tls.key: set both of them, or none".to_owned());
+        }
         Ok(Options {
             limits: self.limits()?,
             proxies: proxies.map_err(|error| format!("server.trusted_proxies: {error}"))?,
+            tls: None,
         })
+    }
+
+    /// Reads the certificate, if there is one.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn tls(&self) -> Result<Option<Arc<Tls>>, TlsError> {
+        let TlsConfig { certificate, key } = self.tls.clone();
+        let files = certificate.zip(key);
+        let open = |(certificate, key)| Tls::open(TlsFiles { certificate, key }).map(Arc::new);
+        files.map(open).transpose()
     }
 
     fn limits(&self) -> Result<Limits, String> {

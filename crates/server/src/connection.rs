@@ -1,9 +1,10 @@
 //! One connection: what it does, how long it may take over that, and how it ends.
 //!
-//! A connection is in one of five phases, and each has a limit of its own:
+//! A connection is in one of six phases, and each has a limit of its own:
 //!
 //! | phase | until | limit |
 //! |---|---|---|
+//! | handshake | with TLS, both sides have agreed on keys | [`Limits::header`] |
 //! | head | the head of a request has arrived | [`Limits::header`] |
 //! | body | its body has arrived | [`Limits::body`] |
 //! | work | the handler answers | none: handlers see to that themselves |
@@ -21,16 +22,15 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -39,9 +39,12 @@ use tower_service::Service as _;
 use crate::config::{Limits, Options};
 use crate::crowd::{Place, Refused, Turn};
 use crate::headers;
+use crate::stream::{self, Stream, finish};
+use crate::tls::Tls;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    Handshake,
     Head,
     Body,
     Work,
@@ -67,7 +70,7 @@ struct State {
 impl Watch {
     pub(crate) fn new(now: Instant) -> Self {
         Self(Mutex::new(State {
-            phase: Phase::Head,
+            phase: Phase::Handshake,
             since: now,
             active: now,
             taken: false,
@@ -85,6 +88,11 @@ impl Watch {
             (state.phase, state.since) = (to, now);
         }
         state.active = now;
+    }
+
+    /// There is nothing left to agree on: the first request may come.
+    pub(crate) fn shaken_hands(&self, now: Instant) {
+        self.turn(&[Phase::Handshake], Phase::Head, now);
     }
 
     /// Bytes came.
@@ -127,7 +135,7 @@ impl Watch {
     fn deadline(&self, limits: &Limits) -> Option<Instant> {
         let state = self.lock();
         match state.phase {
-            Phase::Head => Some(state.since + limits.header),
+            Phase::Handshake | Phase::Head => Some(state.since + limits.header),
             Phase::Body => Some(state.since + limits.body),
             Phase::Work => None,
             Phase::Answer => Some(state.active + limits.body),
@@ -143,7 +151,8 @@ impl Watch {
     /// Since when the caller has been silent; `None` if it is our turn.
     pub(crate) fn silent_since(&self) -> Option<Instant> {
         let state = self.lock();
-        matches!(state.phase, Phase::Head | Phase::Body | Phase::Idle).then_some(state.active)
+        let is_our_turn = matches!(state.phase, Phase::Work | Phase::Answer);
+        (!is_our_turn).then_some(state.active)
     }
 
     fn has_unread(&self) -> bool {
@@ -156,17 +165,30 @@ const BUFFER: usize = 64 << 10;
 
 /// Serves a connection to its end.
 pub(crate) async fn run(
-    stream: TcpStream,
+    socket: TcpStream,
     remote: SocketAddr,
     router: Router,
     options: Options,
     place: Place,
     mut ended: watch::Receiver<bool>,
 ) {
-    let Options { limits, proxies } = options;
+    let Options { limits, proxies, tls } = options;
     // Answers are written in one piece, and the next request waits for them.
-    let _ = stream.set_nodelay(true);
+    let _ = socket.set_nodelay(true);
     let watch = Arc::clone(&place.watch);
+    let encrypted = tls.is_some();
+    let stream: Stream = match tls {
+        None => Box::new(socket),
+        Some(tls) => match shake_hands(socket, &tls, &limits, &place, &mut ended).await {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return,
+            Err(why) => {
+                tracing::debug!(%remote, "no TLS was agreed on: {why}");
+                return;
+            }
+        },
+    };
+    watch.shaken_hands(Instant::now());
     let io = TokioIo::new(Watched {
         inner: stream,
         watch: Arc::clone(&watch),
@@ -178,7 +200,7 @@ pub(crate) async fn run(
         service_fn(move |request: hyper::Request<Incoming>| {
             let mut router = router.clone();
             let watch = Arc::clone(&watch);
-            let client = proxies.client(remote.ip(), false, request.uri(), request.headers());
+            let client = proxies.client(remote.ip(), encrypted, request.uri(), request.headers());
             let turn = if is_proxy && client.address != remote.ip().to_canonical() {
                 crowd.turn(client.address).map(Some)
             } else {
@@ -256,18 +278,52 @@ pub(crate) async fn run(
             finish(stream, watch.has_unread()).await;
         }
         Over::Done(Err(error)) => tracing::debug!(%remote, %error, "a connection ended"),
-        Over::Closed(why) => tracing::debug!(%remote, "a connection was closed {why}"),
+        Over::Closed(why) => {
+            tracing::debug!(%remote, "a connection was closed {why}");
+            // With TLS the client is told that nothing was cut off; but that is not waited for.
+            let mut stream = connection.into_parts().io.into_inner().inner;
+            poll_fn(|context| {
+                let _ = Pin::new(&mut stream).poll_shutdown(context);
+                Poll::Ready(())
+            })
+            .await;
+        }
     }
 }
 
+/// Shakes hands, as long as the client has for that and nobody else needs its place.
+async fn shake_hands(
+    socket: TcpStream,
+    tls: &Tls,
+    limits: &Limits,
+    place: &Place,
+    ended: &mut watch::Receiver<bool>,
+) -> Result<Option<Stream>, String> {
+    tokio::select! {
+        biased;
+        _ = ended.wait_for(|ended| *ended) => Err("the program ends".to_owned()),
+        () = place.leave.notified() => Err("others need the place".to_owned()),
+        shaken = tokio::time::timeout(limits.header, stream::shake_hands(socket, tls)) => match shaken {
+            Ok(shaken) => shaken.map_err(|error| error.to_string()),
+            Err(_) => Err("it took too long".to_owned()),
+        },
+    }
+}
+
+/// Problem details (RFC 9457), as those who ask the hub's API know them.
+const TOO_MANY: &str = concat!(
+    r#"{"type":"urn:rollcall:problem:too_many_requests","title":"Too many requests","status":429,"#,
+    r#""detail":"as many requests of this address are being answered as may be; ask again later","#,
+    r#""code":"too_many_requests"}"#,
+);
+
 /// The answer to a client that has as many requests in flight, through proxies, as one may have.
 fn too_many() -> Response {
-    (
-        StatusCode::TOO_MANY_REQUESTS,
-        [(header::RETRY_AFTER, HeaderValue::from_static("1"))],
-        "too many requests of this address are being answered; ask again when some of them are\n",
-    )
-        .into_response()
+    let headers = [
+        (header::CONTENT_TYPE, "application/problem+json"),
+        (header::RETRY_AFTER, "1"),
+    ];
+    (StatusCode::TOO_MANY_REQUESTS, headers, TOO_MANY).into_response()
 }
 
 enum Over {
@@ -275,35 +331,9 @@ enum Over {
     Closed(&'static str),
 }
 
-/// How long a caller whose request was not read may go on writing before it is cut off.
-const LINGER: Duration = Duration::from_secs(2);
-/// How much it may write.
-const LINGER_BYTES: usize = 32 << 20;
-
-/// Ends the stream. A socket that is closed while bytes come in is reset, and the caller would lose the answer
-/// that says why its request was not read; so those bytes are thrown away for a while.
-async fn finish(mut stream: TcpStream, unread: bool) {
-    if stream.shutdown().await.is_err() || !unread {
-        return;
-    }
-    let discard = async {
-        let mut buffer = [0_u8; 8 << 10];
-        let mut total = 0;
-        while total < LINGER_BYTES && stream.readable().await.is_ok() {
-            match stream.try_read(&mut buffer) {
-                Ok(0) => return,
-                Ok(read) => total += read,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
-            }
-        }
-    };
-    drop(tokio::time::timeout(LINGER, discard).await);
-}
-
 /// A stream that notes when bytes pass.
 struct Watched {
-    inner: TcpStream,
+    inner: Stream,
     watch: Arc<Watch>,
 }
 

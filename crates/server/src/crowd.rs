@@ -231,11 +231,13 @@ mod tests {
         let f = admit("2001:db8::3", 6).unwrap();
         assert!(is_told_to_leave(&d) && !is_told_to_leave(&b));
         for place in [&e, &f] {
+            place.watch.shaken_hands(at(7));
             place.watch.asked(true, at(7));
         }
         assert!(admit("2001:db8::4", 8).is_err(), "both wait for an answer");
         let g = admit("192.0.2.9", 8).unwrap();
         assert!(is_told_to_leave(&b));
+        g.watch.shaken_hands(at(9));
         g.watch.asked(true, at(9));
         assert!(admit("192.0.2.9", 9).is_err());
         drop(e);

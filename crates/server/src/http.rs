@@ -1,4 +1,4 @@
-//! The HTTP/1 server: it takes connections, and ends in good order.
+//! The HTTP/1 server: it takes connections, with or without TLS, and ends in good order.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,6 +16,7 @@ use crate::complaints::Complaints;
 use crate::config::Options;
 use crate::connection;
 use crate::crowd::{Crowd, Refused};
+use crate::signals::Hangups;
 
 /// How many connections beyond the limit may be about to close before the next is accepted.
 const CLOSING: usize = 16;
@@ -38,6 +39,8 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> usize {
     let options = options.into();
+    let _keeping = keep_current(&options);
+    warn_if_open(&listener, &options);
     let mut stop = pin!(stop);
     let (ending, ended) = watch::channel(false);
     let mut server = Server {
@@ -81,6 +84,30 @@ pub async fn serve(
         return left;
     }
     0
+}
+
+/// Keeps the certificate current until what is returned is dropped.
+fn keep_current(options: &Options) -> JoinSet<()> {
+    let mut keeping = JoinSet::new();
+    if let Some(tls) = &options.tls {
+        keeping.spawn(Arc::clone(tls).keep_current(Hangups::listen()));
+    }
+    keeping
+}
+
+/// Says that what passes can be read on the way, if it goes further than this machine.
+fn warn_if_open(listener: &TcpListener, options: &Options) {
+    if options.tls.is_none()
+        && options.proxies.is_empty()
+        && let Ok(listens_on) = listener.local_addr()
+        && !listens_on.ip().is_loopback()
+    {
+        tracing::warn!(
+            %listens_on,
+            "connections are not encrypted: set server.tls, or server.trusted_proxies if a proxy before this program \
+             does that"
+        );
+    }
 }
 
 fn report(done: Result<(), JoinError>) {

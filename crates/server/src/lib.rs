@@ -7,12 +7,13 @@
 //! - [`Client`] is who sent a request, also through a proxy.
 //!
 //! With the feature `programs`:
-//! - [`serve`] runs an axum router over HTTP/1 with limits: how many connections there may be, how long each
+//! - [`serve`] runs an axum router over HTTP/1, with or without TLS, and with limits: how many connections there may be, how long each
 //!   may take over what, and how long the end may take. A stranger who opens thousands of connections, or
 //!   sends half of a request, costs neither the other callers nor the rest of the program anything: see
 //!   `connection` for the times, `crowd` for the numbers, `proxies` for whom proxies speak for.
 //! - [`StopSignals`] are the signals that ask a program to end.
 //! - [`log`] is the log on the standard error.
+//! - [`tls`] is the certificate, kept current; [`file`] opens files with secrets.
 //!
 //! It knows neither the directory nor the wire.
 
@@ -28,6 +29,8 @@ mod connection;
 #[cfg(feature = "programs")]
 mod crowd;
 #[cfg(feature = "programs")]
+pub mod file;
+#[cfg(feature = "programs")]
 mod headers;
 #[cfg(feature = "programs")]
 mod http;
@@ -37,6 +40,10 @@ pub mod log;
 mod proxies;
 #[cfg(feature = "programs")]
 mod signals;
+#[cfg(feature = "programs")]
+mod stream;
+#[cfg(feature = "programs")]
+pub mod tls;
 
 pub use client::Client;
 #[cfg(feature = "programs")]
@@ -45,4 +52,5 @@ pub use {
     http::serve,
     proxies::{ForwardedBy, Proxies},
     signals::StopSignals,
+    tls::Tls,
 };

@@ -41,3 +41,29 @@ impl StopSignals {
         });
     }
 }
+
+/// The signals that ask for what was configured to be read again (SIGHUP).
+#[derive(Debug)]
+pub(crate) struct Hangups(Option<Signal>);
+
+impl Hangups {
+    /// Begins to listen for them; from then on they do not end the process.
+    pub(crate) fn listen() -> Self {
+        let signal = signal(SignalKind::hangup());
+        if let Err(error) = &signal {
+            tracing::warn!(%error, "SIGHUP cannot be listened for");
+        }
+        Self(signal.ok())
+    }
+
+    /// Waits for the next of them.
+    pub(crate) async fn next(&mut self) {
+        let received = match &mut self.0 {
+            Some(signal) => signal.recv().await,
+            None => None,
+        };
+        if received.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

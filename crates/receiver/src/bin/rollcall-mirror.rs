@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use axum::extract::State;
@@ -15,7 +15,7 @@ use rollcall_receiver::protocol::EncryptionKey;
 use rollcall_receiver::{HttpJwks, KeySource, Mirror, Receiver, parse_network, router};
 use rollcall_server::config::{ServerConfig, Unknown, unknown_setting};
 use rollcall_server::health::{self, Readiness};
-use rollcall_server::{StopSignals, log};
+use rollcall_server::{StopSignals, Tls, log};
 
 /// Receives directory changes and keeps a copy of users, organizational units and groups.
 ///
@@ -33,8 +33,15 @@ use rollcall_server::{StopSignals, log};
 ///     encryption_key_file = "encryption.key"   # or encryption_key = "64 hexadecimal digits"
 ///     allow = ["192.0.2.0/24"]                 # who may send; left out: everybody
 ///
-/// The receiving URL is then http://HOST:8760/events; put a reverse proxy with TLS before it. Once
-/// there is a key, events that are not encrypted are refused, unless require_encryption = false. GET
+/// The receiving URL is then http://HOST:8760/events, or https:// with a certificate. Behind a reverse
+/// proxy, name the proxy instead, so that allow is held against the sender and not against the proxy:
+///
+///     [server]
+///     tls.certificate = "mirror.pem"
+///     tls.key = "mirror.key"
+///     trusted_proxies = ["10.0.0.5"]
+///
+/// Once there is a key, events that are not encrypted are refused, unless require_encryption = false. GET
 /// /healthz answers "ok" while the program lives, GET /readyz says whether the database can be written.
 /// Passwords are never stored.
 #[derive(Parser)]
@@ -97,7 +104,8 @@ async fn main() -> Result<()> {
         .context("RUST_LOG")?;
     log::start(filter, log::Format::Text);
     let config = read(&arguments.config)?;
-    let options = config.server.options().map_err(anyhow::Error::msg)?;
+    let mut options = config.server.options().map_err(anyhow::Error::msg)?;
+    options.tls = config.server.tls().context("server.tls")?;
     let mirror = Mirror::open(&config.database)
         .await
         .context("the database cannot be opened")?;
@@ -109,14 +117,19 @@ async fn main() -> Result<()> {
     let app = axum::Router::new()
         .route("/healthz", axum::routing::get(|| async { "ok\n" }))
         .route("/readyz", axum::routing::get(readyz))
-        .with_state(Arc::new((mirror.clone(), Readiness::default())))
+        .with_state(Arc::new(Watched {
+            mirror: mirror.clone(),
+            tls: options.tls.clone(),
+            readiness: Readiness::default(),
+        }))
         .merge(router(receiver, &config.path));
     let mut stop = StopSignals::listen()?;
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
     tracing::info!(
-        url = format!("http://{}{}", listener.local_addr()?, config.path),
+        url = format!("{scheme}://{}{}", listener.local_addr()?, config.path),
         "receiving"
     );
     let stopped = async move {
@@ -196,17 +209,35 @@ fn build(config: &Config, mirror: Mirror) -> Result<Receiver<Mirror>> {
     Ok(builder.build(mirror)?)
 }
 
+/// What is looked at for `/readyz`.
+struct Watched {
+    mirror: Mirror,
+    tls: Option<Arc<Tls>>,
+    readiness: Readiness,
+}
+
+/// Seconds since the Unix epoch.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the mirror has no clock but the system's"
+)]
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_secs().cast_signed()
+}
+
 /// Whether events can be taken, and what to do if not.
-async fn readyz(State(state): State<Arc<(Mirror, Readiness)>>) -> Response {
-    let (mirror, readiness) = &*state;
+async fn readyz(State(watched): State<Arc<Watched>>) -> Response {
     let look = async {
-        let check = mirror.db().check();
+        let check = watched.mirror.db().check();
         let advice = |error: &DbError| {
             let recovery = "begin with an empty database, then have the hub synchronize the application";
             let advice = error.class().advice("the mirror", recovery);
             format!("{advice}; what is sent meanwhile is sent again")
         };
-        vec![health::database(check, advice).await]
+        let mut parts = vec![health::database(check, advice).await];
+        parts.extend(watched.tls.as_ref().map(|tls| tls.part(now())));
+        parts
     };
-    readiness.report(look).await.as_ref().into_response()
+    watched.readiness.report(look).await.as_ref().into_response()
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,7 +26,11 @@ struct Program {
 
 impl Program {
     fn start(settings: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), settings)
+    }
+
+    /// Starts it in a folder with files that the settings name.
+    fn start_in(folder: TempDir, settings: &str) -> Self {
         std::fs::write(folder.path().join("jwks.json"), jwks(&["KEY1"])).unwrap();
         let text = format!(
             "listen = \"127.0.0.1:0\"\njwks_file = \"jwks.json\"\napplication_id = \"app_1\"\n{settings}\n"
@@ -46,7 +51,7 @@ impl Program {
         let mut line = String::new();
         log.read_line(&mut line).unwrap();
         let address = line
-            .split_once("http://")
+            .split_once("://")
             .and_then(|(_, rest)| rest.split_once('/'))
             .unwrap_or_else(|| panic!("{line}"))
             .0
@@ -273,6 +278,25 @@ fn the_allow_list_of_the_mirror_is_held_against_the_client_of_a_trusted_proxy() 
             "{sender} {answer}"
         );
     }
+}
+
+#[test]
+fn the_mirror_encrypts_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["mirror.test".to_owned()]).unwrap();
+    std::fs::write(
+        folder.path().join("mirror.pem"),
+        params.self_signed(&key).unwrap().pem(),
+    )
+    .unwrap();
+    let key_file = folder.path().join("mirror.key");
+    std::fs::write(&key_file, key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let settings = "[server.tls]\ncertificate = \"mirror.pem\"\nkey = \"mirror.key\"";
+    let program = Program::start_in(folder, settings);
+    let answer = rest(program.post(2, "{}"));
+    assert!(answer.contains("ask with https://"), "{answer}");
 }
 
 #[test]

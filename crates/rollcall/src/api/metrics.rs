@@ -43,6 +43,7 @@ async fn scrape(api: &Api) -> Result<String, ApiError> {
         &status,
         hub.clock.now(),
         api.shared.signing.queued(),
+        api.tls.as_ref().map(|tls| tls.ends()),
     );
     registry.register_collector(Box::new(Commits(hub.db.stats())));
     let mut text = String::new();
@@ -54,7 +55,13 @@ async fn scrape(api: &Api) -> Result<String, ApiError> {
     clippy::cast_precision_loss,
     reason = "positions and counts are far below 2^52"
 )]
-fn gauges(registry: &mut Registry, status: &Status, now: i64, signing_queue: usize) {
+fn gauges(
+    registry: &mut Registry,
+    status: &Status,
+    now: i64,
+    signing_queue: usize,
+    certificate_ends: Option<i64>,
+) {
     let mut gauge = |name: &str, help: &str| {
         let family = Gauges::default();
         registry.register(format!("rollcall_{name}"), help, family.clone());
@@ -73,6 +80,13 @@ fn gauges(registry: &mut Registry, status: &Status, now: i64, signing_queue: usi
         status.oldest.unwrap_or(status.head) as f64,
     );
     gauge("signing_queue", "Requests that wait for a signing thread")(&[], signing_queue as f64);
+    if let Some(ends) = certificate_ends {
+        let left = (ends * 1_000 - now) as f64 / 1e3;
+        gauge(
+            "certificate_seconds_left",
+            "Seconds until the certificate of the hub's own TLS ends",
+        )(&[], left);
+    }
     let lag = gauge(
         "cursor_lag_events",
         "Changes that are not settled for the application",

@@ -19,6 +19,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use rollcall_server::Tls;
 use rollcall_server::health::Readiness;
 use rollcall_server::kept::Kept;
 use serde_json::json;
@@ -43,6 +44,8 @@ pub struct Api {
     pub upkeep: Arc<Upkeep>,
     /// What an administrator must show.
     pub token: AdminToken,
+    /// The certificate, if the hub encrypts by itself.
+    tls: Option<Arc<Tls>>,
     readiness: Readiness,
     metrics: Kept<String>,
 }
@@ -54,9 +57,16 @@ impl Api {
             shared,
             upkeep,
             token,
+            tls: None,
             readiness: Readiness::default(),
             metrics: Kept::default(),
         }
+    }
+
+    /// The same, over this certificate.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
 }
 
@@ -128,7 +138,13 @@ async fn wrong_method() -> ApiError {
 
 /// Whether the hub can do its work, and what to do if it cannot. `/healthz` says only that the process lives.
 async fn readyz(State(api): State<Arc<Api>>) -> Response {
-    let report = api.readiness.report(health::look(&api.shared, &api.upkeep)).await;
+    let look = async {
+        let mut parts = health::look(&api.shared, &api.upkeep).await;
+        let now = api.shared.hub.clock.now() / 1_000;
+        parts.extend(api.tls.as_ref().map(|tls| tls.part(now)));
+        parts
+    };
+    let report = api.readiness.report(look).await;
     report.as_ref().into_response()
 }
 

@@ -94,6 +94,7 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
     hub.serves(Serving {
         listens_on: hub_listener.local_addr()?.to_string(),
         public_url: None,
+        encrypted: false,
         egress_allow: vec!["127.0.0.0/8".to_owned()],
     })
     .await?;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use rollcall_db::{DbError, Dialect};
+use rollcall_server::file::FileError;
+use rollcall_server::health::State;
 use serde::Serialize;
 
 use super::failure::Failure;
@@ -15,6 +17,7 @@ use super::serving::{self, Known};
 use crate::application::keys::rotation::Setback;
 use crate::application::{Application, store};
 use crate::change;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::ledger::parked::{self, ParkedState};
 use crate::delivery::route::Target;
@@ -78,6 +81,7 @@ pub(super) async fn run(
         Ok(config) => {
             report.good("configuration", used(file, places));
             look_at_files(&mut report, &config);
+            look_at_certificate(&mut report, &config);
             match open::hub(&config).await {
                 Ok(hub) => look_at_hub(&mut report, &config, &hub).await?,
                 Err(error) => {
@@ -135,7 +139,7 @@ fn used(file: Option<&Path>, places: &[PathBuf]) -> String {
 fn look_at_files(report: &mut Report, config: &Config) {
     let look = |report: &mut Report, what: &str, found: Result<String, PrivateError>| match found {
         Ok(detail) => report.good(what, detail),
-        Err(PrivateError::Missing(path)) => report.doubtful(
+        Err(PrivateError::File(FileError::Missing(path))) => report.doubtful(
             what,
             format!("{} does not exist", path.display()),
             "rollcall serve makes it with a new hub; of a hub that exists it is needed",
@@ -146,7 +150,7 @@ fn look_at_files(report: &mut Report, config: &Config) {
     let found = if folder.exists() {
         private::check_folder(folder).map(|()| folder.display().to_string())
     } else {
-        Err(PrivateError::Missing(folder.clone()))
+        Err(FileError::Missing(folder.clone()).into())
     };
     look(report, "data folder", found);
     for (what, file) in [
@@ -160,6 +164,28 @@ fn look_at_files(report: &mut Report, config: &Config) {
     if let Some(file) = database.as_deref().and_then(rollcall_db::sqlite_file) {
         let found = private::check_database(&file).map(|()| file.display().to_string());
         look(report, "database files", found);
+    }
+}
+
+/// What a hub that is started now would show, and one that runs has loaded by itself.
+fn look_at_certificate(report: &mut Report, config: &Config) {
+    const WHAT: &str = "certificate";
+    match config.server.tls() {
+        Ok(None) => {}
+        Ok(Some(tls)) => {
+            let part = tls.part(Clock::system().now() / 1_000);
+            let health = match part.state {
+                State::Ok => Health::Good,
+                State::Warning => Health::Doubtful,
+                State::Failed => Health::Bad,
+            };
+            report.add(WHAT, health, part.message, part.action);
+        }
+        Err(error) => report.bad(
+            WHAT,
+            error.to_string(),
+            "mend that: a hub that runs goes on with the certificate that it has, but one that is started ends at once",
+        ),
     }
 }
 

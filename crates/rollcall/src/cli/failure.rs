@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use rollcall_db::DbError;
 use rollcall_protocol::SubjectKind;
+use rollcall_server::tls::TlsError;
 use serde::Serialize;
 
 use crate::application::ApplicationError;
@@ -153,6 +154,7 @@ fn code_of(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         .or_else(|| cause.downcast_ref().map(|error: &DbError| error.class().code()))
         .or_else(|| cause.downcast_ref().map(code_of_import))
         .or_else(|| cause.is::<PrivateError>().then_some("files"))
+        .or_else(|| cause.is::<TlsError>().then_some("files"))
         .or_else(|| cause.is::<OwnerError>().then_some("owned"))
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use rollcall_protocol::SystemRandom;
+use rollcall_server::file::FileError;
 
 use super::failure::Refusal;
 use crate::clock::Clock;
@@ -111,7 +112,7 @@ fn parts(config: &Config, database: String, master: MasterKey) -> HubParts {
 /// The master key of a hub that exists. It is never replaced: nothing that was sealed would open.
 fn existing_key(config: &Config) -> Result<MasterKey> {
     let read = MasterKey::read(&config.master_key_path());
-    if let Err(PrivateError::Missing(path)) = &read {
+    if let Err(PrivateError::File(FileError::Missing(path))) = &read {
         bail!(Refusal::of(
             "master_key",
             format!(

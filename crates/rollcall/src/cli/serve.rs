@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rollcall_protocol::SystemRandom;
 use rollcall_server::StopSignals;
+use rollcall_server::health::{Part, State};
 use tokio::sync::oneshot;
 
 use super::{open, serving};
@@ -24,6 +25,9 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode> {
     // Before the hub says that it runs: whoever reads that may stop it at once.
     let mut stop = StopSignals::listen()?;
+    let mut options = config.server.options().map_err(anyhow::Error::msg)?;
+    options.tls = config.server.tls().context("server.tls")?;
+    let stop_within = options.limits.stop;
     let (hub, mut owner) = open::own_hub(config).await?;
     // A large file takes a while; a statement that meets damage meanwhile, or later, tells of it as well.
     let verifying = hub.db.clone();
@@ -46,6 +50,7 @@ pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode
     hub.serves(Serving {
         listens_on: address.to_string(),
         public_url: config.public_url(),
+        encrypted: options.tls.is_some(),
         egress_allow: config.egress.allow.clone(),
     })
     .await?;
@@ -53,17 +58,28 @@ pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode
     tracing::info!(
         %address,
         configuration,
+        encrypted = options.tls.is_some(),
         instance = hub.instance.id,
         token = %config.token_path().display(),
         "the hub runs"
     );
+    if let Some(tls) = &options.tls {
+        let Part {
+            state,
+            message,
+            action,
+            ..
+        } = tls.part(hub.clock.now() / 1_000);
+        if state != State::Ok {
+            tracing::warn!(action, "{message}");
+        }
+    }
     if let Some(note) = serving::known(&hub, config).await?.note() {
         tracing::info!("where applications fetch their public keys: {note}");
     }
     let (shared, upkeep) = (Arc::clone(delivery.shared()), Arc::clone(maintenance.upkeep()));
-    let api = api::router(Arc::new(Api::new(shared, upkeep, token)));
-    let options = config.server.options().map_err(anyhow::Error::msg)?;
-    let stop_within = options.limits.stop;
+    let api = Api::new(shared, upkeep, token).with_tls(options.tls.clone());
+    let api = api::router(Arc::new(api));
     let (ending, ended) = oneshot::channel::<()>();
     let mut server = tokio::spawn(rollcall_server::serve(listener, api, options, async move {
         drop(ended.await);

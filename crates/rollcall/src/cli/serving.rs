@@ -47,7 +47,15 @@ impl Known<'_> {
         self.stored_url()
             .map(str::to_owned)
             .or_else(|| self.config.public_url())
-            .unwrap_or_else(|| format!("http://{}", host_and_port(self.listens_on())))
+            .unwrap_or_else(|| format!("{}://{}", self.scheme(), host_and_port(self.listens_on())))
+    }
+
+    fn scheme(&self) -> &'static str {
+        let encrypted = match &self.serving {
+            Some(serving) => serving.encrypted,
+            None => self.config.server.tls.certificate.is_some(),
+        };
+        if encrypted { "https" } else { "http" }
     }
 
     /// Where an application finds its public keys.

@@ -118,13 +118,13 @@ fn certificate(change: impl FnOnce(&mut CertificateParams)) -> CertificateParams
     params
 }
 
-struct Authority {
-    pem: String,
+pub(crate) struct Authority {
+    pub(crate) pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -137,12 +137,13 @@ impl Authority {
     }
 
     fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> Arc<ServerConfig> {
-        let key = KeyPair::generate().unwrap();
-        let cert = certificate(change).signed_by(&key, &self.issuer).unwrap();
-        server(CertifiedKey {
-            cert,
-            signing_key: key,
-        })
+        server(self.pair(change))
+    }
+
+    pub(crate) fn pair(&self, change: impl FnOnce(&mut CertificateParams)) -> CertifiedKey<KeyPair> {
+        let signing_key = KeyPair::generate().unwrap();
+        let cert = certificate(change).signed_by(&signing_key, &self.issuer).unwrap();
+        CertifiedKey { cert, signing_key }
     }
 }
 

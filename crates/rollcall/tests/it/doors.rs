@@ -15,6 +15,7 @@ use rollcall::schema;
 use rollcall_db::testing::databases;
 use rollcall_db::{Db, DbError, params};
 use rollcall_protocol::{EncryptionKey, SystemRandom};
+use rollcall_server::file::FileError;
 
 use crate::operate::{Served, done, rollcall};
 use crate::world::{add_application, make_hub, on_both, open_hub};
@@ -50,7 +51,10 @@ const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
 fn a_secret_file_is_whole_and_private_or_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
-    assert!(matches!(private::read(&file), Err(PrivateError::Missing(_))));
+    assert!(matches!(
+        private::read(&file),
+        Err(PrivateError::File(FileError::Missing(_)))
+    ));
     for text in ["", "\n", "   \n"] {
         write_private(&file, text);
         assert!(
@@ -79,12 +83,12 @@ fn a_secret_file_is_whole_and_private_or_refused() {
     for open in [0o644, 0o640, 0o602] {
         set_mode(&file, open);
         let error = private::read(&file).unwrap_err();
-        assert!(matches!(error, PrivateError::Exposed { .. }));
+        assert!(matches!(error, PrivateError::File(FileError::Exposed { .. })));
         assert!(error.to_string().contains("chmod 600"), "{error}");
     }
     assert!(matches!(
         private::read(folder.path()),
-        Err(PrivateError::NotRegular(_))
+        Err(PrivateError::File(FileError::NotRegular(_)))
     ));
 }
 

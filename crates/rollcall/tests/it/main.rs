@@ -20,6 +20,7 @@ mod database;
 mod delivery;
 mod directory;
 mod doors;
+mod encrypted;
 mod envelope;
 mod erasure;
 mod faults;

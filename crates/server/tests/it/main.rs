@@ -1,6 +1,7 @@
 //! The server against callers that send nothing, half of something, or too much, and at the end of the program.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod encrypted;
 mod proxied;
 mod seldom;
 

@@ -86,6 +86,9 @@ async fn clients_behind_a_proxy_have_the_limit_of_an_address_each() {
         refused.starts_with("HTTP/1.1 429") && refused.contains("retry-after: 1\r\n"),
         "{refused}"
     );
+    let (_, problem) = refused.split_once("\r\n\r\n").unwrap();
+    let problem: serde_json::Value = serde_json::from_str(problem).unwrap();
+    assert_eq!(problem["code"], "too_many_requests");
     assert!(
         running
             .ask_with("/", &from("198.51.100.8"))
