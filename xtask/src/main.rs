@@ -58,8 +58,8 @@ Chores of this repository.
 
     cargo xtask simulate [--seeds N]
         Runs the simulation of hub, network and receivers on this many seeds (1000 if not said), on
-        all cores, and says how often each deed and each fault happened. Fails if a history does not
-        end well, or if something never happened.
+        all cores and optimized, and says how often each deed and each fault happened. Fails if a history
+        does not end well, or if something never happened.
 
     cargo xtask vectors
         Writes docs/vectors anew: the requests, keys and answers that developers of applications test

@@ -4,13 +4,21 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The test that does it. It takes its seeds from the environment.
 const TEST: &str = "simulation::whatever_goes_wrong_all_copies_end_up_equal";
 
 /// How many seeds there are if nobody says so.
 const SEEDS: u64 = 1_000;
+
+/// How many seeds a process runs. Some histories take long, so nobody gets a large share.
+const PORTION: u64 = 20;
+
+/// How often it is said how far this is.
+const TELL_EVERY: Duration = Duration::from_secs(30);
 
 /// Runs as many seeds as the arguments ask for, and says what happened in them, and how often. What never happened
 /// was not tested, and fails.
@@ -24,33 +32,21 @@ pub(crate) fn simulate(arguments: &[OsString]) -> io::Result<ExitCode> {
     if !built.success() {
         return Ok(ExitCode::FAILURE);
     }
-    let shares = std::thread::available_parallelism()?.get();
     let begun = Instant::now();
-    let running = (0..shares)
-        .map(|share| start(seeds, share, shares))
-        .collect::<io::Result<Vec<_>>>()?;
-    let mut counts = BTreeMap::new();
-    let mut well = true;
-    for child in running {
-        let output = child.wait_with_output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        if output.status.success() {
-            count(&text, &mut counts);
-        } else {
-            well = false;
-            print!("{text}");
+    let counts = match play(seeds)? {
+        Ok(counts) => counts,
+        Err(failed) => {
+            print!("{failed}");
+            return Ok(ExitCode::FAILURE);
         }
-    }
-    if !well {
-        return Ok(ExitCode::FAILURE);
-    }
-    let took = begun.elapsed().as_secs_f64();
+    };
     for (what, count) in &counts {
         println!("{count:>10} {what}");
     }
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let rate = seeds as f64 / took;
-    println!("xtask: {seeds} histories without a failure in {took:.0} s, {rate:.1} per second");
+    println!(
+        "xtask: {seeds} histories without a failure in {}",
+        rate(seeds, begun.elapsed())
+    );
     let never: Vec<_> = counts
         .iter()
         .filter(|(_, count)| **count == 0)
@@ -66,6 +62,69 @@ pub(crate) fn simulate(arguments: &[OsString]) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How often everything happened.
+type Counts = BTreeMap<String, u64>;
+
+/// Runs seeds on all cores, in portions. Returns how often everything happened, or what the first process said of a
+/// history that did not end well; the others end with the portion that they have begun.
+#[expect(clippy::disallowed_methods, reason = "it says how far it is")]
+fn play(seeds: u64) -> io::Result<Result<Counts, String>> {
+    let (next, done, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let (begun, told) = (Instant::now(), Mutex::new(Instant::now()));
+    let (counts, failure) = (Mutex::new(Counts::new()), Mutex::new(None));
+    let work = || -> io::Result<()> {
+        while !stop.load(Ordering::Relaxed) {
+            let before = next.fetch_add(PORTION, Ordering::Relaxed);
+            if before >= seeds {
+                break;
+            }
+            let portion = PORTION.min(seeds - before);
+            let output = start(before + 1, portion)?.wait_with_output()?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            if !output.status.success() {
+                stop.store(true, Ordering::Relaxed);
+                *locked(&failure) = Some(text.into_owned());
+                break;
+            }
+            count(&text, &mut locked(&counts));
+            let done = done.fetch_add(portion, Ordering::Relaxed) + portion;
+            let mut told = locked(&told);
+            if told.elapsed() > TELL_EVERY {
+                *told = Instant::now();
+                eprintln!(
+                    "xtask: {done} of {seeds} histories in {}",
+                    rate(done, begun.elapsed())
+                );
+            }
+        }
+        Ok(())
+    };
+    let cores = std::thread::available_parallelism()?.get();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
+        })
+    })?;
+    let failure = locked(&failure).take();
+    Ok(failure.map_or_else(|| Ok(std::mem::take(&mut *locked(&counts))), Err))
+}
+
+/// What a lock guards, also if another worker panicked.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long it took, and what that makes in a second.
+fn rate(histories: u64, took: Duration) -> String {
+    let took = took.as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = histories as f64 / took;
+    format!("{took:.0} s, {rate:.1} per second")
+}
+
 fn wanted(arguments: &[OsString]) -> Option<u64> {
     match arguments {
         [] => Some(SEEDS),
@@ -77,23 +136,24 @@ fn wanted(arguments: &[OsString]) -> Option<u64> {
 fn cargo() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["test", "-q", "-p", "rollcall", "--all-features", "--test", "it"]);
+    command
+        .args(["test", "-q", "--profile", "simulation", "-p", "rollcall"])
+        .args(["--all-features", "--test", "it"]);
     command
 }
 
-fn start(seeds: u64, share: usize, shares: usize) -> io::Result<Child> {
+fn start(first: u64, seeds: u64) -> io::Result<Child> {
     cargo()
         .args(["--", "--exact", TEST, "--nocapture"])
+        .env("ROLLCALL_FIRST_SEED", first.to_string())
         .env("ROLLCALL_SEEDS", seeds.to_string())
-        .env("ROLLCALL_SHARE", share.to_string())
-        .env("ROLLCALL_SHARES", shares.to_string())
         .env_remove("ROLLCALL_SEED")
         .stdout(Stdio::piped())
         .spawn()
 }
 
 /// Adds up the lines in which a process says how often something happened.
-fn count(text: &str, counts: &mut BTreeMap<String, u64>) {
+fn count(text: &str, counts: &mut Counts) {
     for line in text.lines() {
         let Some((what, number)) = line
             .strip_prefix("simulated ")

@@ -23,6 +23,7 @@
 mod chance;
 mod deeds;
 mod invariants;
+mod keys;
 mod known;
 mod network;
 mod node;
@@ -139,14 +140,12 @@ fn whatever_goes_wrong_all_copies_end_up_equal() {
     if let Some(seed) = number("ROLLCALL_SEED") {
         return println!("{}", run_seed(seed).lines());
     }
-    // Every one of so many seeds that leaves this rest: the share of one of several processes.
-    let seeds = number("ROLLCALL_SEEDS").unwrap_or(16);
-    let (share, shares) = (
-        number("ROLLCALL_SHARE").unwrap_or(0),
-        number("ROLLCALL_SHARES").unwrap_or(1),
+    let (first, seeds) = (
+        number("ROLLCALL_FIRST_SEED").unwrap_or(1),
+        number("ROLLCALL_SEEDS").unwrap_or(16),
     );
     let mut counts = BTreeMap::new();
-    for seed in (1..=seeds).filter(|seed| seed % shares == share) {
+    for seed in first..first + seeds {
         for (what, count) in run_seed(seed).counts() {
             *counts.entry(what).or_insert(0) += count;
         }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rollcall::application::keys::NewKey;
 use rollcall::application::{
     Application, Command as AppCommand, Encryption, NewApplication, Scope, Settings, SettingsPatch,
     Subscription, store,
@@ -13,6 +12,7 @@ use rollcall_protocol::{EncryptionKey, EventType};
 use rollcall_receiver::testing::{Act, Forgetful};
 use rollcall_receiver::{KeySource, Mirror, Outcome, Receiver};
 
+use super::keys::new_key;
 use super::network::{Copy, Heard};
 use super::world::{World, caller};
 
@@ -49,7 +49,7 @@ pub(super) fn new_application(hub: &Hub, name: &str, key: Option<EncryptionKey>,
         encryption_key: key,
         scope,
         subscription: Subscription::everything(),
-        signing_key: NewKey::generate(hub.clock.now(), &*hub.random, &hub.master).unwrap(),
+        signing_key: new_key(hub),
     }))
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rollcall::application::keys::NewKey;
 use rollcall::application::{
     ApplicationError, Applied, Command, Edit, RotationStep, Scope, ScopeEdit, SettingsPatch,
 };
@@ -12,6 +11,7 @@ use rollcall::delivery::ledger::operate::{self, OperateError};
 use rollcall::hub::Hub;
 use rollcall_protocol::{EncryptionKey, EventType};
 
+use super::super::keys::new_key;
 use super::super::known::pick;
 use super::super::plan::{Deed, Step};
 use super::super::tenants::Manner;
@@ -206,7 +206,7 @@ async fn at_the_ledger(
 
 /// The command to an application that a deed is.
 fn command(hub: &Hub, step: &Step, id: String) -> Option<Command> {
-    let key = || NewKey::generate(hub.clock.now(), &*hub.random, &hub.master).unwrap();
+    let key = || new_key(hub);
     let rotate = |step| Command::RotateSigningKey { id: id.clone(), step };
     let small = |bound: u64| u32::try_from(step.what % bound).unwrap() + 1;
     Some(match step.deed {
