@@ -11,6 +11,7 @@
 
 mod chaos;
 mod install;
+mod mutants;
 mod server;
 mod simulate;
 
@@ -60,6 +61,11 @@ Chores of this repository.
         Runs the simulation of hub, network and receivers on this many seeds (1000 if not said), on
         all cores and optimized, and says how often each deed and each fault happened. Fails if a history
         does not end well, or if something never happened.
+
+    cargo xtask simulate --mutants [NAME…]
+        Puts known mistakes into a copy of the sources (a fence dropped, an event swallowed), all of them
+        or those that are named, and says which seed of the simulation finds each. Fails if one is not
+        found within 300 seeds. The list is xtask/src/mutants/list.rs.
 
     cargo xtask vectors
         Writes docs/vectors anew: the requests, keys and answers that developers of applications test

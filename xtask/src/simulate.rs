@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::mutants::mutants;
+
 /// The test that does it. It takes its seeds from the environment.
 const TEST: &str = "simulation::whatever_goes_wrong_all_copies_end_up_equal";
 
@@ -24,11 +26,16 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 /// was not tested, and fails.
 #[expect(clippy::disallowed_methods, reason = "it says how long all of it took")]
 pub(crate) fn simulate(arguments: &[OsString]) -> io::Result<ExitCode> {
+    if let [option, names @ ..] = arguments
+        && option == "--mutants"
+    {
+        return mutants(names);
+    }
     let Some(seeds) = wanted(arguments) else {
-        eprintln!("xtask: cargo xtask simulate [--seeds N], with a number above zero");
+        eprintln!("xtask: cargo xtask simulate [--seeds N | --mutants [NAME…]], with a number above zero");
         return Ok(ExitCode::from(2));
     };
-    let built = cargo().arg("--no-run").status()?;
+    let built = simulation().arg("--no-run").status()?;
     if !built.success() {
         return Ok(ExitCode::FAILURE);
     }
@@ -113,7 +120,7 @@ fn play(seeds: u64) -> io::Result<Result<Counts, String>> {
 }
 
 /// What a lock guards, also if another worker panicked.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -133,7 +140,8 @@ fn wanted(arguments: &[OsString]) -> Option<u64> {
     }
 }
 
-fn cargo() -> Command {
+/// The command of cargo that has to do with the tests of the simulation.
+pub(crate) fn simulation() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
@@ -143,13 +151,20 @@ fn cargo() -> Command {
 }
 
 fn start(first: u64, seeds: u64) -> io::Result<Child> {
-    cargo()
-        .args(["--", "--exact", TEST, "--nocapture"])
+    let mut command = simulation();
+    command.arg("--");
+    single(&mut command, first, seeds);
+    command.spawn()
+}
+
+/// Has a program of tests run some seeds of the simulation and tell what happened.
+pub(crate) fn single(command: &mut Command, first: u64, seeds: u64) {
+    command
+        .args(["--exact", TEST, "--nocapture"])
         .env("ROLLCALL_FIRST_SEED", first.to_string())
         .env("ROLLCALL_SEEDS", seeds.to_string())
         .env_remove("ROLLCALL_SEED")
-        .stdout(Stdio::piped())
-        .spawn()
+        .stdout(Stdio::piped());
 }
 
 /// Adds up the lines in which a process says how often something happened.

@@ -93,6 +93,11 @@ fn run(plan: &Plan) -> (Arc<History>, Checked) {
     (history, result)
 }
 
+/// A number that the environment gives.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|it| it.parse().unwrap())
+}
+
 /// Runs a seed. If it does not end well, makes it shorter and tells people.
 fn run_seed(seed: u64) -> Arc<History> {
     let plan = Plan::of(seed);
@@ -112,7 +117,8 @@ fn run_seed(seed: u64) -> Arc<History> {
         path.display()
     );
     println!("Looking for a shorter history that fails in the same way …");
-    let short = shrink::shrink(&plan, TRIES, &mut |plan| {
+    let tries = number("ROLLCALL_TRIES").map_or(TRIES, |tries| usize::try_from(tries).unwrap());
+    let short = shrink::shrink(&plan, tries, &mut |plan| {
         run(plan).1.is_err_and(|other| other.what == wrong.what)
     });
     let (history, result) = run(&short);
@@ -136,7 +142,6 @@ fn tell(counts: &BTreeMap<String, u64>) {
 
 #[test]
 fn whatever_goes_wrong_all_copies_end_up_equal() {
-    let number = |name| std::env::var(name).ok().map(|it| it.parse::<u64>().unwrap());
     if let Some(seed) = number("ROLLCALL_SEED") {
         return println!("{}", run_seed(seed).lines());
     }

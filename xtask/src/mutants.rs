@@ -1,0 +1,302 @@
+//! Known mistakes, put into a copy of the product on purpose: each must be found by the simulation.
+//!
+//! A simulation that finds nothing may be blind. [`list::ALL`] names fragments of the sources, and what each becomes.
+//! All of them are put into one copy of the sources, each behind a question: `if crate::mutant("name") { mutated }
+//! else { original }`. So the copy is built once, and an environment variable says which mistake it makes. Without
+//! one it makes none, and must pass.
+
+mod list;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use crate::simulate::{locked, simulation, single};
+
+/// A mistake.
+struct Mutant {
+    name: &'static str,
+    /// What no longer holds with it.
+    breaks: &'static str,
+    /// In which file, from the folder of the workspace.
+    file: &'static str,
+    /// An expression or statements, exactly once in the file.
+    original: &'static str,
+    /// What stands in its place.
+    mutated: &'static str,
+}
+
+/// How many seeds may pass before a mistake counts as not found.
+const SEEDS: u64 = 300;
+
+/// How many seeds the copy without a mistake must pass.
+const CONTROL: u64 = 40;
+
+/// What the copy is asked by.
+const VARIABLE: &str = "ROLLCALL_MUTANT";
+
+/// Appended to each crate that is changed.
+const QUESTION: &str = r#"
+/// Whether the mistake of this name is made.
+pub(crate) fn mutant(name: &str) -> bool {
+    static MADE: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    MADE.get_or_init(|| std::env::var("ROLLCALL_MUTANT").ok()).as_deref() == Some(name)
+}
+"#;
+
+/// What came of a mistake.
+enum Found {
+    /// A seed failed; with what it said.
+    By(u64, String),
+    /// None did.
+    Not,
+}
+
+/// Makes each mistake in turn, or those that are named, and says which seed finds it.
+#[expect(clippy::disallowed_methods, reason = "it says how long all of it took")]
+pub(crate) fn mutants(names: &[OsString]) -> io::Result<ExitCode> {
+    let chosen = match choose(names) {
+        Ok(chosen) => chosen,
+        Err(unknown) => {
+            eprintln!("xtask: there is no mutant {unknown}; there are:");
+            for mutant in list::ALL {
+                eprintln!("    {:44} {}", mutant.name, mutant.breaks);
+            }
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let root = workspace()?;
+    let program = build(&root)?;
+    println!("xtask: no mutant, {CONTROL} seeds");
+    if let Found::By(seed, said) = play(&program, None, CONTROL)? {
+        println!("xtask: the copy fails without any mutant, at seed {seed}: {said}");
+        return Ok(ExitCode::FAILURE);
+    }
+    let begun = Instant::now();
+    let next = AtomicUsize::new(0);
+    let missed = Mutex::new(Vec::new());
+    let work = || -> io::Result<()> {
+        while let Some(mutant) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match play(&program, Some(mutant.name), SEEDS)? {
+                Found::By(seed, said) => println!("{seed:>5}  {}\n       {said}", mutant.name),
+                Found::Not => {
+                    println!(
+                        "    –  {}\n       not found within {SEEDS} seeds, although {}",
+                        mutant.name, mutant.breaks
+                    );
+                    locked(&missed).push(mutant.name);
+                }
+            }
+        }
+        Ok(())
+    };
+    println!(" seed  mutant, and what the simulation says");
+    let cores = std::thread::available_parallelism()?.get();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
+        })
+    })?;
+    let missed = std::mem::take(&mut *locked(&missed));
+    println!(
+        "xtask: {} of {} mutants found in {:.0} s",
+        chosen.len() - missed.len(),
+        chosen.len(),
+        begun.elapsed().as_secs_f64()
+    );
+    if missed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("xtask: not found: {}", missed.join(", "));
+    Ok(ExitCode::FAILURE)
+}
+
+fn choose(names: &[OsString]) -> Result<Vec<&'static Mutant>, String> {
+    if names.is_empty() {
+        return Ok(list::ALL.iter().collect());
+    }
+    names
+        .iter()
+        .map(|name| {
+            let known = list::ALL.iter().find(|mutant| name == mutant.name);
+            known.ok_or_else(|| name.to_string_lossy().into_owned())
+        })
+        .collect()
+}
+
+/// The folder of the workspace.
+fn workspace() -> io::Result<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    own.map(Path::to_owned)
+        .ok_or_else(|| io::Error::other("xtask stands in no workspace"))
+}
+
+/// Builds the copy. Returns the program of its tests.
+fn build(root: &Path) -> io::Result<PathBuf> {
+    let copy = root.join("target/mutants");
+    if copy.exists() {
+        fs::remove_dir_all(&copy)?;
+    }
+    fs::create_dir_all(&copy)?;
+    for part in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "clippy.toml",
+        "crates",
+        "xtask",
+        "docs",
+        "contrib",
+    ] {
+        copy_all(&root.join(part), &copy.join(part))?;
+    }
+    let mut crates: Vec<&str> = Vec::new();
+    for mutant in list::ALL {
+        let path = copy.join(mutant.file);
+        let text = fs::read_to_string(&path)?;
+        let Some(text) = mutant.put_into(&text) else {
+            return Err(io::Error::other(format!(
+                "the fragment of {} must stand exactly once in {}",
+                mutant.name, mutant.file
+            )));
+        };
+        fs::write(&path, text)?;
+        let of = mutant.file.split_once("/src/").map_or("", |(of, _)| of);
+        if !crates.contains(&of) {
+            crates.push(of);
+        }
+    }
+    for of in crates {
+        let path = copy.join(of).join("src/lib.rs");
+        let text = fs::read_to_string(&path)?;
+        fs::write(&path, text + QUESTION)?;
+    }
+    println!(
+        "xtask: building a copy of the sources with {} mutants",
+        list::ALL.len()
+    );
+    // What it depends on is the same as in the workspace, and built once for both.
+    let built = simulation()
+        .args(["--no-run", "--message-format=json"])
+        .current_dir(&copy)
+        .env("CARGO_TARGET_DIR", root.join("target"))
+        .stdout(Stdio::piped())
+        .spawn()?
+        .wait_with_output()?;
+    if !built.status.success() {
+        return Err(io::Error::other("the copy with the mutants cannot be built"));
+    }
+    let text = String::from_utf8_lossy(&built.stdout);
+    executable(&text).ok_or_else(|| io::Error::other("cargo does not say where the tests are"))
+}
+
+/// The program that cargo has built last, from what it says.
+fn executable(messages: &str) -> Option<PathBuf> {
+    let before = "\"executable\":\"";
+    let begin = messages.rfind(before)? + before.len();
+    let end = messages[begin..].find('"')?;
+    Some(PathBuf::from(&messages[begin..begin + end]))
+}
+
+fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+    if from.is_dir() {
+        fs::create_dir_all(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            copy_all(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        return Ok(());
+    }
+    fs::copy(from, to).map(|_| ())
+}
+
+impl Mutant {
+    /// The text of a file with this mistake behind its question; `None` if its fragment is not there exactly once.
+    fn put_into(&self, text: &str) -> Option<String> {
+        let (before, after) = text.split_once(self.original)?;
+        if after.contains(self.original) {
+            return None;
+        }
+        let Self {
+            name,
+            original,
+            mutated,
+            ..
+        } = self;
+        Some(format!(
+            "{before}if crate::mutant(\"{name}\") {{ {mutated} }} else {{ {original} }}{after}"
+        ))
+    }
+}
+
+/// Runs seeds with a mistake until one fails.
+fn play(program: &Path, mutant: Option<&str>, seeds: u64) -> io::Result<Found> {
+    const PORTION: u64 = 10;
+    for before in (0..seeds).step_by(10) {
+        let mut command = Command::new(program);
+        single(&mut command, before + 1, PORTION.min(seeds - before));
+        // Nobody needs a shorter history of a known mistake.
+        command.env("ROLLCALL_TRIES", "0").stderr(Stdio::null());
+        match mutant {
+            Some(name) => command.env(VARIABLE, name),
+            None => command.env_remove(VARIABLE),
+        };
+        let output = command.spawn()?.wait_with_output()?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stdout);
+            return Ok(said(&text).map_or_else(
+                || Found::By(before + 1, "the program ended without a word".to_owned()),
+                |(seed, said)| Found::By(seed, said),
+            ));
+        }
+    }
+    Ok(Found::Not)
+}
+
+/// The seed that failed and the first line of what was said of it.
+fn said(text: &str) -> Option<(u64, String)> {
+    text.lines().find_map(|line| {
+        let (seed, said) = line.strip_prefix("seed ")?.split_once(": ")?;
+        Some((seed.parse().ok()?, said.chars().take(200).collect()))
+    })
+}
+
+#[test]
+fn each_fragment_stands_exactly_once_and_all_can_be_put_in() {
+    let root = workspace().unwrap();
+    let mut texts = std::collections::BTreeMap::new();
+    for mutant in list::ALL {
+        let text = texts
+            .entry(mutant.file)
+            .or_insert_with(|| fs::read_to_string(root.join(mutant.file)).unwrap());
+        let put = mutant.put_into(text);
+        assert!(put.is_some(), "{} in {}", mutant.name, mutant.file);
+        *text = put.unwrap_or_default();
+        assert_ne!(mutant.original, mutant.mutated, "{}", mutant.name);
+    }
+    let mut names: Vec<_> = list::ALL.iter().map(|mutant| mutant.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), list::ALL.len(), "each has a name of its own");
+}
+
+#[test]
+fn what_a_failing_seed_says_is_found() {
+    let text = "\nrunning 1 test\nseed 12: kit is different: {\nThe history is in x.\n";
+    assert_eq!(said(text), Some((12, "kit is different: {".to_owned())));
+    assert_eq!(said("running 1 test\n"), None);
+}
+
+#[test]
+fn the_program_is_found_in_what_cargo_says() {
+    let text = r#"{"executable":null}
+{"reason":"compiler-artifact","executable":"/t/simulation/deps/it-1","fresh":false}"#;
+    assert_eq!(executable(text), Some(PathBuf::from("/t/simulation/deps/it-1")));
+}
