@@ -7,7 +7,8 @@
 //!   the hub's most frequent write and say nothing new, so the change log *is* their audit record.
 //!   Departures and arrivals are consequences of such a change and are not shown.
 //! - **Everything else** has a row in `audit_entries`: applications with their settings, scopes,
-//!   subscriptions and keys, what is done to deliveries, imports (one row each, with the counts), erasures.
+//!   subscriptions and keys, what is done to deliveries, imports (one row each, with the counts), erasures, accounts
+//!   and tokens, and who signed in.
 //!   [`record`] appends it in the transaction of what it tells of, so that neither stands without the other.
 //!
 //! Secrets are masked before they are stored: values under names such as `password` or `encryptionKey`, and
@@ -45,6 +46,18 @@ impl<'a> Target<'a> {
             id,
             name: "",
         }
+    }
+
+    /// An account, by its id and the name under which somebody signs in.
+    pub fn account(id: &'a str, name: &'a str) -> Self {
+        let kind = "account";
+        Self { kind, id, name }
+    }
+
+    /// A token, by its id and what it is for.
+    pub fn token(id: &'a str, name: &'a str) -> Self {
+        let kind = "token";
+        Self { kind, id, name }
     }
 
     /// A file that was imported, by its name.

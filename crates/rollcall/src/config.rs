@@ -15,11 +15,14 @@ use rustls::pki_types::pem::PemObject as _;
 use rollcall_receiver::parse_network;
 use rollcall_server::config::{ServerConfig, Unknown, unknown_setting};
 
+use crate::accounts::sessions::Lifetime;
+use crate::clock::Millis;
 use crate::delivery::Options;
 use crate::delivery::egress::{AddressPolicy, EgressOptions};
 use crate::maintenance;
 use crate::maintenance::retention::Retention;
 use crate::private;
+use crate::secret::SecretString;
 
 /// The configuration as it is written.
 #[derive(Clone, Debug, confique::Config)]
@@ -72,6 +75,10 @@ pub struct Config {
     #[config(nested)]
     pub server: ServerConfig,
 
+    /// Who may do what.
+    #[config(nested)]
+    pub access: AccessConfig,
+
     /// How requests leave the hub.
     #[config(nested)]
     pub egress: EgressConfig,
@@ -106,6 +113,23 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Who may do what.
+#[derive(Clone, Debug, confique::Config)]
+pub struct AccessConfig {
+    /// A file that holds the password of the account `admin`, which the first start makes; it has to be changed at the
+    /// first sign-in. Left out: a one-time password, which the first start prints once.
+    #[config(env = "ROLLCALL_ACCESS_INITIAL_PASSWORD_FILE")]
+    pub initial_password_file: Option<PathBuf>,
+
+    /// Minutes after which a session ends that is not used, 1 to 1440.
+    #[config(env = "ROLLCALL_ACCESS_SESSION_IDLE", default = 30)]
+    pub session_idle: u32,
+
+    /// Hours after which a session ends in any case, 1 to 720.
+    #[config(env = "ROLLCALL_ACCESS_SESSION_LIFETIME", default = 12)]
+    pub session_lifetime: u32,
 }
 
 /// How requests leave the hub.
@@ -304,6 +328,13 @@ impl Config {
         within("delivery.longest_probe", longest_probe, first_probe, 604_800)?;
         within("delivery.password_hours", password_hours, 1, 720)?;
         within("delivery.lease", lease, 2, 300)?;
+        within("access.session_idle", self.access.session_idle.into(), 1, 1_440)?;
+        within(
+            "access.session_lifetime",
+            self.access.session_lifetime.into(),
+            1,
+            720,
+        )?;
         within("retention.changes", self.retention.changes, 1, 3_650)?;
         within(
             "retention.laggards",
@@ -373,8 +404,24 @@ impl Config {
                 attempts: days(self.retention.attempts),
                 audit: days(self.retention.audit),
             },
+            sessions: Lifetime {
+                idle: Millis::from(self.access.session_idle) * 60_000,
+                absolute: Millis::from(self.access.session_lifetime) * 3_600_000,
+            },
             ..maintenance::Options::default()
         }
+    }
+
+    /// The password of the first account, if it is configured.
+    ///
+    /// # Errors
+    /// If the file that holds it cannot be read.
+    pub fn initial_password(&self) -> Result<Option<SecretString>> {
+        let Some(file) = &self.access.initial_password_file else {
+            return Ok(None);
+        };
+        let text = private::read_text(file).context("access.initial_password_file")?;
+        Ok(Some(text.as_str().to_owned().into()))
     }
 
     /// The file of the administrator's token.

@@ -1,5 +1,5 @@
 //! What every part of the hub shares: the database, the clock, randomness, the master key, and the
-//! hub's identity; and the two doors for writes, to the directory and to the applications.
+//! hub's identity; and the three doors for writes, to the directory, to the applications and to the accounts.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use rollcall_db::{Create, Db, DbError};
 use rollcall_protocol::Random;
 
 use crate::access::{Caller, Context};
+use crate::accounts::{self, AccountError};
 use crate::application::{self, ApplicationError, keys, store};
 use crate::clock::Clock;
 use crate::directory::{self, Applied, Command, DirectoryError};
@@ -292,6 +293,19 @@ impl Hub {
             Ok(applied)
         })
         .await
+    }
+
+    /// Applies one command to accounts, sessions and tokens, and returns once it is durable.
+    ///
+    /// # Errors
+    /// [`AccountError`]; nothing is changed then.
+    pub async fn apply_account(
+        &self,
+        caller: impl Into<Caller>,
+        command: accounts::Command,
+    ) -> Result<accounts::Applied, AccountError> {
+        self.write_as(caller, move |tx, ctx| accounts::apply(tx, ctx, &command))
+            .await
     }
 
     /// Runs what asks for a context in a transaction of its own, and returns once it is durable. It may run more

@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md walks through one change from its command to the receiver's answer.
 
 pub mod access;
+pub mod accounts;
 pub mod api;
 pub mod application;
 pub mod audit;
@@ -29,4 +30,5 @@ pub mod placement;
 pub mod private;
 pub mod schema;
 pub mod secret;
+pub mod signin;
 pub mod why;

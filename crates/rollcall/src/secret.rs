@@ -1,12 +1,22 @@
-//! Secrets: one type that cannot be printed, and the master key under which they are stored.
+//! Secrets: one type that cannot be printed, the master key under which they are stored, and the hashes of what need
+//! not be known again.
 //!
 //! Signing keys, encryption keys and passwords to be synchronized rest in the database only as
 //! AES-256-GCM boxes (nonce, ciphertext, tag), each bound to what it belongs to by its additional
 //! data: a box moved to another row does not open.
+//!
+//! Of passwords that are only to be recognized an Argon2id hash is stored, which takes long on purpose: make and
+//! compare it outside of transactions. Of tokens of 256 random bits, which nobody can guess, a SHA-256 hash is.
 
 use std::path::Path;
 
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rollcall_protocol::Random;
 pub use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
@@ -89,6 +99,66 @@ impl MasterKey {
         text.truncate(length);
         Ok(text)
     }
+}
+
+/// A password or its hash that Argon2id cannot deal with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it cannot be hashed: {0}")]
+pub struct Unhashable(String);
+
+/// The Argon2id hash of a password, as a PHC string.
+///
+/// # Errors
+/// [`Unhashable`].
+pub fn hash_password(plain: &SecretString, random: &dyn Random) -> Result<String, Unhashable> {
+    let mut salt = [0; 16];
+    random.fill(&mut salt);
+    let hash = Argon2::default().hash_password_with_salt(plain.expose_secret().as_bytes(), &salt);
+    Ok(hash.map_err(|error| Unhashable(error.to_string()))?.to_string())
+}
+
+/// Whether a hash is that of this password.
+///
+/// # Errors
+/// [`Unhashable`] if it is no hash.
+pub fn is_password(plain: &SecretString, hash: &str) -> Result<bool, Unhashable> {
+    let hash = PasswordHash::new(hash).map_err(|error| Unhashable(error.to_string()))?;
+    Ok(Argon2::default()
+        .verify_password(plain.expose_secret().as_bytes(), &hash)
+        .is_ok())
+}
+
+/// A token of 256 random bits that is shown once, and its hash, which is kept.
+pub struct NewToken {
+    /// What its holder has to show.
+    pub text: SecretString,
+    /// What is stored.
+    pub hash: String,
+}
+
+impl std::fmt::Debug for NewToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NewToken(…)")
+    }
+}
+
+impl NewToken {
+    /// Makes one whose text begins so.
+    pub fn generate(prefix: &str, random: &dyn Random) -> Self {
+        let mut bytes = Zeroizing::new([0; 32]);
+        random.fill(bytes.as_mut());
+        let text = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes.as_ref()));
+        let hash = hash_token(&text);
+        Self {
+            text: text.into(),
+            hash,
+        }
+    }
+}
+
+/// The hash under which a token is stored.
+pub fn hash_token(text: &str) -> String {
+    private::to_hex(digest(&SHA256, text.as_bytes()).as_ref()).to_string()
 }
 
 /// What an administrator has to show: 32 bytes, as 64 hexadecimal digits. There is none that is shorter or

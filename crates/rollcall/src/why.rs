@@ -22,7 +22,7 @@ use crate::delivery::ledger::attempts::{self, Search};
 use crate::delivery::ledger::parked;
 use crate::delivery::model::Attempt;
 use crate::directory::earlier::{self, Incarnation, SEARCHED, Whom};
-use crate::directory::{DirectoryError, User, query};
+use crate::directory::{self, DirectoryError, Sight, User, query};
 
 /// How many changes, newest first, are looked into.
 const CHANGES: usize = 50;
@@ -182,6 +182,26 @@ pub fn why(tx: &mut Tx<'_>, user: &str, application: &str, now: Millis) -> Resul
     why_within(tx, &mut Search::default(), user, application, now)
 }
 
+/// The same for somebody who sees a part of the directory: only about users who stand in it, and without the names of
+/// what is outside.
+///
+/// # Errors
+/// [`WhyError`].
+pub fn why_seen(
+    tx: &mut Tx<'_>,
+    sight: &Sight,
+    user: &str,
+    application: &str,
+    now: Millis,
+) -> Result<Why, WhyError> {
+    let Some(found) = sight.user(tx, user)? else {
+        return Err(WhyError::Directory(directory::not_found(SubjectKind::User, user)));
+    };
+    let application = store::find(tx, application)?;
+    let whom = (found.id.clone(), Some(found));
+    page(tx, &mut Search::default(), sight, whom, &application, now)
+}
+
 /// The same, looking at no more attempts than a search allows.
 ///
 /// # Errors
@@ -200,13 +220,31 @@ pub fn why_within(
         Whom::Several(others) => return Err(WhyError::several(user, &others)),
         Whom::Unknown => return Err(WhyError::UnknownUser(user.to_owned())),
     };
+    page(
+        tx,
+        search,
+        &Sight::EVERYTHING,
+        (user_id, found),
+        &application,
+        now,
+    )
+}
+
+fn page(
+    tx: &mut Tx<'_>,
+    search: &mut Search,
+    sight: &Sight,
+    (user_id, found): (String, Option<User>),
+    application: &Application,
+    now: Millis,
+) -> Result<Why, WhyError> {
     let mut changes = change::of_subject(tx, &user_id)?;
     changes.reverse();
     let entitlements = Entitlements::load(tx, &application.id)?;
     let parked = parked::list(tx, &application.id)?;
     let jobs = job::newest(tx, &application.id, 10)?;
     let placement = query::record_of(tx, SubjectKind::User, &user_id)?.map(|(_, placement)| placement);
-    let mut inquiry = Inquiry::new(&application, &entitlements, &parked, &changes);
+    let mut inquiry = Inquiry::new(application, &entitlements, &parked, &changes);
     let mut fates = Vec::new();
     for change in changes.iter().take(CHANGES) {
         fates.push(inquiry.fate(tx, search, change)?);
@@ -221,7 +259,7 @@ pub fn why_within(
             created_at: job.created_at,
             included,
             answer: match included && job.statistics.users.has_exceptions() {
-                true => push_answer(tx, search, &application, job, &user_id)?,
+                true => push_answer(tx, search, application, job, &user_id)?,
                 false => None,
             },
             summary: job.statistics.words(),
@@ -238,20 +276,25 @@ pub fn why_within(
         application: application.name.clone(),
         state: application.state(),
         conclusion: String::new(),
-        failing: Failing::of(tx, &application)?,
+        failing: Failing::of(tx, application)?,
         warnings: rotation::rotation(tx, &application.id, now)?
             .warning()
             .into_iter()
             .collect(),
         in_scope_through: match &placement {
-            Some(placement) => through(tx, scope, placement)?,
+            Some(placement) => through(tx, sight, scope, placement)?,
             None => Vec::new(),
         },
         stands_in: match &found {
-            Some(user) => stands_in(tx, user)?,
+            Some(user) => stands_in(tx, sight, user)?,
             None => Vec::new(),
         },
-        scope: names(tx, scope.organizational_unit_ids.iter(), scope.group_ids.iter())?,
+        scope: names(
+            tx,
+            sight,
+            scope.organizational_unit_ids.iter(),
+            scope.group_ids.iter(),
+        )?,
         synchronizations: pushes,
         changes: fates,
         user_id,
@@ -263,7 +306,7 @@ pub fn why_within(
                 .to_owned(),
         );
     }
-    page.conclusion = conclusion::conclude(&page, &application, now);
+    page.conclusion = conclusion::conclude(&page, application, now);
     Ok(page)
 }
 
@@ -354,6 +397,7 @@ fn included(
 
 fn through(
     tx: &mut Tx<'_>,
+    sight: &Sight,
     scope: &crate::application::Scope,
     placement: &Placement,
 ) -> Result<Vec<String>, DbError> {
@@ -365,22 +409,23 @@ fn through(
         .groups
         .iter()
         .filter(|group| scope.group_ids.contains(*group));
-    names(tx, units, groups)
+    names(tx, sight, units, groups)
 }
 
-fn stands_in(tx: &mut Tx<'_>, user: &User) -> Result<Vec<String>, DbError> {
+fn stands_in(tx: &mut Tx<'_>, sight: &Sight, user: &User) -> Result<Vec<String>, DbError> {
     let units = user.unit_ids();
-    names(tx, units.iter(), user.groups.iter())
+    names(tx, sight, units.iter(), user.groups.iter())
 }
 
 fn names<'a>(
     tx: &mut Tx<'_>,
+    sight: &Sight,
     units: impl Iterator<Item = &'a String>,
     groups: impl Iterator<Item = &'a String>,
 ) -> Result<Vec<String>, DbError> {
     let mut names = Vec::new();
     for unit in units {
-        names.push(format!("organizational unit /{}", query::unit_path(tx, unit)?));
+        names.push(format!("organizational unit /{}", sight.path(tx, unit)?));
     }
     for group in groups {
         let name = query::group_name(tx, group)?.unwrap_or_else(|| group.clone());

@@ -1,5 +1,5 @@
-//! Who acts, how far that reaches, and from where: what both doors for writes
-//! (`directory::apply` and `application::apply`) ask of whoever comes in.
+//! Who acts, how far that reaches, and from where: what the doors for writes
+//! (`directory::apply`, `application::apply`, `accounts::apply`) ask of whoever comes in.
 //!
 //! A [`Caller`] is put together at the edge (a command line, a request, an import, a chore of the hub's
 //! own) and never inside. The doors do three things with it:
@@ -14,6 +14,12 @@
 //!   write of a field counts.
 //! - **Trace.** The principal's text stands in the change log and in the audit log, and so does the
 //!   origin.
+//!
+//! What somebody may do at all is a matter of the [`Role`] of an account or a token: it is asked for a
+//! [`Permission`] at the edge, before there is a command. `accounts` keeps both, `signin` tells who is there.
+
+mod permission;
+mod role;
 
 use std::collections::BTreeSet;
 
@@ -22,6 +28,8 @@ use rollcall_protocol::{Random, SubjectKind};
 use crate::clock::Millis;
 use crate::placement::Placement;
 use crate::secret::MasterKey;
+pub use permission::Permission;
+pub use role::{Role, RoleName};
 
 /// Who acts. Its text, such as `import:people.csv`, is stored in the logs and stays the same for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +38,11 @@ pub enum Principal {
     Administrator {
         /// The account's name.
         name: String,
+    },
+    /// Somebody who has signed in.
+    Account {
+        /// `acc_…`.
+        id: String,
     },
     /// The holder of a token of the administrator's API.
     Token {
@@ -62,6 +75,7 @@ impl std::fmt::Display for Principal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Administrator { name } => write!(f, "administrator:{name}"),
+            Self::Account { id } => write!(f, "account:{id}"),
             Self::Token { id } => write!(f, "token:{id}"),
             Self::Application { id } => write!(f, "application:{id}"),
             Self::Connection { id } => write!(f, "connection:{id}"),
@@ -234,6 +248,7 @@ mod tests {
         let name = || "x".to_owned();
         for (principal, text) in [
             (Principal::Administrator { name: name() }, "administrator:x"),
+            (Principal::Account { id: name() }, "account:x"),
             (Principal::Token { id: name() }, "token:x"),
             (Principal::Application { id: name() }, "application:x"),
             (Principal::Connection { id: name() }, "connection:x"),

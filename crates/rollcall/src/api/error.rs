@@ -7,9 +7,12 @@ use axum::response::{IntoResponse, Response};
 use rollcall_db::{DbError, ErrorClass};
 use serde_json::{Value, json};
 
+use crate::accounts::AccountError;
+use crate::accounts::throttle::TooEarly;
 use crate::application::ApplicationError;
 use crate::delivery::job::JobError;
 use crate::directory::{DeletionPlan, DirectoryError};
+use crate::signin::{Denied, SignInError};
 use crate::why::WhyError;
 
 /// A refusal: a status, a short code and a sentence.
@@ -40,13 +43,19 @@ impl ApiError {
         Self::of(StatusCode::NOT_FOUND, "not_found", message)
     }
 
-    /// No token, or a wrong one.
+    /// Nobody who is known.
     pub fn unauthorized() -> Self {
         Self::of(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
-            "send the header Authorization: Bearer TOKEN, with the token from admin.token in the hub's data folder",
+            "sign in with POST /api/v1/session, or send the header Authorization: Bearer TOKEN, with a token that an \
+             administrator has made or that of admin.token in the hub's data folder",
         )
+    }
+
+    /// A change that another site's page may have sent.
+    pub fn cross_site(message: impl Into<String>) -> Self {
+        Self::of(StatusCode::FORBIDDEN, "cross_site_request", message)
     }
 
     /// Something that the caller cannot help.
@@ -139,6 +148,10 @@ impl IntoResponse for ApiError {
         }
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM)], body.to_string()).into_response();
         response.extensions_mut().insert(Problem(Arc::new(body)));
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer realm=\"rollcall\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
         if let Some(seconds) = self.retry_after {
             response
                 .headers_mut()
@@ -256,5 +269,50 @@ impl From<JobError> for ApiError {
             JobError::Database(error) => error.into(),
             other => Self::of(StatusCode::CONFLICT, other.code(), other.to_string()),
         }
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        let status = match error {
+            AccountError::Database(error) => return error.into(),
+            AccountError::Application(error) => return error.into(),
+            AccountError::NotFound { .. } => StatusCode::NOT_FOUND,
+            AccountError::InvalidField { .. } => StatusCode::BAD_REQUEST,
+            AccountError::Changed { .. } => StatusCode::PRECONDITION_FAILED,
+            AccountError::SignIn => StatusCode::UNAUTHORIZED,
+            AccountError::NotYours => StatusCode::FORBIDDEN,
+            AccountError::Ambiguous { .. }
+            | AccountError::NameTaken(_)
+            | AccountError::LastAdministrator(_) => StatusCode::CONFLICT,
+        };
+        Self::of(status, error.code(), error.to_string())
+    }
+}
+
+impl From<SignInError> for ApiError {
+    fn from(error: SignInError) -> Self {
+        let message = error.to_string();
+        match error {
+            SignInError::Account(error) => error.into(),
+            SignInError::TooEarly(TooEarly(wait)) => Self {
+                retry_after: u16::try_from(wait.as_secs() + 1).ok(),
+                ..Self::of(StatusCode::TOO_MANY_REQUESTS, "too_many_sign_ins", message)
+            },
+            SignInError::Busy => Self {
+                retry_after: Some(BUSY),
+                ..Self::of(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+            },
+        }
+    }
+}
+
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        let code = match denied {
+            Denied::ChangePassword => "change_password",
+            Denied::NoAccount | Denied::Role(..) => "forbidden",
+        };
+        Self::of(StatusCode::FORBIDDEN, code, denied.to_string())
     }
 }

@@ -1,12 +1,14 @@
 //! The hub over HTTP: the public-key endpoint for applications, and the administrator's API.
 //!
-//! Every change comes in as the body of a command and goes through the directory's one door. The
-//! administrator's API asks for a bearer token; the public-key endpoint and the health check do not.
+//! Every change comes in as the body of a command and goes through one of the doors. The administrator's API asks who
+//! is there (`guard.rs`); the public-key endpoint and the health check do not.
 
 mod admin;
+pub mod browser;
 mod door;
 mod error;
 mod extract;
+mod guard;
 mod metrics;
 mod routes;
 
@@ -31,9 +33,11 @@ use crate::health;
 use crate::maintenance::Upkeep;
 use crate::meter::RouteLabels;
 use crate::secret::AdminToken;
+use crate::signin::SignIn;
 pub(crate) use admin::{Audited, ShownChange};
 pub use error::ApiError;
 use extract::Path;
+use guard::Guard;
 use routes::Route;
 
 /// What the handlers share.
@@ -42,8 +46,10 @@ pub struct Api {
     pub shared: Arc<Shared>,
     /// Its maintenance.
     pub upkeep: Arc<Upkeep>,
-    /// What an administrator must show.
+    /// What the machine's own administrator shows.
     pub token: AdminToken,
+    /// Who signs in, and who has.
+    pub sign_in: SignIn,
     /// The certificate, if the hub encrypts by itself.
     tls: Option<Arc<Tls>>,
     readiness: Readiness,
@@ -54,6 +60,7 @@ impl Api {
     /// Of a hub with its delivery and its maintenance.
     pub fn new(shared: Arc<Shared>, upkeep: Arc<Upkeep>, token: AdminToken) -> Self {
         Self {
+            sign_in: SignIn::new(shared.hub.clone(), upkeep.sessions()),
             shared,
             upkeep,
             token,
@@ -85,6 +92,7 @@ const PREFIX: &str = "/api/v1";
 pub fn router(api: Arc<Api>) -> Router {
     let (admin, described) = admin::routes().done();
     let described: Arc<[Route]> = described.into();
+    let guard = Arc::new(Guard::of(&described));
     let index = Arc::clone(&described);
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -93,7 +101,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v2/{instance_id}/{application_id}/provisioning/jwks", get(jwks))
         .nest(
             PREFIX,
-            admin.route_layer(middleware::from_fn_with_state(Arc::clone(&api), admin::authorize)),
+            admin.route_layer(middleware::from_fn_with_state(
+                (Arc::clone(&api), guard),
+                guard::authorize,
+            )),
         )
         .route(PREFIX, get(async move || describe(&index)))
         .fallback(async move |request: Request| unknown(&described, request.uri().path()))
@@ -106,7 +117,7 @@ pub fn router(api: Arc<Api>) -> Router {
 fn describe(routes: &[Route]) -> Response {
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "authorization": "Bearer, with the token from admin.token in the hub's data folder",
+        "authorization": "Bearer, with a token that an administrator has made or that of admin.token in the hub's data folder; or the cookie that POST /api/v1/session gives",
         "routes": routes,
     }))
     .into_response()

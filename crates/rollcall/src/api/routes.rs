@@ -1,11 +1,14 @@
 //! The routes of the administrator's API, and the description of them that the API gives of itself.
 //!
-//! A route is declared once, with what it does, so the description cannot differ from what there is.
+//! A route is declared once, with what it does and the permission that it asks for, so the description cannot differ
+//! from what there is, and no route can be without a permission.
 
 use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, on};
 use serde::Serialize;
+
+use crate::access::Permission;
 
 /// One route as it is described.
 #[derive(Clone, Debug, Serialize)]
@@ -13,14 +16,24 @@ pub(super) struct Route {
     method: &'static str,
     path: String,
     does: &'static str,
+    /// What whoever asks needs.
+    permission: Permission,
     /// What may stand behind the question mark.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     query: &'static [&'static str],
 }
 
 impl Route {
+    pub(super) fn method(&self) -> &'static str {
+        self.method
+    }
+
     pub(super) fn path(&self) -> &str {
         &self.path
+    }
+
+    pub(super) fn permission(&self) -> Permission {
+        self.permission
     }
 }
 
@@ -44,6 +57,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         mut self,
         (filter, method): (MethodFilter, &'static str),
         path: &str,
+        permission: Permission,
         does: &'static str,
         handler: H,
     ) -> Self {
@@ -51,6 +65,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             method,
             path: format!("{}{path}", self.prefix),
             does,
+            permission,
             query: &[],
         });
         Self {
@@ -62,37 +77,41 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     pub(super) fn get<H: Handler<T, S>, T: 'static>(
         self,
         path: &str,
+        permission: Permission,
         does: &'static str,
         handler: H,
     ) -> Self {
-        self.on((MethodFilter::GET, "GET"), path, does, handler)
+        self.on((MethodFilter::GET, "GET"), path, permission, does, handler)
     }
 
     pub(super) fn post<H: Handler<T, S>, T: 'static>(
         self,
         path: &str,
+        permission: Permission,
         does: &'static str,
         handler: H,
     ) -> Self {
-        self.on((MethodFilter::POST, "POST"), path, does, handler)
+        self.on((MethodFilter::POST, "POST"), path, permission, does, handler)
     }
 
     pub(super) fn patch<H: Handler<T, S>, T: 'static>(
         self,
         path: &str,
+        permission: Permission,
         does: &'static str,
         handler: H,
     ) -> Self {
-        self.on((MethodFilter::PATCH, "PATCH"), path, does, handler)
+        self.on((MethodFilter::PATCH, "PATCH"), path, permission, does, handler)
     }
 
     pub(super) fn delete<H: Handler<T, S>, T: 'static>(
         self,
         path: &str,
+        permission: Permission,
         does: &'static str,
         handler: H,
     ) -> Self {
-        self.on((MethodFilter::DELETE, "DELETE"), path, does, handler)
+        self.on((MethodFilter::DELETE, "DELETE"), path, permission, does, handler)
     }
 
     /// What the route before may be asked for behind the question mark.

@@ -22,8 +22,9 @@ pub(super) struct Table {
 
 use Kind::{Blob, Bool, Int, Text};
 
-/// All tables, those before that others refer to.
-const TABLES: [Table; 17] = [
+/// All tables, those before that others refer to. Sessions, and the sign-ins that failed of late, stay behind: who is
+/// signed in at one hub is not at another.
+const TABLES: [Table; 19] = [
     Table {
         name: "instance",
         columns: &[
@@ -250,6 +251,41 @@ const TABLES: [Table; 17] = [
             ("created_at", Int),
             ("started_at", Int),
             ("ended_at", Int),
+        ],
+        key: &["id"],
+    },
+    Table {
+        name: "accounts",
+        columns: &[
+            ("id", Text),
+            ("name", Text),
+            ("name_folded", Text),
+            ("display_name", Text),
+            ("email", Text),
+            ("role", Text),
+            ("applications", Text),
+            ("password_hash", Text),
+            ("must_change_password", Bool),
+            ("disabled", Bool),
+            ("create_time", Int),
+            ("update_time", Int),
+            ("last_sign_in", Int),
+        ],
+        key: &["id"],
+    },
+    Table {
+        name: "api_tokens",
+        columns: &[
+            ("id", Text),
+            ("name", Text),
+            ("prefix", Text),
+            ("hash", Text),
+            ("role", Text),
+            ("applications", Text),
+            ("created_by", Text),
+            ("create_time", Int),
+            ("expires_at", Int),
+            ("last_used", Int),
         ],
         key: &["id"],
     },

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod access;
 mod app;
 mod people;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(super) use access::{Account, RoleArgs, Session, Token};
 pub(super) use app::{App, Key, PushArgs, ScopeArgs};
 pub(super) use people::{Group, Unit, User};
 
@@ -82,6 +84,21 @@ pub(super) enum Verb {
     Group {
         #[command(subcommand)]
         verb: Group,
+    },
+    /// Accounts of people: who may sign in, and do what.
+    Account {
+        #[command(subcommand)]
+        verb: Account,
+    },
+    /// Tokens of programs that use the administrator's API.
+    Token {
+        #[command(subcommand)]
+        verb: Token,
+    },
+    /// Sessions: who is signed in.
+    Session {
+        #[command(subcommand)]
+        verb: Session,
     },
     /// Show the change log, or what was sent to an application.
     Log(Log),

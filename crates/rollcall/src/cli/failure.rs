@@ -13,6 +13,7 @@ use rollcall_protocol::SubjectKind;
 use rollcall_server::tls::TlsError;
 use serde::Serialize;
 
+use crate::accounts::AccountError;
 use crate::application::ApplicationError;
 use crate::delivery::job::JobError;
 use crate::delivery::ledger::operate::OperateError;
@@ -130,6 +131,9 @@ fn hint_of(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(refusal) = cause.downcast_ref::<Refusal>() {
         return refusal.hint.clone();
     }
+    if let Some(AccountError::NotFound { what, .. }) = cause.downcast_ref() {
+        return Some(format!("rollcall {what} list shows those there are"));
+    }
     let Some(DirectoryError::NotFound { kind, .. }) = cause.downcast_ref() else {
         return None;
     };
@@ -148,6 +152,7 @@ fn code_of(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     None.or_else(|| cause.downcast_ref().map(|refusal: &Refusal| refusal.code))
         .or_else(|| cause.downcast_ref().map(DirectoryError::code))
         .or_else(|| cause.downcast_ref().map(ApplicationError::code))
+        .or_else(|| cause.downcast_ref().map(AccountError::code))
         .or_else(|| cause.downcast_ref().map(WhyError::code))
         .or_else(|| cause.downcast_ref().map(JobError::code))
         .or_else(|| cause.downcast_ref().map(OperateError::code))

@@ -3,6 +3,7 @@
 //! Commands work on the database directly, with or without a running hub beside them: a running hub
 //! notices within a fraction of a second what another process committed, and delivers it.
 
+mod accounts;
 mod app;
 mod args;
 mod audit;
@@ -141,6 +142,7 @@ async fn on_hub(
     config: &Config,
     verb: Verb,
 ) -> anyhow::Result<ExitCode> {
+    let sessions = config.maintenance_options().sessions;
     match verb {
         Verb::Import(import) => files::run_import(hub, out, import).await,
         Verb::Export(export) => files::run_export(hub, out, export).await,
@@ -148,6 +150,9 @@ async fn on_hub(
         Verb::User { verb } => people::user(hub, out, verb).await,
         Verb::Unit { verb } => people::unit(hub, out, verb).await,
         Verb::Group { verb } => people::group(hub, out, verb).await,
+        Verb::Account { verb } => accounts::account(hub, out, sessions, verb).await,
+        Verb::Token { verb } => accounts::token(hub, out, verb).await,
+        Verb::Session { verb } => accounts::session(hub, out, sessions, verb).await,
         Verb::Log(log) => log::run(hub, out, log).await,
         Verb::Audit(args) => audit::run(hub, out, args).await,
         Verb::Push(wanted) => push::run(hub, out, wanted).await,

@@ -13,8 +13,13 @@ use crate::directory::NewPassword;
 use crate::hub::Hub;
 use crate::secret::SecretString;
 
-/// Reads a password.
+/// Reads a user's password.
 pub(super) async fn read(hub: &Hub) -> Result<NewPassword> {
+    Ok(NewPassword::prepare(ask_for().await?, &*hub.random)?)
+}
+
+/// Reads a password.
+pub(super) async fn ask_for() -> Result<SecretString> {
     // Before anything is shown: who stops the program must find the terminal as it was.
     let mut stop = StopSignals::listen()?;
     let text = if io::stdin().is_terminal() {
@@ -22,8 +27,7 @@ pub(super) async fn read(hub: &Hub) -> Result<NewPassword> {
     } else {
         line(&mut stop).await?
     };
-    let secret: SecretString = text.as_str().to_owned().into();
-    Ok(NewPassword::prepare(secret, &*hub.random)?)
+    Ok(text.as_str().to_owned().into())
 }
 
 async fn typed(stop: &mut StopSignals) -> Result<Zeroizing<String>> {

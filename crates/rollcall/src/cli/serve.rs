@@ -11,16 +11,48 @@ use rollcall_server::StopSignals;
 use rollcall_server::health::{Part, State};
 use tokio::sync::oneshot;
 
-use super::{open, serving};
+use super::{open, output, serving};
+use crate::accounts;
 use crate::api::{self, Api};
 use crate::config::Config;
 use crate::delivery::Delivery;
+use crate::hub::Hub;
 use crate::instance::Serving;
 use crate::maintenance::Maintenance;
-use crate::secret::AdminToken;
+use crate::secret::{AdminToken, ExposeSecret as _};
+use crate::signin::manage::{self, First};
 
 /// How long the database has to finish what is queued, at the end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Makes the first administrator at the first start. The one-time password goes to the standard output: what goes to
+/// the standard error is the log, and is kept.
+async fn first_account(hub: &Hub, config: &Config) -> Result<()> {
+    // The file may go once it has served.
+    let chosen = match hub.db.read(accounts::any).await? {
+        true => None,
+        false => config.initial_password()?,
+    };
+    let first = manage::first_start(hub, chosen).await;
+    match first.context("the first account")? {
+        First::Made(fresh) => {
+            let name = fresh.account.name;
+            if let Some(password) = fresh.one_time_password {
+                output::line(&format!(
+                    "The first administrator: name {name}, one-time password {}\nIt is shown only now, and has to be \
+                     changed at the first sign-in.",
+                    password.expose_secret()
+                ));
+            }
+            tracing::info!(name, "the first administrator is made");
+        }
+        First::Waits(name) => tracing::info!(
+            "nobody has signed in yet; rollcall account reset-password {name} makes a new one-time password"
+        ),
+        First::Done => {}
+    }
+    Ok(())
+}
 
 pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode> {
     // Before the hub says that it runs: whoever reads that may stop it at once.
@@ -38,6 +70,7 @@ pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode
     });
     let token =
         AdminToken::read_or_make(&config.token_path(), &SystemRandom).context("the administrator's token")?;
+    first_account(&hub, config).await?;
     let delivery = Delivery::start(hub.clone(), open::egress(config)?, config.delivery_options()).await?;
     let maintenance = Maintenance::start(hub.clone(), config.maintenance_options());
     let listener = tokio::net::TcpListener::bind(config.listen)

@@ -21,6 +21,7 @@ mod placement;
 pub mod query;
 mod refold;
 pub mod search;
+mod sight;
 mod unit;
 mod user;
 
@@ -41,6 +42,7 @@ pub use find::Written;
 pub use group::{Group, GroupChanges, MEMBERS_PER_EVENT, NewGroup};
 pub use password::{NewPassword, verify_password};
 pub(crate) use refold::refold;
+pub use sight::Sight;
 pub use unit::{NewUnit, Unit, UnitChanges, children};
 pub use user::{Held, NewUser, UniqueValue, User, UserChanges, UserUnit};
 

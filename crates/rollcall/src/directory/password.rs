@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use argon2::Argon2;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::Random;
 
 use super::DirectoryError;
-use crate::secret::{ExposeSecret as _, SecretString};
+use crate::secret::{self, ExposeSecret as _, SecretString};
 
 /// A password with its hash (Argon2id, PHC string). It is made outside a transaction, since hashing
 /// takes long on purpose.
@@ -39,12 +36,7 @@ impl NewPassword {
         if !(8..=256).contains(&length) {
             return Err(refuse("must have 8 to 256 characters".to_owned()));
         }
-        let mut salt = [0; 16];
-        random.fill(&mut salt);
-        let hash = Argon2::default()
-            .hash_password_with_salt(plain.expose_secret().as_bytes(), &salt)
-            .map_err(|error| refuse(format!("cannot be hashed: {error}")))?
-            .to_string();
+        let hash = secret::hash_password(&plain, random).map_err(|error| refuse(error.to_string()))?;
         Ok(Self {
             hash,
             plain: Arc::new(plain),
@@ -72,9 +64,6 @@ pub fn verify_password(tx: &mut Tx<'_>, user_id: &str, plain: &SecretString) -> 
         .transpose()?
         .flatten();
     let Some(hash) = hash else { return Ok(false) };
-    let hash = PasswordHash::new(&hash)
-        .map_err(|error| DbError::Other(format!("the password hash of {user_id}: {error}")))?;
-    Ok(Argon2::default()
-        .verify_password(plain.expose_secret().as_bytes(), &hash)
-        .is_ok())
+    secret::is_password(plain, &hash)
+        .map_err(|error| DbError::Other(format!("the password hash of {user_id}: {error}")))
 }

@@ -3,10 +3,12 @@
 //! No index finds a text in the middle of a name, so a search looks at everybody. A portion looks at so few that
 //! others can read in between; the module `listing` puts them together.
 
+use std::sync::Arc;
+
 use rollcall_db::{DbError, Tx, params};
 
 use super::fields::fold;
-use super::{Group, User, group, user};
+use super::{Group, Sight, User, group, user};
 
 /// How many subjects one portion of a search looks at.
 const LOOK: usize = 2_000;
@@ -19,6 +21,8 @@ pub struct Wanted {
     /// Only those in whose name this stands, whatever its case: of a group the name, of a user the username, the name
     /// for people or the email address.
     pub search: Option<String>,
+    /// Only those who are seen; `None` for all.
+    pub sight: Option<Arc<Sight>>,
 }
 
 /// A portion of a list.
@@ -39,7 +43,11 @@ struct Search {
 impl Search {
     fn new(wanted: &Wanted, limit: usize) -> Self {
         let text = wanted.search.as_deref().map(fold);
-        let look = if text.is_some() { LOOK } else { limit };
+        let look = if text.is_some() || wanted.sight.is_some() {
+            LOOK
+        } else {
+            limit
+        };
         Self { text, look }
     }
 
@@ -83,14 +91,21 @@ pub fn users(tx: &mut Tx<'_>, wanted: &Wanted, after: &str, limit: usize) -> Res
             ids.push(row.get::<String>(0)?);
         }
         next = Some(username);
-        if ids.len() == limit {
+        if ids.len() == limit && wanted.sight.is_none() {
             break;
         }
     }
-    Ok(Portion {
-        next: next.filter(|_| ids.len() == limit || rows.len() == search.look),
-        found: user::load_many(tx, &ids)?,
-    })
+    let next = next.filter(|_| ids.len() == limit || rows.len() == search.look);
+    let mut found = user::load_many(tx, &ids)?;
+    if let Some(sight) = &wanted.sight {
+        found = sight.users(found);
+        if found.len() > limit {
+            found.truncate(limit);
+            let next = found.last().map(|user| user.username.clone());
+            return Ok(Portion { found, next });
+        }
+    }
+    Ok(Portion { found, next })
 }
 
 /// Groups after a name, by name.
@@ -110,7 +125,11 @@ pub fn groups(
     let mut found = Vec::new();
     for group in groups {
         next = Some(group.name.clone());
-        if search.finds(&[], &group.name) {
+        let is_seen = wanted
+            .sight
+            .as_ref()
+            .is_none_or(|sight| sight.sees_group(&group.id));
+        if is_seen && search.finds(&[], &group.name) {
             found.push(group);
         }
         if found.len() == limit {

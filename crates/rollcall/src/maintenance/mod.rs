@@ -8,6 +8,7 @@
 //! | signing keys that have retired are removed | every round | `application::keys` |
 //! | sealed passwords are erased once everybody has got them, or has been waited for too long | every round | [`passwords`] |
 //! | old changes, attempts, jobs and entries of the audit log are removed | at the start, then every ten minutes | [`retention`] |
+//! | sessions that have ended, and old failures to sign in, are removed | the same | `accounts` |
 //!
 //! What fails is logged and tried again in the next round. Every node of a shared database does all of this; each
 //! step is a transaction that looks for what is due, so nothing is done twice.
@@ -28,6 +29,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::access::Caller;
+use crate::accounts::sessions::{self, Lifetime};
+use crate::accounts::throttle;
 use crate::application::keys;
 use crate::clock::Stopwatch;
 use crate::delivery::vitals::{Life, Pulse, Sign};
@@ -46,6 +49,8 @@ pub struct Options {
     pub retention: Retention,
     /// How often what is older is removed.
     pub trim_every: Duration,
+    /// How long sessions live.
+    pub sessions: Lifetime,
 }
 
 impl Default for Options {
@@ -55,6 +60,7 @@ impl Default for Options {
             password_retention: Duration::from_secs(24 * 3_600),
             retention: Retention::default(),
             trim_every: Duration::from_secs(600),
+            sessions: Lifetime::default(),
         }
     }
 }
@@ -87,6 +93,11 @@ impl Upkeep {
         self.options.every
     }
 
+    /// How long sessions live.
+    pub fn sessions(&self) -> Lifetime {
+        self.options.sessions
+    }
+
     async fn go_round(self: Arc<Self>, life: Life, mut stopped: watch::Receiver<bool>) {
         // Not by the wall clock, which may be set back.
         let mut trimmed: Option<Stopwatch> = None;
@@ -102,6 +113,9 @@ impl Upkeep {
                 if let Err(error) = retention::trim(&self.hub, self.options.retention).await {
                     tracing::warn!(%error, "what is old cannot be removed");
                 }
+                if let Err(error) = self.forget_sessions().await {
+                    tracing::warn!(%error, "sessions that have ended cannot be removed");
+                }
             }
             if let Err(error) = self.expire().await {
                 tracing::warn!(%error, "accounts and locks that are due cannot be expired");
@@ -115,6 +129,15 @@ impl Upkeep {
     async fn expire(&self) -> Result<(), DirectoryError> {
         let caller = Caller::system("expiry");
         self.hub.apply(caller, Command::ExpireDue).await.map(drop)
+    }
+
+    async fn forget_sessions(&self) -> Result<(), DbError> {
+        let (now, lifetime) = (self.hub.clock.now(), self.options.sessions);
+        let forgetting = self.hub.db.write(move |tx| {
+            sessions::trim(tx, now, lifetime)?;
+            throttle::trim(tx, now)
+        });
+        forgetting.await.map(drop)
     }
 
     async fn erase_secrets(&self) -> Result<(), DbError> {

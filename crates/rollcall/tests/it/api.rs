@@ -67,6 +67,9 @@ fn the_api_describes_itself_and_every_route_is_there() {
         let unknown = status == 404 && said(&body).contains("at this path");
         assert!(!unknown, "{route}: {body}");
         assert!(text("does").ends_with('.'));
+        if text("permission") == "anybody" {
+            continue;
+        }
         // Without the token nothing is said.
         let head = format!(
             "{} {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n\r\n",

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and waits by the machine's clock"
 )]
 
+mod access;
 mod api;
 mod app_door;
 mod chaos;

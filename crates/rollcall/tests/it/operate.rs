@@ -83,6 +83,8 @@ fn every_setting_is_shown_in_the_example_and_checked() {
         ("[egress]\nca_file = '/nowhere.pem'", "egress.ca_file"),
         ("[egress]\nca_file = '/etc/passwd'", "no certificate in PEM"),
         ("organization = ' '", "organization"),
+        ("[access]\nsession_idle = 0", "access.session_idle"),
+        ("[access]\nsession_lifetime = 721", "access.session_lifetime"),
         (
             "[server]\ntrusted_proxies = ['proxy.example']",
             "server.trusted_proxies",
@@ -364,8 +366,8 @@ fn a_backup_holds_every_table_and_column() {
             tx.query(
                 "SELECT name FROM sqlite_master WHERE type = 'table'
                  AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'refinery_%'
-                 -- Of the moment: the processes that deliver just now.
-                 AND name <> 'nodes'",
+                 -- Of the moment: the processes that deliver just now, who is signed in, and who failed to.
+                 AND name NOT IN ('nodes', 'sessions', 'sign_in_failures')",
                 &[],
             )?
             .iter()

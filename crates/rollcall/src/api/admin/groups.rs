@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
-use rollcall_protocol::SubjectKind;
 use serde::Deserialize;
 
-use super::{Hub, apply, page_size};
+use super::{apply, page_size};
+use crate::access::Permission;
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path, Query};
 use crate::api::routes::Routes;
-use crate::api::{Api, ApiError, Shown};
+use crate::api::{Api, Shown};
 use crate::directory::search::Wanted;
-use crate::directory::{self, Applied, Command, Group, GroupChanges, NewGroup, query};
+use crate::directory::{Applied, Command, Group, GroupChanges, NewGroup, query};
 use crate::listing;
 
 /// The routes.
@@ -21,37 +20,53 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
     routes
         .get(
             "/groups",
+            Permission::ReadDirectory,
             "Lists groups by name, those after one; of a search, those in whose name it stands.",
             list_groups,
         )
         .asking(&["search", "after", "limit"])
-        .post("/groups", "Creates a group.", create_group)
-        .get("/groups/{id}", "Shows a group, by id or name.", show_group)
-        .patch("/groups/{id}", "Changes the fields that are given.", update_group)
-        .delete("/groups/{id}", "Deletes a group.", delete_group)
+        .post(
+            "/groups",
+            Permission::WriteDirectory,
+            "Creates a group.",
+            create_group,
+        )
+        .get(
+            "/groups/{id}",
+            Permission::ReadDirectory,
+            "Shows a group, by id or name.",
+            show_group,
+        )
+        .patch(
+            "/groups/{id}",
+            Permission::WriteDirectory,
+            "Changes the fields that are given.",
+            update_group,
+        )
+        .delete(
+            "/groups/{id}",
+            Permission::WriteDirectory,
+            "Deletes a group.",
+            delete_group,
+        )
         .get(
             "/groups/{id}/members",
+            Permission::ReadDirectory,
             "Lists the ids of a group's members.",
             list_members,
         )
-        .post("/groups/{id}/members", "Adds members to a group.", add_members)
+        .post(
+            "/groups/{id}/members",
+            Permission::WriteDirectory,
+            "Adds members to a group.",
+            add_members,
+        )
         .post(
             "/groups/{id}/members/remove",
+            Permission::WriteDirectory,
             "Removes members from a group.",
             remove_members,
         )
-}
-
-async fn group(api: &Api, name: String) -> Result<Group, ApiError> {
-    let found = {
-        let name = name.clone();
-        api.shared
-            .hub
-            .db
-            .read(move |tx| query::find_group(tx, &name))
-            .await?
-    };
-    Ok(found.ok_or_else(|| directory::not_found(SubjectKind::Group, &name))?)
 }
 
 async fn create_group(api: Door, Body(new): Body<NewGroup>) -> Shown<Applied> {
@@ -67,17 +82,18 @@ struct GroupPage {
     limit: usize,
 }
 
-async fn list_groups(State(api): Hub, Query(page): Query<GroupPage>) -> Shown<Vec<Group>> {
+async fn list_groups(api: Door, Query(page): Query<GroupPage>) -> Shown<Vec<Group>> {
     let wanted = Wanted {
         search: page.search,
+        sight: api.sight().await?,
         ..Wanted::default()
     };
     let (db, limit) = (&api.shared.hub.db, page.limit.clamp(1, 1_000));
     Ok(Json(listing::groups(db, &wanted, &page.after, limit).await?))
 }
 
-async fn show_group(State(api): Hub, Path(id): Path<String>) -> Shown<Group> {
-    Ok(Json(group(&api, id).await?))
+async fn show_group(api: Door, Path(id): Path<String>) -> Shown<Group> {
+    Ok(Json(api.group(id).await?))
 }
 
 async fn update_group(
@@ -85,12 +101,12 @@ async fn update_group(
     Path(id): Path<String>,
     Body(changes): Body<GroupChanges>,
 ) -> Shown<Applied> {
-    let id = group(&api, id).await?.id;
+    let id = api.group(id).await?.id;
     apply(&api, Command::UpdateGroup { id, changes }).await
 }
 
 async fn delete_group(api: Door, Path(id): Path<String>) -> Shown<Applied> {
-    let id = group(&api, id).await?.id;
+    let id = api.group(id).await?.id;
     apply(&api, Command::DeleteGroup { id }).await
 }
 
@@ -100,8 +116,8 @@ struct Members {
     user_ids: Vec<String>,
 }
 
-async fn list_members(State(api): Hub, Path(id): Path<String>) -> Shown<Vec<String>> {
-    let id = group(&api, id).await?.id;
+async fn list_members(api: Door, Path(id): Path<String>) -> Shown<Vec<String>> {
+    let id = api.group(id).await?.id;
     Ok(Json(
         api.shared
             .hub
@@ -112,7 +128,7 @@ async fn list_members(State(api): Hub, Path(id): Path<String>) -> Shown<Vec<Stri
 }
 
 async fn add_members(api: Door, Path(id): Path<String>, Body(body): Body<Members>) -> Shown<Applied> {
-    let group_id = group(&api, id).await?.id;
+    let group_id = api.group(id).await?.id;
     apply(
         &api,
         Command::AddMembers {
@@ -124,7 +140,7 @@ async fn add_members(api: Door, Path(id): Path<String>, Body(body): Body<Members
 }
 
 async fn remove_members(api: Door, Path(id): Path<String>, Body(body): Body<Members>) -> Shown<Applied> {
-    let group_id = group(&api, id).await?.id;
+    let group_id = api.group(id).await?.id;
     apply(
         &api,
         Command::RemoveMembers {

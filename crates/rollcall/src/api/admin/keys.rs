@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use super::Hub;
-use super::applications::application;
+use crate::access::Permission;
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path};
 use crate::api::routes::Routes;
@@ -22,26 +20,31 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
     routes
         .get(
             "/applications/{id}/keys",
+            Permission::ReadApplications,
             "Shows the signing keys of an application, and where their rotation stands.",
             show_keys,
         )
         .post(
             "/applications/{id}/keys/rotate",
+            Permission::ConfigureApplications,
             "Publishes a new signing key, which is tried after some hours and then signs.",
             rotate_key,
         )
         .post(
             "/applications/{id}/keys/try",
+            Permission::ConfigureApplications,
             "Has the new signing key tried now.",
             try_key,
         )
         .post(
             "/applications/{id}/keys/cancel",
+            Permission::ConfigureApplications,
             "Withdraws the new signing key that waits for its trial.",
             cancel_key,
         )
         .post(
             "/applications/{id}/keys/revert",
+            Permission::ConfigureApplications,
             "Signs with the key before again, as long as it is published.",
             revert_key,
         )
@@ -54,8 +57,8 @@ struct Keys {
     rotation: Rotation,
 }
 
-async fn show_keys(State(api): Hub, Path(id): Path<String>) -> Shown<Keys> {
-    let id = application(&api, id).await?.id;
+async fn show_keys(api: Door, Path(id): Path<String>) -> Shown<Keys> {
+    let id = api.application(id).await?.id;
     let (hub, now) = (&api.shared.hub, api.shared.hub.clock.now());
     let keys = hub.db.read(move |tx| keys::list(tx, &id, now)).await?;
     let rotation = Rotation::of(&keys, now);
@@ -64,7 +67,7 @@ async fn show_keys(State(api): Hub, Path(id): Path<String>) -> Shown<Keys> {
 
 /// Takes a step of the rotation of an application's keys.
 async fn step(api: &Door, id: String, step: RotationStep) -> Shown<Rotated> {
-    let id = application(api, id).await?.id;
+    let id = api.application(id).await?.id;
     let command = Command::RotateSigningKey { id, step };
     let hub = &api.shared.hub;
     let applied = hub.apply_application(api.caller.clone(), command).await?;
@@ -92,7 +95,7 @@ impl Default for Rotate {
 async fn rotate_key(api: Door, Path(id): Path<String>, Body(body): Body<Rotate>) -> Shown<Rotated> {
     let delay = Duration::try_from_secs_f64(body.after_hours * 3_600.0)
         .map_err(|error| ApiError::bad_request(format!("the body: afterHours: {error}")))?;
-    let id = application(&api, id).await?.id;
+    let id = api.application(id).await?.id;
     let hub = api.shared.hub.clone();
     // Making a key pair takes a while.
     let making =

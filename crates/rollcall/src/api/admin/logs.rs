@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use rollcall_db::{Db, DbError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Hub, page_size};
+use super::page_size;
+use crate::access::Permission;
+use crate::api::door::Door;
 use crate::api::extract::Query;
 use crate::api::routes::Routes;
 use crate::api::{Api, Shown};
@@ -22,11 +23,17 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
     routes
         .get(
             "/changes",
+            Permission::ReadChanges,
             "Lists changes by position, those after one.",
             list_changes,
         )
         .asking(&["after", "limit"])
-        .get("/audit", "Lists who did what, the newest first.", list_audit)
+        .get(
+            "/audit",
+            Permission::ReadAudit,
+            "Lists who did what, the newest first.",
+            list_audit,
+        )
         .asking(&["who", "action", "target", "since", "until", "limit"])
 }
 
@@ -104,12 +111,12 @@ impl Audited {
     }
 }
 
-async fn list_audit(State(api): Hub, Query(mut wanted): Query<Audited>) -> Shown<Vec<audit::Entry>> {
+async fn list_audit(api: Door, Query(mut wanted): Query<Audited>) -> Shown<Vec<audit::Entry>> {
     wanted.limit = wanted.limit.clamp(1, 1_000);
     Ok(Json(wanted.read(&api.shared.hub.db).await?))
 }
 
-async fn list_changes(State(api): Hub, Query(page): Query<After>) -> Shown<Vec<ShownChange>> {
+async fn list_changes(api: Door, Query(page): Query<After>) -> Shown<Vec<ShownChange>> {
     let limit = page.limit.clamp(1, 1_000);
     let changes = api
         .shared

@@ -3,86 +3,72 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
-use rollcall_protocol::SubjectKind;
 use serde::Deserialize;
 
-use super::{Hub, apply};
+use super::apply;
+use crate::access::Permission;
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path, Query};
 use crate::api::routes::Routes;
 use crate::api::{Api, ApiError, Shown};
 use crate::directory::query::UnitAt;
 use crate::directory::{
-    self, Applied, Cascade, Command, DeletionPlan, DirectoryError, NewUnit, Unit, UnitChanges, query,
+    self, Applied, Cascade, Command, DeletionPlan, DirectoryError, NewUnit, Unit, UnitChanges,
 };
-use crate::id;
 
 /// The routes.
 pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
     routes
         .get(
-            "/organizational-units",
-            "Lists the organizational units directly below one; of a search, those at any depth in whose name it \
+            "/organizational-units", Permission::ReadDirectory,
+            "Lists the organizational units directly below one, or the topmost ones; of a search, those at any depth in whose name it \
              stands.",
             list_units,
         )
         .asking(&["parentId", "search"])
         .post(
-            "/organizational-units",
+            "/organizational-units", Permission::WriteDirectory,
             "Creates an organizational unit.",
             create_unit,
         )
         .get(
-            "/organizational-units/{id}",
+            "/organizational-units/{id}", Permission::ReadDirectory,
             "Shows an organizational unit, by id or path.",
             show_unit,
         )
         .patch(
-            "/organizational-units/{id}",
+            "/organizational-units/{id}", Permission::WriteDirectory,
             "Changes the fields that are given.",
             update_unit,
         )
         .delete(
-            "/organizational-units/{id}",
+            "/organizational-units/{id}", Permission::WriteDirectory,
             "Deletes an organizational unit; with cascade=true and the token of the plan also what is below it.",
             delete_unit,
         )
         .asking(&["cascade", "confirm"])
         .get(
-            "/organizational-units/{id}/deletion",
+            "/organizational-units/{id}/deletion", Permission::WriteDirectory,
             "Shows what deleting an organizational unit would take along, and the token that confirms it.",
             plan_deletion,
         )
         .post(
-            "/organizational-units/{id}/move",
+            "/organizational-units/{id}/move", Permission::WriteDirectory,
             "Moves an organizational unit below another.",
             move_unit,
         )
-}
-
-async fn unit(api: &Api, name: String) -> Result<Unit, ApiError> {
-    let found = {
-        let name = name.clone();
-        api.shared
-            .hub
-            .db
-            .read(move |tx| query::find_unit(tx, &name))
-            .await?
-    };
-    Ok(found.ok_or_else(|| directory::not_found(SubjectKind::Unit, &name))?)
 }
 
 async fn create_unit(api: Door, Body(new): Body<NewUnit>) -> Shown<Applied> {
     apply(&api, Command::CreateUnit(new)).await
 }
 
-async fn show_unit(State(api): Hub, Path(id): Path<String>) -> Shown<Unit> {
-    Ok(Json(unit(&api, id).await?))
+async fn show_unit(api: Door, Path(id): Path<String>) -> Shown<Unit> {
+    Ok(Json(api.unit(id).await?))
 }
 
 async fn update_unit(api: Door, Path(id): Path<String>, Body(changes): Body<UnitChanges>) -> Shown<Applied> {
-    let id = unit(&api, id).await?.id;
+    let id = api.unit(id).await?.id;
     apply(&api, Command::UpdateUnit { id, changes }).await
 }
 
@@ -93,8 +79,8 @@ struct MoveUnit {
 }
 
 async fn move_unit(api: Door, Path(id): Path<String>, Body(body): Body<MoveUnit>) -> Shown<Applied> {
-    let id = unit(&api, id).await?.id;
-    let parent_id = unit(&api, body.parent_id).await?.id;
+    let id = api.unit(id).await?.id;
+    let parent_id = api.unit(body.parent_id).await?.id;
     apply(&api, Command::MoveUnit { id, parent_id }).await
 }
 
@@ -107,7 +93,7 @@ struct Delete {
 }
 
 async fn delete_unit(api: Door, Path(id): Path<String>, Query(how): Query<Delete>) -> Shown<Applied> {
-    let id = unit(&api, id).await?.id;
+    let id = api.unit(id).await?.id;
     let cascade = match (how.cascade, how.confirm) {
         (false, None) => Cascade::No,
         (false, Some(_)) => {
@@ -137,26 +123,24 @@ async fn deletion_of(api: &Api, id: String) -> Result<DeletionPlan, ApiError> {
 }
 
 /// What the deletion with `cascade=true` would take along.
-async fn plan_deletion(State(api): Hub, Path(id): Path<String>) -> Shown<DeletionPlan> {
-    let id = unit(&api, id).await?.id;
+async fn plan_deletion(api: Door, Path(id): Path<String>) -> Shown<DeletionPlan> {
+    let id = api.unit(id).await?.id;
     Ok(Json(deletion_of(&api, id).await?))
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Below {
-    #[serde(default = "root")]
-    parent_id: String,
+    parent_id: Option<String>,
     search: Option<String>,
 }
 
-fn root() -> String {
-    id::ROOT_UNIT.to_owned()
-}
-
-async fn list_units(State(api): Hub, Query(below): Query<Below>) -> Shown<Vec<UnitAt>> {
-    let parent_id = unit(&api, below.parent_id).await?.id;
-    let db = &api.shared.hub.db;
-    let units = db.read(move |tx| query::list_units(tx, &parent_id, below.search.as_deref()));
+async fn list_units(api: Door, Query(below): Query<Below>) -> Shown<Vec<UnitAt>> {
+    let Below { parent_id, search } = below;
+    let parent_id = match parent_id {
+        Some(parent_id) => Some(api.unit(parent_id).await?.id),
+        None => None,
+    };
+    let units = api.look(move |tx, sight| Ok(sight.units(tx, parent_id.as_deref(), search.as_deref())?));
     Ok(Json(units.await?))
 }

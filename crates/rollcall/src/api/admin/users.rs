@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
-use rollcall_protocol::SubjectKind;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Hub, apply, page_size};
+use super::{apply, page_size};
+use crate::access::Permission;
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path, Query};
 use crate::api::routes::Routes;
 use crate::api::{Api, ApiError, Shown};
 use crate::clock::Millis;
 use crate::directory::search::Wanted;
-use crate::directory::{self, Applied, Command, NewPassword, NewUser, User, UserChanges, query};
+use crate::directory::{Applied, Command, NewPassword, NewUser, User, UserChanges, query};
 use crate::listing;
 use crate::maintenance::erasure::{self, Erased};
 use crate::secret::SecretString;
@@ -24,55 +23,43 @@ use crate::secret::SecretString;
 pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
     routes
         .get(
-            "/users",
+            "/users", Permission::ReadDirectory,
             "Lists users by username, those after one; of a search, those in whose username, name or email address \
              it stands.",
             list_users,
         )
         .asking(&["organizationalUnitId", "search", "after", "limit"])
-        .post("/users", "Creates a user.", create_user)
+        .post("/users", Permission::WriteDirectory, "Creates a user.", create_user)
         .get(
-            "/users/{id}",
+            "/users/{id}", Permission::ReadDirectory,
             "Shows a user, by id, username or email address.",
             show_user,
         )
-        .patch("/users/{id}", "Changes the fields that are given.", update_user)
-        .delete("/users/{id}", "Deletes a user.", delete_user)
+        .patch("/users/{id}", Permission::WriteDirectory, "Changes the fields that are given.", update_user)
+        .delete("/users/{id}", Permission::WriteDirectory, "Deletes a user.", delete_user)
         .post(
-            "/users/{id}/erase",
+            "/users/{id}/erase", Permission::WriteDirectory,
             "Deletes a user and erases every record of it.",
             erase_user,
         )
-        .post("/users/{id}/enable", "Lets a user sign in again.", enable_user)
+        .post("/users/{id}/enable", Permission::WriteDirectory, "Lets a user sign in again.", enable_user)
         .post(
-            "/users/{id}/disable",
+            "/users/{id}/disable", Permission::WriteDirectory,
             "Lets a user sign in no more.",
             disable_user,
         )
         .post(
-            "/users/{id}/lock",
+            "/users/{id}/lock", Permission::WriteDirectory,
             "Locks a user, for a time or until further notice.",
             lock_user,
         )
-        .post("/users/{id}/unlock", "Unlocks a user.", unlock_user)
-        .post("/users/{id}/password", "Sets a user's password.", set_password)
+        .post("/users/{id}/unlock", Permission::WriteDirectory, "Unlocks a user.", unlock_user)
+        .post("/users/{id}/password", Permission::WriteDirectory, "Sets a user's password.", set_password)
         .post(
-            "/users/{id}/organizational-units",
+            "/users/{id}/organizational-units", Permission::WriteDirectory,
             "Says to which organizational units a user belongs.",
             set_units,
         )
-}
-
-async fn user(api: &Api, name: String) -> Result<User, ApiError> {
-    let found = {
-        let name = name.clone();
-        api.shared
-            .hub
-            .db
-            .read(move |tx| query::find_user(tx, &name))
-            .await?
-    };
-    Ok(found.ok_or_else(|| directory::not_found(SubjectKind::User, &name))?)
 }
 
 async fn prepare(api: &Api, password: SecretString) -> Result<NewPassword, ApiError> {
@@ -94,17 +81,17 @@ async fn create_user(api: Door, Body(mut body): Body<serde_json::Map<String, Val
     apply(&api, Command::CreateUser(new)).await
 }
 
-async fn show_user(State(api): Hub, Path(id): Path<String>) -> Shown<User> {
-    Ok(Json(user(&api, id).await?))
+async fn show_user(api: Door, Path(id): Path<String>) -> Shown<User> {
+    Ok(Json(api.user(id).await?))
 }
 
 async fn update_user(api: Door, Path(id): Path<String>, Body(changes): Body<UserChanges>) -> Shown<Applied> {
-    let id = user(&api, id).await?.id;
+    let id = api.user(id).await?.id;
     apply(&api, Command::UpdateUser { id, changes }).await
 }
 
 async fn delete_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
-    let id = user(&api, id).await?.id;
+    let id = api.user(id).await?.id;
     apply(&api, Command::DeleteUser { id }).await
 }
 
@@ -116,12 +103,12 @@ async fn erase_user(api: Door, Path(id): Path<String>) -> Shown<Erased> {
 }
 
 async fn enable_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
-    let id = user(&api, id).await?.id;
+    let id = api.user(id).await?.id;
     apply(&api, Command::EnableUser { id }).await
 }
 
 async fn disable_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
-    let id = user(&api, id).await?.id;
+    let id = api.user(id).await?.id;
     apply(&api, Command::DisableUser { id }).await
 }
 
@@ -132,7 +119,7 @@ struct Lock {
 }
 
 async fn lock_user(api: Door, Path(id): Path<String>, Body(lock): Body<Lock>) -> Shown<Applied> {
-    let id = user(&api, id).await?.id;
+    let id = api.user(id).await?.id;
     apply(
         &api,
         Command::LockUser {
@@ -144,7 +131,7 @@ async fn lock_user(api: Door, Path(id): Path<String>, Body(lock): Body<Lock>) ->
 }
 
 async fn unlock_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
-    let id = user(&api, id).await?.id;
+    let id = api.user(id).await?.id;
     apply(&api, Command::UnlockUser { id }).await
 }
 
@@ -154,7 +141,7 @@ struct SetPassword {
 }
 
 async fn set_password(api: Door, Path(id): Path<String>, Body(body): Body<SetPassword>) -> Shown<Applied> {
-    let id = user(&api, id).await?.id;
+    let id = api.user(id).await?.id;
     let password = prepare(&api, body.password).await?;
     apply(&api, Command::SetPassword { id, password }).await
 }
@@ -168,7 +155,7 @@ struct SetUnits {
 }
 
 async fn set_units(api: Door, Path(id): Path<String>, Body(body): Body<SetUnits>) -> Shown<Applied> {
-    let id = user(&api, id).await?.id;
+    let id = api.user(id).await?.id;
     apply(
         &api,
         Command::SetUnits {
@@ -191,10 +178,11 @@ struct Page {
     limit: usize,
 }
 
-async fn list_users(State(api): Hub, Query(page): Query<Page>) -> Shown<Vec<User>> {
+async fn list_users(api: Door, Query(page): Query<Page>) -> Shown<Vec<User>> {
     let wanted = Wanted {
         unit_id: page.organizational_unit_id,
         search: page.search,
+        sight: api.sight().await?,
     };
     let (db, limit) = (&api.shared.hub.db, page.limit.clamp(1, 1_000));
     Ok(Json(listing::users(db, &wanted, &page.after, limit).await?))

@@ -86,7 +86,11 @@ pub(super) async fn users(
         None => None,
     };
     let searches = search.is_some();
-    let wanted = Wanted { unit_id, search };
+    let wanted = Wanted {
+        unit_id,
+        search,
+        sight: None,
+    };
     let rows = Rows {
         what: "user",
         name: |user: &User| &user.username,
@@ -126,6 +130,7 @@ pub(super) async fn groups(
     let wanted = Wanted {
         unit_id: None,
         search,
+        sight: None,
     };
     let rows = Rows {
         what: "group",

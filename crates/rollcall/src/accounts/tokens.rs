@@ -1,0 +1,222 @@
+//! Tokens of programs.
+//!
+//! A token is `rct_` and 256 random bits. It is shown once, when it is made; what is kept is its SHA-256 hash, and its
+//! first characters, by which people recognize it. Only administrators make tokens, so none can do more than whoever
+//! made it.
+
+use rollcall_db::{DbError, Row, Tx, params};
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use super::account::{check_role, role, stored};
+use super::{AccountError, sessions};
+use crate::access::{Context, Role};
+use crate::audit::{self, Target};
+use crate::clock::Millis;
+use crate::directory::fields;
+use crate::id;
+
+/// How each token begins.
+pub const PREFIX: &str = "rct_";
+
+/// How many of its characters stay visible.
+const VISIBLE: usize = 10;
+
+const DAY: Millis = 86_400_000;
+
+/// How many days a token is good for if nobody says.
+pub const DAYS: u32 = 90;
+
+/// How many days a token is good for at most, unless it never expires.
+const MOST_DAYS: u32 = 366;
+
+/// A token as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiToken {
+    /// `tok_…`.
+    pub id: String,
+    /// What it is for.
+    pub name: String,
+    /// How it begins.
+    pub prefix: String,
+    /// What it may do.
+    #[serde(flatten)]
+    pub role: Role,
+    /// Who made it: the text of a [`crate::access::Principal`].
+    pub created_by: String,
+    /// When it was made.
+    pub create_time: Millis,
+    /// From when on it is good for nothing; `None` if that is never.
+    pub expires_at: Option<Millis>,
+    /// When it was last used, to the minute.
+    pub last_used: Option<Millis>,
+}
+
+/// A new token.
+#[derive(Clone, Debug)]
+pub struct NewApiToken {
+    /// What it is for.
+    pub name: String,
+    /// How it begins.
+    pub prefix: String,
+    /// Its hash.
+    pub hash: String,
+    /// What it may do.
+    pub role: Role,
+    /// From when on it is good for nothing; `None` if that is never.
+    pub expires_at: Option<Millis>,
+}
+
+/// How long a token is to be good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Term {
+    /// So many days.
+    Days(u32),
+    /// For ever.
+    Never,
+}
+
+impl Term {
+    /// When a token expires that is made now.
+    ///
+    /// # Errors
+    /// [`AccountError::InvalidField`] if that is too soon or too late.
+    pub fn end(self, now: Millis) -> Result<Option<Millis>, AccountError> {
+        match self {
+            Self::Never => Ok(None),
+            Self::Days(days @ 1..=MOST_DAYS) => Ok(Some(now + Millis::from(days) * DAY)),
+            Self::Days(_) => {
+                let reason = format!("must be between 1 and {MOST_DAYS}, unless the token never expires");
+                Err(AccountError::invalid("expiresInDays", reason))
+            }
+        }
+    }
+}
+
+/// The part of a token that stays visible.
+pub fn visible(text: &str) -> String {
+    text.chars().take(VISIBLE).collect()
+}
+
+const COLUMNS: &str = "id, name, prefix, role, applications, created_by, create_time, expires_at, last_used";
+
+fn from_row(tx: &mut Tx<'_>, row: &Row) -> Result<ApiToken, DbError> {
+    Ok(ApiToken {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        prefix: row.get(2)?,
+        role: role(tx, &row.get::<String>(3)?, &row.get::<String>(4)?)?,
+        created_by: row.get(5)?,
+        create_time: row.get(6)?,
+        expires_at: row.get(7)?,
+        last_used: row.get(8)?,
+    })
+}
+
+/// All tokens, also those that have expired, in the order in which they were made.
+///
+/// # Errors
+/// What the database reports.
+pub fn list(tx: &mut Tx<'_>) -> Result<Vec<ApiToken>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM api_tokens ORDER BY id");
+    let rows = tx.query(&sql, params![])?;
+    rows.iter().map(|row| from_row(tx, row)).collect()
+}
+
+/// The token that an id or a name names.
+///
+/// # Errors
+/// [`AccountError::NotFound`], [`AccountError::Ambiguous`], or what the database reports.
+pub fn find(tx: &mut Tx<'_>, text: &str) -> Result<ApiToken, AccountError> {
+    let what = "token";
+    let mut all = list(tx)?;
+    if let Some(place) = all.iter().position(|token| token.id == text) {
+        return Ok(all.swap_remove(place));
+    }
+    all.retain(|token| token.name == text);
+    match (all.pop(), all.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (Some(_), false) => Err(AccountError::Ambiguous {
+            what,
+            text: text.to_owned(),
+        }),
+        (None, _) => Err(AccountError::not_found(what, text)),
+    }
+}
+
+/// The token that has this hash, if it has not expired.
+///
+/// # Errors
+/// What the database reports.
+pub fn with_hash(tx: &mut Tx<'_>, hash: &str, now: Millis) -> Result<Option<ApiToken>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM api_tokens WHERE hash = $1");
+    let Some(row) = tx.query_opt(&sql, params![hash])? else {
+        return Ok(None);
+    };
+    let token = from_row(tx, &row)?;
+    let is_good = token.expires_at.is_none_or(|expires_at| now < expires_at);
+    Ok(Some(token).filter(|_| is_good))
+}
+
+/// Whether the use of a token has to be noted.
+pub fn is_unnoted(token: &ApiToken, now: Millis) -> bool {
+    token
+        .last_used
+        .is_none_or(|last| now.saturating_sub(last) >= sessions::NOTED_EVERY)
+}
+
+/// Notes that a token was used.
+///
+/// # Errors
+/// What the database reports.
+pub fn note_use(tx: &mut Tx<'_>, id: &str, now: Millis) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE api_tokens SET last_used = $2 WHERE id = $1",
+        params![id, now],
+    )?;
+    Ok(())
+}
+
+/// What the audit log shows.
+fn shown(token: &ApiToken) -> Json {
+    json!({ "as": token.role, "expiresAt": token.expires_at })
+}
+
+pub(super) fn create(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    new: &NewApiToken,
+) -> Result<ApiToken, AccountError> {
+    fields::name("name", &new.name, 64)?;
+    check_role(tx, &new.role)?;
+    let (role_name, applications) = stored(&new.role);
+    let id = id::make("tok", ctx.now, ctx.random);
+    tx.execute(
+        "INSERT INTO api_tokens (id, name, prefix, hash, role, applications, created_by, create_time, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        params![
+            id.as_str(),
+            new.name.as_str(),
+            new.prefix.as_str(),
+            new.hash.as_str(),
+            role_name,
+            applications,
+            ctx.caller.principal.to_string(),
+            ctx.now,
+            new.expires_at
+        ],
+    )?;
+    let token = find(tx, &id)?;
+    let target = Target::token(&token.id, &token.name);
+    audit::record(tx, ctx, "create_token", &target, None, Some(&shown(&token)))?;
+    Ok(token)
+}
+
+pub(super) fn revoke(tx: &mut Tx<'_>, ctx: &Context<'_>, id: &str) -> Result<ApiToken, AccountError> {
+    let token = find(tx, id)?;
+    tx.execute("DELETE FROM api_tokens WHERE id = $1", params![token.id.as_str()])?;
+    let target = Target::token(&token.id, &token.name);
+    audit::record(tx, ctx, "revoke_token", &target, Some(&shown(&token)), None)?;
+    Ok(token)
+}

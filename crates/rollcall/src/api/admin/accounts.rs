@@ -1,0 +1,189 @@
+//! Accounts. `{id}` is an id or a name.
+
+use std::sync::Arc;
+
+use axum::Json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::access::{Permission, Role, RoleName};
+use crate::accounts::{self, Account, AccountChanges, Command, NewAccount};
+use crate::api::door::Door;
+use crate::api::extract::{Body, Path};
+use crate::api::routes::Routes;
+use crate::api::{Api, ApiError, Shown};
+use crate::secret::{ExposeSecret as _, SecretString};
+use crate::signin::manage::{self, Fresh};
+
+/// The routes.
+pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
+    routes
+        .get(
+            "/accounts",
+            Permission::ReadAccess,
+            "Lists accounts by name.",
+            list,
+        )
+        .post(
+            "/accounts",
+            Permission::ManageAccess,
+            "Creates an account; without a password it gets a one-time password, shown once.",
+            create,
+        )
+        .get(
+            "/accounts/{id}",
+            Permission::ReadAccess,
+            "Shows an account, by id or name.",
+            show,
+        )
+        .patch(
+            "/accounts/{id}",
+            Permission::ManageAccess,
+            "Changes the fields that are given: displayName, email, role with applications, disabled.",
+            update,
+        )
+        .delete(
+            "/accounts/{id}",
+            Permission::ManageAccess,
+            "Deletes an account.",
+            delete,
+        )
+        .post(
+            "/accounts/{id}/reset-password",
+            Permission::ManageAccess,
+            "Gives an account another one-time password, shown once, and ends its sessions.",
+            reset_password,
+        )
+        .delete(
+            "/accounts/{id}/sessions",
+            Permission::ManageAccess,
+            "Ends all sessions of an account.",
+            end_sessions,
+        )
+}
+
+/// An account with the password that is shown once.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownFresh {
+    account: Account,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    one_time_password: Option<String>,
+}
+
+impl From<Fresh> for ShownFresh {
+    fn from(fresh: Fresh) -> Self {
+        let one_time_password = fresh.one_time_password.map(|it| it.expose_secret().to_owned());
+        Self {
+            account: fresh.account,
+            one_time_password,
+        }
+    }
+}
+
+async fn account(api: &Door, id: String) -> Result<Account, ApiError> {
+    let hub = &api.shared.hub;
+    Ok(hub.db.read(move |tx| accounts::find(tx, &id)).await?)
+}
+
+async fn apply(api: &Door, command: Command) -> Shown<Account> {
+    let applied = api.shared.hub.apply_account(api.caller.clone(), command).await?;
+    Ok(Json(applied.account()?))
+}
+
+async fn list(api: Door) -> Shown<Vec<Account>> {
+    Ok(Json(api.shared.hub.db.read(accounts::list).await?))
+}
+
+async fn show(api: Door, Path(id): Path<String>) -> Shown<Account> {
+    Ok(Json(account(&api, id).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct New {
+    name: String,
+    display_name: Option<String>,
+    email: Option<String>,
+    role: RoleName,
+    #[serde(default)]
+    applications: Vec<String>,
+    password: Option<SecretString>,
+}
+
+async fn create(api: Door, Body(new): Body<New>) -> Shown<ShownFresh> {
+    let hub = &api.shared.hub;
+    let account = NewAccount {
+        name: new.name,
+        display_name: new.display_name,
+        email: new.email,
+        role: manage::role(hub, new.role, new.applications).await?,
+        password_hash: None,
+    };
+    let fresh = manage::create(hub, api.caller.clone(), account, new.password).await?;
+    Ok(Json(fresh.into()))
+}
+
+/// What changes of the role: both parts, or the applications of somebody who owns some already.
+#[derive(Deserialize)]
+struct RoleChange {
+    role: Option<RoleName>,
+    applications: Option<Vec<String>>,
+}
+
+impl RoleChange {
+    async fn read(self, api: &Door, present: &Role) -> Result<Option<Role>, ApiError> {
+        let (name, applications) = match (self.role, self.applications) {
+            (None, None) => return Ok(None),
+            (name, Some(applications)) => (name.unwrap_or(present.name()), applications),
+            (Some(name), None) if name == present.name() => return Ok(None),
+            (Some(name), None) => (name, Vec::new()),
+        };
+        Ok(Some(manage::role(&api.shared.hub, name, applications).await?))
+    }
+}
+
+async fn update(
+    api: Door,
+    Path(id): Path<String>,
+    Body(mut body): Body<Map<String, Value>>,
+) -> Shown<Account> {
+    let refuse = |error: &dyn std::fmt::Display| ApiError::bad_request(format!("the body: {error}"));
+    let role: Map<String, Value> = ["role", "applications"]
+        .into_iter()
+        .filter_map(|name| body.remove_entry(name))
+        .collect();
+    let role: RoleChange =
+        serde_path_to_error::deserialize(Value::Object(role)).map_err(|error| refuse(&error))?;
+    let changes: AccountChanges =
+        serde_path_to_error::deserialize(Value::Object(body)).map_err(|error| refuse(&error))?;
+    let Account {
+        id, role: present, ..
+    } = account(&api, id).await?;
+    let role = role.read(&api, &present).await?;
+    let changes = AccountChanges { role, ..changes };
+    apply(&api, Command::Update { id, changes }).await
+}
+
+async fn delete(api: Door, Path(id): Path<String>) -> Shown<Account> {
+    let id = account(&api, id).await?.id;
+    apply(&api, Command::Delete { id }).await
+}
+
+async fn reset_password(api: Door, Path(id): Path<String>) -> Shown<ShownFresh> {
+    let account = account(&api, id).await?;
+    let fresh = manage::reset_password(&api.shared.hub, api.caller.clone(), &account).await?;
+    Ok(Json(fresh.into()))
+}
+
+async fn end_sessions(api: Door, Path(id): Path<String>) -> Shown<Value> {
+    let account_id = account(&api, id).await?.id;
+    let end = Command::EndSessions { account_id };
+    let ended = api
+        .shared
+        .hub
+        .apply_account(api.caller.clone(), end)
+        .await?
+        .ended();
+    Ok(Json(serde_json::json!({ "ended": ended })))
+}
