@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::open::json;
 use crate::{KeyError, Random};
 
 const TAG_LEN: usize = 16;
@@ -126,8 +127,8 @@ impl EncryptionKey {
                 .decode(text)
                 .map_err(|_| JweError::Malformed("a part is not base64url"))
         };
-        let parsed: Header = serde_json::from_slice(&decode(header)?)
-            .map_err(|_| JweError::Malformed("its header cannot be read"))?;
+        let parsed: Header =
+            json(&decode(header)?).map_err(|_| JweError::Malformed("its header cannot be read"))?;
         let (algorithm, enc) = self.algorithm();
         if parsed.alg != "dir" || !encrypted_key.is_empty() {
             return Err(JweError::Malformed(

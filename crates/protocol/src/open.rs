@@ -202,6 +202,13 @@ fn quoted(text: impl ToString) -> String {
     shown(&text.to_string())
 }
 
+/// Reads JSON, all of which has to be UTF-8. serde_json alone looks at the bytes of a member only if somebody wants
+/// that member.
+pub(crate) fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(bytes).map_err(quoted)?;
+    serde_json::from_str(text).map_err(quoted)
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Claims<'a> {
@@ -293,8 +300,7 @@ impl<'a> Opener<'a> {
         if header.len() > LONGEST_HEADER {
             return Err(OpenError::NotAJwt("its header is too long"));
         }
-        let header: Header = serde_json::from_slice(&decode(header)?)
-            .map_err(|error| OpenError::MalformedHeader(quoted(error)))?;
+        let header: Header = json(&decode(header)?).map_err(OpenError::MalformedHeader)?;
         let algorithm = header.alg.unwrap_or_default();
         if algorithm != "RS256" {
             return Err(OpenError::WrongAlgorithm(quoted(algorithm)));
@@ -311,9 +317,12 @@ impl<'a> Opener<'a> {
             Some(false) => return Err(OpenError::BadSignature),
             Some(true) => {}
         }
-        let claims = decode(claims)?;
-        let claims: Claims<'_> =
-            serde_json::from_slice(&claims).map_err(|error| OpenError::MalformedClaims(quoted(error)))?;
+        self.open_signed(kid, &decode(claims)?, now_ms)
+    }
+
+    /// What follows once the signature is right.
+    fn open_signed(&self, kid: String, claims: &[u8], now_ms: i64) -> Result<(Opened, String), OpenError> {
+        let claims: Claims<'_> = json(claims).map_err(OpenError::MalformedClaims)?;
         self.check(&claims, now_ms)?;
         let payload = self.payload(&claims)?;
         let batch =

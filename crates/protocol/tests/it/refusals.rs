@@ -294,6 +294,46 @@ fn extensions_in_any_form() {
 }
 
 #[test]
+fn bytes_that_are_no_text_where_nobody_reads_them() {
+    let signer = jws::RS256.signer_from_pem(PEM).unwrap();
+    let sign = |header: &[u8], claims: &[u8]| {
+        let encode = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
+        let signed = format!("{}.{}", encode(header), encode(claims));
+        let signature = signer.sign(signed.as_bytes()).unwrap();
+        body(&format!("{signed}.{}", encode(&signature)))
+    };
+    let header = |more: &[u8]| [br#"{"alg":"RS256","kid":"KEYtest","typ":""#, more, br#""}"#].concat();
+    let claims = |more: &[u8]| {
+        let text = claims().to_string();
+        let text = text.strip_suffix('}').unwrap().as_bytes();
+        [text, br#","more":""#, more, br#""}"#].concat()
+    };
+    assert!(open(&sign(&header(b"x"), &claims(b"x"))).is_ok());
+    assert_eq!(code(&sign(&header(b"\xff"), &claims(b"x"))), "malformed_header");
+    assert_eq!(code(&sign(&header(b"x"), &claims(b"\xff"))), "malformed_claims");
+
+    let (keys, own) = (keys(), encryption_key());
+    let opener = Opener {
+        decryption: Some(&own),
+        ..Opener::new(&keys, APP)
+    };
+    for (more, expected) in [(b"x", "undecryptable"), (b"\xff", "malformed_jwe")] {
+        let header = [
+            br#"{"alg":"dir","enc":"A256GCM","typ":""#,
+            more.as_slice(),
+            br#""}"#,
+        ]
+        .concat();
+        let (header, nonce, tag) = (URL_SAFE_NO_PAD.encode(header), "A".repeat(16), "A".repeat(22));
+        let forged = signed(&with(|c| {
+            c["dataEncrypted"] = true.into();
+            c["cipherData"] = format!("{header}..{nonce}..{tag}").into();
+        }));
+        assert_eq!(opener.open(forged.as_bytes(), NOW).unwrap_err().code(), expected);
+    }
+}
+
+#[test]
 fn events_that_cannot_be_named() {
     for id in [String::new(), "e".repeat(257)] {
         let events = json!({ "instanceId": "i", "eventData": [
