@@ -10,6 +10,7 @@
 )]
 
 mod chaos;
+mod fuzz;
 mod install;
 mod mutants;
 mod server;
@@ -67,6 +68,14 @@ Chores of this repository.
         or those that are named, and says which seed of the simulation finds each. Fails if one is not
         found within 300 seeds. The list is xtask/src/mutants/list.rs.
 
+    cargo xtask fuzz [TARGET…] [--executions N] [--minutes M] [--json]
+        Looks for inputs for which a property of fuzz/ does not hold: each target (all of them if none is
+        named) N times, ten million unless told otherwise, or for M minutes, on all cores. It prints
+        executions, edges of the program that were reached, and memory. At the first input it stops, makes
+        it smaller, shows it, and says how to repeat it. Ctrl-C ends it; what was found until then stays in
+        target/fuzz. It installs cargo-fuzz if it is missing, and needs a C++ compiler. The tests try the
+        same properties on fuzz/corpus and some mutations of it, without either.
+
     cargo xtask vectors
         Writes docs/vectors anew: the requests, keys and answers that developers of applications test
         their receivers with. Everything in them is fixed, so this changes them only if the wire changed.
@@ -96,6 +105,7 @@ fn main() -> ExitCode {
     let done = match command.as_ref().and_then(|it| it.to_str()) {
         Some("test") => test(rest),
         Some("chaos") => chaos::chaos(&rest),
+        Some("fuzz") => fuzz::fuzz(&rest),
         Some("simulate") => simulate::simulate(&rest),
         Some("vectors") if rest.is_empty() => vectors(),
         Some("setup") if rest.is_empty() => {

@@ -255,8 +255,8 @@ impl Config {
             if !file.is_file() {
                 bail!("the configuration file {} does not exist", file.display());
             }
-            refuse_unknown(file)?;
-            builder = builder.file(file);
+            let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+            builder = builder.preloaded(layer(&text).with_context(|| file.display().to_string())?);
         }
         let mut config = builder.load().context("the configuration cannot be used")?;
         let Overrides {
@@ -280,6 +280,16 @@ impl Config {
         }
         config.log.level = log_level.unwrap_or(config.log.level);
         config.log.format = log_format.unwrap_or(config.log.format);
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// What a file of this text alone would mean: without command line and environment.
+    ///
+    /// # Errors
+    /// If it is no such file, with the line, or a setting cannot be used, with its name.
+    pub fn of_text(text: &str) -> Result<Self> {
+        let config = Self::builder().preloaded(layer(text)?).load()?;
         config.validate()?;
         Ok(config)
     }
@@ -478,15 +488,12 @@ fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     Ok(certificates)
 }
 
-fn refuse_unknown(file: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
-    match unknown_setting(&text, &Config::META) {
-        None => Ok(()),
-        Some(Unknown { name, line }) => bail!(
-            "{}, line {line}: there is no setting {name:?}; `rollcall example` shows all of them",
-            file.display()
-        ),
+/// What the text of a file sets. An error names the line.
+fn layer(text: &str) -> Result<<Config as confique::Config>::Layer> {
+    if let Some(Unknown { name, line }) = unknown_setting(text, &Config::META) {
+        bail!("line {line}: there is no setting {name:?}; `rollcall example` shows all of them");
     }
+    Ok(toml::from_str(text)?)
 }
 
 /// The example of a configuration file: every setting with its description, default and variable.

@@ -19,6 +19,7 @@
 //! An entry that is refused is reported with its line and leaves nothing behind; the rest is imported.
 
 mod claims;
+mod contents;
 mod csv;
 pub mod dn;
 pub mod entry;
@@ -56,6 +57,7 @@ use report::{Remark, Writer};
 use step::Step;
 use tree::Units;
 
+pub use contents::{Contents, contents};
 pub use dn::{Dn, DnError};
 pub use ldif::Writer as LdifWriter;
 pub use mapping::{FIELDS, Mapping};

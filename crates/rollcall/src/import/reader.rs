@@ -1,8 +1,9 @@
 //! The file, read in passes as entries, whatever its format.
 
 use std::fs;
-use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::io::{BufReader, Cursor, Read};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::dn::Dn;
 use super::entry::{Entry, GroupEntry, UnitEntry, UserEntry};
@@ -41,9 +42,24 @@ impl Format {
 /// The entries of one pass.
 pub(super) type Entries<T> = Box<dyn Iterator<Item = Result<T, Trouble>> + Send>;
 
+/// Where the bytes of a file are.
+pub(super) enum Source<'a> {
+    Disk(&'a Path),
+    Memory(Arc<[u8]>),
+}
+
+impl Source<'_> {
+    fn open(&self) -> Result<Box<dyn Read + Send>, ImportError> {
+        Ok(match self {
+            Self::Disk(path) => Box::new(fs::File::open(path)?),
+            Self::Memory(bytes) => Box::new(Cursor::new(Arc::clone(bytes))),
+        })
+    }
+}
+
 /// A file that can be read again from its start.
 pub(super) struct File<'a> {
-    path: PathBuf,
+    source: Source<'a>,
     options: &'a Options,
     survey: Survey,
     delimiter: Delimiter,
@@ -52,20 +68,25 @@ pub(super) struct File<'a> {
 impl<'a> File<'a> {
     /// Opens it; of an LDIF file, takes a first look at everything.
     pub(super) fn of(options: &'a Options) -> Result<Self, ImportError> {
+        Self::from(Source::Disk(&options.file), options)
+    }
+
+    /// Reads from a source, whatever file the options name.
+    pub(super) fn from(source: Source<'a>, options: &'a Options) -> Result<Self, ImportError> {
         let file = Self {
-            path: options.file.clone(),
+            source,
             options,
             survey: Survey::default(),
             delimiter: Delimiter::default(),
         };
-        text::refuse_utf16(fs::File::open(&file.path)?)?;
+        text::refuse_utf16(file.source.open()?)?;
         Ok(match options.format {
             Format::Ldif => Self {
                 survey: file.ldap(None)?.survey()?,
                 ..file
             },
             Format::Csv => {
-                text::check_utf8(fs::File::open(&file.path)?)?;
+                text::check_utf8(file.source.open()?)?;
                 let delimiter = match options.delimiter {
                     Some(delimiter) => delimiter,
                     None => Delimiter::of_header(file.open()?)?,
@@ -77,7 +98,7 @@ impl<'a> File<'a> {
     }
 
     fn open(&self) -> Result<Box<dyn Read + Send>, ImportError> {
-        Ok(Box::new(Text::new(fs::File::open(&self.path)?)))
+        Ok(Box::new(Text::new(self.source.open()?)))
     }
 
     fn lines(&self) -> Result<Lines, ImportError> {
