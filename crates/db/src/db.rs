@@ -4,6 +4,7 @@ mod care;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{oneshot, watch};
@@ -62,6 +63,8 @@ enum Submitted {
     Queued,
     /// It waits for room in its queue.
     Waiting(Queue, Message),
+    /// It was run, and is to be answered so much later.
+    Late(Duration),
 }
 
 impl std::fmt::Debug for Db {
@@ -149,6 +152,11 @@ impl Db {
     /// # Errors
     /// Those of [`Db::open`].
     pub fn open_inline(url: &str, migrations: Migrations, options: Options) -> Result<Self, DbError> {
+        #[cfg(feature = "testing")]
+        let options = Options {
+            faults: options.faults.inline(),
+            ..options
+        };
         let place = Place::parse(url, options.unavailable_after)?;
         refuse_async(place.dialect())?;
         let opened = place.open(options.create, &migrations)?;
@@ -399,8 +407,10 @@ impl Db {
         let submitted = self.submit(kind, task);
         let inner = Arc::clone(&self.inner);
         async move {
-            if let Submitted::Waiting(queue, message) = submitted? {
-                queue.send(message).await?;
+            match submitted? {
+                Submitted::Queued => {}
+                Submitted::Waiting(queue, message) => queue.send(message).await?,
+                Submitted::Late(late) => tokio::time::sleep(late).await,
             }
             answer
                 .await
@@ -419,8 +429,10 @@ impl Db {
             kind,
             Task::new(None, closure, move |result| drop(reply.send(result))),
         );
-        if let Submitted::Waiting(queue, message) = submitted? {
-            queue.send_blocking(message)?;
+        match submitted? {
+            Submitted::Queued => {}
+            Submitted::Waiting(queue, message) => queue.send_blocking(message)?,
+            Submitted::Late(late) => std::thread::sleep(late),
         }
         answer
             .recv()
@@ -438,8 +450,8 @@ impl Db {
             self.inner.counters.reads.fetch_add(1, Ordering::Relaxed);
         }
         let Some(queue) = self.inner.queue(kind) else {
-            self.inner.run_here(kind, job)?;
-            return Ok(Submitted::Queued);
+            let late = self.inner.run_here(kind, job)?;
+            return Ok(late.map_or(Submitted::Queued, Submitted::Late));
         };
         let urgency = match kind {
             Kind::Write(Lane::Settlement) => Urgency::Later,
@@ -473,9 +485,10 @@ impl Inner {
         })
     }
 
-    fn run_here(&self, kind: Kind, job: Box<dyn Job>) -> Result<(), DbError> {
+    /// Runs a closure at once. Says how much later its answer is due, if that is so.
+    fn run_here(&self, kind: Kind, job: Box<dyn Job>) -> Result<Option<Duration>, DbError> {
         let Engine::Inline(writer) = &self.engine else {
-            return Ok(());
+            return Ok(None);
         };
         refuse_async(self.place.dialect())?;
         let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -484,7 +497,7 @@ impl Inner {
             Kind::Write(_) => writer.commit(vec![job]),
             Kind::Read | Kind::Feed => writer.read(job),
         }
-        Ok(())
+        Ok(writer.late())
     }
 
     fn unanswered(&self, kind: Kind) -> DbError {

@@ -1,5 +1,7 @@
 //! A transaction as a closure sees it, and the connection underneath.
 
+use std::time::Duration;
+
 use std::any::Any;
 
 use crate::{DbError, Dialect, Row, Value};
@@ -31,6 +33,14 @@ pub(crate) trait Connection: Send {
     fn undo(&mut self) -> Result<(), DbError>;
     /// Commits durably, and tells other processes if there is something to tell.
     fn commit(&mut self, announce: bool) -> Result<(), DbError>;
+    /// Whether those who wait for news are told of the last commit.
+    fn announces(&self) -> bool {
+        true
+    }
+    /// How much later than it was done the last commit is to be answered, where its writer does not wait itself.
+    fn late(&mut self) -> Option<Duration> {
+        None
+    }
     /// Rolls back whatever is open, and forgets a commit of which nothing was heard.
     fn abandon(&mut self);
     /// Makes sure that everything was sent, and has succeeded.

@@ -165,7 +165,9 @@ impl Writer {
                 }
             };
             match fate {
-                Ok(()) if announce => self.shared.announcements.send_modify(|count| *count += 1),
+                Ok(()) if announce && self.connection.announces() => {
+                    self.shared.announcements.send_modify(|count| *count += 1)
+                }
                 Ok(()) => {}
                 Err(_) => self.connection.abandon(),
             }
@@ -229,6 +231,11 @@ impl Writer {
             &self.shared.damage,
             job,
         );
+    }
+
+    /// How much later than it was done the last commit is to be answered.
+    pub(crate) fn late(&mut self) -> Option<Duration> {
+        self.connection.late()
     }
 
     pub(crate) fn scrub(&mut self) -> Result<(), DbError> {

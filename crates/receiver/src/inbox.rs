@@ -19,7 +19,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall_db::{Db, DbError, Row, Tx, params};
+use rollcall_db::{Db, DbError, Options, Row, Tx, params};
 use rollcall_protocol::{Event, EventType};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -125,7 +125,24 @@ impl Inbox {
         handler: H,
         options: InboxOptions,
     ) -> Result<Self, DbError> {
-        let db = schema::open(url).await?;
+        Ok(Self::start(schema::open(url).await?, handler, options))
+    }
+
+    /// Opens a database on SQLite whose work is done by whoever asks, without threads: for simulations. The worker is
+    /// a task of the asynchronous runtime at hand.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn open_inline<H: Handler + 'static>(
+        url: &str,
+        handler: H,
+        options: InboxOptions,
+        database: Options,
+    ) -> Result<Self, DbError> {
+        Ok(Self::start(schema::open_inline(url, database)?, handler, options))
+    }
+
+    fn start<H: Handler + 'static>(db: Db, handler: H, options: InboxOptions) -> Self {
         let wake = Arc::new(Notify::new());
         let (stop, stopped) = watch::channel(false);
         let worker = tokio::spawn(work(
@@ -135,12 +152,12 @@ impl Inbox {
             Arc::clone(&wake),
             stopped,
         ));
-        Ok(Self {
+        Self {
             db,
             wake,
             stop,
             worker,
-        })
+        }
     }
 
     /// How many events are in which state.

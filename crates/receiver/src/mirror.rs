@@ -16,7 +16,7 @@
 //!
 //! Passwords are not stored: only when the last one came.
 
-use rollcall_db::{Db, DbError, Tx};
+use rollcall_db::{Db, DbError, Options, Tx};
 use rollcall_protocol::Event;
 
 use crate::handler::Outcome;
@@ -61,9 +61,9 @@ impl Mirror {
     ///
     /// # Errors
     /// What the database reports.
-    pub fn open_inline(url: &str) -> Result<Self, DbError> {
+    pub fn open_inline(url: &str, options: Options) -> Result<Self, DbError> {
         Ok(Self {
-            db: schema::open_inline(url)?,
+            db: schema::open_inline(url, options)?,
         })
     }
 

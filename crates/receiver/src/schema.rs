@@ -28,8 +28,8 @@ pub(crate) async fn open(url: &str) -> Result<Db, DbError> {
 }
 
 /// The same without threads, for simulations.
-pub(crate) fn open_inline(url: &str) -> Result<Db, DbError> {
-    Db::open_inline(url, migrations(), Options::default())
+pub(crate) fn open_inline(url: &str, options: Options) -> Result<Db, DbError> {
+    Db::open_inline(url, migrations(), options)
 }
 
 fn migrations() -> Migrations {

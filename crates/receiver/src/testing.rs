@@ -158,6 +158,11 @@ impl Forgetful {
         self.held().arrivals.clone()
     }
 
+    /// The events that came after the first `count` ones.
+    pub fn arrivals_after(&self, count: usize) -> Vec<Arrival> {
+        self.held().arrivals.iter().skip(count).cloned().collect()
+    }
+
     /// How many requests came.
     pub fn requests(&self) -> u64 {
         self.held().requests

@@ -40,6 +40,7 @@ enum Source {
     Runtime {
         start: Millis,
         started: Instant,
+        ahead: Arc<AtomicI64>,
     },
     Adjustable(Arc<AtomicI64>),
 }
@@ -49,7 +50,7 @@ enum Source {
 pub struct Adjustment(Arc<AtomicI64>);
 
 impl Adjustment {
-    /// From now on the clock is so far ahead of the machine's, or behind it if that is negative.
+    /// From now on the clock is so far ahead of the one that it follows, or behind it if that is negative.
     pub fn set(&self, ahead: Millis) {
         self.0.store(ahead, Ordering::SeqCst);
     }
@@ -63,8 +64,18 @@ impl Clock {
 
     /// A clock that shows `start` now and goes on with the runtime's time, also when that is paused.
     pub fn of_runtime(start: Millis) -> Self {
-        let started = Instant::now();
-        Self(Source::Runtime { start, started })
+        Self::adjustable_of_runtime(start).0
+    }
+
+    /// The same, until it is set ahead or back, as [`Clock::adjustable`] is.
+    pub fn adjustable_of_runtime(start: Millis) -> (Self, Adjustment) {
+        let ahead = Arc::default();
+        let clock = Self(Source::Runtime {
+            start,
+            started: Instant::now(),
+            ahead: Arc::clone(&ahead),
+        });
+        (clock, Adjustment(ahead))
     }
 
     /// A clock for tests that shows the machine's time until it is set ahead or back, as an administrator or a time
@@ -85,10 +96,13 @@ impl Clock {
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
             Source::Adjustable(ahead) => Self::system().now().saturating_add(ahead.load(Ordering::SeqCst)),
-            Source::Runtime { start, started } => {
-                let passed = started.elapsed().as_millis();
-                start.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
-            }
+            Source::Runtime {
+                start,
+                started,
+                ahead,
+            } => start
+                .saturating_add(millis(started.elapsed()))
+                .saturating_add(ahead.load(Ordering::SeqCst)),
         }
     }
 

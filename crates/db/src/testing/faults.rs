@@ -26,8 +26,12 @@ pub enum Fault {
     Full,
     /// A page is corrupt: [`DbError::Damaged`], nothing done.
     Damaged,
-    /// The commit takes this much longer.
+    /// The commit takes this much longer. Inline, where the thread must not be held up, its answer comes so much
+    /// later by the clock of the asynchronous runtime.
     Slow(Duration),
+    /// The commit goes through, and nobody who waits for [announcements](crate::Db::announcements) is woken, neither
+    /// here nor in another process.
+    Unannounced,
     /// The process is killed before the commit, so that nothing is done. See [`Faults::killed`].
     KilledBefore,
     /// The process is killed after the commit, which nobody hears of. See [`Faults::killed`].
@@ -49,6 +53,7 @@ pub enum Fault {
 pub struct Faults {
     plan: Arc<Mutex<Plan>>,
     one_by_one: bool,
+    inline: bool,
 }
 
 #[derive(Debug, Default)]
@@ -72,8 +77,8 @@ impl Faults {
     #[must_use]
     pub fn one_by_one(&self) -> Self {
         Self {
-            plan: Arc::clone(&self.plan),
             one_by_one: true,
+            ..self.clone()
         }
     }
 
@@ -112,6 +117,14 @@ impl Faults {
         self.plan().killed
     }
 
+    /// For a database whose work is done by whoever asks.
+    pub(crate) fn inline(&self) -> Self {
+        Self {
+            inline: true,
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn around(&self, lane: Lane, connection: Box<dyn Connection>) -> Box<dyn Connection> {
         Box::new(Faulty {
             connection,
@@ -119,6 +132,8 @@ impl Faults {
             faults: self.clone(),
             away: None,
             unheard: false,
+            silent: false,
+            late: None,
         })
     }
 
@@ -178,6 +193,10 @@ struct Faulty {
     away: Option<&'static str>,
     /// The last commit went through, which the writer does not know.
     unheard: bool,
+    /// The last commit is not announced.
+    silent: bool,
+    /// How much later the answer to the last commit comes.
+    late: Option<Duration>,
 }
 
 const LOST: &str = "a fault: the connection was lost";
@@ -229,10 +248,16 @@ impl Connection for Faulty {
 
     fn commit(&mut self, announce: bool) -> Result<(), DbError> {
         let fault = self.faults.plan().take(self.lane);
+        self.silent = fault == Some(Fault::Unannounced);
         match fault {
             None => return self.connection.commit(announce),
+            Some(Fault::Unannounced) => return self.connection.commit(false),
             Some(Fault::Slow(pause)) => {
-                std::thread::sleep(pause);
+                if self.faults.inline {
+                    self.late = Some(pause);
+                } else {
+                    std::thread::sleep(pause);
+                }
                 return self.connection.commit(announce);
             }
             Some(Fault::Unheard | Fault::UnheardForGood) => {
@@ -259,6 +284,14 @@ impl Connection for Faulty {
             }
             _ => DbError::away(LOST),
         })
+    }
+
+    fn announces(&self) -> bool {
+        !self.silent
+    }
+
+    fn late(&mut self) -> Option<Duration> {
+        self.late.take()
     }
 
     fn abandon(&mut self) {

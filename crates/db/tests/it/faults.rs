@@ -124,3 +124,40 @@ async fn who_is_killed_at_a_commit_does_nothing_any_more() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_commit_goes_through_without_a_word_to_those_who_wait_for_news() {
+    for database in databases("unannounced") {
+        let (db, faults) = faulty(&database);
+        let announce = |tx: &mut Tx<'_>| {
+            tx.announce();
+            count(tx, "silent")
+        };
+        let mut news = db.announcements();
+        faults.next(Lane::Log, [Fault::Unannounced]);
+        assert_eq!(db.write(announce).await, Ok(1));
+        assert!(!news.has_changed().unwrap());
+        assert_eq!(db.write(announce).await, Ok(2));
+        news.changed().await.unwrap();
+        db.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_commit_that_runs_inline_is_answered_later_by_the_clock_of_the_runtime() {
+    let faults = Faults::default();
+    let options = Options {
+        faults: faults.clone(),
+        ..Options::default()
+    };
+    let db = Db::open_inline("sqlite::memory:", migrations(), options).unwrap();
+    let hour = Duration::from_secs(3_600);
+    faults.next(Lane::Log, [Some(Fault::Slow(hour)), None]);
+    let begun = tokio::time::Instant::now();
+    let slow = db.write(|tx| count(tx, "slow"));
+    // It is done at once, and nobody else waits for its answer.
+    assert_eq!(db.write(|tx| count(tx, "quick")).await, Ok(2));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(slow.await, Ok(1));
+    assert_eq!(begun.elapsed(), hour);
+}

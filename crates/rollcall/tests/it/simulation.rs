@@ -1,6 +1,6 @@
 //! Hub and receivers in one thread, on time that only passes when everybody waits, from a seed.
 //!
-//! A run has one or two nodes of a hub and four applications: one with the receiver and mirror of the kit, one that
+//! A run has one or two nodes of a hub and five applications: one with the mirror of the kit, one with its inbox, one that
 //! keeps no memory of what it has seen, one as the official SDK makes them, and one that sees a part of the
 //! directory; further ones come and go. While administrators do all kinds of things, down to going back to an earlier
 //! backup, the network loses requests and answers, applications are away, want events again or refuse them, commits
@@ -20,14 +20,17 @@
     reason = "the history of a seed, and how often things happened, are told to people and to xtask"
 )]
 
+mod application;
 mod chance;
 mod deeds;
+mod history;
 mod invariants;
 mod keys;
 mod known;
 mod network;
 mod node;
 mod plan;
+mod receivers;
 mod scenarios;
 mod shrink;
 mod tenants;
@@ -40,7 +43,7 @@ use std::sync::Arc;
 
 pub(crate) use chance::Dice;
 
-use network::History;
+use history::History;
 use plan::{Deed, Kind, Plan};
 use world::World;
 use wrong::{Checked, What, must, panicked, watch_for_panics};

@@ -1,10 +1,7 @@
 //! What must hold at every step, and what at the end.
-//!
-//! Absent, because nothing looks at it yet: that the position passes nothing that is neither answered, parked nor
-//! skipped (only that it never goes back and never passes the log's end); that two epochs never write (only what
-//! comes of it in the copies).
 
-use std::collections::BTreeSet;
+mod arrivals;
+mod ledger;
 
 use rollcall::application::{Entitlements, store};
 use rollcall::delivery::job;
@@ -13,8 +10,10 @@ use rollcall::delivery::ledger::parked::{self, ParkedState};
 use rollcall::hub::Hub;
 use rollcall::{backup, compare};
 use rollcall_db::DbError;
-use rollcall_protocol::EventType;
 use rollcall_receiver::Snapshot;
+
+pub(super) use arrivals::Seen;
+pub(super) use ledger::watch_settlements;
 
 use super::deeds::PASSWORD;
 use super::network::Copy;
@@ -63,8 +62,14 @@ impl World {
             return Err(panic);
         }
         self.what_was_acknowledged_is_durable()?;
-        self.positions_go_forward_within_the_log()?;
+        self.positions_pass_what_was_answered()?;
+        self.one_epoch_writes()?;
         self.note_who_is_in_scope();
+        self.what_arrives_is_meant_for_it()?;
+        self.the_newest_comes_last()?;
+        if let Some(wrong) = self.network.wrong() {
+            return Err(wrong);
+        }
         if std::mem::take(&mut self.look_for_the_erased) {
             self.nobody_who_was_erased_is_anywhere()?;
         }
@@ -74,8 +79,6 @@ impl World {
     /// What must hold once everything is settled.
     pub(super) fn finally(&mut self) -> Checked {
         self.copies_are_equal()?;
-        self.nothing_is_sent_outside_of_the_scope()?;
-        self.no_password_reaches_who_may_not_have_it()?;
         // Maintenance has gone round since everything was acknowledged.
         self.pass(20_000);
         self.no_password_is_left()?;
@@ -92,26 +95,6 @@ impl World {
         })
     }
 
-    fn positions_go_forward_within_the_log(&mut self) -> Checked {
-        for tenant in &self.tenants {
-            let application = tenant.application.clone();
-            let found = self.on_hub(async |hub| {
-                let id = application.id.clone();
-                let stored = hub.db.read(move |tx| store::load(tx, &id)).await;
-                (stored.map(|stored| stored.position), head(hub).await)
-            });
-            let Some((Ok(position), head)) = found else {
-                continue;
-            };
-            let name = &application.name;
-            let before = self.positions.insert(name.clone(), position).unwrap_or(position);
-            must(before <= position && position <= head, What::Position, || {
-                format!("the position of {name} went from {before} to {position}, and the log ends at {head}")
-            })?;
-        }
-        Ok(())
-    }
-
     fn note_who_is_in_scope(&mut self) {
         for tenant in &self.tenants {
             let (id, name) = (&tenant.application.id, &tenant.application.name);
@@ -125,26 +108,27 @@ impl World {
 
     /// Whether everything has been sent that there is to send; what was set aside is sent again.
     pub(super) fn is_settled(&self) -> bool {
-        self.tenants.iter().all(|tenant| {
-            let id = tenant.application.id.clone();
-            let settled = self.on_hub(async |hub| {
-                hub.write_as(caller(), move |tx, ctx| {
-                    let other = |error: &dyn std::fmt::Display| DbError::Other(error.to_string());
-                    let parked = parked::list(tx, &id)?;
-                    if parked.iter().any(|parked| parked.state == ParkedState::Failed) {
-                        operate::resend(tx, ctx, &id, None).map_err(|error| other(&error))?;
-                        return Ok(false);
-                    }
-                    let head = rollcall::change::head(tx)?.seq;
-                    let stored = store::load(tx, &id).map_err(|error| other(&error))?;
-                    let job = job::open_job(tx, &id)?;
-                    Ok::<_, DbError>(parked.is_empty() && job.is_none() && stored.position == head)
-                })
-                .await
-                .unwrap()
-            });
-            settled.unwrap_or(false)
-        })
+        self.inboxes_are_empty()
+            && self.tenants.iter().all(|tenant| {
+                let id = tenant.application.id.clone();
+                let settled = self.on_hub(async |hub| {
+                    hub.write_as(caller(), move |tx, ctx| {
+                        let other = |error: &dyn std::fmt::Display| DbError::Other(error.to_string());
+                        let parked = parked::list(tx, &id)?;
+                        if parked.iter().any(|parked| parked.state == ParkedState::Failed) {
+                            operate::resend(tx, ctx, &id, None).map_err(|error| other(&error))?;
+                            return Ok(false);
+                        }
+                        let head = rollcall::change::head(tx)?.seq;
+                        let stored = store::load(tx, &id).map_err(|error| other(&error))?;
+                        let job = job::open_job(tx, &id)?;
+                        Ok::<_, DbError>(parked.is_empty() && job.is_none() && stored.position == head)
+                    })
+                    .await
+                    .unwrap()
+                });
+                settled.unwrap_or(false)
+            })
     }
 
     fn copies_are_equal(&self) -> Checked {
@@ -161,6 +145,7 @@ impl World {
                 Copy::Mirror(receiver) => self
                     .on_hub(async |_| receiver.processor().processor.snapshot().await.unwrap())
                     .unwrap(),
+                Copy::Inbox(_, application) => without_strangers(application.snapshot()),
                 Copy::Forgetful(receiver) => {
                     let forgetful = &receiver.processor().processor;
                     let mut snapshot = without_strangers(forgetful.snapshot());
@@ -173,43 +158,6 @@ impl World {
             must(should == has, What::Different, || {
                 format!("{name} is different: {:#?}", should.differences(&has))
             })?;
-        }
-        Ok(())
-    }
-
-    fn nothing_is_sent_outside_of_the_scope(&self) -> Checked {
-        for tenant in &self.tenants {
-            let name = &tenant.application.name;
-            let copy = self.network.copy(name).unwrap();
-            let Copy::Forgetful(receiver) = &*copy else {
-                continue;
-            };
-            let forgetful = &receiver.processor().processor;
-            let nobody = BTreeSet::new();
-            let entitled = self.entitled.get(name).unwrap_or(&nobody);
-            let of_nobody = [EventType::Test.urn(), EventType::Inventory.urn()];
-            for arrival in forgetful.arrivals() {
-                let known =
-                    entitled.contains(&arrival.biz_id) || of_nobody.contains(&arrival.event_type.as_str());
-                must(known, What::OutOfScope, || {
-                    format!("{name} was told of who was never in its scope: {arrival:?}")
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn no_password_reaches_who_may_not_have_it(&self) -> Checked {
-        for tenant in self.tenants.iter().filter(|tenant| tenant.manner != Manner::Sdk) {
-            let name = &tenant.application.name;
-            let copy = self.network.copy(name).unwrap();
-            if let Copy::Forgetful(receiver) = &*copy {
-                for arrival in receiver.processor().processor.arrivals() {
-                    must(!arrival.biz_data.contains(PASSWORD), What::Password, || {
-                        format!("{name} was told a password: {arrival:?}")
-                    })?;
-                }
-            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall::clock::Clock;
+use rollcall::clock::{Adjustment, Clock};
 use rollcall::delivery::egress::{Egress, Peer};
 use rollcall::delivery::ledger::leases::Policy;
 use rollcall::delivery::signing::Place;
@@ -24,6 +24,7 @@ pub(super) struct Node {
     pub(super) faults: Faults,
     delivery: Delivery,
     maintenance: Maintenance,
+    adjustment: Adjustment,
     runtime: Runtime,
 }
 
@@ -32,22 +33,28 @@ pub(super) struct Start<'a> {
     pub(super) name: &'static str,
     pub(super) database: &'a str,
     pub(super) now: i64,
+    /// How far its clock is ahead of that.
+    pub(super) ahead: i64,
     /// Whether there are others.
     pub(super) shared: bool,
     pub(super) commits: &'a [Fault],
 }
 
+/// A runtime whose time passes only when everybody in it waits.
+pub(super) fn paused_runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().unwrap()
+}
+
 impl Node {
     pub(super) fn start(start: &Start<'_>, network: &Arc<Network>) -> Result<Self, HubError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
+        let runtime = paused_runtime();
         let faults = Faults::default();
         faults.at_random(network.dice.next(), 60, start.commits);
-        let (hub, delivery, maintenance) = runtime.block_on(async {
-            let clock = Clock::of_runtime(start.now);
+        let (hub, delivery, maintenance, adjustment) = runtime.block_on(async {
+            let right = Clock::of_runtime(start.now);
+            let (clock, adjustment) = Clock::adjustable_of_runtime(start.now);
+            adjustment.set(start.ahead);
             let parts = HubParts {
                 database: start.database.to_owned(),
                 clock: clock.clone(),
@@ -63,10 +70,11 @@ impl Node {
                 ..rollcall_db::Options::default()
             };
             let hub = Hub::open_inline(parts, options).await?;
+            super::invariants::watch_settlements(&hub, start.name).await?;
             let cable: Arc<dyn Peer> = Arc::new(Cable {
                 network: Arc::clone(network),
                 node: start.name,
-                clock: clock.clone(),
+                clock: right,
                 faults: faults.clone(),
             });
             let options = Options {
@@ -83,13 +91,14 @@ impl Node {
             let egress = Egress::within(cable, clock);
             let delivery = Delivery::start(hub.clone(), egress, options).await?;
             let maintenance = Maintenance::start(hub.clone(), maintenance::Options::default());
-            Ok::<_, HubError>((hub, delivery, maintenance))
+            Ok::<_, HubError>((hub, delivery, maintenance, adjustment))
         })?;
         Ok(Self {
             hub,
             faults,
             delivery,
             maintenance,
+            adjustment,
             runtime,
         })
     }
@@ -110,6 +119,11 @@ impl Node {
     /// Lets it live for a while.
     pub(super) fn live(&self, millis: u64) {
         self.run(async { tokio::time::sleep(Duration::from_millis(millis)).await });
+    }
+
+    /// Sets its clock so far ahead of the time, or back.
+    pub(super) fn set_clock(&self, ahead: i64) {
+        self.adjustment.set(ahead);
     }
 
     /// Lets it wake up after a time in which it was frozen.

@@ -1,10 +1,14 @@
 //! What is going to happen in a run, before it happens: so that parts of it can be left out.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rollcall_db::testing::Fault;
 
 use super::chance::Dice;
+
+/// How long a slow commit takes.
+const SLOW: Duration = Duration::from_millis(1_500);
 
 /// An enum with the list of all of its variants, each with how often it is chosen if that matters.
 macro_rules! named {
@@ -79,6 +83,7 @@ named! {
         Stop 2,
         Crash 2,
         Freeze 2,
+        SetClock 2,
     }
 }
 
@@ -97,6 +102,10 @@ named! {
     /// Something that goes wrong by itself.
     Kind {
         RequestLost 1,
+        /// The connection is reset while the body is under way.
+        RequestCut 1,
+        /// The body takes seconds to arrive.
+        RequestSlow 1,
         AnswerLost 1,
         Late 1,
         Away 1,
@@ -107,21 +116,45 @@ named! {
         Cut 1,
         Nulls 1,
         Twice 1,
+        /// An old request arrives once more.
+        Replayed 1,
         WantedAgain 1,
         DoneAndWantedAgain 1,
         Poison 1,
+        /// What the inbox hands an event to fails, before or after its work is done.
+        HandlerFails 1,
         CommitLost 1,
         CommitUnheard 1,
         CommitInDoubt 1,
         DatabaseBusy 1,
         DiskFull 1,
+        CommitSlow 1,
+        /// Nobody who waits for news of the log is woken.
+        CommitUnannounced 1,
         KilledBefore 1,
         KilledAfter 1,
+        ReceiversCommitInDoubt 1,
+        ReceiversDatabaseBusy 1,
+        ReceiversDiskFull 1,
+        ReceiverKilledBefore 1,
+        ReceiverKilledAfter 1,
     }
 }
 
 impl Kind {
-    /// What it does to a commit, if it is about commits.
+    /// What it does to a commit of a receiver, if it is about those.
+    pub(super) fn of_receivers_commit(self) -> Option<Fault> {
+        Some(match self {
+            Self::ReceiversCommitInDoubt => Fault::UnheardForGood,
+            Self::ReceiversDatabaseBusy => Fault::Busy,
+            Self::ReceiversDiskFull => Fault::Full,
+            Self::ReceiverKilledBefore => Fault::KilledBefore,
+            Self::ReceiverKilledAfter => Fault::KilledAfter,
+            _ => return None,
+        })
+    }
+
+    /// What it does to a commit of the hub, if it is about those.
     pub(super) fn of_commit(self) -> Option<Fault> {
         Some(match self {
             Self::CommitLost => Fault::Lost,
@@ -129,6 +162,8 @@ impl Kind {
             Self::CommitInDoubt => Fault::UnheardForGood,
             Self::DatabaseBusy => Fault::Busy,
             Self::DiskFull => Fault::Full,
+            Self::CommitSlow => Fault::Slow(SLOW),
+            Self::CommitUnannounced => Fault::Unannounced,
             Self::KilledBefore => Fault::KilledBefore,
             Self::KilledAfter => Fault::KilledAfter,
             _ => return None,

@@ -3,7 +3,7 @@
 //! The applications are those of the simulation. `plain` keeps no memory of what it has seen, so that nothing but the
 //! hub holds the order; `kit` remembers, and answers from memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rollcall::application::Command as AppCommand;
@@ -12,10 +12,12 @@ use rollcall::delivery::ledger::parked::{self, Parked, ParkedState};
 use rollcall::directory::{Command, NewGroup};
 use rollcall::id::ROOT_UNIT;
 use rollcall_db::testing::Fault;
+use rollcall_db::{DbError, params};
 use rollcall_receiver::Outcome;
 use rollcall_receiver::testing::{Act, Arrival};
 
-use super::network::{Copy, History, Trick};
+use super::history::History;
+use super::network::{Copy, Trick};
 use super::plan::{Deed, Plan, Step};
 use super::world::{World, caller};
 use crate::world::{described, new_user};
@@ -90,7 +92,7 @@ impl World {
                 let arrivals = receiver.processor().processor.arrivals();
                 arrivals.into_iter().filter(|it| it.biz_id == id).collect()
             }
-            Copy::Mirror(_) => Vec::new(),
+            Copy::Mirror(_) | Copy::Inbox(..) => Vec::new(),
         }
     }
 
@@ -320,4 +322,60 @@ fn what_a_backup_does_not_know_goes_although_no_answer_says_so() {
         world.restore(&step);
         world.pass(60_000);
     });
+}
+
+/// The rows of each table.
+fn rows(world: &World) -> BTreeMap<String, i64> {
+    let read = world.on_hub(async |hub| {
+        let counted = hub.db.read(|tx| {
+            let tables = tx.query("SELECT name FROM sqlite_master WHERE type = 'table'", params![])?;
+            let mut rows = BTreeMap::new();
+            for table in tables {
+                let table: String = table.get(0)?;
+                let count = tx.query_one(&format!("SELECT COUNT(*) FROM {table}"), params![])?;
+                rows.insert(table, count.get(0)?);
+            }
+            Ok::<_, DbError>(rows)
+        });
+        counted.await.unwrap()
+    });
+    read.unwrap()
+}
+
+/// By how many rows each table has grown after some changes that so many applications were told.
+fn growth(applications: usize) -> BTreeMap<String, i64> {
+    let mut grown = BTreeMap::new();
+    story(|world| {
+        for tenant in world.tenants.iter().skip(applications) {
+            let id = tenant.application.id.clone();
+            let deleted =
+                world.on_hub(async |hub| hub.apply_application(caller(), AppCommand::Delete { id }).await);
+            deleted.unwrap().unwrap();
+        }
+        world.meet_guests();
+        assert_eq!(world.tenants.len(), applications);
+        let before = rows(world);
+        let ada = world.user("ada");
+        for _ in 0..20 {
+            world.change(described(&ada, "first text"));
+            world.change(described(&ada, "second text"));
+        }
+        world.pass(60_000);
+        grown = rows(world);
+        for (table, count) in before {
+            grown.entry(table).and_modify(|after| *after -= count);
+        }
+        // Those tell of requests, which are as many as there are applications.
+        for table in ["attempts", "simulated_settlements", "sqlite_sequence"] {
+            grown.remove(table);
+        }
+    });
+    grown
+}
+
+#[test]
+fn what_is_stored_does_not_grow_with_the_number_of_applications() {
+    let (one, all) = (growth(1), growth(5));
+    assert_eq!(one["changes"], 41);
+    assert_eq!(one, all);
 }

@@ -1,19 +1,15 @@
 //! The applications, and their receivers.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use rollcall::application::{
     Application, Command as AppCommand, Encryption, NewApplication, Scope, Settings, SettingsPatch,
     Subscription, store,
 };
 use rollcall::hub::Hub;
-use rollcall_protocol::{EncryptionKey, EventType};
-use rollcall_receiver::testing::{Act, Forgetful};
-use rollcall_receiver::{KeySource, Mirror, Outcome, Receiver};
+use rollcall_protocol::EncryptionKey;
 
 use super::keys::new_key;
-use super::network::{Copy, Heard};
 use super::world::{World, caller};
 
 /// A kind of application.
@@ -21,6 +17,8 @@ use super::world::{World, caller};
 pub(super) enum Manner {
     /// The mirror of the kit.
     Kit,
+    /// The inbox of the kit, with an application behind it.
+    Inbox,
     /// One that applies whatever comes, and keeps no memory of what it has seen.
     Plain,
     /// One on the official SDK: as the plain one, and it knows nothing of groups. Its requests are encrypted, and it
@@ -61,6 +59,7 @@ impl World {
             group_ids: BTreeSet::new(),
         };
         self.join("kit", Scope::everything(), Manner::Kit);
+        self.join("inbox", Scope::everything(), Manner::Inbox);
         self.join("plain", Scope::everything(), Manner::Plain);
         self.join("sdk", Scope::everything(), Manner::Sdk);
         self.join("narrow", narrow, Manner::Plain);
@@ -138,75 +137,5 @@ impl World {
     pub(super) fn id_of(&self, name: &str) -> String {
         let tenant = self.tenants.iter().find(|tenant| tenant.application.name == name);
         tenant.unwrap().application.id.clone()
-    }
-
-    /// Starts the receiver of an application again, with the keys that are published now and with what it had kept.
-    pub(super) fn restart_receiver(&self, index: usize) {
-        let tenant = &self.tenants[index];
-        let name = &tenant.application.name;
-        let before = self.network.copy(name);
-        if let Some(copy) = self.receiver(tenant, before.as_deref()) {
-            self.network.connect(name, copy);
-        }
-    }
-
-    /// A receiver that keeps the keys for ever which are published now.
-    fn receiver(&self, tenant: &Tenant, before: Option<&Copy>) -> Option<Copy> {
-        let id = tenant.application.id.clone();
-        let jwks = self.on_hub(async |hub| {
-            let now = hub.clock.now();
-            hub.db
-                .read(move |tx| rollcall::application::keys::jwks(tx, &id, now))
-                .await
-                .ok()
-        })??;
-        let keys = KeySource::Document(serde_json::to_string(&jwks).unwrap());
-        let history = Arc::clone(&self.history);
-        let mut builder =
-            Receiver::builder(keys, &tenant.application.id).clock(Arc::new(move || history.now()));
-        if let Some(key) = &tenant.key {
-            builder = builder.encryption_key(key.clone());
-        }
-        let name = &tenant.application.name;
-        Some(match tenant.manner {
-            Manner::Kit => {
-                let mirror = match before {
-                    Some(Copy::Mirror(receiver)) => receiver.processor().processor.clone(),
-                    _ => Mirror::open_inline("sqlite::memory:").unwrap(),
-                };
-                Copy::Mirror(builder.build(self.heard(name, mirror)).unwrap())
-            }
-            Manner::Plain | Manner::Sdk => {
-                let forgetful = match before {
-                    Some(Copy::Forgetful(receiver)) => receiver.processor().processor.clone(),
-                    _ => self.forgetful(name, tenant.manner),
-                };
-                Copy::Forgetful(builder.build(self.heard(name, forgetful)).unwrap())
-            }
-        })
-    }
-
-    fn heard<P>(&self, name: &str, processor: P) -> Heard<P> {
-        Heard {
-            name: name.to_owned(),
-            history: Arc::clone(&self.history),
-            processor,
-        }
-    }
-
-    fn forgetful(&self, name: &str, manner: Manner) -> Forgetful {
-        use EventType as T;
-        let name = name.to_owned();
-        let network = Arc::downgrade(&self.network);
-        Forgetful::scripted(move |event, _| match event.kind() {
-            Some(T::GroupCreate | T::GroupUpdate | T::GroupDelete | T::GroupAddUser | T::GroupRemoveUser)
-                if manner == Manner::Sdk =>
-            {
-                Act::Answer(Outcome::Skipped(String::new()))
-            }
-            _ => network
-                .upgrade()
-                .map_or(Act::Apply, |network| network.mood(&name, event)),
-        })
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rollcall::access::Caller;
 use rollcall::application::store;
@@ -13,12 +14,15 @@ use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
 use rollcall_db::Lane;
 use rollcall_db::testing::Fault;
+use tokio::runtime::Runtime;
 
 use super::chance::Dice;
 use super::deeds::Backup;
+use super::history::History;
+use super::invariants::Seen;
 use super::known::Known;
-use super::network::{History, Network};
-use super::node::{Node, Start};
+use super::network::Network;
+use super::node::{Node, Start, paused_runtime};
 use super::plan::{Deed, Kind, Plan, Step};
 use super::tenants::Tenant;
 
@@ -36,6 +40,8 @@ pub(super) struct Slot {
     frozen_until: Option<i64>,
     /// How much time it has missed.
     missed: u64,
+    /// How far its clock is ahead of the time.
+    ahead: i64,
 }
 
 pub(super) struct World {
@@ -48,8 +54,16 @@ pub(super) struct World {
     pub(super) acknowledged: i64,
     /// The largest position of each application so far.
     pub(super) positions: BTreeMap<String, i64>,
+    /// The largest epoch of each application so far, by its id.
+    pub(super) epochs: BTreeMap<String, i64>,
+    /// The number of the last settlement that was looked at.
+    pub(super) settlements_seen: i64,
+    /// What was seen of what has arrived at each application without memory.
+    pub(super) seen: BTreeMap<String, Seen>,
     /// Who has ever been within an application's scope.
     pub(super) entitled: BTreeMap<String, BTreeSet<String>>,
+    /// How far ahead of the time a clock has ever been.
+    pub(super) furthest: i64,
     /// Whether an administrator gave something up.
     pub(super) given_up: bool,
     /// Whether an administrator went back to a backup.
@@ -64,6 +78,9 @@ pub(super) struct World {
     pub(super) folder: tempfile::TempDir,
     slots: Vec<Slot>,
     commits: Vec<Fault>,
+    pub(super) receivers_commits: Vec<Fault>,
+    /// Where those live who have something to do when nobody sends them anything.
+    pub(super) applications: Runtime,
 }
 
 pub(super) fn caller() -> Caller {
@@ -86,6 +103,7 @@ impl World {
             down_until: 0,
             frozen_until: None,
             missed: 0,
+            ahead: 0,
         };
         let mut world = Self {
             network: Arc::new(Network::new(
@@ -99,7 +117,11 @@ impl World {
             known: Known::default(),
             acknowledged: 0,
             positions: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            settlements_seen: 0,
+            seen: BTreeMap::new(),
             entitled: BTreeMap::new(),
+            furthest: 0,
             given_up: false,
             restored: false,
             backups: Vec::new(),
@@ -112,13 +134,21 @@ impl World {
                 .map(slot)
                 .collect(),
             commits: Vec::new(),
+            receivers_commits: Vec::new(),
+            applications: paused_runtime(),
             folder,
         };
         world.start_all();
         world.found();
         world.commits = plan.faults.iter().filter_map(|kind| kind.of_commit()).collect();
+        let of_receivers = plan.faults.iter().filter_map(|kind| kind.of_receivers_commit());
+        world.receivers_commits = of_receivers.collect();
         // From now on with faults.
         world.kill_all();
+        world.start_all();
+        for index in 0..world.tenants.len() {
+            world.restart_receiver(index);
+        }
         world
     }
 
@@ -152,6 +182,7 @@ impl World {
             name: slot.name,
             database: &database,
             now: self.history.now(),
+            ahead: slot.ahead,
             shared,
             commits: if self.network.is_well() {
                 &[]
@@ -229,7 +260,7 @@ impl World {
     }
 
     /// The first node that lives.
-    fn alive(&self) -> Option<&Node> {
+    pub(super) fn alive(&self) -> Option<&Node> {
         let alive = |slot: &&Slot| {
             slot.frozen_until.is_none() && slot.node.as_ref().is_some_and(|node| !node.faults.killed())
         };
@@ -298,11 +329,32 @@ impl World {
                     (None, _) => {}
                 }
             }
+            let sleep = async { tokio::time::sleep(Duration::from_millis(slice)).await };
+            self.applications.block_on(sleep);
             self.history.passed(now);
+            self.restart_dead_receivers();
             left -= slice;
             if left == 0 {
                 return self.bury();
             }
+        }
+    }
+
+    /// Sets the clock of a node ahead or back by hours, or right.
+    fn set_clock(&mut self, index: usize, number: u64) {
+        let hours = i64::try_from(number % 13).unwrap() - 6;
+        let ahead = if number.is_multiple_of(2) {
+            0
+        } else {
+            hours * 3_600_000
+        };
+        self.furthest = self.furthest.max(ahead);
+        let slot = &mut self.slots[index];
+        slot.ahead = ahead;
+        self.history
+            .note(format_args!("the clock of {} is {ahead} ms ahead", slot.name));
+        if let Some(node) = &slot.node {
+            node.set_clock(ahead);
         }
     }
 
@@ -311,11 +363,14 @@ impl World {
         let index = usize::try_from(step.whom).unwrap_or(0) % self.slots.len();
         match step.deed {
             Deed::Stop => self.stop(index),
+            Deed::SetClock => self.set_clock(index, step.what),
             Deed::Crash => self.kill(index, step.what % 60_000),
             // Beyond its lease, if it is one of two.
             Deed::Freeze if self.slots.len() > 1 && self.slots[index].node.is_some() => {
                 let slot = &mut self.slots[index];
                 self.history.note(format_args!("{} is frozen", slot.name));
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(self.network.arrive(slot.name));
                 let until = self.history.now() + i64::try_from(step.what % 60_000).unwrap();
                 slot.frozen_until.get_or_insert(until);
             }
@@ -329,6 +384,9 @@ impl World {
     pub(super) fn get_well(&mut self) {
         self.history.note(format_args!("all is well"));
         self.kill_all();
+        for slot in &mut self.slots {
+            slot.ahead = 0;
+        }
         self.network.get_well();
         self.start_all();
         self.meet_guests();
@@ -361,6 +419,11 @@ impl World {
 
     /// Ends all nodes as they are ended when nothing is wrong.
     pub(super) fn end(&mut self) {
+        for tenant in &self.tenants {
+            if let Some(copy) = self.network.copy(&tenant.application.name) {
+                self.see_off_receiver(&copy);
+            }
+        }
         for index in 0..self.slots.len() {
             self.stop(index);
         }

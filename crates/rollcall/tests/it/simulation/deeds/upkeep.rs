@@ -85,7 +85,9 @@ impl World {
         self.kill_all();
         let database = self.folder.path().join(format!("hub-{}.db", step.number));
         let url = format!("sqlite:{}", database.display());
-        let (now, random) = (self.now(), Arc::new(self.dice.clone()));
+        // Whoever restores must see to it that the clock is not behind all that was ever sent, since nobody else knows.
+        let now = self.now() + self.furthest;
+        let random = Arc::new(self.dice.clone());
         let runtime: Runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
@@ -103,6 +105,8 @@ impl World {
         self.database = database;
         self.acknowledged = head;
         self.positions.clear();
+        self.epochs.clear();
+        self.settlements_seen = 0;
         self.restored = true;
         self.files_are_clean = true;
         // Names and ids stay known, so that commands are about those too whom the hub knows no more.
