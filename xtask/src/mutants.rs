@@ -157,6 +157,11 @@ fn build(root: &Path) -> io::Result<PathBuf> {
     ] {
         copy_all(&root.join(part), &copy.join(part))?;
     }
+    // Another version, so that cargo does not take what it has built of the copy for what it has built of the
+    // workspace, or the other way round.
+    let manifest = copy.join("Cargo.toml");
+    let text = fs::read_to_string(&manifest)?;
+    fs::write(&manifest, another_version(&text))?;
     let mut crates: Vec<&str> = Vec::new();
     for mutant in list::ALL {
         let path = copy.join(mutant.file);
@@ -195,6 +200,15 @@ fn build(root: &Path) -> io::Result<PathBuf> {
     }
     let text = String::from_utf8_lossy(&built.stdout);
     executable(&text).ok_or_else(|| io::Error::other("cargo does not say where the tests are"))
+}
+
+/// A manifest of the workspace whose crates have another version, which is as good as theirs.
+fn another_version(manifest: &str) -> String {
+    let is_version = |line: &&str| line.starts_with("version = \"");
+    match manifest.lines().find(is_version) {
+        Some(line) => manifest.replacen(line, &format!("{}+mutants\"", line.trim_end_matches('"')), 1),
+        None => manifest.to_owned(),
+    }
 }
 
 /// The program that cargo has built last, from what it says.
@@ -285,6 +299,13 @@ fn each_fragment_stands_exactly_once_and_all_can_be_put_in() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), list::ALL.len(), "each has a name of its own");
+}
+
+#[test]
+fn the_copy_has_another_version() {
+    let manifest = "[workspace.package]\nversion = \"0.1.0\"\n[x]\ny = { version = \"0.1.0\" }\n";
+    let other = "[workspace.package]\nversion = \"0.1.0+mutants\"\n[x]\ny = { version = \"0.1.0\" }\n";
+    assert_eq!(another_version(manifest), other);
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(super) struct Tenant {
     pub(super) key: Option<EncryptionKey>,
     /// Whether it was made in the course of a run, and may be deleted again.
     pub(super) is_guest: bool,
+    /// Whether nobody has heard yet that it is pushed everything that was there before it.
+    awaits_everything: bool,
 }
 
 /// The command that makes an application.
@@ -92,6 +94,7 @@ impl World {
             manner,
             key,
             is_guest: false,
+            awaits_everything: false,
         });
     }
 
@@ -121,16 +124,24 @@ impl World {
             {
                 continue;
             }
-            let id = application.id.clone();
             self.take_in(Tenant {
                 application,
                 manner: Manner::Kit,
                 key: None,
                 is_guest: true,
+                awaits_everything: true,
             });
+        }
+        for index in 0..self.tenants.len() {
+            let tenant = &self.tenants[index];
+            if !tenant.awaits_everything {
+                continue;
+            }
+            let (id, name) = (tenant.application.id.clone(), tenant.application.name.clone());
             let asked = self.on_hub(async |hub| super::deeds::synchronize(hub, &id).await.is_ok());
+            self.tenants[index].awaits_everything = asked != Some(true);
             self.history
-                .note(format_args!("a guest is there, synchronized: {asked:?}"));
+                .note(format_args!("{name} is a guest, synchronized: {asked:?}"));
         }
     }
 
