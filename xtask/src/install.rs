@@ -16,6 +16,7 @@ enum What {
     Postgres,
     Slapd,
     OpenSsl,
+    Chromium,
 }
 
 impl Missing {
@@ -39,6 +40,10 @@ impl fmt::Display for Missing {
                 "OpenLDAP's slapadd and slapcat",
                 "what is exported is not loaded into OpenLDAP",
             ),
+            What::Chromium => (
+                "Chromium and its driver (Debian: chromium chromium-driver fonts-noto-cjk)",
+                "no page of the console is looked at in a browser",
+            ),
             What::OpenSsl => (
                 "OpenSSL's headers, or pkg-config (Debian: libssl-dev pkg-config)",
                 "josekit, which tests of this workspace compare with, will not build",
@@ -54,8 +59,9 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         What::Postgres => postgres && postgres_directory().is_none(),
         What::Slapd => !has_slapd(),
         What::OpenSsl => !has_openssl(),
+        What::Chromium => !has_chromium(),
     };
-    let mut missing = vec![What::Postgres, What::Slapd, What::OpenSsl];
+    let mut missing = vec![What::Postgres, What::Slapd, What::OpenSsl, What::Chromium];
     missing.retain(wanted);
     if missing.is_empty() {
         return Vec::new();
@@ -64,6 +70,8 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         What::Postgres => ["postgresql"].as_slice(),
         What::Slapd => &["slapd"],
         What::OpenSsl => &["libssl-dev", "pkg-config"],
+        // Without a font for them, Chinese texts would be looked at as empty boxes.
+        What::Chromium => &["chromium", "chromium-driver", "fonts-noto-cjk"],
     });
     let tried = install(&packages.copied().collect::<Vec<_>>());
     missing.retain(wanted);
@@ -108,6 +116,11 @@ fn has_slapd() -> bool {
     let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(sbin).collect();
     let is_there = |program: &&str| folders.iter().any(|folder| folder.join(program).is_file());
     ["slapadd", "slapcat"].iter().all(is_there)
+}
+
+fn has_chromium() -> bool {
+    let browsers = ["chromium", "google-chrome", "chromium-browser"];
+    on_path("chromedriver") && browsers.iter().any(|it| on_path(it))
 }
 
 fn has_openssl() -> bool {

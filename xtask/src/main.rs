@@ -82,8 +82,9 @@ Chores of this repository.
 
     cargo xtask setup
         Installs what the tests need beside Rust, if it is missing: PostgreSQL, OpenLDAP's programs
-        for files (slapadd, slapcat; its server is never started), and OpenSSL's headers and
-        pkg-config for josekit, which the tests compare with. On Debian and its relatives, as root
+        for files (slapadd, slapcat; its server is never started), Chromium with its driver, which
+        looks at the console, and OpenSSL's headers and pkg-config for josekit, which the tests
+        compare with. On Debian and its relatives, as root
         or with sudo that asks for no password. `test` does this by itself.
 
     cargo xtask --help
@@ -94,7 +95,7 @@ cargo test:
 
     ROLLCALL_TEST_POSTGRES    URL of a superuser without a database, such as
                               postgres://postgres@127.0.0.1:5433
-    ROLLCALL_TEST_REQUIRE     what must not be missing, such as postgres,slapd: a test that cannot
+    ROLLCALL_TEST_REQUIRE     what must not be missing, such as postgres,slapd,chromium: a test that cannot
                               run without it fails
 ";
 
@@ -112,7 +113,7 @@ fn main() -> ExitCode {
             let missing = install::missing_after_installing(true);
             report(&missing);
             if missing.is_empty() {
-                println!("xtask: PostgreSQL, slapadd and OpenSSL's headers are there");
+                println!("xtask: PostgreSQL, slapadd, OpenSSL's headers and Chromium are there");
             }
             Ok(ExitCode::SUCCESS)
         }

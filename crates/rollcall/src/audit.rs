@@ -186,56 +186,153 @@ impl Filter {
 /// # Errors
 /// What the database reports.
 pub fn list(tx: &mut Tx<'_>, filter: &Filter, limit: usize) -> Result<Vec<Entry>, DbError> {
-    let mut all = newest(tx, filter, limit, ENTRIES, |row| {
-        let json = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
-        Ok(Entry {
-            time: row.get(1)?,
-            actor: row.get(2)?,
-            origin: row.get(3)?,
-            action: row.get(4)?,
-            target_kind: row.get(5)?,
-            target_id: row.get(6)?,
-            target_name: row.get(7)?,
-            seq: None,
-            before: json(row.get(8)?),
-            after: json(row.get(9)?),
-        })
-    })?;
-    all.extend(newest(tx, filter, limit, CHANGES, from_change)?);
+    let everything = Reach {
+        portions: usize::MAX,
+        limit,
+    };
+    let mut all = Vec::new();
+    for source in [&ENTRIES, &CHANGES] {
+        let looked = look(tx, filter, source, i64::MAX, &everything)?;
+        all.extend(looked.found.into_iter().map(|(_, entry)| entry));
+    }
     all.sort_by_key(|entry| std::cmp::Reverse((entry.time, entry.seq)));
     all.truncate(limit);
     Ok(all)
 }
 
-/// A table, its columns (the first numbers the rows), the column of the target, and a condition.
-type Source = (&'static str, &'static str, &'static str, &'static str);
+/// Where a page begins: before these rows of the two tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// A change.
+    pub change: Seq,
+    /// An entry of anything else.
+    pub entry: i64,
+}
 
-const ENTRIES: Source = (
-    "audit_entries",
-    "id, time, actor, origin, action, target_kind, target_id, target_name, before, after",
-    "target_id",
-    "1 = 1",
-);
+impl Default for Position {
+    /// At the newest.
+    fn default() -> Self {
+        Self {
+            change: Seq::MAX,
+            entry: i64::MAX,
+        }
+    }
+}
 
-const CHANGES: Source = (
-    "changes",
-    "seq, time, actor, origin, kind, subject_kind, subject_id, record, previous",
-    "subject_id",
-    "kind NOT IN ('departure', 'arrival')",
-);
+/// A page of entries.
+#[derive(Debug)]
+pub struct Page {
+    /// The entries, newest first.
+    pub entries: Vec<Entry>,
+    /// Where the next page begins; `None` if there is none. There may be one although this one is not full: a page
+    /// looks at so many rows at most.
+    pub next: Option<Position>,
+}
+
+/// How many portions of each table are looked at for one page.
+const PORTIONS: usize = 4;
+
+/// The entries from a position on that pass, newest first, looking at no more than a few thousand rows.
+///
+/// # Errors
+/// What the database reports.
+pub fn page(tx: &mut Tx<'_>, filter: &Filter, from: Position, limit: usize) -> Result<Page, DbError> {
+    let reach = Reach {
+        portions: PORTIONS,
+        limit: limit + 1,
+    };
+    let begins = [from.entry, from.change];
+    let mut looked = Vec::with_capacity(2);
+    for (source, before) in [&ENTRIES, &CHANGES].into_iter().zip(begins) {
+        looked.push(look(tx, filter, source, before, &reach)?);
+    }
+    // Where one table was not looked at any further, older entries of the other have to wait.
+    let floor = looked.iter().filter_map(|it| Some(it.reached?.1)).max();
+    let mut all: Vec<(usize, i64, Entry)> = Vec::new();
+    let mut ends = [0; 2];
+    for (table, it) in looked.into_iter().enumerate() {
+        ends[table] = it.reached.map_or(0, |(number, _)| number);
+        all.extend(it.found.into_iter().map(|(number, entry)| (table, number, entry)));
+    }
+    all.sort_by_key(|(_, _, entry)| std::cmp::Reverse((entry.time, entry.seq)));
+    let within = all
+        .iter()
+        .take_while(|(.., entry)| floor.is_none_or(|floor| entry.time >= floor));
+    let rest = all.split_off(within.count().min(limit));
+    for (table, number, _) in &rest {
+        ends[*table] = ends[*table].max(number + 1);
+    }
+    let next = Position {
+        entry: ends[0],
+        change: ends[1],
+    };
+    Ok(Page {
+        entries: all.into_iter().map(|(.., entry)| entry).collect(),
+        next: Some(next).filter(|next| next.entry > 0 || next.change > 0),
+    })
+}
+
+/// A table in which entries rest.
+struct Source {
+    table: &'static str,
+    /// The first numbers the rows, the second is the time.
+    columns: &'static str,
+    target: &'static str,
+    condition: &'static str,
+    entry: fn(&Row) -> Result<Entry, DbError>,
+}
+
+const ENTRIES: Source = Source {
+    table: "audit_entries",
+    columns: "id, time, actor, origin, action, target_kind, target_id, target_name, before, after",
+    target: "target_id",
+    condition: "1 = 1",
+    entry: from_entry,
+};
+
+const CHANGES: Source = Source {
+    table: "changes",
+    columns: "seq, time, actor, origin, kind, subject_kind, subject_id, record, previous",
+    target: "subject_id",
+    condition: "kind NOT IN ('departure', 'arrival')",
+    entry: from_change,
+};
+
+/// How far one look goes.
+struct Reach {
+    /// Portions that are read at most.
+    portions: usize,
+    /// Entries that are wanted at most.
+    limit: usize,
+}
+
+/// What one look at a table found.
+struct Looked {
+    /// The entries with their numbers, newest first.
+    found: Vec<(i64, Entry)>,
+    /// The number and the time of the last row that was looked at; `None` if there is nothing more to look at.
+    reached: Option<(i64, Millis)>,
+}
 
 /// Rows that one statement reads.
 const PAGE: i64 = 500;
 /// Ids that one statement names.
 const MOST_TARGETS: usize = 500;
 
-fn newest(
+fn look(
     tx: &mut Tx<'_>,
     filter: &Filter,
-    limit: usize,
-    (table, columns, target, condition): Source,
-    entry: impl Fn(&Row) -> Result<Entry, DbError>,
-) -> Result<Vec<Entry>, DbError> {
+    source: &Source,
+    mut before: i64,
+    reach: &Reach,
+) -> Result<Looked, DbError> {
+    let Source {
+        table,
+        columns,
+        target,
+        condition,
+        entry,
+    } = source;
     let number = columns.split(',').next().unwrap_or(columns);
     let targets = &filter.targets[..filter.targets.len().min(MOST_TARGETS)];
     let of_targets = if targets.is_empty() {
@@ -251,27 +348,47 @@ fn newest(
         count + 2
     );
     let mut found = Vec::new();
-    let mut before = i64::MAX;
+    let mut reached = None;
     // Both tables are in the order of their times, or nearly: page by page backwards, until there are enough.
-    loop {
+    for _ in 0..reach.portions {
         let mut values: Vec<Value<'_>> = targets.iter().map(|id| Value::from(id.as_str())).collect();
         values.extend([Value::from(before), Value::from(PAGE)]);
         let rows = tx.query(&sql, &values)?;
-        let Some(last) = rows.last() else { return Ok(found) };
-        before = last.get(0)?;
         for row in &rows {
             let entry = entry(row)?;
+            before = row.get(0)?;
+            reached = Some((before, entry.time));
             if filter.since.is_some_and(|since| entry.time < since) {
-                return Ok(found);
+                return Ok(Looked { found, reached: None });
             }
             if filter.passes(&entry) {
-                found.push(entry);
-                if found.len() == limit {
-                    return Ok(found);
+                found.push((before, entry));
+                if found.len() == reach.limit {
+                    return Ok(Looked { found, reached });
                 }
             }
         }
+        if rows.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
+            return Ok(Looked { found, reached: None });
+        }
     }
+    Ok(Looked { found, reached })
+}
+
+fn from_entry(row: &Row) -> Result<Entry, DbError> {
+    let json = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
+    Ok(Entry {
+        time: row.get(1)?,
+        actor: row.get(2)?,
+        origin: row.get(3)?,
+        action: row.get(4)?,
+        target_kind: row.get(5)?,
+        target_id: row.get(6)?,
+        target_name: row.get(7)?,
+        seq: None,
+        before: json(row.get(8)?),
+        after: json(row.get(9)?),
+    })
 }
 
 fn from_change(row: &Row) -> Result<Entry, DbError> {
@@ -310,7 +427,7 @@ fn from_change(row: &Row) -> Result<Entry, DbError> {
 const MASK: &str = "***";
 
 /// The same value without secrets.
-fn masked(value: &Json) -> Json {
+pub fn masked(value: &Json) -> Json {
     match value {
         Json::Object(fields) => fields
             .iter()

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 pub mod compare;
 pub mod config;
+pub mod console;
 pub mod delivery;
 pub mod directory;
 pub mod export;

@@ -1,7 +1,11 @@
 //! Long lists, read in portions, so that nobody waits at the database behind somebody who searches.
 
 use rollcall_db::{Db, DbError, Tx};
+use serde::Deserialize;
 
+use crate::application::store;
+use crate::audit;
+use crate::clock::Millis;
 use crate::directory::search::{self, Portion, Wanted};
 use crate::directory::{Group, User};
 
@@ -40,4 +44,67 @@ async fn all<T: Send + 'static>(
         next = portion.next;
     }
     Ok(found)
+}
+
+/// Which entries of the audit log are wanted, as people write it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Audited {
+    /// Only by actors whose text contains this.
+    pub who: Option<String>,
+    /// Only actions whose name contains this.
+    pub action: Option<String>,
+    /// The id or name of what something was done to.
+    pub target: Option<String>,
+    /// Only from this time on.
+    pub since: Option<Millis>,
+    /// Only before this time.
+    pub until: Option<Millis>,
+    /// How many at most.
+    #[serde(default = "some_entries")]
+    pub limit: usize,
+}
+
+/// How many entries there are to a page if nobody says.
+fn some_entries() -> usize {
+    100
+}
+
+impl Audited {
+    /// Reads the newest of them, newest first.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn read(self, db: &Db) -> Result<Vec<audit::Entry>, DbError> {
+        db.read(move |tx| {
+            let filter = self.filter(tx)?;
+            audit::list(tx, &filter, self.limit)
+        })
+        .await
+    }
+
+    /// Reads those of a page, looking at no more than a few thousand rows.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn page(self, db: &Db, from: audit::Position) -> Result<audit::Page, DbError> {
+        db.read(move |tx| {
+            let filter = self.filter(tx)?;
+            audit::page(tx, &filter, from, self.limit)
+        })
+        .await
+    }
+
+    fn filter(&self, tx: &mut Tx<'_>) -> Result<audit::Filter, DbError> {
+        let mut targets = Vec::new();
+        if let Some(target) = &self.target {
+            targets = store::ids_of(tx, target)?;
+        }
+        Ok(audit::Filter {
+            who: self.who.clone(),
+            action: self.action.clone(),
+            targets,
+            since: self.since,
+            until: self.until,
+        })
+    }
 }

@@ -4,6 +4,8 @@
 //! What can be read from the database (lags, parked events, suspensions) is not counted here but looked
 //! up when somebody asks.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -52,6 +54,15 @@ fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.000_1, 2.0, 18))
 }
 
+/// What was counted of all applications since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Events that were acknowledged.
+    pub delivered: u64,
+    /// Requests that failed.
+    pub failed: u64,
+}
+
 /// The meters.
 #[derive(Debug)]
 pub struct Meters {
@@ -75,6 +86,8 @@ pub struct Meters {
     pub trimmed_attempts: Counter,
     /// How many events were acknowledged so far.
     acknowledged: watch::Sender<u64>,
+    /// How many requests to applications failed so far.
+    failed: AtomicU64,
 }
 
 impl Default for Meters {
@@ -97,12 +110,21 @@ impl Meters {
             trimmed_changes: Counter::default(),
             trimmed_attempts: Counter::default(),
             acknowledged: watch::Sender::new(0),
+            failed: AtomicU64::new(0),
         }
     }
 
     /// How many events were acknowledged so far, and news of more.
     pub fn acknowledged(&self) -> watch::Receiver<u64> {
         self.acknowledged.subscribe()
+    }
+
+    /// What was counted so far, of all applications.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            delivered: *self.acknowledged.borrow(),
+            failed: self.failed.load(Ordering::Relaxed),
+        }
     }
 
     /// Counts what came of a request to an application.
@@ -127,6 +149,7 @@ impl Meters {
             .get_or_create(&OutcomeLabel { outcome })
             .observe(*seconds);
         if !delivered {
+            self.failed.fetch_add(1, Ordering::Relaxed);
             return;
         }
         for (result, count) in ["succeeded", "skipped", "failed", "retried"]

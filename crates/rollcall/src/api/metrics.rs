@@ -105,19 +105,29 @@ fn gauges(
     );
     let states = gauge("applications", "Applications by state");
     for state in ["active", "suspended", "paused"] {
-        let count = status.applications.iter().filter(|it| it.state == state).count();
+        let count = status
+            .applications
+            .iter()
+            .filter(|it| it.application.state() == state)
+            .count();
         states(&[("state", state)], count as f64);
     }
     for application in &status.applications {
-        let name = ("application", application.name.as_str());
+        let name = ("application", application.application.name.as_str());
         lag(&[name], application.lag as f64);
         let age = application.oldest.map_or(0, |time| (now - time).max(0));
         lag_seconds(&[name], age as f64 / 1_000.0);
         for (state, count) in ParkedState::VARIANTS.iter().zip(application.parked) {
             parked(&[name, ("state", state.as_str())], count as f64);
         }
-        suspended(&[name], f64::from(u8::from(application.state == "suspended")));
-        paused(&[name], f64::from(u8::from(application.state == "paused")));
+        suspended(
+            &[name],
+            f64::from(u8::from(application.application.state() == "suspended")),
+        );
+        paused(
+            &[name],
+            f64::from(u8::from(application.application.state() == "paused")),
+        );
         refuses_key(&[name], f64::from(u8::from(application.refuses_key)));
         if let Some(job) = &application.job {
             let (done, total) = (job.statistics.done(), job.statistics.total().max(1));

@@ -34,7 +34,7 @@ use crate::maintenance::Upkeep;
 use crate::meter::RouteLabels;
 use crate::secret::AdminToken;
 use crate::signin::SignIn;
-pub(crate) use admin::{Audited, ShownChange};
+pub(crate) use admin::ShownChange;
 pub use error::ApiError;
 use extract::Path;
 use guard::Guard;

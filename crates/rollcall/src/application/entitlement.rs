@@ -206,6 +206,28 @@ impl Entitlements {
         Ok(Self(versions))
     }
 
+    /// The scope that each application has now: its id, its name and the scope, by name.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn scopes(tx: &mut Tx<'_>) -> Result<Vec<(String, String, Scope)>, DbError> {
+        tx.query(
+            "SELECT a.id, a.name, e.scope FROM applications a
+             JOIN entitlements e ON e.application_id = a.id AND e.from_seq =
+                  (SELECT MAX(from_seq) FROM entitlements newest WHERE newest.application_id = a.id)
+             ORDER BY a.name_folded",
+            params![],
+        )?
+        .iter()
+        .map(|row| {
+            let id: String = row.get(0)?;
+            let scope = serde_json::from_str(&row.get::<String>(2)?)
+                .map_err(|error| DbError::Other(format!("the entitlement of {id}: {error}")))?;
+            Ok((id, row.get(1)?, scope))
+        })
+        .collect()
+    }
+
     /// Stores a version that is valid after `entitlement.from_seq`; it replaces one from there.
     ///
     /// # Errors

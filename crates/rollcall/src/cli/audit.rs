@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::list::{SHOWN, older};
 use super::output::{Output, line, note, time};
-use crate::api::Audited;
 use crate::audit::Entry;
 use crate::hub::Hub;
+use crate::listing::Audited;
 
 /// Show what was done, by whom, when and from where.
 ///

@@ -2,9 +2,9 @@
 
 use rollcall_db::{DbError, Tx};
 
-use super::ledger::{jobs, parked};
+use super::ledger::{jobs, overview, parked};
 use super::model::job::JobPosition;
-use crate::application::{keys::rotation, store};
+use crate::application::{Application, keys::rotation, store};
 use crate::change::{self, Seq};
 use crate::clock::Millis;
 use crate::directory::query;
@@ -12,12 +12,8 @@ use crate::directory::query;
 /// How an application stands.
 #[derive(Clone, Debug)]
 pub struct ApplicationStatus {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// `active`, `suspended` or `paused`.
-    pub state: &'static str,
+    /// The application.
+    pub application: Application,
     /// Changes after its position.
     pub lag: Seq,
     /// The time of the oldest of them.
@@ -28,6 +24,8 @@ pub struct ApplicationStatus {
     pub refuses_key: bool,
     /// The synchronization that is under way.
     pub job: Option<JobPosition>,
+    /// When everything was last pushed to it; `None` if that was never done.
+    pub synchronized_at: Option<Millis>,
 }
 
 /// How everything stands.
@@ -48,31 +46,55 @@ pub struct Status {
 /// # Errors
 /// What the database reports.
 pub fn read(tx: &mut Tx<'_>) -> Result<Status, DbError> {
-    let head = change::head(tx)?.seq;
-    let mut counts = parked::counts(tx)?;
-    let refusing = rotation::refusing(tx)?;
-    let mut applications = Vec::new();
-    for application in store::list(tx)? {
-        let oldest = if application.position < head {
-            change::time_after(tx, application.position)?
-        } else {
-            None
-        };
-        applications.push(ApplicationStatus {
-            state: application.state(),
-            lag: head - application.position,
-            oldest,
-            parked: counts.remove(&application.id).unwrap_or_default(),
-            refuses_key: refusing.contains(&application.id),
-            job: jobs::open_job(tx, &application.id)?,
-            id: application.id,
-            name: application.name,
-        });
-    }
+    let (head, applications) = applications(tx)?;
     Ok(Status {
         head,
         oldest: change::oldest(tx)?,
         applications,
         subjects: query::counts(tx)?,
+    })
+}
+
+/// Reads the log's end, and how the applications stand, by name: with as many statements for many as for one.
+///
+/// # Errors
+/// What the database reports.
+pub fn applications(tx: &mut Tx<'_>) -> Result<(Seq, Vec<ApplicationStatus>), DbError> {
+    let head = change::head(tx)?.seq;
+    let mut counts = parked::counts(tx)?;
+    let refusing = rotation::refusing(tx)?;
+    let oldest = overview::oldest_waiting(tx, head)?;
+    let mut jobs = overview::open_jobs(tx)?;
+    let synchronized = overview::synchronized(tx)?;
+    let standing = store::list(tx)?.into_iter().map(|application| ApplicationStatus {
+        lag: (head - application.position).max(0),
+        oldest: oldest.get(&application.id).copied(),
+        parked: counts.remove(&application.id).unwrap_or_default(),
+        refuses_key: refusing.contains(&application.id),
+        job: jobs.remove(&application.id),
+        synchronized_at: synchronized.get(&application.id).copied(),
+        application,
+    });
+    Ok((head, standing.collect()))
+}
+
+/// Reads how one application stands.
+///
+/// # Errors
+/// What the database reports.
+pub fn of(tx: &mut Tx<'_>, application: Application) -> Result<ApplicationStatus, DbError> {
+    let head = change::head(tx)?.seq;
+    let id = application.id.as_str();
+    Ok(ApplicationStatus {
+        lag: (head - application.position).max(0),
+        oldest: match application.position < head {
+            true => change::time_after(tx, application.position)?,
+            false => None,
+        },
+        parked: parked::counts_of(tx, id)?,
+        refuses_key: rotation::refusing(tx)?.iter().any(|refusing| refusing == id),
+        job: jobs::open_job(tx, id)?,
+        synchronized_at: overview::synchronized(tx)?.get(id).copied(),
+        application,
     })
 }

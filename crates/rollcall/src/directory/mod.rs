@@ -24,6 +24,7 @@ pub mod search;
 mod sight;
 mod unit;
 mod user;
+pub mod view;
 
 use std::collections::BTreeMap;
 

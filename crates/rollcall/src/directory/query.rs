@@ -370,6 +370,14 @@ pub fn users_by_unit(tx: &mut Tx<'_>) -> Result<HashMap<String, u64>, DbError> {
     .collect()
 }
 
+/// A group by id; `None` if there is none.
+///
+/// # Errors
+/// What the database reports.
+pub fn group(tx: &mut Tx<'_>, id: &str) -> Result<Option<Group>, DbError> {
+    group::get(tx, id)
+}
+
 /// Users by id, in the order of the ids; those that do not exist are left out.
 ///
 /// # Errors

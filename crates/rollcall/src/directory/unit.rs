@@ -75,7 +75,16 @@ pub struct UnitChanges {
 const COLUMNS: &str =
     "id, parent_id, name, description, source_type, source_id, external_id, create_time, update_time";
 
-fn from_row(row: &Row) -> Result<Unit, DbError> {
+/// The columns of a unit, for a statement that names other tables as well.
+pub(super) fn columns(table: &str) -> String {
+    let columns: Vec<String> = COLUMNS
+        .split(", ")
+        .map(|column| format!("{table}.{column}"))
+        .collect();
+    columns.join(", ")
+}
+
+pub(super) fn from_row(row: &Row) -> Result<Unit, DbError> {
     Ok(Unit {
         id: row.get(0)?,
         parent_id: row.get(1)?,

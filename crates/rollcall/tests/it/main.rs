@@ -17,6 +17,7 @@ mod cli_lists;
 mod cli_use;
 mod clocks;
 mod connectivity;
+mod console;
 mod database;
 mod delivery;
 mod directory;

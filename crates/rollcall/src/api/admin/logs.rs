@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use rollcall_db::{Db, DbError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,10 +12,10 @@ use crate::api::door::Door;
 use crate::api::extract::Query;
 use crate::api::routes::Routes;
 use crate::api::{Api, Shown};
-use crate::application::store;
 use crate::audit;
 use crate::change::{self, Change, Seq};
 use crate::clock::Millis;
+use crate::listing::Audited;
 
 /// The routes.
 pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
@@ -74,40 +73,6 @@ impl From<Change> for ShownChange {
             time: change.time,
             actor: change.actor,
         }
-    }
-}
-
-/// Which entries of the audit log are wanted.
-#[derive(Deserialize)]
-pub(crate) struct Audited {
-    pub(crate) who: Option<String>,
-    pub(crate) action: Option<String>,
-    /// The id or name of what something was done to.
-    pub(crate) target: Option<String>,
-    pub(crate) since: Option<Millis>,
-    pub(crate) until: Option<Millis>,
-    #[serde(default = "page_size")]
-    pub(crate) limit: usize,
-}
-
-impl Audited {
-    /// Reads them, newest first.
-    pub(crate) async fn read(self, db: &Db) -> Result<Vec<audit::Entry>, DbError> {
-        db.read(move |tx| {
-            let targets = match &self.target {
-                Some(target) => store::ids_of(tx, target)?,
-                None => Vec::new(),
-            };
-            let filter = audit::Filter {
-                who: self.who.clone(),
-                action: self.action.clone(),
-                targets,
-                since: self.since,
-                until: self.until,
-            };
-            audit::list(tx, &filter, self.limit)
-        })
-        .await
     }
 }
 

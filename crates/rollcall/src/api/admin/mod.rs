@@ -18,7 +18,7 @@ use super::door::Door;
 use super::routes::Routes;
 use super::{Api, PREFIX, Shown};
 use crate::directory::{Applied, Command};
-pub(crate) use logs::{Audited, ShownChange};
+pub(crate) use logs::ShownChange;
 
 pub(super) fn routes() -> Routes<Arc<Api>> {
     let resources = [

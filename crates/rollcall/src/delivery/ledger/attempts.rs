@@ -8,6 +8,7 @@
 //! a chain: its row in `deliveries` names the newest, and each names the one before it. Where the chain leads to an
 //! attempt that retention has removed, it ends.
 
+mod filter;
 mod search;
 
 use rollcall_db::{DbError, Dialect, Row, Tx, params};
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::delivery::model::skips::Skips;
 use crate::delivery::model::{Attempt, Remark};
 
+pub use filter::{Filter, Outcome, Page, load, page};
 pub use search::{LOOKED_AT, Search, covering, exception, newest_failed, sent_again};
 
 /// Stores an attempt as the application's last one. The caller holds the application's row in the ledger.

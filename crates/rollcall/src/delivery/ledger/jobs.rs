@@ -141,8 +141,10 @@ pub(in crate::delivery) fn begin(
     Ok(begun > 0)
 }
 
-const COLUMNS: &str = "id, kind, status, position_seq, progress, statistics, created_at, started_at, \
+pub(super) const COLUMNS: &str = "id, kind, status, position_seq, progress, statistics, created_at, started_at, \
                        ended_at, error, trigger";
+/// How many they are.
+pub(super) const COLUMN_COUNT: usize = 11;
 
 /// The unfinished job of an application.
 ///
@@ -217,7 +219,7 @@ pub fn store(tx: &mut Tx<'_>, job: &JobPosition, now: Millis) -> Result<(), DbEr
     Ok(())
 }
 
-fn from_row(row: &Row) -> Result<JobPosition, DbError> {
+pub(super) fn from_row(row: &Row) -> Result<JobPosition, DbError> {
     let unreadable = |what: &str| DbError::Other(format!("a synchronization job has an unreadable {what}"));
     let progress: Progress =
         serde_json::from_str(&row.get::<String>(4)?).map_err(|_| unreadable("progress"))?;

@@ -26,6 +26,7 @@ pub mod erase;
 pub mod jobs;
 pub mod leases;
 pub mod operate;
+pub mod overview;
 pub mod parked;
 pub mod trim;
 

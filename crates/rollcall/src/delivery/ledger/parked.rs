@@ -89,6 +89,43 @@ pub fn counts(tx: &mut Tx<'_>) -> Result<HashMap<String, [u64; 3]>, DbError> {
     Ok(counts)
 }
 
+/// How many events of one application are parked, in the order of [`ParkedState::VARIANTS`].
+///
+/// # Errors
+/// What the database reports.
+pub fn counts_of(tx: &mut Tx<'_>, application_id: &str) -> Result<[u64; 3], DbError> {
+    let mut counts = [0; 3];
+    for row in tx.query(
+        "SELECT state, COUNT(*) FROM parked_events WHERE application_id = $1 GROUP BY state",
+        params![application_id],
+    )? {
+        let state: String = row.get(0)?;
+        let index = ParkedState::VARIANTS
+            .iter()
+            .position(|known| known.as_str() == state);
+        if let Some(index) = index {
+            counts[index] = row.get::<i64>(1)?.unsigned_abs();
+        }
+    }
+    Ok(counts)
+}
+
+/// The events that are set aside for an application, in the order in which they were parked.
+///
+/// # Errors
+/// What the database reports.
+pub fn set_aside(tx: &mut Tx<'_>, application_id: &str, limit: usize) -> Result<Vec<Parked>, DbError> {
+    tx.query(
+        "SELECT event_id, event_type, subject_id, seq, event_time, record, state, attempts, next_try,
+                code, message, strikes
+         FROM parked_events WHERE application_id = $1 AND state = 'failed' ORDER BY id LIMIT $2",
+        params![application_id, i64::try_from(limit).unwrap_or(i64::MAX)],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
 /// The position of the first change of which an event waits to be sent; what is set aside does not wait.
 ///
 /// # Errors

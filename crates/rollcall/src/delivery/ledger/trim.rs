@@ -84,13 +84,20 @@ pub fn attempts(tx: &mut Tx<'_>, oldest: Millis, portion: i64) -> Result<u64, Db
     }
 }
 
-/// Removes jobs that ended before a time. Returns how many.
+/// Removes jobs that ended before a time, but for the newest by which an application was synchronized in full: whether
+/// it ever was has to be told for as long as it is there. Returns how many.
 ///
 /// # Errors
 /// What the database reports.
 pub fn ended_jobs(tx: &mut Tx<'_>, oldest: Millis, portion: i64) -> Result<u64, DbError> {
     tx.execute(
-        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE ended_at < $1 LIMIT $2)",
+        "DELETE FROM jobs WHERE id IN (
+             SELECT id FROM jobs j WHERE ended_at < $1 AND (
+                 kind <> 'full' OR status NOT IN ('success', 'partial_success') OR EXISTS (
+                     SELECT 1 FROM jobs later
+                     WHERE later.application_id = j.application_id AND later.kind = 'full'
+                           AND later.status IN ('success', 'partial_success') AND later.ended_at > j.ended_at))
+             LIMIT $2)",
         params![oldest, portion],
     )
 }

@@ -212,12 +212,12 @@ impl Statistics {
     /// How far the job is and what became of it, for people: `13 of 13 sent, 10 of them skipped by the endpoint:
     /// it does not handle ud:group:create`.
     pub fn words(&self) -> String {
-        let sum = |part: fn(&Tally) -> u64| -> u64 { self.all().iter().map(|tally| part(tally)).sum() };
-        let (skipped, failed, assumed) = (
-            sum(|tally| tally.skipped),
-            sum(|tally| tally.failed),
-            sum(|tally| tally.assumed),
-        );
+        let Tally {
+            skipped,
+            failed,
+            assumed,
+            ..
+        } = self.sum();
         let mut text = format!("{} of {} sent", self.done(), self.total());
         if failed > 0 {
             text.push_str(&format!(", {failed} of them refused or wanted again"));
@@ -233,6 +233,18 @@ impl Statistics {
             ));
         }
         text
+    }
+
+    /// Of all kinds together.
+    pub fn sum(&self) -> Tally {
+        let sum = |part: fn(&Tally) -> u64| self.all().iter().map(|tally| part(tally)).sum();
+        Tally {
+            total: sum(|tally| tally.total),
+            success: sum(|tally| tally.success),
+            assumed: sum(|tally| tally.assumed),
+            failed: sum(|tally| tally.failed),
+            skipped: sum(|tally| tally.skipped),
+        }
     }
 
     /// How many objects there are to send.

@@ -50,7 +50,7 @@ impl Search {
     }
 
     /// How many of so many attempts are looked at next; none once it is enough.
-    fn next(&mut self, there: i64) -> Option<i64> {
+    pub(super) fn next(&mut self, there: i64) -> Option<i64> {
         if there <= 0 {
             return None;
         }
@@ -212,19 +212,19 @@ pub fn newest_failed(
 }
 
 /// The number of the first attempt that is kept.
-fn begin(tx: &mut Tx<'_>) -> Result<i64, DbError> {
+pub(super) fn begin(tx: &mut Tx<'_>) -> Result<i64, DbError> {
     tx.query_one("SELECT COALESCE(MIN(id), 1) FROM attempts", params![])?
         .get(0)
 }
 
 /// The number after that of the last attempt.
-fn end(tx: &mut Tx<'_>) -> Result<i64, DbError> {
+pub(super) fn end(tx: &mut Tx<'_>) -> Result<i64, DbError> {
     tx.query_one("SELECT COALESCE(MAX(id), 0) + 1 FROM attempts", params![])?
         .get(0)
 }
 
 /// The number of the first attempt that was begun at a time or later.
-fn first_since(tx: &mut Tx<'_>, time: Millis) -> Result<i64, DbError> {
+pub(super) fn first_since(tx: &mut Tx<'_>, time: Millis) -> Result<i64, DbError> {
     let (mut low, mut high) = (begin(tx)?, end(tx)?);
     while low < high {
         let middle = low + (high - low) / 2;

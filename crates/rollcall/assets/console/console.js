@@ -1,0 +1,31 @@
+// What the console does only with JavaScript: it tells the hub the reader's time zone, copies values, and
+// keeps no more. Every page works without it.
+(() => {
+  "use strict";
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const kept = document.cookie.split("; ").find((pair) => pair.startsWith("rollcall_zone="));
+  if (zone && kept !== `rollcall_zone=${encodeURIComponent(zone)}`) {
+    const secure = location.protocol === "https:" ? "; Secure" : "";
+    document.cookie =
+      `rollcall_zone=${encodeURIComponent(zone)}; Path=/console; Max-Age=31536000; SameSite=Lax${secure}`;
+  }
+
+  const show = (root) => {
+    for (const button of root.querySelectorAll("button[data-copy]")) {
+      button.hidden = !navigator.clipboard;
+    }
+  };
+  show(document);
+  document.addEventListener("htmx:load", (event) => show(event.detail.elt));
+
+  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-copy]");
+    if (!button) return;
+    await navigator.clipboard.writeText(button.parentElement.querySelector("code").textContent.trim());
+    const words = button.innerHTML;
+    button.textContent = button.dataset.copied;
+    setTimeout(() => (button.innerHTML = words), 1500);
+  });
+})();

@@ -1,0 +1,462 @@
+# The console's texts. Every key stands in all languages, with the same arguments; a test holds that.
+
+## Everywhere
+skip-to-content = Skip to the content
+nav-label = Main
+nav-menu = Menu
+nav-home = Home
+nav-applications = Applications
+nav-directory = Directory
+nav-audit = Audit log
+sign-out = Sign out
+crumbs = You are here
+pages = Pages
+page-first = First page
+page-next = Next page
+page-older = Older
+page-newest = Newest
+search = Search
+search-further = Search further
+filter = Filter
+filter-any = Any
+filter-since = From
+filter-until = Until
+show-all = Show all
+actions = Actions
+copy = Copy
+copied = Copied
+yes = Yes
+no = No
+on = On
+off = Off
+time-never = Never
+changed-at = Last changed
+span-seconds = { $count } s
+span-minutes = { $count } min
+span-hours = { $count } h
+span-days = { $count ->
+    [one] 1 day
+   *[other] { $count } days
+}
+took-millis = { $count } ms
+took-seconds = { $count } s
+role-administrator = Administrator
+role-operator = Operator
+role-auditor = Auditor
+role-application-owner = Application owner
+kind-unit = Unit
+kind-group = Group
+kind-units = Organizational units
+kind-users = Users
+kind-groups = Groups and memberships
+
+## Errors
+error-home = Go to Home
+error-not-found = There is nothing here
+error-not-found-advice = The address is wrong, or what was here has been deleted, or your role does not include it.
+error-forbidden = Your role does not include this
+error-forbidden-advice = Ask an administrator of Rollcall for a role that does.
+error-stale = This form is no longer valid
+error-stale-advice = You have signed in again since the page was opened. Go back, reload the page and send the form again. Nothing was changed.
+error-conflict = This cannot be done now
+error-conflict-advice = Nothing was changed. The reason is below; go back, and look at what there is now.
+error-internal = The hub could not answer
+error-internal-advice = Nothing is known to have changed. Try again; if it stays so, the hub's log has the reason, and “rollcall doctor” looks into it.
+
+## What was done
+done-tested = The connection was tested. The result is below.
+done-synchronize = The synchronization was asked for. It begins as soon as what came before it has been delivered.
+done-cancel = The synchronization was cancelled. What was sent stays sent.
+done-pause = Synchronization is switched off. Changes wait until it is switched on again.
+done-resume = Synchronization is switched on, and what waits is being sent.
+done-resend = { $count ->
+    [0] Nothing had to be sent again: later events have replaced what was set aside.
+    [one] One event is being sent again.
+   *[other] { $count } events are being sent again.
+}
+done-dismiss = { $count ->
+    [one] One event was dismissed. It will not be sent.
+   *[other] { $count } events were dismissed. They will not be sent.
+}
+done-skip = The next event was set aside, and delivery goes on behind it.
+done-push = What is true of the user now is being sent.
+
+## Home
+home-lead = How your applications stand, and what needs you.
+home-todo = Needs you
+home-todo-left = { $count ->
+    [one] One more is on the page of its application.
+   *[other] { $count } more are on the pages of their applications.
+}
+home-nothing-to-do = Nothing needs you now. What fails, is refused or was never synchronized appears here, with the button that mends it.
+home-no-application = There is no application yet. An application is whatever keeps user accounts of its own and has an address to which Rollcall sends changes. Add the first one at the command line:
+home-no-application-next = Then test the connection here, and synchronize.
+home-in-step = { $count } of { $total } in step
+home-all-applications = All { $count } applications
+home-nodes = Nodes
+home-log-head = Change log at position { $position }
+home-no-nodes = No node delivers at the moment. Start one with “rollcall serve”.
+nodes-name = Node
+nodes-since = Running since
+nodes-applications = Applications it delivers to
+chart-changes = Changes of the directory
+chart-delivered = Events delivered by this node
+chart-failed = Failed requests of this node
+chart-last-hour = in the last hour
+chart-begins = Counting has begun; the first bar comes after a minute.
+chart-table = As a table
+chart-minute = Minute until
+chart-count = Number
+chart-nothing = Nothing happened.
+todo-suspended = Does not answer
+todo-never = Never synchronized
+todo-set-aside = { $count ->
+    [one] One event set aside
+   *[other] { $count } events set aside
+}
+todo-set-aside-detail = The application refused them. Mend the reason there, then send them again; or dismiss them.
+todo-key = Refuses the new signing key
+todo-key-detail = The old key goes on signing. Restart the application, or update the keys that it keeps.
+
+## Applications
+applications-lead = Every application receives the part of the directory in its synchronization scope.
+applications-search = Name of the application
+applications-name = Application
+applications-state = State
+applications-detail = Details
+applications-waiting = Sent again
+applications-set-aside = Set aside
+applications-none = There is no application.
+applications-not-found = No application has “{ $text }” in its name.
+health-paused = Switched off
+health-paused-detail = Nothing is sent, and nothing waits.
+health-paused-waiting = Nothing is sent. { $count ->
+    [one] One change waits.
+   *[other] { $count } changes wait.
+}
+health-suspended = Suspended
+health-suspended-detail = No answer for { $span }: { $reason }
+health-synchronizing = Synchronizing
+health-synchronizing-detail = { $done } of { $total } sent
+health-lagging = Lagging
+health-lagging-detail = { $count ->
+    [one] One change waits
+   *[other] { $count } changes wait
+}, the oldest for { $span }
+health-never = Never synchronized
+health-never-detail = New changes are sent, but what was in the directory before was never pushed. Test the connection, then synchronize.
+health-in-step = In step
+health-in-step-detail = Everything is delivered. Last full synchronization { $span } ago.
+action-look-test = Test Connectivity
+action-look-deliveries = See deliveries
+action-look-keys = See keys
+action-resume = Switch on and send now
+action-pause = Switch off
+action-synchronize = Synchronize
+action-cancel = Cancel synchronization
+action-resend = Send again
+action-resend-all = Send all again
+action-dismiss = Dismiss
+action-dismiss-all = Dismiss all
+action-skip = Skip the next event
+action-skip-hint = Sets aside the event that delivery waits for, so that the rest goes on
+action-push = Push now
+
+## One application
+tabs = { $name }
+tab-provisioning = Provisioning
+tab-test = Test Connectivity
+tab-synchronize = Synchronize
+tab-deliveries = Deliveries
+tab-keys = Keys
+tab-receive = Receive
+application-id = Application ID
+application-created = Added
+application-changed = Settings last changed
+
+## Provisioning
+provisioning-sending = What is sent
+provisioning-endpoint = Where it is sent
+provisioning-protection = Protection
+provisioning-limits = Limits
+provisioning-change = Settings are changed at the command line.
+param-synchronize = Synchronize users to application
+param-synchronize-hint = While this is off, changes wait.
+param-scope = Synchronization scope
+param-scope-hint = Users in these units, at any depth, and in these groups.
+scope-everything = The whole organization
+scope-nothing = Nothing: nobody is sent to this application. Add a unit or a group with “rollcall app scope”.
+param-mode = Mode
+mode-event-callback = Event callback: signed events, sent by POST
+param-url = URL for receiving synchronization requests
+param-url-hint = What stands behind the question mark is hidden.
+param-jwks = Public Key Endpoint
+param-jwks-hint = The application fetches the public keys here that prove who sends.
+param-outbound = Outbound IP Addresses
+param-outbound-hint = Let these through the application's firewall.
+outbound-unknown = The hub sends from whatever address its network gives it. To have a fixed one, set egress.source in the configuration.
+param-encryption = Encryption
+param-encryption-hint = Encrypts events inside the signature (AES-256-GCM).
+encryption-required = Required
+encryption-key-stored = An encryption key is stored. It is never shown again.
+encryption-no-key = No encryption key is stored.
+param-passwords = Password synchronization
+param-passwords-hint = Sends new passwords along. Needs encryption or an https URL.
+events-incremental = Events: incremental
+events-full = Events: full synchronization
+events-hint = What is crossed out is not sent.
+limit-events = Events in one request, at most
+limit-bytes = Bytes of event data in one request, at most
+limit-lanes = Requests in flight at once
+limit-rate = Requests per second, at most
+limit-none = As fast as the application answers
+
+## Test Connectivity
+test-lead = Sends a test event to the application and looks at each step of its way. Nobody's data is sent.
+test-again = Test again
+test-none = Not tested since the hub was started. The test goes to:
+test-passed = The connection works
+test-assumed = The connection works, but the answer leaves something open
+test-failed = The connection does not work
+step-resolve = Look up the host name
+step-connect = Connect
+step-tls = Secure the connection (TLS)
+step-sign = Make and sign the event
+step-status = Send it and get a status
+step-answer = Understand the answer
+step-event = The event in the answer
+step-passed = passed
+step-failed = failed
+step-assumed = not confirmed
+step-skipped = not applicable
+
+## Synchronize
+synchronize-lead = Pushes every unit, user and group in scope. Changes in the meantime are sent afterwards; nothing is lost.
+synchronize-none-running = No synchronization is running.
+synchronize-history = History
+synchronize-never = Nothing was pushed to this application yet. Test the connection, then synchronize: the application gets everybody in its scope.
+job-asked = Asked for
+job-status = Result
+job-took = Duration
+job-by-kind = By kind
+job-full = Full synchronization
+job-scope = Change of scope
+job-preparing = Preparing
+job-pending = Waiting
+job-running = Running
+job-success = Done
+job-partial = Done, with refusals
+job-failed = Failed
+job-cancelled = Cancelled
+job-progress = { $done } of { $total } sent
+job-pace = { $rate } a second, { $left } left
+trigger-manual = by hand
+trigger-retention = because the application fell behind the change log
+trigger-restore = after a backup was restored
+tally-total = Total
+tally-accepted = Accepted
+tally-skipped = Skipped
+tally-assumed = Assumed
+tally-refused = Refused
+tally-accepted-count = { $count } accepted
+tally-skipped-count = { $count } skipped
+tally-assumed-count = { $count } assumed
+tally-refused-count = { $count } refused or wanted again
+tally-none = none
+inventory-accepted = The application was told at the end what should be there, and has removed the rest.
+inventory-not-understood = The application does not understand the closing inventory: what it has besides stays there.
+
+## Deliveries
+deliveries-title = Requests
+deliveries-lead = Every request to the application, the newest first.
+deliveries-none = Nothing was sent yet. As soon as somebody in scope changes, the request appears here.
+deliveries-none-found = No request fits this filter.
+deliveries-cut = Not everything was looked at yet.
+aside-title = Set aside
+aside-lead = The application refused these events. Mend the reason there, then send them again.
+filter-outcome = Outcome
+filter-subject = About
+filter-subject-hint = Username, e-mail or ID
+filter-unknown-subject = Nobody in the directory is called “{ $text }”, so it is looked for as an ID.
+outcome-any = Any
+outcome-accepted = Accepted
+outcome-troubled = Not simply accepted
+event-subject = About
+event-type = Event
+event-time = Time
+event-tries = Tries
+event-answer = Answer
+event-result = Result
+event-record = Record
+event-show = Show
+event-position = position { $position }
+event-accepted = Accepted
+event-skipped = Skipped
+event-refused = Refused
+event-retried = Wanted again
+event-assumed = Assumed
+event-not-taken = Not taken
+attempt-title = Request
+attempt-back = All requests
+attempt-time = Sent
+attempt-outcome = Outcome
+attempt-carried = Carried
+attempt-events = Events
+attempt-try = Try
+attempt-next = next try
+attempt-took = Duration
+attempt-status = Answer
+attempt-no-answer = None
+attempt-range = changes { $from } to { $to }
+attempt-accepted = Accepted
+attempt-refused = Some refused
+attempt-retried = Some wanted again
+attempt-skipped = Some skipped
+attempt-unnamed = Some not named
+attempt-assumed = Assumed
+attempt-failed = Failed
+source-log = Changes
+source-parked = Sent again
+source-job = Synchronization
+source-test = Connection test
+source-key-trial = Trial of a key
+decoded-title = Request, decoded
+decoded-lead = What the signed envelope says. Times of validity are new with every try, and are not kept.
+events-gone = None of the changes in this range is kept any more, or none concerned this application.
+events-not-kept = What a synchronization or a test sends is read from the directory at that moment and not kept. Everything in it was accepted.
+events-exceptions-only = Only what was not simply accepted is kept of such a request.
+events-cut = Only the first events are shown.
+
+## Keys
+keys-title = Signing keys
+keys-lead = Every application has keys of its own. A new key signs only after the application has accepted a test under it.
+keys-change = Rotate, try, cancel or take back a key with
+key-id = Key
+key-state = State
+key-published = Published
+key-signs-from = Signs since
+key-goes = Disappears
+key-current = Signs
+key-next = Waits for its trial
+key-retiring = Retiring
+rotation-refused = The application refuses the new key
+rotation-refused-advice = The old key goes on signing, so nothing is lost. Restart the application, or update the keys that it keeps.
+rotation-since = since
+rotation-tries = { $count ->
+    [one] tried once
+   *[other] tried { $count } times
+}
+rotation-trial = next trial
+rotation-published = A new key is published and waits for its trial
+rotation-due = The trial of the new key is due, or told nothing
+rotation-retiring = A new key signs; the one before is still published
+rotation-goes = disappears
+
+## Receive
+receive-values = Values for the developers
+receive-lead = Everything that the application has to know. None of it is secret.
+receive-issuer = Issuer
+receive-algorithm = Protection
+receive-signed = Signed with RS256, not encrypted
+receive-encrypted = Signed with RS256, encrypted with A256GCM; the key was shown once when it was made
+receive-checks = What a receiver does with each request
+receive-check-key = Take the key that the header names from the Public Key Endpoint, and verify the signature (RS256 only).
+receive-check-claims = Check issuer, audience and times; refuse everything else with a 4xx status.
+receive-check-open = Decrypt cipherData if the event is encrypted, or else read plainData.
+receive-check-once = Apply each event once: remember the event IDs, since a request whose answer was lost comes again.
+receive-check-answer = Answer within 10 seconds with status 200, and name each event in one of the four lists: success, skipped, failed, retried.
+receive-mirror = Without writing a receiver
+receive-mirror-lead = rollcall-mirror receives, checks and keeps everything in a database of your own.
+receive-then-test = When it runs, test the connection
+
+## Directory
+directory-lead = Organizational units, users and groups: what applications are kept in step with.
+directory-everybody = Everybody
+tree-label = Organizational units
+tree-cut = Not all units are shown here. Open one to see what is below it.
+tab-users = Users
+tab-groups = Groups
+users-of-all = All users
+users-of-unit = Users in { $name }
+users-search = Name, username or e-mail
+users-none = Nobody is here. Import people from a file, or create them at the command line:
+users-none-found = Nobody has “{ $text }” in the name, username or e-mail address.
+users-none-yet = Nobody was found yet; not everybody was looked at.
+users-search-unfinished = Not everybody was looked at yet.
+user-name = Name
+user-username = Username
+user-email = E-mail
+user-phone = Phone
+user-state = State
+user-enabled = Enabled
+user-disabled = Disabled
+user-locked = Locked
+user-locked-until = Locked until
+user-expires = Account ends
+user-description = Description
+user-password = Password
+user-password-set = Set
+user-password-none = Not set
+user-id = User ID
+user-who = Who it is
+user-places = Stands in
+user-primary = primary
+user-no-groups = In no group.
+user-applications-lead = Whether each application knows this user, and through what.
+user-in-scope = Scope
+user-explain = Explain
+in-scope = In scope
+not-in-scope = Not in scope
+groups-search = Name of the group
+groups-none = There is no group yet. A group gathers users across units, and can be a synchronization scope:
+groups-none-found = No group has “{ $text }” in its name.
+group-name = Group
+group-members = Members
+group-no-members = Nobody is in this group.
+explain-title = { $user } at { $application }
+explain-through = In scope through
+explain-stands = Stands in
+explain-scope = The scope is
+explain-changes = Changes of this user, and what became of them
+explain-no-changes = The change log does not know a change of this user any more.
+explain-change = Change
+explain-event = Event sent
+explain-jobs = Full synchronizations
+explain-included = Included
+fate-not-for-it = Not for it
+fate-waiting = Waiting
+fate-delivered = Delivered
+fate-assumed = Assumed
+fate-skipped = Skipped
+fate-sent-again = Sent again, taken
+fate-dismissed = Dismissed
+fate-set-aside = Set aside
+fate-held = Waits behind another
+fate-retrying = Being sent again
+fate-settled = Settled
+
+## Audit log
+audit-lead = Who did what, when and from where. Secrets are never recorded.
+audit-csv = Download as CSV
+audit-who = Who
+audit-action = Action
+audit-target = On what
+audit-what = What changed
+audit-show = Show
+audit-before = Before
+audit-after = After
+audit-none = No entry fits this filter.
+audit-none-yet = No entry was found among the newest; look further back.
+
+## Signing in
+sign-in = Sign in
+sign-in-name = Username
+sign-in-password = Password
+sign-in-help = No account, or the password is lost? An administrator of Rollcall can help.
+password-title = Choose a password
+password-lead = The one that you have signed in with was for one time. Choose one of your own to go on.
+password-old = Present password
+password-new = New password
+password-again = New password, again
+password-hint = At least 12 characters. Several words are better than special characters.
+password-save = Save and go on

@@ -1,0 +1,115 @@
+//! *Provisioning*: what the application is sent, where to and how, in the words of the product that it stands for.
+
+use askama::Template;
+use axum::extract::Path;
+use rollcall_db::DbError;
+use rollcall_protocol::EventType;
+
+use super::{Head, Tab};
+use crate::application::{Application, Encryption, Entitlements, Limits};
+use crate::console::health::without_query;
+use crate::console::page::{Answer, Page, Section, View, show};
+use crate::console::visitor::Permission;
+use crate::delivery::status;
+use crate::directory::view;
+use crate::instance::{self, Serving};
+
+/// A unit or a group of the scope.
+struct InScope {
+    id: String,
+    name: String,
+    kind: &'static str,
+}
+
+/// Events of one kind, and whether each is subscribed to.
+struct Events {
+    key: &'static str,
+    events: Vec<(&'static str, bool)>,
+}
+
+#[derive(Template)]
+#[template(path = "provisioning.html")]
+struct ProvisioningPage {
+    page: Page,
+    head: Head,
+    application: Application,
+    url: String,
+    is_encrypted: bool,
+    limits: Limits,
+    jwks: String,
+    outbound: Vec<String>,
+    is_everything: bool,
+    scope: Vec<InScope>,
+    events: [Events; 2],
+}
+
+pub(in crate::console) async fn provisioning(view: View, Path(id): Path<String>) -> Answer {
+    let view = view.within(Section::Applications);
+    view.needs(Permission::ReadApplications)?;
+    let application = view.application(id).await?;
+    let (status, entitlements, names, serving) = {
+        let application = application.clone();
+        view.console
+            .db()
+            .read(move |tx| {
+                let entitlements = Entitlements::load(tx, &application.id)?;
+                let scope = &entitlements.current().scope;
+                let units: Vec<String> = scope.organizational_unit_ids.iter().cloned().collect();
+                let groups: Vec<String> = scope.group_ids.iter().cloned().collect();
+                let names = (view::unit_paths(tx, &units)?, view::names(tx, &groups)?);
+                let status = status::of(tx, application.clone())?;
+                Ok::<_, DbError>((status, entitlements, names, instance::serving(tx)?))
+            })
+            .await?
+    };
+    let current = entitlements.current();
+    let (paths, groups) = names;
+    let units = current.scope.organizational_unit_ids.iter().map(|id| InScope {
+        id: id.clone(),
+        name: format!("/{}", paths.get(id).map_or(id.as_str(), String::as_str)),
+        kind: "unit",
+    });
+    let groups = current.scope.group_ids.iter().map(|id| InScope {
+        id: id.clone(),
+        name: groups.get(id).unwrap_or(id).clone(),
+        kind: "group",
+    });
+    let callback = application.settings.callback();
+    show(&ProvisioningPage {
+        head: Head::of(&status, Tab::Provisioning, &view.page),
+        url: without_query(&callback.url),
+        is_encrypted: callback.encryption == Encryption::Required,
+        limits: application.settings.limits,
+        jwks: jwks(&view, serving.as_ref(), &application.id),
+        outbound: view.console.outbound(),
+        is_everything: current.scope.is_everything(),
+        scope: units.chain(groups).collect(),
+        events: events(|event| current.subscription.contains(event)),
+        page: view.page,
+        application,
+    })
+}
+
+/// Where the application finds its public keys.
+pub(super) fn jwks(view: &View, serving: Option<&Serving>, application_id: &str) -> String {
+    let base = serving
+        .and_then(|serving| serving.public_url.clone())
+        .or_else(|| serving.map(|serving| format!("http://{}", serving.listens_on)))
+        .unwrap_or_default();
+    let instance = &view.console.shared.hub.instance.id;
+    format!("{base}/v2/{instance}/{application_id}/provisioning/jwks")
+}
+
+/// The events that can be subscribed to, by what they are.
+fn events(is_subscribed: impl Fn(EventType) -> bool) -> [Events; 2] {
+    let mut groups = ["events-incremental", "events-full"].map(|key| Events {
+        key,
+        events: Vec::new(),
+    });
+    for event in EventType::ALL.iter().filter(|event| event.is_subscribable()) {
+        let is_push = event.short().ends_with(":push");
+        let events = &mut groups[usize::from(is_push)].events;
+        events.push((event.short(), is_subscribed(*event)));
+    }
+    groups
+}

@@ -1,0 +1,177 @@
+//! *Synchronize*: the job that runs, live, and what came of those before.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use rollcall_db::DbError;
+
+use super::{Head, Tab};
+use crate::application::Application;
+use crate::clock::Millis;
+use crate::console::Console;
+use crate::console::error::Failure;
+use crate::console::health::Progress;
+use crate::console::live;
+use crate::console::page::{Answer, Page, Section, View, show};
+use crate::console::visitor::Permission;
+use crate::delivery::job::{self, Inventory, JobKind, JobPosition, JobStatus, Tally, Trigger};
+use crate::delivery::status;
+
+/// How many jobs are shown.
+const JOBS: usize = 20;
+
+/// A job as it is shown.
+struct ShownJob {
+    id: String,
+    kind: &'static str,
+    trigger: &'static str,
+    tone: &'static str,
+    status: &'static str,
+    is_open: bool,
+    progress: Progress,
+    /// Objects a second, and the time that is left at this rate.
+    pace: Option<(String, Millis)>,
+    created_at: Millis,
+    took: Option<Millis>,
+    sum: Tally,
+    tallies: Vec<(&'static str, Tally)>,
+    skips: Option<String>,
+    inventory: Option<&'static str>,
+    error: Option<String>,
+}
+
+impl ShownJob {
+    fn of(job: JobPosition, now: Millis) -> Self {
+        let (tone, status) = match job.status {
+            JobStatus::Preparing => ("wait", "job-preparing"),
+            JobStatus::Pending => ("wait", "job-pending"),
+            JobStatus::Running => ("wait", "job-running"),
+            JobStatus::Success => ("good", "job-success"),
+            JobStatus::PartialSuccess => ("warn", "job-partial"),
+            JobStatus::Failed => ("bad", "job-failed"),
+            JobStatus::Cancelled => ("idle", "job-cancelled"),
+        };
+        let progress = Progress::of(&job);
+        let running = job.started_at.filter(|_| job.status == JobStatus::Running);
+        let pace = running.and_then(|started| pace(&progress, now - started));
+        let statistics = &job.statistics;
+        Self {
+            kind: match job.kind {
+                JobKind::Full => "job-full",
+                JobKind::ChangeOfScope => "job-scope",
+            },
+            trigger: match job.trigger {
+                Trigger::Manual => "trigger-manual",
+                Trigger::Retention => "trigger-retention",
+                Trigger::Restore => "trigger-restore",
+            },
+            tone,
+            status,
+            is_open: !job.status.is_final(),
+            progress,
+            pace,
+            took: job.started_at.zip(job.ended_at).map(|(from, to)| to - from),
+            sum: statistics.sum(),
+            tallies: vec![
+                ("kind-units", statistics.organizational_units),
+                ("kind-users", statistics.users),
+                ("kind-groups", statistics.groups),
+            ],
+            skips: statistics.skips.reason(),
+            inventory: match statistics.inventory {
+                Inventory::NotSent => None,
+                Inventory::Accepted => Some("inventory-accepted"),
+                Inventory::NotUnderstood => Some("inventory-not-understood"),
+            },
+            id: job.id,
+            created_at: job.created_at,
+            error: job.error,
+        }
+    }
+}
+
+/// How many objects a second, and how long the rest takes; `None` before anything can be told.
+fn pace(progress: &Progress, took: Millis) -> Option<(String, Millis)> {
+    let took = u64::try_from(took).ok().filter(|took| *took > 0)?;
+    if progress.done == 0 {
+        return None;
+    }
+    let a_second = progress.done * 1_000 / took;
+    let left = progress.total.saturating_sub(progress.done) * took / progress.done;
+    Some((a_second.to_string(), i64::try_from(left).ok()?))
+}
+
+/// The jobs: what is sent again when it has changed.
+#[derive(Template)]
+#[template(path = "jobs.html")]
+struct Jobs {
+    page: Page,
+    application_id: String,
+    open: Option<ShownJob>,
+    ended: Vec<ShownJob>,
+}
+
+impl Jobs {
+    fn of(jobs: Vec<JobPosition>, application_id: &str, page: Page) -> Self {
+        let now = page.now();
+        let jobs = jobs.into_iter().map(|job| ShownJob::of(job, now));
+        let (mut open, ended): (Vec<_>, Vec<_>) = jobs.partition(|job| job.is_open);
+        Self {
+            page,
+            application_id: application_id.to_owned(),
+            open: open.pop(),
+            ended,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "synchronize.html")]
+struct SynchronizePage {
+    page: Page,
+    head: Head,
+    jobs: Jobs,
+}
+
+pub(in crate::console) async fn synchronize(view: View, Path(id): Path<String>) -> Answer {
+    let view = view.within(Section::Applications);
+    view.needs(Permission::ReadDeliveries)?;
+    let application = view.application(id).await?;
+    let id = application.id.clone();
+    let (status, found) = view
+        .console
+        .db()
+        .read(move |tx| {
+            let found = job::newest(tx, &application.id, JOBS)?;
+            Ok::<_, DbError>((status::of(tx, application.clone())?, found))
+        })
+        .await?;
+    show(&SynchronizePage {
+        head: Head::of(&status, Tab::Synchronize, &view.page),
+        jobs: Jobs::of(found, &id, view.page.clone()),
+        page: view.page,
+    })
+}
+
+pub(in crate::console) async fn jobs_live(
+    State(console): State<Arc<Console>>,
+    view: View,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
+    view.needs(Permission::ReadDeliveries)?;
+    let Application { id, .. } = view.application(id).await?;
+    let page = view.page;
+    Ok(live::follow(console.ended(), move || {
+        let (console, page, id) = (Arc::clone(&console), page.at(console.now()), id.clone());
+        async move {
+            let wanted = id.clone();
+            let found = console
+                .db()
+                .read(move |tx| job::newest(tx, &wanted, JOBS))
+                .await?;
+            Ok(Jobs::of(found, &id, page).render()?)
+        }
+    }))
+}

@@ -1,0 +1,195 @@
+//! The audit log: who did what, when, from where, and what was there before and after.
+
+use askama::Template;
+use axum::extract::Query;
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error::Failure;
+use super::page::{Answer, Page, Section, View, address, show};
+use super::visitor::Permission;
+use crate::audit::{Entry, Position};
+use crate::clock::shown;
+use crate::listing::Audited;
+
+/// How many entries a page has.
+const ON_A_PAGE: usize = 50;
+/// How many lines a file has at most.
+const IN_A_FILE: usize = 10_000;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    who: String,
+    #[serde(default)]
+    action: String,
+    #[serde(default)]
+    target: String,
+    #[serde(default)]
+    since: String,
+    #[serde(default)]
+    until: String,
+    /// Where the page begins.
+    change: Option<i64>,
+    entry: Option<i64>,
+}
+
+fn given(text: &str) -> Option<String> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+impl Wanted {
+    fn asked(&self, page: &Page, limit: usize) -> Audited {
+        let time = |text: &str| given(text).and_then(|text| page.read_field(&text));
+        Audited {
+            who: given(&self.who),
+            action: given(&self.action),
+            target: given(&self.target),
+            since: time(&self.since),
+            until: time(&self.until),
+            limit,
+        }
+    }
+
+    fn from(&self) -> Position {
+        let newest = Position::default();
+        Position {
+            change: self.change.unwrap_or(newest.change),
+            entry: self.entry.unwrap_or(newest.entry),
+        }
+    }
+
+    fn address(&self, path: &str, from: Option<Position>) -> String {
+        let [change, entry] = match from {
+            Some(from) => [from.change.to_string(), from.entry.to_string()],
+            None => Default::default(),
+        };
+        let query = [
+            ("who", self.who.as_str()),
+            ("action", &self.action),
+            ("target", &self.target),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("change", &change),
+            ("entry", &entry),
+        ];
+        address(path, &query)
+    }
+}
+
+/// An entry as it is shown.
+struct ShownEntry {
+    entry: Entry,
+    before: Option<String>,
+    after: Option<String>,
+    link: Option<String>,
+}
+
+impl ShownEntry {
+    fn of(entry: Entry) -> Self {
+        let pretty = |value: &Option<Value>| {
+            let value = value.as_ref()?;
+            serde_json::to_string_pretty(value).ok()
+        };
+        let link = match entry.target_kind.as_str() {
+            "application" => Some(format!("/console/applications/{}", entry.target_id)),
+            "user" => Some(format!("/console/users/{}", entry.target_id)),
+            "group" => Some(format!("/console/groups/{}", entry.target_id)),
+            "organizational_unit" | "unit" => Some(format!("/console/directory?unit={}", entry.target_id)),
+            _ => None,
+        };
+        Self {
+            before: pretty(&entry.before),
+            after: pretty(&entry.after),
+            link,
+            entry,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct AuditPage {
+    page: Page,
+    wanted: Wanted,
+    entries: Vec<ShownEntry>,
+    file: String,
+    is_first: bool,
+    next: Option<String>,
+}
+
+pub(super) async fn audit(view: View, Query(wanted): Query<Wanted>) -> Answer {
+    let view = view.within(Section::Audit);
+    view.needs(Permission::ReadAudit)?;
+    let asked = wanted.asked(&view.page, ON_A_PAGE);
+    let found = asked.page(view.console.db(), wanted.from()).await?;
+    let next = found
+        .next
+        .map(|next| wanted.address("/console/audit", Some(next)));
+    show(&AuditPage {
+        file: wanted.address("/console/audit.csv", None),
+        is_first: wanted.change.is_none(),
+        next,
+        entries: found.entries.into_iter().map(ShownEntry::of).collect(),
+        wanted,
+        page: view.page,
+    })
+}
+
+/// The same as a file for a spreadsheet, the newest first.
+pub(super) async fn audit_csv(view: View, Query(wanted): Query<Wanted>) -> Answer {
+    view.needs(Permission::ReadAudit)?;
+    let asked = wanted.asked(&view.page, IN_A_FILE);
+    let entries = asked.read(view.console.db()).await?;
+    let unwritten = |error: csv::Error| Failure::Internal(error.to_string());
+    let mut file = csv::Writer::from_writer(Vec::new());
+    file.write_record([
+        "time",
+        "actor",
+        "origin",
+        "action",
+        "target_kind",
+        "target_id",
+        "target_name",
+        "before",
+        "after",
+    ])
+    .map_err(unwritten)?;
+    let text = |value: Option<Value>| value.map(|value| value.to_string()).unwrap_or_default();
+    for entry in entries {
+        let fields = [
+            shown(entry.time),
+            entry.actor,
+            entry.origin.unwrap_or_default(),
+            entry.action,
+            entry.target_kind,
+            entry.target_id,
+            entry.target_name,
+            text(entry.before),
+            text(entry.after),
+        ];
+        file.write_record(fields.map(|field| harmless(&field)))
+            .map_err(unwritten)?;
+    }
+    let bytes = file
+        .into_inner()
+        .map_err(|error| Failure::Internal(error.to_string()))?;
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (
+            header::CONTENT_DISPOSITION,
+            "attachment; filename=\"rollcall-audit.csv\"",
+        ),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
+/// The same text, so that no spreadsheet takes it for a formula.
+fn harmless(field: &str) -> String {
+    match field.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        true => format!("'{field}"),
+        false => field.to_owned(),
+    }
+}

@@ -1,0 +1,182 @@
+//! One user: who it is, where it stands, and how it stands with each application.
+
+use askama::Template;
+use axum::extract::Path;
+use rollcall_db::DbError;
+
+use crate::application::Entitlements;
+use crate::clock::Millis;
+use crate::console::error::Failure;
+use crate::console::page::{Answer, Page, Section, View, show};
+use crate::console::visitor::Permission;
+use crate::delivery::ledger::attempts::Search;
+use crate::delivery::model::ParkedState;
+use crate::directory::{LOCKED_UNTIL_UNLOCKED, User, query, view};
+use crate::why::{ChangeFate, Fate, Why, WhyError, why_within};
+
+/// How many requests are looked at to explain one user at one application.
+const LOOKED_AT: i64 = 20_000;
+
+/// A unit that the user stands in.
+struct Place {
+    id: String,
+    path: String,
+    is_primary: bool,
+}
+
+/// An application and whether the user is in its scope.
+struct Reached {
+    id: String,
+    name: String,
+    is_in_scope: bool,
+}
+
+#[derive(Template)]
+#[template(path = "user.html")]
+struct UserPage {
+    page: Page,
+    user: User,
+    is_locked: bool,
+    locked_until: Option<Millis>,
+    places: Vec<Place>,
+    groups: Vec<(String, String)>,
+    custom: Vec<(String, String)>,
+    applications: Vec<Reached>,
+}
+
+pub(in crate::console) async fn user(view: View, Path(id): Path<String>) -> Answer {
+    let view = view.within(Section::Directory);
+    view.needs(Permission::ReadDirectory)?;
+    let now = view.console.now();
+    let found = view
+        .console
+        .db()
+        .read(move |tx| {
+            let Some(user) = query::users_of(tx, std::slice::from_ref(&id))?.pop() else {
+                return Ok(None);
+            };
+            let paths = view::unit_paths(tx, &user.unit_ids())?;
+            let groups = view::names(tx, &user.groups)?;
+            let placement = query::record_of(tx, rollcall_protocol::SubjectKind::User, &id)?;
+            let scopes = Entitlements::scopes(tx)?;
+            Ok::<_, DbError>(Some((user, paths, groups, placement, scopes)))
+        })
+        .await?;
+    let (user, paths, group_names, placement, scopes) = found.ok_or(Failure::NotFound)?;
+    let placement = placement.map(|(_, placement)| placement).unwrap_or_default();
+    let mut groups: Vec<(String, String)> = group_names.into_iter().collect();
+    groups.sort_by(|a, b| a.1.cmp(&b.1));
+    let applications = scopes
+        .into_iter()
+        .filter(|(id, ..)| view.visitor.role.reaches(id))
+        .map(|(id, name, scope)| Reached {
+            is_in_scope: scope.covers(rollcall_protocol::SubjectKind::User, &placement),
+            id,
+            name,
+        });
+    show(&UserPage {
+        is_locked: user
+            .lock_expire_time
+            .is_some_and(|until| until == LOCKED_UNTIL_UNLOCKED || until > now),
+        locked_until: user
+            .lock_expire_time
+            .filter(|until| *until != LOCKED_UNTIL_UNLOCKED && *until > now),
+        places: user
+            .units
+            .iter()
+            .map(|unit| Place {
+                id: unit.id.clone(),
+                path: format!("/{}", paths.get(&unit.id).map_or("", String::as_str)),
+                is_primary: unit.primary,
+            })
+            .collect(),
+        groups,
+        custom: user
+            .custom_fields
+            .iter()
+            .map(|(name, value)| (name.clone(), value.to_string()))
+            .collect(),
+        applications: applications.collect(),
+        user,
+        page: view.page,
+    })
+}
+
+/// A change of the user, and what became of it at the application.
+struct ShownFate {
+    tone: &'static str,
+    key: &'static str,
+    change: ChangeFate,
+    answer: Option<String>,
+    at: Option<Millis>,
+}
+
+impl ShownFate {
+    fn of(change: ChangeFate) -> Self {
+        let (tone, key, at, answer) = match &change.fate {
+            Fate::NotForIt { reason } => ("idle", "fate-not-for-it", None, Some((*reason).to_owned())),
+            Fate::Waiting => ("wait", "fate-waiting", None, None),
+            Fate::Delivered { at, .. } => ("good", "fate-delivered", Some(*at), None),
+            Fate::Assumed { at, answer } => ("warn", "fate-assumed", Some(*at), Some(answer.clone())),
+            Fate::Skipped { at, answer } => ("warn", "fate-skipped", Some(*at), Some(answer.clone())),
+            Fate::SentAgain { at, answer, .. } => {
+                ("good", "fate-sent-again", Some(*at), Some(answer.clone()))
+            }
+            Fate::Dismissed { at, answer } => ("bad", "fate-dismissed", Some(*at), Some(answer.clone())),
+            Fate::Parked { state, answer, .. } => match state {
+                ParkedState::Failed => ("bad", "fate-set-aside", None, Some(answer.clone())),
+                ParkedState::Held => ("wait", "fate-held", None, Some(answer.clone())),
+                ParkedState::Retrying => ("wait", "fate-retrying", None, Some(answer.clone())),
+            },
+            Fate::Settled => ("good", "fate-settled", None, None),
+        };
+        Self {
+            tone,
+            key,
+            at,
+            answer: answer.filter(|answer| !answer.is_empty()),
+            change,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "explain.html")]
+struct ExplainPage {
+    page: Page,
+    name: String,
+    why: Why,
+    changes: Vec<ShownFate>,
+}
+
+/// How a user stands with an application, change by change.
+pub(in crate::console) async fn explain(view: View, Path((user, id)): Path<(String, String)>) -> Answer {
+    let view = view.within(Section::Directory);
+    view.needs(Permission::ReadDirectory)?;
+    let application = view.application(id).await?;
+    let now = view.console.now();
+    let explained = view
+        .console
+        .db()
+        .read(move |tx| {
+            let mut search = Search::of(LOOKED_AT);
+            let (user, application) = (format!("id:{user}"), format!("id:{}", application.id));
+            why_within(tx, &mut search, &user, &application, now)
+        })
+        .await;
+    let mut why = match explained {
+        Ok(why) => why,
+        Err(WhyError::UnknownUser(_)) => return Err(Failure::NotFound),
+        Err(WhyError::Application(error)) => return Err(error.into()),
+        Err(WhyError::Directory(error)) => return Err(error.into()),
+        Err(WhyError::Database(error)) => return Err(error.into()),
+        Err(error @ WhyError::SeveralUsers { .. }) => return Err(Failure::Conflict(error.to_string())),
+    };
+    let changes = std::mem::take(&mut why.changes);
+    show(&ExplainPage {
+        name: why.username.clone().unwrap_or_else(|| why.user_id.clone()),
+        changes: changes.into_iter().map(ShownFate::of).collect(),
+        why,
+        page: view.page,
+    })
+}

@@ -1,0 +1,185 @@
+//! The console: the hub in a browser.
+//!
+//! Pages are rendered here, by typed templates in `templates/`, one file for each group of pages. Whatever is read is
+//! read by the functions that the API and the command line use, and whatever is done goes through the same doors. A
+//! form is posted and leads back to a page, so everything works without JavaScript; with it, some parts are followed
+//! live ([`live`]).
+//!
+//! - [`visitor`] tells who looks and what they may do; nothing is shown to anybody else.
+//! - [`locale`] says everything in the reader's language and time zone.
+//! - [`error`] gives every answer the headers of a private page, and every failure a page.
+//!
+//! No page asks for a row at a time: each makes a few statements, however much there is.
+
+mod account;
+mod application;
+mod applications;
+mod assets;
+mod audit;
+mod chart;
+mod directory;
+mod error;
+mod health;
+mod history;
+mod home;
+mod icons;
+mod live;
+mod locale;
+mod page;
+mod tested;
+pub mod visitor;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware;
+use axum::response::Redirect;
+use axum::routing::{get, post};
+use rollcall_db::{Db, DbError};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::change;
+use crate::clock::Millis;
+use crate::delivery::Shared;
+use error::Failure;
+use history::History;
+use tested::Tests;
+use visitor::Gate;
+
+/// What the pages share.
+pub struct Console {
+    shared: Arc<Shared>,
+    gate: Arc<dyn Gate>,
+    /// The address from which requests leave, if one is set.
+    source: Option<std::net::IpAddr>,
+    history: History,
+    tests: Tests,
+    ended: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Console {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Console").finish_non_exhaustive()
+    }
+}
+
+/// How often the charts get a new bar.
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl Console {
+    /// Of a hub with its delivery, for whom the gate lets in.
+    pub fn new(shared: Arc<Shared>, gate: Arc<dyn Gate>, source: Option<std::net::IpAddr>) -> Self {
+        Self {
+            shared,
+            gate,
+            source,
+            history: History::default(),
+            tests: Tests::default(),
+            ended: watch::Sender::new(false),
+        }
+    }
+
+    /// Ends what is followed live, so that nobody who watches keeps the hub from ending.
+    pub fn end(&self) {
+        self.ended.send_replace(true);
+    }
+
+    fn ended(&self) -> watch::Receiver<bool> {
+        self.ended.subscribe()
+    }
+
+    fn db(&self) -> &Db {
+        &self.shared.hub.db
+    }
+
+    fn now(&self) -> Millis {
+        self.shared.hub.clock.now()
+    }
+
+    /// The addresses from which requests leave, if they are known.
+    fn outbound(&self) -> Vec<String> {
+        self.source.iter().map(ToString::to_string).collect()
+    }
+
+    /// Notes what was done since the last time, for the charts.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn note(&self) -> Result<(), DbError> {
+        let head = self.db().read(change::head).await?.seq;
+        self.history.sample(self.now(), head, &self.shared.hub.meters);
+        Ok(())
+    }
+
+    /// Does that every minute.
+    pub fn keep_history(self: &Arc<Self>) -> JoinHandle<()> {
+        let console = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                if let Err(error) = console.note().await {
+                    tracing::debug!(%error, "the charts of the console miss a minute");
+                }
+                tokio::time::sleep(MINUTE).await;
+            }
+        })
+    }
+}
+
+/// All pages, with `/`, which leads to the first one.
+pub fn router(console: Arc<Console>) -> Router {
+    use application::actions;
+    let one = "/console/applications/{id}";
+    let on = |tab: &str| format!("{one}/{tab}");
+    let pages = Router::new()
+        .route("/console/", get(home::home))
+        .route("/console/live/home", get(home::home_live))
+        .route("/console/applications", get(applications::list))
+        .route(one, get(application::provisioning))
+        .route(&on("test"), get(application::test).post(actions::test))
+        .route(
+            &on("synchronize"),
+            get(application::synchronize).post(actions::synchronize),
+        )
+        .route(&on("deliveries"), get(application::deliveries))
+        .route(&on("deliveries/{number}"), get(application::attempt))
+        .route(&on("keys"), get(application::keys))
+        .route(&on("receive"), get(application::receive))
+        .route(&on("live/jobs"), get(application::jobs_live))
+        .route(&on("live/deliveries"), get(application::deliveries_live))
+        .route(&on("cancel"), post(actions::cancel))
+        .route(&on("pause"), post(actions::pause))
+        .route(&on("resume"), post(actions::resume))
+        .route(&on("resend"), post(actions::resend))
+        .route(&on("dismiss"), post(actions::dismiss))
+        .route(&on("skip"), post(actions::skip))
+        .route(&on("push"), post(actions::push))
+        .route("/console/directory", get(directory::directory))
+        .route("/console/users/{id}", get(directory::user))
+        .route("/console/users/{id}/{application}", get(directory::explain))
+        .route("/console/groups", get(directory::groups))
+        .route("/console/groups/{id}", get(directory::group))
+        .route("/console/audit", get(audit::audit))
+        .route("/console/audit.csv", get(audit::audit_csv))
+        .route("/console/sign-in", get(account::sign_in))
+        .route("/console/password", get(account::password))
+        .route("/console/language", post(account::language))
+        .route("/console/{*rest}", get(nowhere))
+        .method_not_allowed_fallback(nowhere)
+        .layer(middleware::from_fn_with_state(Arc::clone(&console), error::dress));
+    Router::new()
+        .route("/", get(to_the_first))
+        .route("/console", get(to_the_first))
+        .route("/console/assets/{name}", get(assets::serve))
+        .merge(pages)
+        .with_state(console)
+}
+
+async fn to_the_first() -> Redirect {
+    Redirect::to("/console/")
+}
+
+async fn nowhere() -> Failure {
+    Failure::NotFound
+}

@@ -1,0 +1,350 @@
+//! What every page has: who reads it and in which language, where in the console it is, and what has just been done.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::response::{Html as Body, IntoResponse, Redirect, Response};
+use serde::Deserialize;
+
+use super::Console;
+use super::assets::Assets;
+use super::error::Failure;
+use super::locale::{Html, Language, Reader};
+use super::visitor::{Permission, Role, Visitor};
+use crate::application::{Application, ApplicationError, store};
+use crate::clock::Millis;
+use crate::delivery::job::Tally;
+
+/// A part of the console, as the navigation names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    /// The state at a glance.
+    Home,
+    /// Applications.
+    Applications,
+    /// Units, users and groups.
+    Directory,
+    /// Who did what.
+    Audit,
+}
+
+/// An entry of the navigation.
+pub(super) struct Entry {
+    pub(super) key: &'static str,
+    pub(super) address: &'static str,
+    pub(super) icon: &'static str,
+    pub(super) is_here: bool,
+}
+
+/// What has just been done, as the address of the page tells.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Done {
+    done: Option<String>,
+    count: Option<u64>,
+}
+
+/// The sentences that an address may ask for. Nothing else of it is shown.
+const DONE: [&str; 9] = [
+    "done-tested",
+    "done-synchronize",
+    "done-cancel",
+    "done-pause",
+    "done-resume",
+    "done-resend",
+    "done-dismiss",
+    "done-skip",
+    "done-push",
+];
+
+/// What every page has.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    reader: Reader,
+    /// Who looks; `None` before they have signed in.
+    pub(super) visitor: Option<Visitor>,
+    /// Its own address, with what stands behind the question mark.
+    pub(super) here: String,
+    section: Option<Section>,
+    done: Option<(&'static str, u64)>,
+}
+
+impl Deref for Page {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+impl Page {
+    /// A page for a reader, before anybody knows who that is.
+    pub(super) fn of(reader: Reader, here: String) -> Self {
+        Self {
+            reader,
+            visitor: None,
+            here,
+            section: None,
+            done: None,
+        }
+    }
+
+    /// The same for somebody who has signed in.
+    #[must_use]
+    pub(super) fn seen_by(self, visitor: Visitor) -> Self {
+        Self {
+            visitor: Some(visitor),
+            ..self
+        }
+    }
+
+    /// The same in a part of the console.
+    #[must_use]
+    pub(super) fn within(self, section: Section) -> Self {
+        Self {
+            section: Some(section),
+            ..self
+        }
+    }
+
+    /// The same at another time.
+    pub(super) fn at(&self, now: Millis) -> Self {
+        Self {
+            reader: self.reader.at(now),
+            ..self.clone()
+        }
+    }
+
+    /// The same, saying what has just been done.
+    #[must_use]
+    fn after(self, done: Done) -> Self {
+        let key = DONE.into_iter().find(|key| done.done.as_deref() == key.get(5..));
+        Self {
+            done: key.map(|key| (key, done.count.unwrap_or(0))),
+            ..self
+        }
+    }
+
+    /// Style sheet and scripts.
+    pub(super) fn assets(&self) -> Assets {
+        Assets
+    }
+
+    /// Languages that can be chosen.
+    pub(super) fn languages(&self) -> [Language; 2] {
+        Language::ALL
+    }
+
+    /// What has just been done, in a sentence.
+    pub(super) fn notice(&self) -> Option<String> {
+        self.done.map(|(key, count)| self.t1(key, "count", count))
+    }
+
+    /// What forms bring along.
+    pub(super) fn csrf(&self) -> &str {
+        self.visitor.as_ref().map_or("", |visitor| &visitor.csrf)
+    }
+
+    fn role(&self) -> Option<&Role> {
+        self.visitor.as_ref().map(|visitor| &visitor.role)
+    }
+
+    /// Whether the visitor has a permission.
+    pub(super) fn may(&self, permission: Permission) -> bool {
+        self.role().is_some_and(|role| role.may(permission))
+    }
+
+    /// Whether the visitor may test, synchronize, resend and skip.
+    pub(super) fn may_operate(&self) -> bool {
+        self.may(Permission::OperateApplications)
+    }
+
+    /// Whether the visitor sees the directory.
+    pub(super) fn sees_directory(&self) -> bool {
+        self.may(Permission::ReadDirectory)
+    }
+
+    /// Whether an application exists for the visitor.
+    pub(super) fn reaches(&self, application_id: &str) -> bool {
+        self.role().is_some_and(|role| role.reaches(application_id))
+    }
+
+    /// What the navigation shows to the visitor.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        let all = [
+            (Section::Home, "nav-home", "/console/", "home", None),
+            (
+                Section::Applications,
+                "nav-applications",
+                "/console/applications",
+                "applications",
+                None,
+            ),
+            (
+                Section::Directory,
+                "nav-directory",
+                "/console/directory",
+                "directory",
+                Some(Permission::ReadDirectory),
+            ),
+            (
+                Section::Audit,
+                "nav-audit",
+                "/console/audit",
+                "audit",
+                Some(Permission::ReadAudit),
+            ),
+        ];
+        all.into_iter()
+            .filter(|(.., needs)| needs.is_none_or(|permission| self.may(permission)))
+            .map(|(section, key, address, icon, _)| Entry {
+                key,
+                address,
+                icon,
+                is_here: self.section == Some(section),
+            })
+            .collect()
+    }
+
+    /// A drawing that stands beside words, and says nothing without them.
+    pub(super) fn icon(&self, name: &str) -> Html {
+        Html::new(super::icons::draw(name))
+    }
+
+    /// What became of how many, in words.
+    pub(super) fn tally(&self, tally: &Tally) -> String {
+        let parts = [
+            ("tally-accepted-count", tally.success),
+            ("tally-skipped-count", tally.skipped),
+            ("tally-assumed-count", tally.assumed),
+            ("tally-refused-count", tally.failed),
+        ];
+        let told: Vec<String> = parts
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(key, count)| self.t1(key, "count", count))
+            .collect();
+        match told.is_empty() {
+            true => self.t("tally-none"),
+            false => told.join(" · "),
+        }
+    }
+
+    /// How much of a hundred is done, as a bar.
+    pub(super) fn bar(&self, percent: &u64) -> Html {
+        Html::new(format!(
+            r#"<svg class="progress" viewBox="0 0 100 1" preserveAspectRatio="none" role="img" aria-label="{percent} %"><rect class="track" width="100" height="1"/><rect class="done" width="{percent}" height="1"/></svg>"#
+        ))
+    }
+
+    /// A state in words, with a sign and a colour: `good`, `wait`, `warn`, `bad` or `idle`.
+    pub(super) fn badge(&self, tone: &str, key: &str) -> Html {
+        let words = askama::filters::escape(self.t(key), askama::filters::Html)
+            .map_or_else(|_| String::new(), |words| words.to_string());
+        Html::new(format!(
+            r#"<span class="badge {tone}">{}{words}</span>"#,
+            super::icons::draw(tone)
+        ))
+    }
+}
+
+/// Somebody who has signed in, and asks for a page.
+pub(super) struct View {
+    pub(super) console: Arc<Console>,
+    pub(super) page: Page,
+    pub(super) visitor: Visitor,
+}
+
+impl FromRequestParts<Arc<Console>> for View {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Response> {
+        let here = parts.uri.to_string();
+        let Some(visitor) = console.gate.visitor(parts).await else {
+            let query = form_encoded(&here);
+            return Err(Redirect::to(&format!("/console/sign-in?next={query}")).into_response());
+        };
+        let done = axum::extract::Query::<Done>::from_request_parts(parts, console).await;
+        let reader = Reader::of(&parts.headers, console.now());
+        let page = Page::of(reader, here).seen_by(visitor.clone());
+        Ok(Self {
+            console: Arc::clone(console),
+            page: page.after(done.map(|query| query.0).unwrap_or_default()),
+            visitor,
+        })
+    }
+}
+
+impl View {
+    /// The same in a part of the console.
+    pub(super) fn within(mut self, section: Section) -> Self {
+        self.page = self.page.within(section);
+        self
+    }
+
+    /// Refuses who may not.
+    pub(super) fn needs(&self, permission: Permission) -> Result<(), Failure> {
+        match self.visitor.role.may(permission) {
+            true => Ok(()),
+            false => Err(Failure::Forbidden),
+        }
+    }
+
+    /// Refuses a form that is not from a page of this sign-in.
+    pub(super) fn is_genuine(&self, csrf: &str) -> Result<(), Failure> {
+        match self.visitor.csrf == csrf {
+            true => Ok(()),
+            false => Err(Failure::Stale),
+        }
+    }
+
+    /// An application, by its id. One that the visitor does not reach does not exist.
+    pub(super) async fn application(&self, id: String) -> Result<Application, Failure> {
+        if !self.visitor.role.reaches(&id) {
+            return Err(Failure::NotFound);
+        }
+        let found = self.console.db().read(move |tx| store::load(tx, &id)).await;
+        match found {
+            Ok(application) => Ok(application),
+            Err(ApplicationError::NotFound(_)) => Err(Failure::NotFound),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What a handler answers.
+pub(super) type Answer = Result<Response, Failure>;
+
+/// A page as it is sent.
+pub(super) fn show(template: &impl Template) -> Answer {
+    Ok(Body(template.render()?).into_response())
+}
+
+/// A text as it stands in the query of an address.
+pub(super) fn form_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    encoded
+}
+
+/// An address with what stands behind its question mark; what is empty is left out.
+pub(super) fn address(path: &str, query: &[(&str, &str)]) -> String {
+    let pairs: Vec<String> = query
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}={}", form_encoded(value)))
+        .collect();
+    match pairs.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path}?{}", pairs.join("&")),
+    }
+}

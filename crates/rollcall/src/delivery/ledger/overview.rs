@@ -1,0 +1,62 @@
+//! What is told of all applications at once, each by one statement however many there are.
+
+use std::collections::HashMap;
+
+use rollcall_db::{DbError, Tx, params};
+
+use super::jobs;
+use crate::change::Seq;
+use crate::clock::Millis;
+use crate::delivery::model::job::JobPosition;
+
+/// The time of the first change that is not settled, of each application whose position is before the log's end.
+///
+/// # Errors
+/// What the database reports.
+pub fn oldest_waiting(tx: &mut Tx<'_>, head: Seq) -> Result<HashMap<String, Millis>, DbError> {
+    let rows = tx.query(
+        "SELECT application_id,
+                (SELECT c.time FROM changes c WHERE c.seq > d.position ORDER BY c.seq LIMIT 1)
+         FROM deliveries d WHERE d.position < $1",
+        params![head],
+    )?;
+    let mut oldest = HashMap::with_capacity(rows.len());
+    for row in rows {
+        if let Some(time) = row.get(1)? {
+            oldest.insert(row.get(0)?, time);
+        }
+    }
+    Ok(oldest)
+}
+
+/// The unfinished jobs, by application.
+///
+/// # Errors
+/// What the database reports.
+pub fn open_jobs(tx: &mut Tx<'_>) -> Result<HashMap<String, JobPosition>, DbError> {
+    let sql = format!(
+        "SELECT {}, application_id FROM jobs WHERE status IN ('pending', 'running')",
+        jobs::COLUMNS
+    );
+    tx.query(&sql, params![])?
+        .iter()
+        .map(|row| Ok((row.get(jobs::COLUMN_COUNT)?, jobs::from_row(row)?)))
+        .collect()
+}
+
+/// When each application was last synchronized in full; who never was is not named. Retention keeps the job that
+/// tells it.
+///
+/// # Errors
+/// What the database reports.
+pub fn synchronized(tx: &mut Tx<'_>) -> Result<HashMap<String, Millis>, DbError> {
+    tx.query(
+        "SELECT application_id, MAX(ended_at) FROM jobs
+         WHERE kind = 'full' AND status IN ('success', 'partial_success') AND ended_at IS NOT NULL
+         GROUP BY application_id",
+        params![],
+    )?
+    .iter()
+    .map(|row| Ok((row.get(0)?, row.get(1)?)))
+    .collect()
+}

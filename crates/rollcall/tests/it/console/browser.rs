@@ -1,0 +1,115 @@
+//! Every page in a real browser: wide and on a phone, light and dark, in both languages. Pictures go to
+//! `target/screenshots`, and axe-core must find nothing that keeps somebody out.
+
+use std::path::Path;
+
+use rollcall::console::visitor::Role;
+use serde_json::{Value, json};
+
+use super::sample::fill;
+use super::webdriver::Browser;
+use super::{CSRF, Served};
+use crate::world::open_hub;
+
+/// What axe-core looks at: the rules of WCAG 2.2 AA, and what is good practice.
+const AXE: &str = r#"
+    const done = arguments[arguments.length - 1];
+    axe.run(document, { resultTypes: ["violations"] }).then((result) => done({
+        violations: result.violations.map((it) => ({
+            id: it.id, help: it.help, nodes: it.nodes.slice(0, 3).map((node) => node.html + " " + node.failureSummary),
+        })),
+        over: document.documentElement.scrollWidth - window.innerWidth,
+    }), (error) => done({ violations: [{ id: "axe", help: String(error), nodes: [] }], over: 0 }));
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_usable_for_everybody_in_every_dress() {
+    let browser = match Browser::start().await {
+        Ok(browser) => browser,
+        Err(missing) => {
+            let what = format!("{missing}, so no page of the console was looked at in a browser");
+            return rollcall_db::testing::did_not_run("chromium", &what);
+        }
+    };
+    let database = rollcall_db::testing::sqlite();
+    let hub = open_hub(&database.url).await;
+    let served = Served::start(&hub, Some(Role::Administrator)).await;
+    let axe = include_str!("../data/axe-core/axe.min.js");
+    browser
+        .chromium("Page.addScriptToEvaluateOnNewDocument", json!({ "source": axe }))
+        .await;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/screenshots");
+    std::fs::create_dir_all(&folder).unwrap();
+    let look = Look {
+        browser: &browser,
+        served: &served,
+        folder: &folder,
+    };
+    let mut wrong = look.at("empty", "/console/").await;
+    wrong.extend(look.at("empty-directory", "/console/directory").await);
+    served.console.note().await.unwrap();
+    let sample = fill(&hub).await;
+    served.console.note().await.unwrap();
+    for id in [&sample.wiki, &sample.payroll] {
+        let test = format!("/console/applications/{id}/test");
+        assert_eq!(served.post(&test, &[("csrf", CSRF)]).await.status(), 303);
+    }
+    let only = std::env::var("ROLLCALL_LOOK_AT").unwrap_or_default();
+    for (name, path) in sample.pages() {
+        if name.contains(&only) {
+            wrong.extend(look.at(name, &path).await);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+struct Look<'a> {
+    browser: &'a Browser,
+    served: &'a Served,
+    folder: &'a Path,
+}
+
+impl Look<'_> {
+    /// Looks at a page in every dress; returns what is wrong with it.
+    async fn at(&self, name: &str, path: &str) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for language in ["en", "zh-CN"] {
+            let address = format!("{}{path}", self.served.address);
+            let headers = json!({ "headers": { "Accept-Language": language } });
+            self.browser.chromium("Network.enable", json!({})).await;
+            self.browser
+                .chromium("Network.setExtraHTTPHeaders", headers)
+                .await;
+            for (size, width, height, is_phone) in [("wide", 1280, 800, false), ("phone", 390, 844, true)] {
+                self.browser.resize(width, height, is_phone).await;
+                self.browser.open(&address).await;
+                for theme in ["light", "dark"] {
+                    self.browser.theme(theme).await;
+                    let dress = format!("{name}-{size}-{theme}-{language}");
+                    self.browser
+                        .picture(&self.folder.join(format!("{dress}.png")))
+                        .await;
+                    let found = self.browser.run(AXE).await;
+                    wrong.extend(violations(&dress, &found));
+                }
+            }
+        }
+        wrong
+    }
+}
+
+fn violations(dress: &str, found: &Value) -> Vec<String> {
+    let mut wrong: Vec<String> = found["violations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| format!("{dress}: {} ({}): {}", it["id"], it["help"], it["nodes"]))
+        .collect();
+    if found["over"].as_i64().is_some_and(|over| over > 0) {
+        wrong.push(format!(
+            "{dress} is {} pixels wider than its window",
+            found["over"]
+        ));
+    }
+    wrong
+}

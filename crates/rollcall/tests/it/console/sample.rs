@@ -1,0 +1,350 @@
+//! A hub with an organization, applications in every state, and what was sent to them: what the pages are looked at
+//! with.
+
+use std::collections::BTreeSet;
+
+use rollcall::access::{Caller, Principal};
+use rollcall::application::{self, Application, Scope};
+use rollcall::clock::Millis;
+use rollcall::delivery::job::{self, Inventory, JobPosition, JobStatus, Phase, Tally};
+use rollcall::delivery::ledger::{attempts, parked};
+use rollcall::delivery::model::{Attempt, Exception, Parked, ParkedState, Source};
+use rollcall::directory::{Command, NewGroup, NewUnit, NewUser};
+use rollcall::hub::Hub;
+use rollcall_db::Value;
+use rollcall_protocol::EventType;
+
+use crate::world::add_application;
+
+/// The ids of what the pages are about.
+pub(super) struct Sample {
+    pub(super) wiki: String,
+    pub(super) chat: String,
+    pub(super) payroll: String,
+    pub(super) unit: String,
+    pub(super) user: String,
+    pub(super) group: String,
+    pub(super) attempt: i64,
+}
+
+const MINUTE: Millis = 60_000;
+const HOUR: Millis = 60 * MINUTE;
+const DAY: Millis = 24 * HOUR;
+
+fn somebody() -> Caller {
+    let name = "ada".to_owned();
+    Principal::Administrator { name }.into()
+}
+
+async fn apply(hub: &Hub, command: Command) -> String {
+    hub.apply(somebody(), command).await.unwrap().id
+}
+
+async fn unit(hub: &Hub, name: &str, parent_id: &str) -> String {
+    let new = NewUnit {
+        name: name.into(),
+        parent_id: parent_id.into(),
+        ..NewUnit::default()
+    };
+    apply(hub, Command::CreateUnit(new)).await
+}
+
+async fn user(hub: &Hub, unit: &str, username: &str, name: &str, email: Option<&str>) -> String {
+    let new = NewUser {
+        username: username.into(),
+        display_name: name.into(),
+        email: email.map(str::to_owned),
+        phone_region: Some("86".into()),
+        phone_number: Some(format!("138{:08}", username.bytes().map(u64::from).sum::<u64>())),
+        primary_organizational_unit_id: unit.into(),
+        ..NewUser::default()
+    };
+    apply(hub, Command::CreateUser(new)).await
+}
+
+async fn app(hub: &Hub, name: &str, scope: Scope) -> Application {
+    let url = "https://apps.example.com/rollcall/events?tenant=42";
+    add_application(hub, name, url, None, scope).await
+}
+
+async fn sql(
+    hub: &Hub,
+    statement: &'static str,
+    id: &str,
+    value: impl Fn() -> Value<'static> + Send + 'static,
+) {
+    let id = id.to_owned();
+    hub.db
+        .write(move |tx| tx.execute(statement, &[Value::from(id.as_str()), value()]))
+        .await
+        .unwrap();
+}
+
+async fn attempt(hub: &Hub, id: &str, attempt: Attempt) -> i64 {
+    let id = id.to_owned();
+    hub.db
+        .write(move |tx| {
+            attempts::store(tx, &id, &attempt)?;
+            Ok::<_, rollcall_db::DbError>(attempts::newest(tx, &id, 0, 1)?[0].0)
+        })
+        .await
+        .unwrap()
+}
+
+fn sent(source: Source, range: Option<(i64, i64)>, events: u32, at: Millis) -> Attempt {
+    Attempt {
+        started_at: at,
+        latency_us: 42_300,
+        outcome: "delivered".into(),
+        http_status: Some(200),
+        succeeded: events,
+        ..Attempt::new(source, range, (0, 1), events as usize)
+    }
+}
+
+/// A full synchronization that came to this end.
+async fn synchronized(hub: &Hub, application: &Application, at: Millis, end: impl FnOnce(&mut JobPosition)) {
+    let id = application.id.clone();
+    let job_id = hub
+        .write_as(somebody(), move |tx, ctx| job::request_full(tx, ctx, &id))
+        .await
+        .unwrap();
+    let wanted = job_id.clone();
+    let found = hub.db.read(move |tx| job::load(tx, &wanted)).await.unwrap();
+    let mut position = found.unwrap();
+    position.started_at = Some(at);
+    position.statistics.organizational_units = tally(4, 4, 0, 0);
+    position.statistics.users = tally(12_480, 12_478, 2, 0);
+    position.statistics.groups = tally(96, 90, 0, 6);
+    end(&mut position);
+    let id = job_id.clone();
+    hub.db
+        .write(move |tx| job::store(tx, &position, position.ended_at.unwrap_or(at)))
+        .await
+        .unwrap();
+    sql(
+        hub,
+        "UPDATE jobs SET created_at = $2 WHERE id = $1",
+        &id,
+        move || Value::from(at - 2_000),
+    )
+    .await;
+}
+
+fn tally(total: u64, success: u64, failed: u64, skipped: u64) -> Tally {
+    Tally {
+        total,
+        success,
+        failed,
+        skipped,
+        assumed: 0,
+    }
+}
+
+fn aside(event: &str, subject: &str, seq: i64, at: Millis) -> Parked {
+    Parked {
+        event_id: event.into(),
+        event_type: EventType::UserUpdateInfo,
+        subject_id: subject.into(),
+        seq: Some(seq),
+        event_time: at,
+        record: None,
+        state: ParkedState::Failed,
+        attempts: 6,
+        strikes: 6,
+        next_try: at,
+        code: Some("invalid_department".into()),
+        message: Some("department “Optics & Photonics” is not known here; create it first".into()),
+    }
+}
+
+/// Fills a hub.
+pub(super) async fn fill(hub: &Hub) -> Sample {
+    let now = hub.clock.now();
+    let root = rollcall::id::ROOT_UNIT;
+    let engineering = unit(hub, "Engineering", root).await;
+    let optics = unit(hub, "Optics & Photonics", &engineering).await;
+    let research = unit(hub, "研发中心", root).await;
+    unit(
+        hub,
+        "Sales, Marketing and Customer Relations for Europe, the Middle East and Africa",
+        root,
+    )
+    .await;
+    let ada = user(hub, &optics, "ada", "Ada Lovelace", Some("ada@example.com")).await;
+    user(hub, &optics, "grace", "Grace Hopper", Some("grace@example.com")).await;
+    user(hub, &research, "zhangwei", "张伟", Some("zhangwei@example.cn")).await;
+    user(hub, &research, "wangfang", "王芳", None).await;
+    let long = "wolfeschlegelsteinhausenbergerdorff.maximilian.alexander";
+    let name = "Maximilian Alexander von Wolfeschlegelsteinhausenbergerdorff";
+    user(
+        hub,
+        &engineering,
+        long,
+        name,
+        Some(&format!("{long}@subsidiary.example.com")),
+    )
+    .await;
+    let off = user(hub, &engineering, "edsger", "Edsger Dijkstra", None).await;
+    let disable = Command::DisableUser { id: off };
+    apply(hub, disable).await;
+    let group = NewGroup {
+        name: "全体员工".into(),
+        description: Some("Everybody who works here".into()),
+        ..NewGroup::default()
+    };
+    let group = apply(hub, Command::CreateGroup(group)).await;
+    let members = Command::AddMembers {
+        group_id: group.clone(),
+        user_ids: vec![ada.clone()],
+    };
+    apply(hub, members).await;
+
+    let wiki = app(hub, "Wiki", Scope::everything()).await;
+    let scope = Scope {
+        organizational_unit_ids: BTreeSet::from([engineering.clone(), research.clone()]),
+        group_ids: BTreeSet::from([group.clone()]),
+    };
+    let chat = app(hub, "Chat", scope.clone()).await;
+    let payroll = app(hub, "Payroll", Scope::everything()).await;
+    let portal = app(hub, "门户网站", scope.clone()).await;
+    app(
+        hub,
+        "Customer relationship management for Europe, the Middle East and Africa (production)",
+        scope,
+    )
+    .await;
+
+    synchronized(hub, &wiki, now - 2 * DAY - HOUR, |job| {
+        job.status = JobStatus::PartialSuccess;
+        job.phase = Phase::Done;
+        job.ended_at = Some(now - 2 * DAY - HOUR + 94_000);
+        job.statistics.inventory = Inventory::Accepted;
+    })
+    .await;
+    synchronized(hub, &chat, now - 3 * DAY - HOUR, |job| {
+        job.status = JobStatus::Success;
+        job.ended_at = Some(now - 3 * DAY - HOUR + 30_000);
+    })
+    .await;
+    synchronized(hub, &payroll, now - 5 * DAY, |job| {
+        job.status = JobStatus::Success;
+        job.ended_at = Some(now - 5 * DAY + 30_000);
+    })
+    .await;
+
+    let mut first = sent(Source::Job, None, 100, now - 2 * DAY);
+    first.succeeded = 98;
+    first.failed = 2;
+    first.exceptions = vec![Exception {
+        event_id: "ev_sample".into(),
+        subject_id: ada.clone(),
+        event_type: "ud:user:push".into(),
+        result: "failed".into(),
+        code: "invalid_email".into(),
+        message: Some("the address is used by another account".into()),
+    }];
+    attempt(hub, &wiki.id, first).await;
+    attempt(hub, &wiki.id, sent(Source::Test, None, 1, now - DAY)).await;
+    let carried = attempt(
+        hub,
+        &wiki.id,
+        sent(Source::Log, Some((1, 12)), 12, now - 3 * HOUR),
+    )
+    .await;
+    let failed = |at| Attempt {
+        outcome: "timed_out".into(),
+        http_status: None,
+        succeeded: 0,
+        latency_us: 10_004_000,
+        detail: Some("no answer within 10 s".into()),
+        next_try: Some(now + 2 * MINUTE),
+        ..sent(Source::Log, Some((3, 9)), 5, at)
+    };
+    attempt(hub, &payroll.id, failed(now - 26 * HOUR)).await;
+    attempt(hub, &payroll.id, failed(now - 25 * HOUR)).await;
+    attempt(hub, &chat.id, sent(Source::Log, Some((1, 6)), 4, now - 4 * HOUR)).await;
+
+    let suspended = format!(
+        r#"{{"since":{},"tries":8,"nextProbe":{},"reason":"payroll.internal.example.com refuses connections on port 8443"}}"#,
+        now - 26 * HOUR - MINUTE,
+        now + 10 * MINUTE
+    );
+    sql(
+        hub,
+        "UPDATE deliveries SET suspended = $2 WHERE application_id = $1",
+        &payroll.id,
+        move || Value::from(suspended.clone()),
+    )
+    .await;
+    let id = portal.id.clone();
+    hub.apply_application(somebody(), application::Command::DisableSynchronization { id })
+        .await
+        .unwrap();
+    let (id, subject) = (chat.id.clone(), ada.clone());
+    hub.db
+        .write(move |tx| {
+            parked::store(tx, &id, &aside("ev_aside_1", &subject, 5, now - 5 * HOUR))?;
+            parked::store(tx, &id, &aside("ev_aside_2", &subject, 6, now - 5 * HOUR))
+        })
+        .await
+        .unwrap();
+    Sample {
+        wiki: wiki.id,
+        chat: chat.id,
+        payroll: payroll.id,
+        unit: optics,
+        user: ada,
+        group,
+        attempt: carried,
+    }
+}
+
+impl Sample {
+    /// Every page, with a name for its picture.
+    pub(super) fn pages(&self) -> Vec<(&'static str, String)> {
+        let Self {
+            wiki,
+            chat,
+            payroll,
+            unit,
+            user,
+            group,
+            attempt,
+        } = self;
+        let app = |id: &str, tab: &str| format!("/console/applications/{id}{tab}");
+        vec![
+            ("home", "/console/".into()),
+            ("applications", "/console/applications".into()),
+            (
+                "applications-none-found",
+                "/console/applications?search=nothing".into(),
+            ),
+            ("provisioning", app(chat, "?done=resume&count=1")),
+            ("provisioning-suspended", app(payroll, "")),
+            ("test", app(wiki, "/test")),
+            ("test-none", app(chat, "/test")),
+            ("synchronize", app(wiki, "/synchronize")),
+            ("deliveries", app(wiki, "/deliveries")),
+            ("deliveries-aside", app(chat, "/deliveries")),
+            (
+                "deliveries-failed",
+                app(payroll, "/deliveries?outcome=troubled&subject=nobody"),
+            ),
+            ("attempt", app(wiki, &format!("/deliveries/{attempt}"))),
+            ("keys", app(wiki, "/keys")),
+            ("receive", app(wiki, "/receive")),
+            ("directory", "/console/directory".into()),
+            ("directory-unit", format!("/console/directory?unit={unit}")),
+            ("directory-search", "/console/directory?search=%E5%BC%A0".into()),
+            ("user", format!("/console/users/{user}")),
+            ("explain", format!("/console/users/{user}/{wiki}")),
+            ("groups", "/console/groups".into()),
+            ("group", format!("/console/groups/{group}")),
+            ("audit", "/console/audit".into()),
+            ("sign-in", "/console/sign-in".into()),
+            ("password", "/console/password".into()),
+            ("not-found", "/console/nothing".into()),
+        ]
+    }
+}

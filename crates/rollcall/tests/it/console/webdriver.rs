@@ -1,0 +1,153 @@
+//! As much of a browser's remote control as the tests need: Debian's Chromium and its driver (W3C WebDriver, with the
+//! commands of Chromium's own protocol).
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+/// A browser without a window.
+pub(super) struct Browser {
+    driver: Child,
+    session: String,
+    client: reqwest::Client,
+    _profile: tempfile::TempDir,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver ends its browser when it is told to end.
+        let pid = rustix::process::Pid::from_child(&self.driver);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.driver.wait();
+    }
+}
+
+fn found(names: &[&'static str]) -> Option<&'static str> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = |name: &&&str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    names.iter().find(is_there).copied()
+}
+
+impl Browser {
+    /// Starts one. The error says what is missing.
+    pub(super) async fn start() -> Result<Self, String> {
+        let Some(driver) = found(&["chromedriver"]) else {
+            return Err("chromedriver is not installed".to_owned());
+        };
+        let Some(browser) = found(&["chromium", "google-chrome", "chromium-browser"]) else {
+            return Err("Chromium is not installed".to_owned());
+        };
+        let mut driver = Command::new(driver)
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = lines.map_while(Result::ok).find_map(|line| {
+            let (_, port) = line.split_once("started successfully on port ")?;
+            Some(port.trim_end_matches('.').to_owned())
+        });
+        let port = port.ok_or("chromedriver ended before it was ready")?;
+        let profile = tempfile::tempdir().unwrap();
+        let mut arguments = vec![
+            "--headless=new".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--disable-dev-shm-usage".to_owned(),
+            "--hide-scrollbars".to_owned(),
+            format!("--user-data-dir={}", profile.path().display()),
+        ];
+        if rustix::process::geteuid().is_root() {
+            arguments.push("--no-sandbox".to_owned());
+        }
+        let client = super::http().timeout(Duration::from_secs(120)).build().unwrap();
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "goog:chromeOptions": { "args": arguments, "binary": which(browser) },
+        }}});
+        let base = format!("http://127.0.0.1:{port}/session");
+        let answer = send(client.post(&base), &wanted).await;
+        let session = answer["sessionId"].as_str().unwrap_or_default();
+        assert!(!session.is_empty(), "no session: {answer}");
+        Ok(Self {
+            session: format!("{base}/{session}"),
+            driver,
+            client,
+            _profile: profile,
+        })
+    }
+
+    async fn command(&self, path: &str, body: Value) -> Value {
+        send(self.client.post(format!("{}/{path}", self.session)), &body).await
+    }
+
+    /// A command of Chromium's own protocol.
+    pub(super) async fn chromium(&self, command: &str, parameters: Value) -> Value {
+        self.command(
+            "goog/cdp/execute",
+            json!({ "cmd": command, "params": parameters }),
+        )
+        .await
+    }
+
+    /// Opens a page and waits until it is loaded.
+    pub(super) async fn open(&self, address: &str) {
+        self.command("url", json!({ "url": address })).await;
+    }
+
+    /// Runs a script whose last argument is called with the result.
+    pub(super) async fn run(&self, script: &str) -> Value {
+        self.command("execute/async", json!({ "script": script, "args": [] }))
+            .await
+    }
+
+    /// How wide the window is; a phone scrolls and zooms as phones do.
+    pub(super) async fn resize(&self, width: u32, height: u32, is_phone: bool) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone });
+        self.chromium("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    /// Whether its user likes it dark.
+    pub(super) async fn theme(&self, theme: &str) {
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": theme },
+            // Nothing is on its way from one colour to another when it is looked at.
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
+        self.chromium("Emulation.setEmulatedMedia", json!({ "features": features }))
+            .await;
+    }
+
+    /// A picture of the whole page.
+    pub(super) async fn picture(&self, file: &Path) {
+        let how = json!({ "format": "png", "captureBeyondViewport": true });
+        let taken = self.chromium("Page.captureScreenshot", how).await;
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(taken["data"].as_str().unwrap())
+            .unwrap();
+        std::fs::write(file, bytes).unwrap();
+    }
+}
+
+fn which(program: &str) -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let file = std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file());
+    file.unwrap().display().to_string()
+}
+
+async fn send(request: reqwest::RequestBuilder, body: &Value) -> Value {
+    let request = request
+        .header("Content-Type", "application/json")
+        .body(body.to_string());
+    let text = request.send().await.unwrap().text().await.unwrap();
+    let mut answer: Value = serde_json::from_str(&text).unwrap();
+    let value = answer["value"].take();
+    assert!(value["error"].is_null(), "the browser: {value}");
+    value
+}
