@@ -79,6 +79,7 @@ done-dismiss = { $count ->
    *[other] { $count } events were dismissed. They will not be sent.
 }
 done-skip = The next event was set aside, and delivery goes on behind it.
+done-password = Your password is changed. All your other sessions have ended.
 done-push = What is true of the user now is being sent.
 
 ## Home
@@ -138,6 +139,7 @@ health-suspended = Suspended
 health-suspended-detail = No answer for { $span }: { $reason }
 health-synchronizing = Synchronizing
 health-synchronizing-detail = { $done } of { $total } sent
+health-synchronizing-waits = It begins as soon as what came before it has been delivered
 health-lagging = Lagging
 health-lagging-detail = { $count ->
     [one] One change waits
@@ -264,6 +266,7 @@ tally-assumed-count = { $count } assumed
 tally-refused-count = { $count } refused or wanted again
 tally-none = none
 inventory-accepted = The application was told at the end what should be there, and has removed the rest.
+inventory-assumed = The application was told at the end what should be there. Its answer does not say whether it has removed the rest.
 inventory-not-understood = The application does not understand the closing inventory: what it has besides stays there.
 
 ## Deliveries
@@ -452,6 +455,12 @@ audit-none-yet = No entry was found among the newest; look further back.
 sign-in = Sign in
 sign-in-name = Username
 sign-in-password = Password
+sign-in-wrong = The name or the password is wrong, or the account is disabled.
+sign-in-too-early = { $count ->
+    [one] Too many sign-ins have failed. Try again in one second.
+   *[other] Too many sign-ins have failed. Try again in { $count } seconds.
+}
+sign-in-busy = Too many people sign in at this moment. Try again in a few seconds.
 sign-in-help = No account, or the password is lost? An administrator of Rollcall can help.
 password-title = Choose a password
 password-lead = The one that you have signed in with was for one time. Choose one of your own to go on.
@@ -459,4 +468,7 @@ password-old = Present password
 password-new = New password
 password-again = New password, again
 password-hint = At least 12 characters. Several words are better than special characters.
+password-differs = The two new passwords are not the same.
+password-wrong = The present password is wrong.
+password-refused = This password is not accepted: it needs 12 to 256 characters, and must be neither the account's name, nor the present one, nor one of those that are tried first.
 password-save = Save and go on

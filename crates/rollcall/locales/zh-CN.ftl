@@ -74,6 +74,7 @@ done-dismiss = { $count ->
    *[other] 已忽略 { $count } 个事件，不会再发送。
 }
 done-skip = 已搁置下一个事件，其后的投递继续进行。
+done-password = 密码已修改，您的其他会话均已结束。
 done-push = 正在发送该账户的当前信息。
 
 ## 首页
@@ -124,6 +125,7 @@ health-suspended = 已暂停投递
 health-suspended-detail = 已有 { $span }无响应：{ $reason }
 health-synchronizing = 同步中
 health-synchronizing-detail = 已发送 { $done } / { $total }
+health-synchronizing-waits = 之前的变更投递完成后立即开始
 health-lagging = 滞后
 health-lagging-detail = { $count } 个变更在等待，最早的已等待 { $span }
 health-never = 从未同步
@@ -247,6 +249,7 @@ tally-assumed-count = { $count } 个视为接收
 tally-refused-count = { $count } 个被拒绝或要求重发
 tally-none = 无
 inventory-accepted = 已在结束时告知应用应有的数据，应用已移除多余部分。
+inventory-assumed = 已在结束时告知应用应有的数据，但其响应未说明是否已移除多余部分。
 inventory-not-understood = 应用不支持结束清单：其多余的数据会保留。
 
 ## 投递记录
@@ -432,6 +435,9 @@ audit-none-yet = 最新记录中未找到；请继续向前查看。
 sign-in = 登录
 sign-in-name = 用户名
 sign-in-password = 密码
+sign-in-wrong = 用户名或密码错误，或账户已被禁用。
+sign-in-too-early = 登录失败次数过多，请在 { $count } 秒后重试。
+sign-in-busy = 当前登录人数过多，请稍后重试。
 sign-in-help = 没有账户或忘记密码？请联系 Rollcall 管理员。
 password-title = 设置密码
 password-lead = 您登录使用的是一次性密码。请设置自己的密码后继续。
@@ -439,4 +445,7 @@ password-old = 当前密码
 password-new = 新密码
 password-again = 再次输入新密码
 password-hint = 至少 12 个字符。多个词语优于特殊字符。
+password-differs = 两次输入的新密码不一致。
+password-wrong = 当前密码错误。
+password-refused = 不接受此密码：须为 12 至 256 个字符，且不能是账户名称、当前密码或常见密码。
 password-save = 保存并继续

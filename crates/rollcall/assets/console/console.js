@@ -20,6 +20,27 @@
 
   document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 
+  // A part that is followed live waits with what is new as long as somebody is in it or has opened something there.
+  const held = new Map();
+  const isBusy = (part) => part.contains(document.activeElement) || part.querySelector("details[open]");
+  document.addEventListener("htmx:sseBeforeMessage", (event) => {
+    held.delete(event.target);
+    if (isBusy(event.target)) {
+      held.set(event.target, event.detail.data);
+      event.preventDefault();
+    }
+  });
+  const settle = () =>
+    setTimeout(() => {
+      for (const [part, text] of held) {
+        if (isBusy(part)) continue;
+        held.delete(part);
+        htmx.swap(part, text, { swapStyle: "innerHTML" });
+      }
+    });
+  document.addEventListener("focusout", settle);
+  document.addEventListener("toggle", settle, true);
+
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button[data-copy]");
     if (!button) return;

@@ -1,6 +1,6 @@
 //! The rows of accounts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use rollcall_db::{DbError, Row, Tx, Value, params};
 use serde::{Deserialize, Serialize};
@@ -156,6 +156,15 @@ pub fn list(tx: &mut Tx<'_>) -> Result<Vec<Account>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM accounts ORDER BY name_folded");
     let rows = tx.query(&sql, params![])?;
     rows.iter().map(|row| Ok(from_row(tx, row)?.0)).collect()
+}
+
+/// The names of all accounts, by id.
+///
+/// # Errors
+/// What the database reports.
+pub fn names(tx: &mut Tx<'_>) -> Result<HashMap<String, String>, DbError> {
+    let rows = tx.query("SELECT id, name FROM accounts", params![])?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
 /// Whether there is any account.

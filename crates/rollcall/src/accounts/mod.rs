@@ -27,7 +27,9 @@ use rollcall_db::{DbError, Tx};
 
 use crate::access::{Authority, Context, Principal, Role};
 use crate::application::Entitlements;
-pub use account::{Account, AccountChanges, NewAccount, any, find, list, nobody_signed_in, with_password};
+pub use account::{
+    Account, AccountChanges, NewAccount, any, find, list, names, nobody_signed_in, with_password,
+};
 pub use error::AccountError;
 use sessions::{NewSession, Session};
 use tokens::{ApiToken, NewApiToken};

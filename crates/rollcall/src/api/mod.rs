@@ -90,6 +90,12 @@ const PREFIX: &str = "/api/v1";
 
 /// All routes.
 pub fn router(api: Arc<Api>) -> Router {
+    router_with(api, Router::new())
+}
+
+/// All routes, with pages beside them: those of the console, which stands above this module. They are logged and
+/// measured like everything else, and see to it themselves who may ask for them.
+pub fn router_with(api: Arc<Api>, pages: Router) -> Router {
     let (admin, described) = admin::routes().done();
     let described: Arc<[Route]> = described.into();
     let guard = Arc::new(Guard::of(&described));
@@ -107,6 +113,7 @@ pub fn router(api: Arc<Api>) -> Router {
             )),
         )
         .route(PREFIX, get(async move || describe(&index)))
+        .merge(pages.with_state(()))
         .fallback(async move |request: Request| unknown(&described, request.uri().path()))
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&api), trace))

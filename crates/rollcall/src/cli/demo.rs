@@ -25,6 +25,7 @@ use crate::application::{self, Application, Encryption, NewApplication, Scope, S
 use crate::change::{self, ChangeKind};
 use crate::clock::Clock;
 use crate::compare;
+use crate::console::{self, Console};
 use crate::delivery::egress::{AddressPolicy, Egress, EgressOptions};
 use crate::delivery::{Delivery, Options, connectivity, job};
 use crate::directory::search::{self, Wanted};
@@ -35,7 +36,8 @@ use crate::import::{self, Format, import};
 use crate::instance::Serving;
 use crate::maintenance::{self, Maintenance};
 use crate::private;
-use crate::secret::{AdminToken, MasterKey};
+use crate::secret::{AdminToken, ExposeSecret as _, MasterKey};
+use crate::signin::manage::{self, First, Fresh};
 
 /// The company that the demo shows.
 const COMPANY: &str = include_str!("../../assets/demo.csv");
@@ -101,8 +103,10 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
     let token = AdminToken::read_or_make(&folder.join("admin.token"), &SystemRandom)?;
     let shown_token = token.expose();
     let (shared, upkeep) = (Arc::clone(delivery.shared()), Arc::clone(maintenance.upkeep()));
-    let api = api::router(Arc::new(Api::new(shared, upkeep, token)));
-    let hub_server = serve(hub_listener, api);
+    let api = Arc::new(Api::new(shared, upkeep, token));
+    let console = Arc::new(Console::new(Arc::clone(&api), None));
+    let history = console.keep_history();
+    let hub_server = serve(hub_listener, api::router_with(api, console::router(console)));
     let mirror = Mirror::open(&format!("sqlite:{}", folder.join("application.db").display())).await?;
     let source = KeySource::Endpoint(Arc::new(HttpJwks::new(&jwks).map_err(anyhow::Error::msg)?));
     let receiver = Receiver::builder(source, &application.id)
@@ -129,10 +133,14 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
     line("\n6  The application's copy against the hub's directory");
     let equal = compare_both(&hub, &mirror).await?;
     if !arguments.once {
+        if let First::Made(first) = manage::first_start(&hub, None).await? {
+            line(&sign_in(&hub_url, &first));
+        }
         line(&next_steps(&hub_url, &shown_token, folder, &application));
         StopSignals::listen()?.next().await;
         line("\nFinishing the requests in flight.");
     }
+    history.abort();
     maintenance.stop().await;
     delivery.stop().await;
     hub_server.abort();
@@ -406,10 +414,20 @@ fn indent(text: &str) -> String {
         .join("\n")
 }
 
+/// Where the console is, and how to come in.
+fn sign_in(hub_url: &str, first: &Fresh) -> String {
+    let password = first.one_time_password.as_ref();
+    format!(
+        "\n7  In a browser\n\n   {hub_url}/console/\n   name {}, one-time password {}",
+        first.account.name,
+        password.map_or("", |password| password.expose_secret())
+    )
+}
+
 fn next_steps(hub_url: &str, token: &str, folder: &Path, application: &Application) -> String {
     let data = folder.display();
     format!(
-        "\n7  Your turn; both keep running until Ctrl-C
+        "\n8  Your turn; both keep running until Ctrl-C
 
    Change something, and look at the application's tables:
 

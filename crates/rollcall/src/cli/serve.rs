@@ -15,6 +15,7 @@ use super::{open, output, serving};
 use crate::accounts;
 use crate::api::{self, Api};
 use crate::config::Config;
+use crate::console::{self, Console};
 use crate::delivery::Delivery;
 use crate::hub::Hub;
 use crate::instance::Serving;
@@ -111,10 +112,12 @@ pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode
         tracing::info!("where applications fetch their public keys: {note}");
     }
     let (shared, upkeep) = (Arc::clone(delivery.shared()), Arc::clone(maintenance.upkeep()));
-    let api = Api::new(shared, upkeep, token).with_tls(options.tls.clone());
-    let api = api::router(Arc::new(api));
+    let api = Arc::new(Api::new(shared, upkeep, token).with_tls(options.tls.clone()));
+    let console = Arc::new(Console::new(Arc::clone(&api), config.egress.source_address));
+    let history = console.keep_history();
+    let router = api::router_with(api, console::router(Arc::clone(&console)));
     let (ending, ended) = oneshot::channel::<()>();
-    let mut server = tokio::spawn(rollcall_server::serve(listener, api, options, async move {
+    let mut server = tokio::spawn(rollcall_server::serve(listener, router, options, async move {
         drop(ended.await);
     }));
     tokio::select! {
@@ -123,6 +126,8 @@ pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode
     }
     tracing::info!("finishing the requests in flight");
     stop.end_at_the_next();
+    history.abort();
+    console.end();
     drop(ending);
     // Both at once: an unfinished request to the hub must not keep it sending.
     let stopping = async {

@@ -42,7 +42,7 @@ pub(super) async fn list(view: View, Query(wanted): Query<Wanted>) -> Answer {
     let of_visitor = || {
         applications
             .iter()
-            .filter(|status| view.visitor.role.reaches(&status.application.id))
+            .filter(|status| view.visitor.reaches(&status.application.id))
     };
     let mut rows: Vec<Row> = of_visitor()
         .filter(|status| fold(&status.application.name).contains(&text))

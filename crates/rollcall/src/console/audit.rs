@@ -1,5 +1,7 @@
 //! The audit log: who did what, when, from where, and what was there before and after.
 
+use std::collections::HashMap;
+
 use askama::Template;
 use axum::extract::Query;
 use axum::http::header;
@@ -9,7 +11,8 @@ use serde_json::Value;
 
 use super::error::Failure;
 use super::page::{Answer, Page, Section, View, address, show};
-use super::visitor::Permission;
+use crate::access::Permission;
+use crate::accounts;
 use crate::audit::{Entry, Position};
 use crate::clock::shown;
 use crate::listing::Audited;
@@ -82,13 +85,17 @@ impl Wanted {
 /// An entry as it is shown.
 struct ShownEntry {
     entry: Entry,
+    /// Who, by name if that is known.
+    actor: String,
     before: Option<String>,
     after: Option<String>,
     link: Option<String>,
 }
 
 impl ShownEntry {
-    fn of(entry: Entry) -> Self {
+    fn of(entry: Entry, names: &HashMap<String, String>) -> Self {
+        let name = entry.actor.strip_prefix("account:").and_then(|id| names.get(id));
+        let actor = name.unwrap_or(&entry.actor).clone();
         let pretty = |value: &Option<Value>| {
             let value = value.as_ref()?;
             serde_json::to_string_pretty(value).ok()
@@ -101,6 +108,7 @@ impl ShownEntry {
             _ => None,
         };
         Self {
+            actor,
             before: pretty(&entry.before),
             after: pretty(&entry.after),
             link,
@@ -125,6 +133,9 @@ pub(super) async fn audit(view: View, Query(wanted): Query<Wanted>) -> Answer {
     view.needs(Permission::ReadAudit)?;
     let asked = wanted.asked(&view.page, ON_A_PAGE);
     let found = asked.page(view.console.db(), wanted.from()).await?;
+    let names = view.console.db().read(accounts::names).await?;
+    let entries = found.entries.into_iter();
+    let entries = entries.map(|entry| ShownEntry::of(entry, &names));
     let next = found
         .next
         .map(|next| wanted.address("/console/audit", Some(next)));
@@ -132,7 +143,7 @@ pub(super) async fn audit(view: View, Query(wanted): Query<Wanted>) -> Answer {
         file: wanted.address("/console/audit.csv", None),
         is_first: wanted.change.is_none(),
         next,
-        entries: found.entries.into_iter().map(ShownEntry::of).collect(),
+        entries: entries.collect(),
         wanted,
         page: view.page,
     })

@@ -12,6 +12,7 @@ use rollcall_db::DbError;
 use super::Console;
 use super::locale::Reader;
 use super::page::{Page, show};
+use super::visitor::Visitor;
 use crate::application::ApplicationError;
 use crate::delivery::job::JobError;
 use crate::delivery::ledger::operate::OperateError;
@@ -135,7 +136,7 @@ pub(super) async fn dress(State(console): State<Arc<Console>>, request: Request,
     let mut response = next.run(Request::from_parts(parts, body)).await;
     let failure = response.extensions_mut().remove::<Failure>();
     let failure = failure.or_else(|| match response.status() {
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Some(Failure::NotFound),
+        StatusCode::BAD_REQUEST => Some(Failure::NotFound),
         _ => None,
     });
     if let Some(failure) = failure {
@@ -144,9 +145,9 @@ pub(super) async fn dress(State(console): State<Arc<Console>>, request: Request,
         }
         let here = known.uri.to_string();
         let page = Page::of(Reader::of(&known.headers, console.now()), here);
-        let page = match console.gate.visitor(&known).await {
-            Some(visitor) => page.seen_by(visitor),
-            None => page,
+        let page = match Visitor::of(&console.api.sign_in, &known).await {
+            Ok(Some(visitor)) => page.seen_by(visitor),
+            Ok(None) | Err(_) => page,
         };
         response = error_page(page, &failure);
     }

@@ -96,6 +96,7 @@ impl Health {
                 "reason",
                 suspension.in_full(),
             ),
+            Self::Synchronizing(Progress { total: 0, .. }) => reader.t("health-synchronizing-waits"),
             Self::Synchronizing(Progress { done, total, .. }) => {
                 reader.t2("health-synchronizing-detail", "done", done, "total", total)
             }

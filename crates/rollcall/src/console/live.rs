@@ -33,7 +33,9 @@ where
         let event = following.next().await?;
         Some((Ok::<_, Infallible>(event), following))
     });
-    Sse::new(stream).keep_alive(KeepAlive::default()).into_response()
+    // nginx would collect the events otherwise.
+    let at_once = [("x-accel-buffering", "no")];
+    (at_once, Sse::new(stream).keep_alive(KeepAlive::default())).into_response()
 }
 
 /// Somebody who follows a part of a page.

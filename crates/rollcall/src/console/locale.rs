@@ -297,6 +297,15 @@ impl Reader {
         }
     }
 
+    /// How long something lasted.
+    pub(super) fn lasted(&self, millis: &Millis) -> String {
+        #[expect(clippy::cast_precision_loss, reason = "it is less than a minute")]
+        match millis {
+            0..60_000 => self.took(&(*millis as f64)),
+            _ => self.span(millis),
+        }
+    }
+
     /// A short span, in milliseconds.
     pub(super) fn took(&self, millis: &f64) -> String {
         if *millis >= 10_000.0 {

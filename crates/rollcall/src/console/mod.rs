@@ -27,7 +27,7 @@ mod live;
 mod locale;
 mod page;
 mod tested;
-pub mod visitor;
+mod visitor;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,18 +40,17 @@ use rollcall_db::{Db, DbError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::api::Api;
 use crate::change;
 use crate::clock::Millis;
-use crate::delivery::Shared;
+use crate::hub::Hub;
 use error::Failure;
 use history::History;
 use tested::Tests;
-use visitor::Gate;
 
 /// What the pages share.
 pub struct Console {
-    shared: Arc<Shared>,
-    gate: Arc<dyn Gate>,
+    api: Arc<Api>,
     /// The address from which requests leave, if one is set.
     source: Option<std::net::IpAddr>,
     history: History,
@@ -69,11 +68,10 @@ impl std::fmt::Debug for Console {
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Console {
-    /// Of a hub with its delivery, for whom the gate lets in.
-    pub fn new(shared: Arc<Shared>, gate: Arc<dyn Gate>, source: Option<std::net::IpAddr>) -> Self {
+    /// Of a hub. `source` is the address from which requests leave, if one is set.
+    pub fn new(api: Arc<Api>, source: Option<std::net::IpAddr>) -> Self {
         Self {
-            shared,
-            gate,
+            api,
             source,
             history: History::default(),
             tests: Tests::default(),
@@ -90,12 +88,16 @@ impl Console {
         self.ended.subscribe()
     }
 
+    fn hub(&self) -> &Hub {
+        &self.api.shared.hub
+    }
+
     fn db(&self) -> &Db {
-        &self.shared.hub.db
+        &self.hub().db
     }
 
     fn now(&self) -> Millis {
-        self.shared.hub.clock.now()
+        self.hub().clock.now()
     }
 
     /// The addresses from which requests leave, if they are known.
@@ -109,7 +111,7 @@ impl Console {
     /// What the database reports.
     pub async fn note(&self) -> Result<(), DbError> {
         let head = self.db().read(change::head).await?.seq;
-        self.history.sample(self.now(), head, &self.shared.hub.meters);
+        self.history.sample(self.now(), head, &self.hub().meters);
         Ok(())
     }
 
@@ -162,8 +164,12 @@ pub fn router(console: Arc<Console>) -> Router {
         .route("/console/groups/{id}", get(directory::group))
         .route("/console/audit", get(audit::audit))
         .route("/console/audit.csv", get(audit::audit_csv))
-        .route("/console/sign-in", get(account::sign_in))
-        .route("/console/password", get(account::password))
+        .route("/console/sign-in", get(account::sign_in).post(account::enter))
+        .route("/console/sign-out", post(account::sign_out))
+        .route(
+            "/console/password",
+            get(account::password).post(account::change_password),
+        )
         .route("/console/language", post(account::language))
         .route("/console/{*rest}", get(nowhere))
         .method_not_allowed_fallback(nowhere)

@@ -13,7 +13,9 @@ use super::Console;
 use super::assets::Assets;
 use super::error::Failure;
 use super::locale::{Html, Language, Reader};
-use super::visitor::{Permission, Role, Visitor};
+use super::visitor::Visitor;
+use crate::access::Permission;
+use crate::api::browser;
 use crate::application::{Application, ApplicationError, store};
 use crate::clock::Millis;
 use crate::delivery::job::Tally;
@@ -47,7 +49,8 @@ pub(super) struct Done {
 }
 
 /// The sentences that an address may ask for. Nothing else of it is shown.
-const DONE: [&str; 9] = [
+const DONE: [&str; 10] = [
+    "done-password",
     "done-tested",
     "done-synchronize",
     "done-cancel",
@@ -144,16 +147,14 @@ impl Page {
 
     /// What forms bring along.
     pub(super) fn csrf(&self) -> &str {
-        self.visitor.as_ref().map_or("", |visitor| &visitor.csrf)
-    }
-
-    fn role(&self) -> Option<&Role> {
-        self.visitor.as_ref().map(|visitor| &visitor.role)
+        self.visitor.as_ref().map_or("", Visitor::csrf)
     }
 
     /// Whether the visitor has a permission.
     pub(super) fn may(&self, permission: Permission) -> bool {
-        self.role().is_some_and(|role| role.may(permission))
+        self.visitor
+            .as_ref()
+            .is_some_and(|visitor| visitor.may(permission))
     }
 
     /// Whether the visitor may test, synchronize, resend and skip.
@@ -161,45 +162,43 @@ impl Page {
         self.may(Permission::OperateApplications)
     }
 
-    /// Whether the visitor sees the directory.
+    /// Whether the visitor sees the directory as a whole.
     pub(super) fn sees_directory(&self) -> bool {
-        self.may(Permission::ReadDirectory)
+        self.visitor.as_ref().is_some_and(Visitor::sees_directory)
     }
 
     /// Whether an application exists for the visitor.
     pub(super) fn reaches(&self, application_id: &str) -> bool {
-        self.role().is_some_and(|role| role.reaches(application_id))
+        let visitor = self.visitor.as_ref();
+        visitor.is_some_and(|visitor| visitor.reaches(application_id))
     }
 
     /// What the navigation shows to the visitor.
     pub(super) fn entries(&self) -> Vec<Entry> {
         let all = [
-            (Section::Home, "nav-home", "/console/", "home", None),
+            (Section::Home, "nav-home", "/console/", "home"),
             (
                 Section::Applications,
                 "nav-applications",
                 "/console/applications",
                 "applications",
-                None,
             ),
             (
                 Section::Directory,
                 "nav-directory",
                 "/console/directory",
                 "directory",
-                Some(Permission::ReadDirectory),
             ),
-            (
-                Section::Audit,
-                "nav-audit",
-                "/console/audit",
-                "audit",
-                Some(Permission::ReadAudit),
-            ),
+            (Section::Audit, "nav-audit", "/console/audit", "audit"),
         ];
+        let is_shown = |section: &Section| match section {
+            Section::Home | Section::Applications => true,
+            Section::Directory => self.sees_directory(),
+            Section::Audit => self.may(Permission::ReadAudit),
+        };
         all.into_iter()
-            .filter(|(.., needs)| needs.is_none_or(|permission| self.may(permission)))
-            .map(|(section, key, address, icon, _)| Entry {
+            .filter(|(section, ..)| is_shown(section))
+            .map(|(section, key, address, icon)| Entry {
                 key,
                 address,
                 icon,
@@ -255,25 +254,44 @@ pub(super) struct View {
     pub(super) console: Arc<Console>,
     pub(super) page: Page,
     pub(super) visitor: Visitor,
+    /// What was asked, but for its body.
+    pub(super) request: Parts,
 }
 
-impl FromRequestParts<Arc<Console>> for View {
+/// Somebody who has signed in, also with a one-time password that has to be changed first.
+pub(super) struct Entering(pub(super) View);
+
+impl FromRequestParts<Arc<Console>> for Entering {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Response> {
         let here = parts.uri.to_string();
-        let Some(visitor) = console.gate.visitor(parts).await else {
+        let visitor = Visitor::of(&console.api.sign_in, parts).await;
+        let Some(visitor) = visitor.map_err(|error| Failure::from(error).into_response())? else {
             let query = form_encoded(&here);
             return Err(Redirect::to(&format!("/console/sign-in?next={query}")).into_response());
         };
         let done = axum::extract::Query::<Done>::from_request_parts(parts, console).await;
         let reader = Reader::of(&parts.headers, console.now());
         let page = Page::of(reader, here).seen_by(visitor.clone());
-        Ok(Self {
+        Ok(Self(View {
             console: Arc::clone(console),
             page: page.after(done.map(|query| query.0).unwrap_or_default()),
             visitor,
-        })
+            request: parts.clone(),
+        }))
+    }
+}
+
+impl FromRequestParts<Arc<Console>> for View {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Response> {
+        let Entering(view) = Entering::from_request_parts(parts, console).await?;
+        match view.visitor.has_to_change_password() {
+            true => Err(Redirect::to("/console/password").into_response()),
+            false => Ok(view),
+        }
     }
 }
 
@@ -286,7 +304,15 @@ impl View {
 
     /// Refuses who may not.
     pub(super) fn needs(&self, permission: Permission) -> Result<(), Failure> {
-        match self.visitor.role.may(permission) {
+        match self.visitor.may(permission) {
+            true => Ok(()),
+            false => Err(Failure::Forbidden),
+        }
+    }
+
+    /// Refuses who does not see the directory as a whole.
+    pub(super) fn needs_directory(&self) -> Result<(), Failure> {
+        match self.visitor.sees_directory() {
             true => Ok(()),
             false => Err(Failure::Forbidden),
         }
@@ -294,15 +320,12 @@ impl View {
 
     /// Refuses a form that is not from a page of this sign-in.
     pub(super) fn is_genuine(&self, csrf: &str) -> Result<(), Failure> {
-        match self.visitor.csrf == csrf {
-            true => Ok(()),
-            false => Err(Failure::Stale),
-        }
+        browser::check_change(&self.request, self.visitor.access(), Some(csrf)).map_err(|_| Failure::Stale)
     }
 
     /// An application, by its id. One that the visitor does not reach does not exist.
     pub(super) async fn application(&self, id: String) -> Result<Application, Failure> {
-        if !self.visitor.role.reaches(&id) {
+        if !self.visitor.reaches(&id) {
             return Err(Failure::NotFound);
         }
         let found = self.console.db().read(move |tx| store::load(tx, &id)).await;

@@ -1,87 +1,94 @@
-//! Who looks at the console, and what they may do there.
+//! Who looks at the console, and what they may do there: somebody who has signed in (`crate::signin`).
 
-use std::collections::BTreeSet;
-use std::future::Future;
-use std::pin::Pin;
+use std::sync::Arc;
 
 use axum::http::request::Parts;
+use rollcall_db::DbError;
 
-use crate::access::Caller;
-
-/// What a page or a button asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permission {
-    /// Units, users and groups.
-    ReadDirectory,
-    /// Applications, and where their keys stand.
-    ReadApplications,
-    /// What was sent to applications, and what became of it.
-    ReadDeliveries,
-    /// To test an application, and to synchronize, resend and skip.
-    OperateApplications,
-    /// Who did what.
-    ReadAudit,
-}
-
-/// What somebody may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Everything.
-    Administrator,
-    /// Sees directory and applications; tests, synchronizes, resends and skips.
-    Operator,
-    /// Sees everything and changes nothing.
-    Auditor,
-    /// The same as an operator for the applications with these ids, and nothing beyond them.
-    ApplicationOwner(BTreeSet<String>),
-}
-
-impl Role {
-    /// Whether this role has a permission.
-    pub fn may(&self, permission: Permission) -> bool {
-        let is_owner = matches!(self, Self::ApplicationOwner(_));
-        match permission {
-            Permission::ReadApplications | Permission::ReadDeliveries => true,
-            Permission::OperateApplications => !matches!(self, Self::Auditor),
-            Permission::ReadDirectory => !is_owner,
-            Permission::ReadAudit => matches!(self, Self::Administrator | Self::Auditor),
-        }
-    }
-
-    /// Whether an application exists for it.
-    pub fn reaches(&self, application_id: &str) -> bool {
-        match self {
-            Self::ApplicationOwner(applications) => applications.contains(application_id),
-            Self::Administrator | Self::Operator | Self::Auditor => true,
-        }
-    }
-
-    /// The key of the text that names it.
-    pub(super) fn key(&self) -> &'static str {
-        match self {
-            Self::Administrator => "role-administrator",
-            Self::Operator => "role-operator",
-            Self::Auditor => "role-auditor",
-            Self::ApplicationOwner(_) => "role-application-owner",
-        }
-    }
-}
+use crate::access::{Caller, Permission, Role, RoleName};
+use crate::accounts::Account;
+use crate::api::browser;
+use crate::signin::{Access, Denied, SignIn};
 
 /// Somebody who has signed in.
 #[derive(Clone, Debug)]
-pub struct Visitor {
-    /// The account's name.
-    pub name: String,
-    /// What they may do.
-    pub role: Role,
-    /// What every form of theirs has to bring along.
-    pub csrf: String,
-    /// Who acts, for the doors.
-    pub caller: Caller,
+pub(super) struct Visitor {
+    access: Arc<Access>,
+    caller: Caller,
 }
 
-/// Tells who looks, by what a request brings along.
-pub trait Gate: Send + Sync {
-    /// Who it is; `None` if they have to sign in first.
-    fn visitor<'a>(&'a self, parts: &'a Parts) -> Pin<Box<dyn Future<Output = Option<Visitor>> + Send + 'a>>;
+impl Visitor {
+    /// Whoever a request's cookie belongs to; `None` if they have to sign in first. Tokens are for programs.
+    pub(super) async fn of(sign_in: &SignIn, parts: &Parts) -> Result<Option<Self>, DbError> {
+        let Some(shown) = browser::session_token(parts) else {
+            return Ok(None);
+        };
+        let access = sign_in.session(shown).await?;
+        Ok(access.map(|access| Self {
+            caller: access.caller(browser::origin(parts)),
+            access: Arc::new(access),
+        }))
+    }
+
+    /// What the doors are told.
+    pub(super) fn caller(&self) -> Caller {
+        self.caller.clone()
+    }
+
+    /// What stands behind the session.
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The account.
+    pub(super) fn account(&self) -> Option<&Account> {
+        self.access.session().map(|(account, _)| account)
+    }
+
+    /// The account's name.
+    pub(super) fn name(&self) -> &str {
+        self.account().map_or("", |account| &account.name)
+    }
+
+    /// What every form of theirs brings along.
+    pub(super) fn csrf(&self) -> &str {
+        self.access.csrf_token().unwrap_or_default()
+    }
+
+    fn role(&self) -> &Role {
+        &self.access.role
+    }
+
+    /// The key of the text that names the role.
+    pub(super) fn role_key(&self) -> &'static str {
+        match self.role().name() {
+            RoleName::Administrator => "role-administrator",
+            RoleName::Operator => "role-operator",
+            RoleName::Auditor => "role-auditor",
+            RoleName::ApplicationOwner => "role-application-owner",
+        }
+    }
+
+    /// Whether the one-time password has to be changed before anything else.
+    pub(super) fn has_to_change_password(&self) -> bool {
+        matches!(
+            self.access.allows(Permission::OwnAccount),
+            Err(Denied::ChangePassword)
+        )
+    }
+
+    /// Whether they may do something.
+    pub(super) fn may(&self, permission: Permission) -> bool {
+        self.access.allows(permission).is_ok()
+    }
+
+    /// Whether they see the directory, and not only the part of it that is in the scope of an application.
+    pub(super) fn sees_directory(&self) -> bool {
+        self.may(Permission::ReadDirectory) && self.role().applications().is_none()
+    }
+
+    /// Whether an application exists for them.
+    pub(super) fn reaches(&self, application_id: &str) -> bool {
+        self.role().reaches(application_id)
+    }
 }

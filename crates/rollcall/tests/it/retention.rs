@@ -177,3 +177,26 @@ fn members_that_left_a_group_meanwhile_do_not_stay() {
         world.converged().await;
     });
 }
+
+#[test]
+fn whether_an_application_was_ever_synchronized_is_told_for_as_long_as_it_is_there() {
+    on_both("trimmed_jobs", |hub, mirror| async move {
+        let mut world = World::new(&hub, &mirror, Scope::everything()).await;
+        world.synchronize().await;
+        let newest = world.synchronize().await;
+        world.stop().await;
+        trimmed(&world, FOR_EVER, FOR_EVER, Duration::ZERO).await;
+        let id = world.application.id.clone();
+        let kept = world
+            .hub
+            .db
+            .read(move |tx| job::newest(tx, &id, 10))
+            .await
+            .unwrap();
+        let ids: Vec<_> = kept.into_iter().map(|job| job.id).collect();
+        assert_eq!(ids, [newest.id], "the newest tells it, and the others go");
+        let standing = world.hub.db.read(rollcall::delivery::status::applications);
+        let (_, standing) = standing.await.unwrap();
+        assert_eq!(standing[0].synchronized_at, newest.ended_at);
+    });
+}

@@ -5,10 +5,10 @@ use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
 
 use crate::access::Caller;
+use crate::access::Permission;
 use crate::application::{Application, Command};
 use crate::console::error::Failure;
 use crate::console::page::{Answer, View, form_encoded};
-use crate::console::visitor::Permission;
 use crate::delivery::ledger::operate;
 use crate::delivery::{connectivity, job};
 
@@ -40,7 +40,7 @@ impl Act {
     }
 
     fn caller(&self) -> Caller {
-        self.view.visitor.caller.clone()
+        self.view.visitor.caller()
     }
 
     fn id(&self) -> String {
@@ -60,7 +60,7 @@ type Id = Path<String>;
 pub(in crate::console) async fn test(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
     let act = Act::begin(view, id, &sent).await?;
     let console = &act.view.console;
-    let report = connectivity::test(&console.shared, &act.application.id).await?;
+    let report = connectivity::test(&console.api.shared, &act.application.id).await?;
     console.tests.keep(&act.application.id, console.now(), report);
     act.done("/test", "tested", 1)
 }
@@ -68,7 +68,7 @@ pub(in crate::console) async fn test(view: View, Path(id): Id, Form(sent): Form<
 pub(in crate::console) async fn synchronize(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
     let act = Act::begin(view, id, &sent).await?;
     let id = act.id();
-    let hub = &act.view.console.shared.hub;
+    let hub = act.view.console.hub();
     hub.write_as(act.caller(), move |tx, ctx| job::request_full(tx, ctx, &id))
         .await?;
     act.done("/synchronize", "synchronize", 1)
@@ -77,7 +77,7 @@ pub(in crate::console) async fn synchronize(view: View, Path(id): Id, Form(sent)
 pub(in crate::console) async fn cancel(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
     let act = Act::begin(view, id, &sent).await?;
     let id = act.id();
-    let hub = &act.view.console.shared.hub;
+    let hub = act.view.console.hub();
     hub.write_as(act.caller(), move |tx, ctx| job::cancel(tx, ctx, &id))
         .await?;
     act.done("/synchronize", "cancel", 1)
@@ -86,7 +86,7 @@ pub(in crate::console) async fn cancel(view: View, Path(id): Id, Form(sent): For
 pub(in crate::console) async fn pause(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
     let act = Act::begin(view, id, &sent).await?;
     let command = Command::DisableSynchronization { id: act.id() };
-    let hub = &act.view.console.shared.hub;
+    let hub = act.view.console.hub();
     hub.apply_application(act.caller(), command).await?;
     act.done("", "pause", 1)
 }
@@ -94,7 +94,7 @@ pub(in crate::console) async fn pause(view: View, Path(id): Id, Form(sent): Form
 pub(in crate::console) async fn resume(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
     let act = Act::begin(view, id, &sent).await?;
     let id = act.id();
-    let hub = &act.view.console.shared.hub;
+    let hub = act.view.console.hub();
     hub.write_as(act.caller(), move |tx, ctx| operate::resume(tx, ctx, &id))
         .await?;
     act.done("", "resume", 1)
@@ -104,7 +104,7 @@ pub(in crate::console) async fn resend(view: View, Path(id): Id, Form(sent): For
     let act = Act::begin(view, id, &sent).await?;
     let id = act.id();
     let event = Some(sent.event).filter(|event| !event.is_empty());
-    let hub = &act.view.console.shared.hub;
+    let hub = act.view.console.hub();
     let resent = hub
         .write_as(act.caller(), move |tx, ctx| {
             operate::resend(tx, ctx, &id, event.as_deref())
@@ -118,7 +118,7 @@ pub(in crate::console) async fn dismiss(view: View, Path(id): Id, Form(sent): Fo
     let act = Act::begin(view, id, &sent).await?;
     let id = act.id();
     let event = Some(sent.event).filter(|event| !event.is_empty());
-    let hub = &act.view.console.shared.hub;
+    let hub = act.view.console.hub();
     let count = hub
         .write_as(act.caller(), move |tx, ctx| {
             operate::dismiss(tx, ctx, &id, event.as_deref())
@@ -131,7 +131,7 @@ pub(in crate::console) async fn skip(view: View, Path(id): Id, Form(sent): Form<
     let act = Act::begin(view, id, &sent).await?;
     let id = act.id();
     let event = Some(sent.event).filter(|event| !event.is_empty());
-    let hub = &act.view.console.shared.hub;
+    let hub = act.view.console.hub();
     hub.write_as(act.caller(), move |tx, ctx| {
         operate::skip(tx, ctx, &id, event.as_deref())
     })
@@ -144,7 +144,7 @@ pub(in crate::console) async fn push(view: View, Path(id): Id, Form(sent): Form<
     let act = Act::begin(view, id, &sent).await?;
     let (id, user) = (act.id(), sent.user);
     let back = format!("/console/users/{}/{id}?done=push&count=1", form_encoded(&user));
-    let hub = &act.view.console.shared.hub;
+    let hub = act.view.console.hub();
     hub.write_as(act.caller(), move |tx, ctx| operate::push(tx, ctx, &id, &user))
         .await?;
     Ok(Redirect::to(&back).into_response())

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::deliveries::ShownAttempt;
 use super::{Head, Tab};
+use crate::access::Permission;
 use crate::application::{Encryption, Entitlements};
 use crate::audit;
 use crate::change::{self, Seq};
@@ -16,7 +17,6 @@ use crate::clock::Millis;
 use crate::console::error::Failure;
 use crate::console::health::without_query;
 use crate::console::page::{Answer, Page, Section, View, show};
-use crate::console::visitor::Permission;
 use crate::delivery::ledger::attempts;
 use crate::delivery::model::{Attempt, Exception};
 use crate::delivery::plan::lanes::lane_of;

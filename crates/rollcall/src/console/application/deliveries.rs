@@ -10,12 +10,12 @@ use rollcall_protocol::EventType;
 use serde::Deserialize;
 
 use super::{Head, Tab};
+use crate::access::Permission;
 use crate::application::Application;
 use crate::console::Console;
 use crate::console::error::Failure;
 use crate::console::live;
 use crate::console::page::{Answer, Page, Section, View, address, show};
-use crate::console::visitor::Permission;
 use crate::delivery::job::Tally;
 use crate::delivery::ledger::attempts::{self, Filter, Outcome, Search};
 use crate::delivery::ledger::parked;

@@ -6,10 +6,10 @@ use rollcall_db::DbError;
 
 use super::provisioning::jwks;
 use super::{Head, Tab};
+use crate::access::Permission;
 use crate::application::keys::rotation::Rotation;
 use crate::application::keys::{self, KeyInfo};
 use crate::console::page::{Answer, Page, Section, View, show};
-use crate::console::visitor::Permission;
 use crate::delivery::status;
 use crate::instance;
 

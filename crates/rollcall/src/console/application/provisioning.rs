@@ -6,10 +6,10 @@ use rollcall_db::DbError;
 use rollcall_protocol::EventType;
 
 use super::{Head, Tab};
+use crate::access::Permission;
 use crate::application::{Application, Encryption, Entitlements, Limits};
 use crate::console::health::without_query;
 use crate::console::page::{Answer, Page, Section, View, show};
-use crate::console::visitor::Permission;
 use crate::delivery::status;
 use crate::directory::view;
 use crate::instance::{self, Serving};
@@ -92,11 +92,12 @@ pub(in crate::console) async fn provisioning(view: View, Path(id): Path<String>)
 
 /// Where the application finds its public keys.
 pub(super) fn jwks(view: &View, serving: Option<&Serving>, application_id: &str) -> String {
-    let base = serving
-        .and_then(|serving| serving.public_url.clone())
-        .or_else(|| serving.map(|serving| format!("http://{}", serving.listens_on)))
-        .unwrap_or_default();
-    let instance = &view.console.shared.hub.instance.id;
+    let base = serving.map_or_else(String::new, |serving| {
+        let scheme = if serving.encrypted { "https" } else { "http" };
+        let own = || format!("{scheme}://{}", serving.listens_on);
+        serving.public_url.clone().unwrap_or_else(own)
+    });
+    let instance = &view.console.hub().instance.id;
     format!("{base}/v2/{instance}/{application_id}/provisioning/jwks")
 }
 

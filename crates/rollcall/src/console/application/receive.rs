@@ -6,9 +6,9 @@ use rollcall_db::DbError;
 
 use super::provisioning::jwks;
 use super::{Head, Tab};
+use crate::access::Permission;
 use crate::application::Encryption;
 use crate::console::page::{Answer, Page, Section, View, show};
-use crate::console::visitor::Permission;
 use crate::delivery::status;
 use crate::instance;
 
@@ -38,7 +38,7 @@ pub(in crate::console) async fn receive(view: View, Path(id): Path<String>) -> A
     let jwks = jwks(&view, serving.as_ref(), &id);
     show(&ReceivePage {
         head: Head::of(&status, Tab::Receive, &view.page),
-        mirror: mirror(&jwks, &id, &view.console.shared.hub.instance.id, is_encrypted),
+        mirror: mirror(&jwks, &id, &view.console.hub().instance.id, is_encrypted),
         issuer: rollcall_protocol::ISSUER,
         is_encrypted,
         jwks,

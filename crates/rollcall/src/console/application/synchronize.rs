@@ -8,14 +8,14 @@ use axum::response::Response;
 use rollcall_db::DbError;
 
 use super::{Head, Tab};
-use crate::application::Application;
+use crate::access::Permission;
+use crate::application::{Application, store};
 use crate::clock::Millis;
 use crate::console::Console;
 use crate::console::error::Failure;
 use crate::console::health::Progress;
 use crate::console::live;
 use crate::console::page::{Answer, Page, Section, View, show};
-use crate::console::visitor::Permission;
 use crate::delivery::job::{self, Inventory, JobKind, JobPosition, JobStatus, Tally, Trigger};
 use crate::delivery::status;
 
@@ -83,6 +83,7 @@ impl ShownJob {
             inventory: match statistics.inventory {
                 Inventory::NotSent => None,
                 Inventory::Accepted => Some("inventory-accepted"),
+                Inventory::Assumed => Some("inventory-assumed"),
                 Inventory::NotUnderstood => Some("inventory-not-understood"),
             },
             id: job.id,
@@ -103,27 +104,34 @@ fn pace(progress: &Progress, took: Millis) -> Option<(String, Millis)> {
     Some((a_second.to_string(), i64::try_from(left).ok()?))
 }
 
-/// The jobs: what is sent again when it has changed.
+/// The jobs, and how the application stands: what is sent again when it has changed.
 #[derive(Template)]
 #[template(path = "jobs.html")]
 struct Jobs {
     page: Page,
-    application_id: String,
+    head: Head,
     open: Option<ShownJob>,
     ended: Vec<ShownJob>,
 }
 
 impl Jobs {
-    fn of(jobs: Vec<JobPosition>, application_id: &str, page: Page) -> Self {
+    async fn read(console: &Console, application: Application, page: Page) -> Result<Self, Failure> {
+        let (status, found) = console
+            .db()
+            .read(move |tx| {
+                let found = job::newest(tx, &application.id, JOBS)?;
+                Ok::<_, DbError>((status::of(tx, application.clone())?, found))
+            })
+            .await?;
         let now = page.now();
-        let jobs = jobs.into_iter().map(|job| ShownJob::of(job, now));
+        let jobs = found.into_iter().map(|job| ShownJob::of(job, now));
         let (mut open, ended): (Vec<_>, Vec<_>) = jobs.partition(|job| job.is_open);
-        Self {
+        Ok(Self {
+            head: Head::of(&status, Tab::Synchronize, &page),
             page,
-            application_id: application_id.to_owned(),
             open: open.pop(),
             ended,
-        }
+        })
     }
 }
 
@@ -131,7 +139,6 @@ impl Jobs {
 #[template(path = "synchronize.html")]
 struct SynchronizePage {
     page: Page,
-    head: Head,
     jobs: Jobs,
 }
 
@@ -139,18 +146,8 @@ pub(in crate::console) async fn synchronize(view: View, Path(id): Path<String>) 
     let view = view.within(Section::Applications);
     view.needs(Permission::ReadDeliveries)?;
     let application = view.application(id).await?;
-    let id = application.id.clone();
-    let (status, found) = view
-        .console
-        .db()
-        .read(move |tx| {
-            let found = job::newest(tx, &application.id, JOBS)?;
-            Ok::<_, DbError>((status::of(tx, application.clone())?, found))
-        })
-        .await?;
     show(&SynchronizePage {
-        head: Head::of(&status, Tab::Synchronize, &view.page),
-        jobs: Jobs::of(found, &id, view.page.clone()),
+        jobs: Jobs::read(&view.console, application, view.page.clone()).await?,
         page: view.page,
     })
 }
@@ -166,12 +163,8 @@ pub(in crate::console) async fn jobs_live(
     Ok(live::follow(console.ended(), move || {
         let (console, page, id) = (Arc::clone(&console), page.at(console.now()), id.clone());
         async move {
-            let wanted = id.clone();
-            let found = console
-                .db()
-                .read(move |tx| job::newest(tx, &wanted, JOBS))
-                .await?;
-            Ok(Jobs::of(found, &id, page).render()?)
+            let application = console.db().read(move |tx| store::load(tx, &id)).await?;
+            Ok(Jobs::read(&console, application, page).await?.render()?)
         }
     }))
 }

@@ -4,10 +4,10 @@ use askama::Template;
 use axum::extract::Path;
 
 use super::{Head, Tab};
+use crate::access::Permission;
 use crate::clock::Millis;
 use crate::console::health::without_query;
 use crate::console::page::{Answer, Page, Section, View, show};
-use crate::console::visitor::Permission;
 use crate::delivery::connectivity::{Report, StepResult};
 use crate::delivery::status;
 

@@ -7,7 +7,6 @@ use serde::Deserialize;
 
 use crate::console::error::Failure;
 use crate::console::page::{Answer, Page, Section, View, address, show};
-use crate::console::visitor::Permission;
 use crate::directory::search::{self, Wanted as Searched};
 use crate::directory::{Group, User, query};
 
@@ -36,10 +35,11 @@ struct GroupsPage {
 
 pub(in crate::console) async fn groups(view: View, Query(wanted): Query<Wanted>) -> Answer {
     let view = view.within(Section::Directory);
-    view.needs(Permission::ReadDirectory)?;
+    view.needs_directory()?;
     let text = wanted.search.trim();
     let searched = Searched {
         unit_id: None,
+        sight: None,
         search: Some(text.to_owned()).filter(|text| !text.is_empty()),
     };
     let mut groups: Vec<Group> = Vec::new();
@@ -82,7 +82,7 @@ pub(in crate::console) async fn group(
     Query(wanted): Query<Wanted>,
 ) -> Answer {
     let view = view.within(Section::Directory);
-    view.needs(Permission::ReadDirectory)?;
+    view.needs_directory()?;
     let after = wanted.after.clone();
     let found = view
         .console

@@ -12,7 +12,6 @@ use serde::Deserialize;
 
 use super::locale::Html;
 use super::page::{Answer, Page, Section, View, address, show};
-use super::visitor::Permission;
 use crate::directory::search::{self, Wanted as Searched};
 use crate::directory::view::{self, Branch};
 use crate::directory::{Unit, User};
@@ -62,7 +61,7 @@ struct DirectoryPage {
 
 pub(super) async fn directory(view: View, Query(wanted): Query<Wanted>) -> Answer {
     let view = view.within(Section::Directory);
-    view.needs(Permission::ReadDirectory)?;
+    view.needs_directory()?;
     let (unit, text, after) = (wanted.unit.clone(), wanted.search.clone(), wanted.after.clone());
     let db = view.console.db();
     let branch = {
@@ -74,6 +73,7 @@ pub(super) async fn directory(view: View, Query(wanted): Query<Wanted>) -> Answe
         db.read(move |tx| view::branch(tx, &around)).await?
     };
     let searched = Searched {
+        sight: None,
         unit_id: Some(unit.clone()).filter(|unit| !unit.is_empty()),
         search: Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
     };

@@ -8,7 +8,6 @@ use crate::application::Entitlements;
 use crate::clock::Millis;
 use crate::console::error::Failure;
 use crate::console::page::{Answer, Page, Section, View, show};
-use crate::console::visitor::Permission;
 use crate::delivery::ledger::attempts::Search;
 use crate::delivery::model::ParkedState;
 use crate::directory::{LOCKED_UNTIL_UNLOCKED, User, query, view};
@@ -46,7 +45,7 @@ struct UserPage {
 
 pub(in crate::console) async fn user(view: View, Path(id): Path<String>) -> Answer {
     let view = view.within(Section::Directory);
-    view.needs(Permission::ReadDirectory)?;
+    view.needs_directory()?;
     let now = view.console.now();
     let found = view
         .console
@@ -68,7 +67,7 @@ pub(in crate::console) async fn user(view: View, Path(id): Path<String>) -> Answ
     groups.sort_by(|a, b| a.1.cmp(&b.1));
     let applications = scopes
         .into_iter()
-        .filter(|(id, ..)| view.visitor.role.reaches(id))
+        .filter(|(id, ..)| view.visitor.reaches(id))
         .map(|(id, name, scope)| Reached {
             is_in_scope: scope.covers(rollcall_protocol::SubjectKind::User, &placement),
             id,
@@ -152,7 +151,7 @@ struct ExplainPage {
 /// How a user stands with an application, change by change.
 pub(in crate::console) async fn explain(view: View, Path((user, id)): Path<(String, String)>) -> Answer {
     let view = view.within(Section::Directory);
-    view.needs(Permission::ReadDirectory)?;
+    view.needs_directory()?;
     let application = view.application(id).await?;
     let now = view.console.now();
     let explained = view

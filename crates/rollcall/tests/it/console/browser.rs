@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use rollcall::console::visitor::Role;
+use rollcall::access::Role;
 use serde_json::{Value, json};
 
+use super::Served;
 use super::sample::fill;
 use super::webdriver::Browser;
-use super::{CSRF, Served};
 use crate::world::open_hub;
 
 /// What axe-core looks at: the rules of WCAG 2.2 AA, and what is good practice.
@@ -40,6 +40,10 @@ async fn every_page_is_usable_for_everybody_in_every_dress() {
         .await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/screenshots");
     std::fs::create_dir_all(&folder).unwrap();
+    let cookie = json!({
+        "name": "rollcall_session", "value": served.session, "url": served.address,
+    });
+    browser.chromium("Network.setCookie", cookie).await;
     let look = Look {
         browser: &browser,
         served: &served,
@@ -52,7 +56,7 @@ async fn every_page_is_usable_for_everybody_in_every_dress() {
     served.console.note().await.unwrap();
     for id in [&sample.wiki, &sample.payroll] {
         let test = format!("/console/applications/{id}/test");
-        assert_eq!(served.post(&test, &[("csrf", CSRF)]).await.status(), 303);
+        assert_eq!(served.post(&test, &[("csrf", &served.csrf)]).await.status(), 303);
     }
     let only = std::env::var("ROLLCALL_LOOK_AT").unwrap_or_default();
     for (name, path) in sample.pages() {

@@ -4,48 +4,51 @@ mod browser;
 mod pages;
 mod permissions;
 mod sample;
+mod signing_in;
 mod texts;
 mod webdriver;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::http::request::Parts;
-use rollcall::access::{Caller, Principal};
-use rollcall::console::visitor::{Gate, Role, Visitor};
+use rollcall::access::{Caller, Role};
+use rollcall::accounts::NewAccount;
+use rollcall::api::{self, Api};
 use rollcall::console::{self, Console};
 use rollcall::delivery::Shared;
 use rollcall::hub::Hub;
 use rollcall::instance::Serving;
+use rollcall::maintenance::{self, Upkeep};
+use rollcall::secret::{AdminToken, ExposeSecret as _, SecretString};
+use rollcall::signin::manage::{self, Fresh};
+use rollcall::signin::{SignIn, Visitor};
+use rollcall_protocol::SystemRandom;
 
 use crate::world::egress;
 
-/// What forms bring along in these tests.
-const CSRF: &str = "csrf-of-the-test";
+/// The password of everybody here.
+const PASSWORD: &str = "a fine long password";
 
-/// Lets everybody in with one role; nobody, if there is none.
-struct Doorman(Option<Role>);
-
-impl Gate for Doorman {
-    fn visitor<'a>(&'a self, _: &'a Parts) -> Pin<Box<dyn Future<Output = Option<Visitor>> + Send + 'a>> {
-        let principal = Principal::Administrator {
-            name: "ada".to_owned(),
-        };
-        let visitor = self.0.clone().map(|role| Visitor {
-            name: "ada".to_owned(),
-            role,
-            csrf: CSRF.to_owned(),
-            caller: Caller::from(principal),
-        });
-        Box::pin(async move { visitor })
-    }
-}
-
-/// The console of a hub, served to somebody of this role.
+/// The console of a hub, served to somebody of a role.
 struct Served {
     address: String,
     console: Arc<Console>,
+    /// The token of the session; nobody has signed in if there is none.
+    session: Option<String>,
+    csrf: String,
+}
+
+/// An account with a one-time password.
+async fn account(hub: &Hub, name: &str, role: Role) -> Fresh {
+    let new = NewAccount {
+        name: name.to_owned(),
+        display_name: None,
+        email: None,
+        role,
+        password_hash: None,
+    };
+    manage::create(hub, Caller::system("test"), new, None)
+        .await
+        .unwrap()
 }
 
 impl Served {
@@ -54,35 +57,66 @@ impl Served {
             listens_on: "127.0.0.1:8750".to_owned(),
             public_url: Some("https://rollcall.example.com".to_owned()),
             egress_allow: Vec::new(),
+            encrypted: false,
         };
         hub.serves(serving).await.unwrap();
         let shared = Shared::for_one(hub.clone(), egress()).await.unwrap();
-        let source = "203.0.113.7".parse().ok();
-        let console = Arc::new(Console::new(shared, Arc::new(Doorman(role)), source));
+        let folder = tempfile::tempdir().unwrap();
+        let token = AdminToken::read_or_make(&folder.path().join("token"), &SystemRandom).unwrap();
+        let upkeep = Arc::new(Upkeep::new(hub.clone(), maintenance::Options::default()));
+        let api = Arc::new(Api::new(shared, Arc::clone(&upkeep), token));
+        let console = Arc::new(Console::new(Arc::clone(&api), "203.0.113.7".parse().ok()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let router = console::router(Arc::clone(&console));
+        let router = api::router_with(api, console::router(Arc::clone(&console)));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, console }
+        let (mut session, mut csrf) = (None, String::new());
+        if let Some(role) = role {
+            let name = format!("ada-{}", role.name().as_str());
+            let fresh = account(hub, &name, role).await;
+            let sign_in = SignIn::new(hub.clone(), upkeep.sessions());
+            let (one_time, new) = (fresh.one_time_password.unwrap(), SecretString::from(PASSWORD));
+            let from = Visitor::default();
+            let changing = sign_in.change_password(&fresh.account, one_time, new, &from);
+            let signed_in = changing.await.unwrap();
+            session = Some(signed_in.token.expose_secret().to_owned());
+            csrf = signed_in.access.csrf_token().unwrap().to_owned();
+        }
+        Self {
+            address,
+            console,
+            session,
+            csrf,
+        }
+    }
+
+    fn with_cookie(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match &self.session {
+            Some(session) => request.header("Cookie", format!("rollcall_session={session}")),
+            None => request,
+        }
     }
 
     async fn ask(&self, path: &str, language: &str) -> reqwest::Response {
-        client()
-            .get(format!("{}{path}", self.address))
-            .header("Accept-Language", language)
-            .send()
-            .await
-            .unwrap()
+        let request = client().get(format!("{}{path}", self.address));
+        let request = self.with_cookie(request).header("Accept-Language", language);
+        request.send().await.unwrap()
     }
 
+    /// Sends a form as a page of the console does.
     async fn post(&self, path: &str, form: &[(&str, &str)]) -> reqwest::Response {
+        self.post_from("same-origin", path, form).await
+    }
+
+    async fn post_from(&self, site: &str, path: &str, form: &[(&str, &str)]) -> reqwest::Response {
         let pairs: Vec<String> = form
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        client()
-            .post(format!("{}{path}", self.address))
+        let request = client().post(format!("{}{path}", self.address));
+        self.with_cookie(request)
             .header("Content-Type", "application/x-www-form-urlencoded")
+            .header("Sec-Fetch-Site", site)
             .body(pairs.join("&"))
             .send()
             .await

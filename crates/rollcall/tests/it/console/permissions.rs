@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use rollcall::console::visitor::Role;
+use rollcall::access::Role;
 
+use super::Served;
 use super::sample::fill;
-use super::{CSRF, Served};
 use crate::world::open_hub;
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn nobody_sees_anything_without_having_signed_in() {
         assert_eq!(served.ask(&format!("/console/{live}"), "en").await.status(), 303);
     }
     let post = format!("/console/applications/{}/pause", sample.wiki);
-    assert_eq!(served.post(&post, &[("csrf", CSRF)]).await.status(), 303);
+    assert_eq!(served.post(&post, &[("csrf", &served.csrf)]).await.status(), 303);
 }
 
 #[tokio::test]
@@ -82,9 +82,9 @@ async fn each_role_sees_and_does_what_it_may() {
         let pause = |id: &str| format!("{}/pause", others(id));
         let stale = served.post(&pause(&sample.chat), &[("csrf", "another")]).await;
         assert_eq!(stale.status(), 403, "{role:?}");
-        let done = served.post(&pause(&sample.chat), &[("csrf", CSRF)]).await;
+        let done = served.post(&pause(&sample.chat), &[("csrf", &served.csrf)]).await;
         assert_eq!(done.status().as_u16(), [303, 303, 403, 303][index], "{role:?}");
-        let other = served.post(&pause(&sample.wiki), &[("csrf", CSRF)]).await;
+        let other = served.post(&pause(&sample.wiki), &[("csrf", &served.csrf)]).await;
         assert_eq!(other.status().as_u16(), [303, 303, 403, 404][index], "{role:?}");
     }
 }
