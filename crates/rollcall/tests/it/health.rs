@@ -353,7 +353,7 @@ fn the_log_has_no_colours_in_a_file_and_no_level_that_there_is_not() {
     let mut child = serve(&[], ("LANG", "C"));
     let mut line = Vec::new();
     let mut log = child.stderr.take().unwrap();
-    while !line.ends_with(b"\n") {
+    while !(line.ends_with(b"\n") && String::from_utf8_lossy(&line).contains("the hub runs")) {
         let mut byte = [0];
         assert_eq!(log.read(&mut byte).unwrap(), 1);
         line.extend(byte);
@@ -361,10 +361,7 @@ fn the_log_has_no_colours_in_a_file_and_no_level_that_there_is_not() {
     child.kill().unwrap();
     child.wait().unwrap();
     let line = String::from_utf8(line).unwrap();
-    assert!(
-        line.contains("the hub runs") && !line.contains('\u{1b}'),
-        "{line:?}"
-    );
+    assert!(!line.contains('\u{1b}'), "{line:?}");
 }
 
 #[test]

@@ -165,9 +165,10 @@ fn nodes_that_are_killed_or_stopped_lose_nothing_and_turn_nothing_back() {
         for watched in &apps {
             settled(&hub, &watched.app.application).await;
             // A process that is stopped between its look at the lease and the system call sends that one request
-            // when it wakes up; what comes of it is not stored. There is no second one.
+            // when it wakes up; what comes of it is not stored. There is no second one. That one may come while a
+            // request of the other node is handled, and be handled itself when the next one comes.
             let overlaps = watched.overlaps.load(Ordering::SeqCst);
-            assert!(overlaps <= 1, "two nodes delivered at once, {overlaps} times");
+            assert!(overlaps <= 2, "two nodes delivered at once, {overlaps} times");
             for person in &people {
                 in_order(&watched.numbers(person), written);
             }

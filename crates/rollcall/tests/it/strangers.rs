@@ -188,7 +188,9 @@ fn what_strangers_send_is_cut_in_the_log() {
         for request in [
             format!("GET /{long} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n\r\n"),
             format!("{long} / HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n\r\n"),
-            format!("GET / HTTP/1.1\r\nhost: hub\r\nx-request-id: {long}\r\nconnection: close\r\n\r\n"),
+            format!(
+                "GET /nothing HTTP/1.1\r\nhost: hub\r\nx-request-id: {long}\r\nconnection: close\r\n\r\n"
+            ),
             format!("GET /v2/{long}/y/provisioning/jwks HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n\r\n"),
         ] {
             assert!(rest(served.send(&request)).starts_with("HTTP/1.1 4"));

@@ -1,5 +1,7 @@
 //! *Provisioning*: what the application is sent, where to and how, in the words of the product that it stands for.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::extract::Path;
 use rollcall_db::DbError;
@@ -64,15 +66,25 @@ pub(in crate::console) async fn provisioning(view: View, Path(id): Path<String>)
     };
     let current = entitlements.current();
     let (paths, groups) = names;
-    let units = current.scope.organizational_unit_ids.iter().map(|id| InScope {
-        id: id.clone(),
-        name: format!("/{}", paths.get(id).map_or(id.as_str(), String::as_str)),
-        kind: "unit",
+    let in_scope = |ids: &BTreeSet<String>, kind, name: &dyn Fn(&String) -> String| {
+        let mut all: Vec<_> = ids
+            .iter()
+            .map(|id| InScope {
+                id: id.clone(),
+                name: name(id),
+                kind,
+            })
+            .collect();
+        // Ids tell people nothing, neither does their order.
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    };
+    let scope = &current.scope;
+    let units = in_scope(&scope.organizational_unit_ids, "unit", &|id| {
+        format!("/{}", paths.get(id).unwrap_or(id))
     });
-    let groups = current.scope.group_ids.iter().map(|id| InScope {
-        id: id.clone(),
-        name: groups.get(id).unwrap_or(id).clone(),
-        kind: "group",
+    let groups = in_scope(&scope.group_ids, "group", &|id| {
+        groups.get(id).unwrap_or(id).clone()
     });
     let callback = application.settings.callback();
     show(&ProvisioningPage {
@@ -83,7 +95,7 @@ pub(in crate::console) async fn provisioning(view: View, Path(id): Path<String>)
         jwks: jwks(&view, serving.as_ref(), &application.id),
         outbound: view.console.outbound(),
         is_everything: current.scope.is_everything(),
-        scope: units.chain(groups).collect(),
+        scope: units.into_iter().chain(groups).collect(),
         events: events(|event| current.subscription.contains(event)),
         page: view.page,
         application,
