@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::Failure;
-use super::page::{Answer, Page, Section, View, address, show};
+use super::page::{Answer, Page, Section, View, address, pretty, show};
 use crate::access::Permission;
 use crate::accounts;
 use crate::audit::{Entry, Position};
@@ -96,10 +96,7 @@ impl ShownEntry {
     fn of(entry: Entry, names: &HashMap<String, String>) -> Self {
         let name = entry.actor.strip_prefix("account:").and_then(|id| names.get(id));
         let actor = name.unwrap_or(&entry.actor).clone();
-        let pretty = |value: &Option<Value>| {
-            let value = value.as_ref()?;
-            serde_json::to_string_pretty(value).ok()
-        };
+        let pretty = |value: &Option<Value>| value.as_ref().map(pretty);
         let link = match entry.target_kind.as_str() {
             "application" => Some(format!("/console/applications/{}", entry.target_id)),
             "user" => Some(format!("/console/users/{}", entry.target_id)),

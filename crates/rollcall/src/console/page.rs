@@ -8,6 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::{Html as Body, IntoResponse, Redirect, Response};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Console;
 use super::assets::Assets;
@@ -370,4 +371,12 @@ pub(super) fn address(path: &str, query: &[(&str, &str)]) -> String {
         true => path.to_owned(),
         false => format!("{path}?{}", pairs.join("&")),
     }
+}
+
+/// A record for people, with its members in the order of their names: in which order they come otherwise is decided
+/// by features of libraries that others may switch on.
+pub(super) fn pretty(value: &Value) -> String {
+    let mut value = value.clone();
+    value.sort_all_objects();
+    serde_json::to_string_pretty(&value).unwrap_or_default()
 }

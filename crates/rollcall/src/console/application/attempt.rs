@@ -16,7 +16,7 @@ use crate::change::{self, Seq};
 use crate::clock::Millis;
 use crate::console::error::Failure;
 use crate::console::health::without_query;
-use crate::console::page::{Answer, Page, Section, View, show};
+use crate::console::page::{Answer, Page, Section, View, pretty, show};
 use crate::delivery::ledger::attempts;
 use crate::delivery::model::{Attempt, Exception};
 use crate::delivery::plan::lanes::lane_of;
@@ -198,9 +198,4 @@ fn of_the_attempt(attempt: &Attempt) -> Vec<ShownEvent> {
             }
         })
         .collect()
-}
-
-/// A record for people.
-pub(in crate::console) fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
 }
