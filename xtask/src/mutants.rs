@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::simulate::{locked, simulation, single};
+use crate::simulate::{locked, on_all_cores, simulation, single};
 
 /// A mistake.
 struct Mutant {
@@ -36,6 +36,9 @@ const SEEDS: u64 = 300;
 
 /// How many seeds the copy without a mistake must pass.
 const CONTROL: u64 = 40;
+
+/// How many seeds a process runs.
+const PORTION: usize = 10;
 
 /// What the copy is asked by.
 const VARIABLE: &str = "ROLLCALL_MUTANT";
@@ -96,15 +99,7 @@ pub(crate) fn mutants(names: &[OsString]) -> io::Result<ExitCode> {
         Ok(())
     };
     println!(" seed  mutant, and what the simulation says");
-    let cores = std::thread::available_parallelism()?.get();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| {
-            worker
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
-        })
-    })?;
+    on_all_cores(work)?;
     let missed = std::mem::take(&mut *locked(&missed));
     println!(
         "xtask: {} of {} mutants found in {:.0} s",
@@ -252,10 +247,9 @@ impl Mutant {
 
 /// Runs seeds with a mistake until one fails.
 fn play(program: &Path, mutant: Option<&str>, seeds: u64) -> io::Result<Found> {
-    const PORTION: u64 = 10;
-    for before in (0..seeds).step_by(10) {
+    for before in (0..seeds).step_by(PORTION) {
         let mut command = Command::new(program);
-        single(&mut command, before + 1, PORTION.min(seeds - before));
+        single(&mut command, before + 1, (PORTION as u64).min(seeds - before));
         // Nobody needs a shorter history of a known mistake.
         command.env("ROLLCALL_TRIES", "0").stderr(Stdio::null());
         match mutant {

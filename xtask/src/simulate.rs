@@ -106,17 +106,22 @@ fn play(seeds: u64) -> io::Result<Result<Counts, String>> {
         }
         Ok(())
     };
+    on_all_cores(work)?;
+    let failure = locked(&failure).take();
+    Ok(failure.map_or_else(|| Ok(std::mem::take(&mut *locked(&counts))), Err))
+}
+
+/// Does the same on as many threads as there are cores, until each has no more to do.
+pub(crate) fn on_all_cores(work: impl Fn() -> io::Result<()> + Sync) -> io::Result<()> {
     let cores = std::thread::available_parallelism()?.get();
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(&work)).collect();
         workers.into_iter().try_for_each(|worker| {
             worker
                 .join()
                 .unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
         })
-    })?;
-    let failure = locked(&failure).take();
-    Ok(failure.map_or_else(|| Ok(std::mem::take(&mut *locked(&counts))), Err))
+    })
 }
 
 /// What a lock guards, also if another worker panicked.

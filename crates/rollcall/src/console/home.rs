@@ -19,7 +19,7 @@ use crate::delivery::status;
 /// How many applications are shown here; the others are on their own page.
 const APPLICATIONS: usize = 12;
 /// How many things that need a person.
-const TODO: usize = 20;
+const NEEDS: usize = 20;
 
 /// How many applications stand how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,8 +67,8 @@ async fn state(console: &Console, page: Page) -> Result<Standing, Failure> {
     };
     rows.sort_by_key(|row| row.health.urgency());
     let mut needs: Vec<Todo> = rows.iter().flat_map(|row| todo(row, &page)).collect();
-    let todo_left = needs.len().saturating_sub(TODO);
-    needs.truncate(TODO);
+    let todo_left = needs.len().saturating_sub(NEEDS);
+    needs.truncate(NEEDS);
     rows.truncate(APPLICATIONS);
     let minutes = console.history.minutes();
     Ok(Standing {

@@ -178,12 +178,11 @@ async fn reset_password(api: Door, Path(id): Path<String>) -> Shown<ShownFresh> 
 
 async fn end_sessions(api: Door, Path(id): Path<String>) -> Shown<Value> {
     let account_id = account(&api, id).await?.id;
-    let end = Command::EndSessions { account_id };
-    let ended = api
-        .shared
-        .hub
-        .apply_account(api.caller.clone(), end)
-        .await?
-        .ended();
-    Ok(Json(serde_json::json!({ "ended": ended })))
+    end(&api, Command::EndSessions { account_id }).await
+}
+
+/// Ends sessions, and says how many.
+pub(super) async fn end(api: &Door, command: Command) -> Shown<Value> {
+    let applied = api.shared.hub.apply_account(api.caller.clone(), command).await?;
+    Ok(Json(serde_json::json!({ "ended": applied.ended() })))
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use strum::VariantArray as _;
 
+use super::accounts;
 use crate::access::{Permission, Role};
 use crate::accounts::sessions::{self, Session};
 use crate::accounts::tokens::ApiToken;
@@ -160,14 +161,7 @@ async fn list_sessions(api: Door) -> Shown<Vec<Listed>> {
 async fn end_session(api: Door, Path(id): Path<String>) -> Shown<Value> {
     let (account, _) = api.access.session().ok_or(Denied::NoAccount)?;
     let account_id = account.id.clone();
-    let end = Command::EndSession { id, account_id };
-    let ended = api
-        .shared
-        .hub
-        .apply_account(api.caller.clone(), end)
-        .await?
-        .ended();
-    Ok(Json(json!({ "ended": ended })))
+    accounts::end(&api, Command::EndSession { id, account_id }).await
 }
 
 /// Who asks, and what that permits.

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command as Process, Stdio};
 
 use rollcall_db::testing::databases;
 use serde_json::{Value, json};
@@ -16,20 +16,17 @@ struct Run {
     out: std::process::ChildStdout,
 }
 
+/// `rollcall serve` on a free port, which logs JSON.
+fn serving(folder: &Path, database: &str) -> Process {
+    let arguments = ["--database", database, "serve", "--listen", "127.0.0.1:0"];
+    let mut serve = rollcall(folder, &arguments);
+    serve.args(["--log-format", "json"]);
+    serve
+}
+
 impl Run {
     fn start(folder: &Path, database: &str, variables: &[(&str, &str)]) -> Self {
-        let mut serve = rollcall(
-            folder,
-            &[
-                "--database",
-                database,
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--log-format",
-                "json",
-            ],
-        );
+        let mut serve = serving(folder, database);
         serve.stdout(Stdio::piped()).envs(variables.iter().copied());
         let mut served = Served::run(serve);
         let out = served.child.stdout.take().unwrap();
@@ -121,18 +118,7 @@ fn a_start_before_the_first_sign_in_says_how_to_get_a_password() {
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite:{}", folder.path().join("hub.db").display());
     Run::start(folder.path(), &database, &[]).stop();
-    let mut serve = rollcall(
-        folder.path(),
-        &[
-            "--database",
-            &database,
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--log-format",
-            "json",
-        ],
-    );
+    let mut serve = serving(folder.path(), &database);
     serve.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = serve.spawn().unwrap();
     let mut log = std::io::BufReader::new(child.stderr.take().unwrap());

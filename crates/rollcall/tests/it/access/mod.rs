@@ -19,7 +19,7 @@ use rollcall::delivery::Delivery;
 use rollcall::hub::{Hub, HubParts};
 use rollcall::maintenance::{self, Upkeep};
 use rollcall::secret::AdminToken;
-use rollcall::signin::manage;
+use rollcall::signin::manage::{self, Fresh};
 use rollcall_db::testing::databases;
 use rollcall_protocol::SystemRandom;
 use rollcall_server::{ForwardedBy, Options, Proxies};
@@ -28,7 +28,21 @@ use serde_json::{Value, json};
 use crate::world::{egress, hasty, parts};
 
 /// The password of everybody here.
-const PASSWORD: &str = "a fine long password";
+pub(crate) const PASSWORD: &str = "a fine long password";
+
+/// An account with a one-time password.
+pub(crate) async fn fresh_account(hub: &Hub, name: &str, role: Role) -> Fresh {
+    let new = NewAccount {
+        name: name.to_owned(),
+        display_name: None,
+        email: None,
+        role,
+        password_hash: None,
+    };
+    manage::create(hub, Caller::system("test"), new, None)
+        .await
+        .unwrap()
+}
 
 /// A hub with its API, whose clock can be set.
 struct Site {
@@ -191,16 +205,7 @@ impl Site {
 
     /// An account whose password is [`PASSWORD`] and need not be changed.
     async fn account(&self, name: &str, role: Role) -> String {
-        let new = NewAccount {
-            name: name.to_owned(),
-            display_name: None,
-            email: None,
-            role,
-            password_hash: None,
-        };
-        let fresh = manage::create(&self.hub, Caller::system("test"), new, None)
-            .await
-            .unwrap();
+        let fresh = fresh_account(&self.hub, name, role).await;
         let one_time =
             rollcall::secret::ExposeSecret::expose_secret(&fresh.one_time_password.unwrap()).to_owned();
         let first = Person::of(&self.try_sign_in(name, &one_time).await);

@@ -10,8 +10,7 @@ mod webdriver;
 
 use std::sync::Arc;
 
-use rollcall::access::{Caller, Role};
-use rollcall::accounts::NewAccount;
+use rollcall::access::Role;
 use rollcall::api::{self, Api};
 use rollcall::console::{self, Console};
 use rollcall::delivery::Shared;
@@ -19,14 +18,11 @@ use rollcall::hub::Hub;
 use rollcall::instance::Serving;
 use rollcall::maintenance::{self, Upkeep};
 use rollcall::secret::{AdminToken, ExposeSecret as _, SecretString};
-use rollcall::signin::manage::{self, Fresh};
 use rollcall::signin::{SignIn, Visitor};
 use rollcall_protocol::SystemRandom;
 
+use crate::access::{PASSWORD, fresh_account};
 use crate::world::egress;
-
-/// The password of everybody here.
-const PASSWORD: &str = "a fine long password";
 
 /// The console of a hub, served to somebody of a role.
 struct Served {
@@ -35,20 +31,6 @@ struct Served {
     /// The token of the session; nobody has signed in if there is none.
     session: Option<String>,
     csrf: String,
-}
-
-/// An account with a one-time password.
-async fn account(hub: &Hub, name: &str, role: Role) -> Fresh {
-    let new = NewAccount {
-        name: name.to_owned(),
-        display_name: None,
-        email: None,
-        role,
-        password_hash: None,
-    };
-    manage::create(hub, Caller::system("test"), new, None)
-        .await
-        .unwrap()
 }
 
 impl Served {
@@ -73,7 +55,7 @@ impl Served {
         let (mut session, mut csrf) = (None, String::new());
         if let Some(role) = role {
             let name = format!("ada-{}", role.name().as_str());
-            let fresh = account(hub, &name, role).await;
+            let fresh = fresh_account(hub, &name, role).await;
             let sign_in = SignIn::new(hub.clone(), upkeep.sessions());
             let (one_time, new) = (fresh.one_time_password.unwrap(), SecretString::from(PASSWORD));
             let from = Visitor::default();

@@ -3,7 +3,8 @@
 use rollcall::access::Role;
 use rollcall::secret::ExposeSecret as _;
 
-use super::{PASSWORD, Served, account};
+use super::Served;
+use crate::access::{PASSWORD, fresh_account};
 use crate::world::{on_both, open_hub};
 
 /// The token of the session that an answer gives; empty if it is to be forgotten.
@@ -31,7 +32,7 @@ fn csrf(page: &str) -> String {
 fn somebody_new_signs_in_chooses_a_password_and_signs_out() {
     on_both("console_sign_in", |database, _| async move {
         let hub = open_hub(&database).await;
-        let fresh = account(&hub, "ada", Role::Operator).await;
+        let fresh = fresh_account(&hub, "ada", Role::Operator).await;
         let one_time = fresh.one_time_password.unwrap().expose_secret().to_owned();
         let mut served = Served::start(&hub, None).await;
         let path = "/console/sign-in";
