@@ -394,7 +394,7 @@ fn the_log_does_not_tell_what_applications_say_of_people() {
         .await;
         let said = serde_json::to_string(&attempts_of(&hub_too, &app.application).await).unwrap();
         assert!(said.contains(NAME), "the test must be able to find something");
-        let log = served.stop();
+        let log = served.beginning.clone() + &served.stop();
         assert!(log.matches("\"request\"").count() > 3, "{log}");
         assert!(!log.contains(NAME), "{log}");
     });

@@ -108,6 +108,8 @@ pub(crate) struct Served {
     pub(crate) address: String,
     /// The line of its log that says that it runs.
     pub(crate) first: Value,
+    /// What it had logged by then, that line included: it may deliver before it says that it listens.
+    pub(crate) beginning: String,
     log: BufReader<std::process::ChildStderr>,
 }
 
@@ -126,10 +128,11 @@ impl Served {
         let mut child = serve.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         // Something may be said before, such as that the database is damaged.
+        let mut beginning = String::new();
         let (first, address) = loop {
-            let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "it does not run");
-            let first: Value = serde_json::from_str(&line).unwrap();
+            let before = beginning.len();
+            assert!(log.read_line(&mut beginning).unwrap() > 0, "it does not run");
+            let first: Value = serde_json::from_str(&beginning[before..]).unwrap();
             if let Some(address) = first["address"].as_str() {
                 let address = address.to_owned();
                 break (first, address);
@@ -139,6 +142,7 @@ impl Served {
             child,
             address,
             first,
+            beginning,
             log,
         }
     }
