@@ -374,6 +374,10 @@ receive-then-test = When it runs, test the connection
 
 ## Directory
 directory-lead = Organizational units, users and groups: what applications are kept in step with.
+directory-lead-part = You see what is in the synchronization scope of your applications.
+users-none-part = Nobody is here. Whoever comes into the scope of your applications appears here.
+groups-none-part = No group is in the scope of your applications.
+groups-none-yet = No group was found yet; not all were looked at.
 directory-everybody = Everybody
 tree-label = Organizational units
 tree-cut = Not all units are shown here. Open one to see what is below it.
@@ -381,9 +385,9 @@ tab-users = Users
 tab-groups = Groups
 users-of-all = All users
 users-of-unit = Users in { $name }
-users-search = Name, username or e-mail
+users-search = Name, username, e-mail or phone
 users-none = Nobody is here. Import people from a file, or create them at the command line:
-users-none-found = Nobody has “{ $text }” in the name, username or e-mail address.
+users-none-found = Nobody has “{ $text }” in the name, username, e-mail address or phone number.
 users-none-yet = Nobody was found yet; not everybody was looked at.
 users-search-unfinished = Not everybody was looked at yet.
 user-name = Name

@@ -354,6 +354,10 @@ receive-then-test = 运行之后，测试连接
 
 ## 目录
 directory-lead = 组织、账户和组：应用据此保持同步。
+directory-lead-part = 此处仅显示您所负责应用的同步范围内的内容。
+users-none-part = 此处没有账户。进入您所负责应用同步范围的账户会显示在这里。
+groups-none-part = 您所负责应用的同步范围内没有组。
+groups-none-yet = 尚未找到组，仍有组未检索。
 directory-everybody = 所有人
 tree-label = 组织机构
 tree-cut = 未显示全部组织。打开某个组织以查看其下级。
@@ -361,9 +365,9 @@ tab-users = 账户
 tab-groups = 组
 users-of-all = 所有账户
 users-of-unit = { $name } 的账户
-users-search = 姓名、用户名或邮箱
+users-search = 姓名、用户名、邮箱或手机号
 users-none = 这里还没有账户。请从文件导入，或在命令行中创建：
-users-none-found = 没有姓名、用户名或邮箱包含“{ $text }”的账户。
+users-none-found = 没有账户的姓名、用户名、邮箱或手机号包含“{ $text }”。
 users-none-yet = 暂未找到；尚未检索全部账户。
 users-search-unfinished = 尚未检索全部账户。
 user-name = 姓名

@@ -194,12 +194,30 @@ pub fn why_seen(
     application: &str,
     now: Millis,
 ) -> Result<Why, WhyError> {
+    why_seen_within(tx, &mut Search::default(), sight, user, application, now)
+}
+
+/// The same, looking at no more attempts than a search allows.
+///
+/// # Errors
+/// [`WhyError`].
+pub fn why_seen_within(
+    tx: &mut Tx<'_>,
+    search: &mut Search,
+    sight: &Sight,
+    user: &str,
+    application: &str,
+    now: Millis,
+) -> Result<Why, WhyError> {
+    if sight.is_everything() {
+        return why_within(tx, search, user, application, now);
+    }
     let Some(found) = sight.user(tx, user)? else {
         return Err(WhyError::Directory(directory::not_found(SubjectKind::User, user)));
     };
     let application = store::find(tx, application)?;
     let whom = (found.id.clone(), Some(found));
-    page(tx, &mut Search::default(), sight, whom, &application, now)
+    page(tx, search, sight, whom, &application, now)
 }
 
 /// The same, looking at no more attempts than a search allows.

@@ -20,6 +20,7 @@ use crate::api::browser;
 use crate::application::{Application, ApplicationError, store};
 use crate::clock::Millis;
 use crate::delivery::job::Tally;
+use crate::directory::Sight;
 
 /// A part of the console, as the navigation names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,9 +164,9 @@ impl Page {
         self.may(Permission::OperateApplications)
     }
 
-    /// Whether the visitor sees the directory as a whole.
+    /// Whether the visitor sees the directory, or a part of it.
     pub(super) fn sees_directory(&self) -> bool {
-        self.visitor.as_ref().is_some_and(Visitor::sees_directory)
+        self.may(Permission::ReadDirectory)
     }
 
     /// Whether an application exists for the visitor.
@@ -311,12 +312,15 @@ impl View {
         }
     }
 
-    /// Refuses who does not see the directory as a whole.
-    pub(super) fn needs_directory(&self) -> Result<(), Failure> {
-        match self.visitor.sees_directory() {
-            true => Ok(()),
-            false => Err(Failure::Forbidden),
+    /// What the visitor sees of the directory.
+    pub(super) async fn sight(&self) -> Result<Arc<Sight>, Failure> {
+        self.needs(Permission::ReadDirectory)?;
+        let authority = self.visitor.access().authority.clone();
+        if authority.is_everything() {
+            return Ok(Arc::new(Sight::EVERYTHING));
         }
+        let looked = self.console.db().read(move |tx| Sight::of(tx, &authority));
+        Ok(Arc::new(looked.await?))
     }
 
     /// Refuses a form that is not from a page of this sign-in.

@@ -82,11 +82,6 @@ impl Visitor {
         self.access.allows(permission).is_ok()
     }
 
-    /// Whether they see the directory, and not only the part of it that is in the scope of an application.
-    pub(super) fn sees_directory(&self) -> bool {
-        self.may(Permission::ReadDirectory) && self.role().applications().is_none()
-    }
-
     /// Whether an application exists for them.
     pub(super) fn reaches(&self, application_id: &str) -> bool {
         self.role().reaches(application_id)

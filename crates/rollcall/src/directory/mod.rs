@@ -15,6 +15,7 @@ mod error;
 pub mod fields;
 mod find;
 mod group;
+mod inside;
 mod password;
 pub mod path;
 mod placement;

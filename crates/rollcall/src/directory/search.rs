@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use rollcall_db::{DbError, Tx, params};
+use rollcall_db::{DbError, Tx, Value, params};
 
 use super::fields::fold;
 use super::{Group, Sight, User, group, user};
 
 /// How many subjects one portion of a search looks at.
-const LOOK: usize = 2_000;
+const LOOK: usize = 4_000;
 
 /// Which of many are listed.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +19,7 @@ pub struct Wanted {
     /// Only users directly in this unit.
     pub unit_id: Option<String>,
     /// Only those in whose name this stands, whatever its case: of a group the name, of a user the username, the name
-    /// for people or the email address.
+    /// for people, the email address or the phone number.
     pub search: Option<String>,
     /// Only those who are seen; `None` for all.
     pub sight: Option<Arc<Sight>>,
@@ -37,18 +37,38 @@ pub struct Portion<T> {
 /// A search: what is looked for, and at how many a portion looks.
 struct Search {
     text: Option<String>,
+    /// What the text is if it is a phone number, or a part of one.
+    digits: Option<String>,
     look: usize,
 }
 
+/// How many digits are a part of a phone number. Fewer are in almost all.
+const DIGITS: usize = 3;
+
+/// The digits of a text that says a phone number as people write it, or a part of one.
+fn digits(text: &str) -> Option<String> {
+    let is_phone = |c: char| c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '(' | ')' | '.' | '/');
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let is_number = digits.len() >= DIGITS && text.chars().all(is_phone);
+    // Two zeros before the country say the same as a plus.
+    is_number.then(|| match digits.strip_prefix("00") {
+        Some(rest) if rest.len() >= DIGITS => rest.to_owned(),
+        _ => digits,
+    })
+}
+
 impl Search {
-    fn new(wanted: &Wanted, limit: usize) -> Self {
+    fn new(wanted: &Wanted, limit: usize, are_all_seen: bool) -> Self {
         let text = wanted.search.as_deref().map(fold);
-        let look = if text.is_some() || wanted.sight.is_some() {
-            LOOK
-        } else {
-            limit
-        };
-        Self { text, look }
+        Self {
+            look: if text.is_some() || !are_all_seen {
+                LOOK
+            } else {
+                limit
+            },
+            digits: text.as_deref().and_then(digits),
+            text,
+        }
     }
 
     fn limit(&self) -> i64 {
@@ -61,50 +81,87 @@ impl Search {
             folded.iter().flatten().any(|folded| folded.contains(text)) || fold(name).contains(text)
         })
     }
+
+    /// Whether the text is a part of this phone number.
+    fn finds_phone(&self, region: Option<&str>, number: Option<&str>) -> bool {
+        self.digits
+            .as_deref()
+            .zip(number)
+            .is_some_and(|(digits, number)| {
+                let whole = format!("{}{number}", region.unwrap_or_default());
+                // Within a country a number begins with a zero that is not in it.
+                let local = digits.strip_prefix('0').filter(|local| local.len() >= DIGITS);
+                whole.contains(digits) || local.is_some_and(|local| number.contains(local))
+            })
+    }
 }
+
+/// What a search looks at of users.
+const COLUMNS: &str =
+    "u.id, u.username_folded, u.email_folded, u.display_name, u.phone_region, u.phone_number";
 
 /// Users after a username, by username.
 ///
 /// # Errors
 /// What the database reports.
 pub fn users(tx: &mut Tx<'_>, wanted: &Wanted, after: &str, limit: usize) -> Result<Portion<User>, DbError> {
-    let search = Search::new(wanted, limit);
-    let rows = match &wanted.unit_id {
-        None => tx.query(
-            "SELECT id, username_folded, email_folded, display_name FROM users
-             WHERE username_folded > $1 ORDER BY username_folded LIMIT $2",
-            params![fold(after), search.limit()],
-        )?,
-        Some(unit_id) => tx.query(
-            "SELECT u.id, u.username_folded, u.email_folded, u.display_name
-             FROM users u JOIN unit_members m ON m.user_id = u.id
-             WHERE m.unit_id = $3 AND u.username_folded > $1 ORDER BY u.username_folded LIMIT $2",
-            params![fold(after), search.limit(), unit_id.as_str()],
-        )?,
+    let Portion { found, next } = user_ids(tx, wanted, after, limit)?;
+    let found = user::load_many(tx, &found)?;
+    let found = match &wanted.sight {
+        Some(sight) => sight.users(found),
+        None => found,
     };
+    Ok(Portion { found, next })
+}
+
+/// The ids of users after a username, by username: for a page that is put together of several portions and reads its
+/// users at once.
+///
+/// # Errors
+/// What the database reports.
+pub fn user_ids(
+    tx: &mut Tx<'_>,
+    wanted: &Wanted,
+    after: &str,
+    limit: usize,
+) -> Result<Portion<String>, DbError> {
+    let everything = Sight::EVERYTHING;
+    let sight = wanted.sight.as_deref().unwrap_or(&everything);
+    let (begin, mut values, are_all_seen) = sight.of_users(COLUMNS);
+    let search = Search::new(wanted, limit, are_all_seen);
+    let number = values.len();
+    let after = fold(after);
+    values.extend([Value::from(after.as_str()), Value::from(search.limit())]);
+    let within = match &wanted.unit_id {
+        None => String::new(),
+        Some(unit_id) => {
+            values.push(Value::from(unit_id.as_str()));
+            let number = number + 3;
+            format!("JOIN unit_members w ON w.user_id = u.id AND w.unit_id = ${number}")
+        }
+    };
+    let (after, limit_at) = (number + 1, number + 2);
+    let sql = format!(
+        "{begin} {within} WHERE u.username_folded > ${after} ORDER BY u.username_folded LIMIT ${limit_at}"
+    );
+    let rows = tx.query(&sql, &values)?;
     let mut next = None;
-    let mut ids = Vec::new();
+    let mut found = Vec::new();
     for row in &rows {
         let username: String = row.get(1)?;
         let (email, name): (Option<String>, String) = (row.get(2)?, row.get(3)?);
-        if search.finds(&[Some(&username), email.as_deref()], &name) {
-            ids.push(row.get::<String>(0)?);
+        let (region, number): (Option<String>, Option<String>) = (row.get(4)?, row.get(5)?);
+        let is_found = search.finds(&[Some(&username), email.as_deref()], &name)
+            || search.finds_phone(region.as_deref(), number.as_deref());
+        if is_found && row.get::<bool>(6)? {
+            found.push(row.get::<String>(0)?);
         }
         next = Some(username);
-        if ids.len() == limit && wanted.sight.is_none() {
+        if found.len() == limit {
             break;
         }
     }
-    let next = next.filter(|_| ids.len() == limit || rows.len() == search.look);
-    let mut found = user::load_many(tx, &ids)?;
-    if let Some(sight) = &wanted.sight {
-        found = sight.users(found);
-        if found.len() > limit {
-            found.truncate(limit);
-            let next = found.last().map(|user| user.username.clone());
-            return Ok(Portion { found, next });
-        }
-    }
+    let next = next.filter(|_| found.len() == limit || rows.len() == search.look);
     Ok(Portion { found, next })
 }
 
@@ -118,7 +175,7 @@ pub fn groups(
     after: &str,
     limit: usize,
 ) -> Result<Portion<Group>, DbError> {
-    let search = Search::new(wanted, limit);
+    let search = Search::new(wanted, limit, wanted.sight.is_none());
     let groups = group::page_by_name(tx, &fold(after), search.look)?;
     let looked_at_all = groups.len() < search.look;
     let mut next = None;

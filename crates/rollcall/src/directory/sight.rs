@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use rollcall_db::{DbError, Tx};
+use rollcall_db::{DbError, Tx, Value};
 
 use super::fields::fold;
+use super::inside::Inside;
 use super::placement::Tree;
 use super::query::UnitAt;
+use super::view::{self, BELOW, Branch};
 use super::{DirectoryError, Group, Unit, User, Written, path, query, unit};
 use crate::access::Authority;
 use crate::id::ROOT_UNIT;
@@ -26,10 +28,36 @@ struct Part {
     units: Vec<(Unit, Vec<String>)>,
     ids: BTreeSet<String>,
     groups: BTreeSet<String>,
+    users: Users,
+}
+
+/// Where a part's users are looked for.
+#[derive(Clone, Debug)]
+enum Users {
+    /// Everybody is inside.
+    All,
+    /// So few are inside that all of them are read.
+    Few(Inside),
+    /// Among everybody.
+    Many(Inside),
+}
+
+impl Users {
+    fn of(tx: &mut Tx<'_>, units: &BTreeSet<String>, groups: &BTreeSet<String>) -> Result<Self, DbError> {
+        if units.contains(ROOT_UNIT) {
+            return Ok(Self::All);
+        }
+        let inside = Inside::new(units, groups);
+        Ok(match inside.is_small(tx)? {
+            true => Self::Few(inside),
+            false => Self::Many(inside),
+        })
+    }
 }
 
 impl Part {
     fn load(tx: &mut Tx<'_>, tops: &BTreeSet<String>, groups: &BTreeSet<String>) -> Result<Self, DbError> {
+        let users = Users::of(tx, tops, groups)?;
         let mut all: HashMap<String, Unit> = unit::all(tx)?
             .into_iter()
             .map(|unit| (unit.id.clone(), unit))
@@ -56,7 +84,58 @@ impl Part {
             units,
             ids: paths.into_keys().collect(),
             groups: groups.clone(),
+            users,
         })
+    }
+
+    fn unit(&self, id: &str) -> Option<&Unit> {
+        let mut units = self.units.iter().map(|(unit, _)| unit);
+        units.find(|unit| unit.id == id)
+    }
+
+    /// The units from the topmost one that is seen to this one.
+    fn above(&self, id: &str) -> Vec<Unit> {
+        let mut above = Vec::new();
+        let mut next = self.unit(id);
+        while let Some(unit) = next {
+            above.push(unit.clone());
+            next = unit.parent_id.as_deref().and_then(|parent| self.unit(parent));
+        }
+        above.reverse();
+        above
+    }
+
+    fn branch(&self, id: Option<&str>) -> Branch {
+        let mut above = id.map(|id| self.above(id)).unwrap_or_default();
+        let mut tops: Vec<Unit> = Vec::new();
+        let mut below: HashMap<String, Vec<Unit>> = HashMap::new();
+        let mut count = 0;
+        // The root is shown open, as it is to somebody who sees everything.
+        if above.is_empty() && id.is_none() {
+            above.extend(self.unit(ROOT_UNIT).cloned());
+        }
+        for (unit, _) in &self.units {
+            let siblings = match &unit.parent_id {
+                None => &mut tops,
+                Some(parent) if above.iter().any(|above| above.id == *parent) => {
+                    below.entry(parent.clone()).or_default()
+                }
+                Some(_) => continue,
+            };
+            count += 1;
+            if count <= BELOW {
+                siblings.push(unit.clone());
+            }
+        }
+        for siblings in below.values_mut().chain([&mut tops]) {
+            siblings.sort_by_cached_key(|unit| fold(&unit.name));
+        }
+        Branch {
+            above,
+            tops,
+            below,
+            is_cut: count > BELOW,
+        }
     }
 
     fn sees_group(&self, id: &str) -> bool {
@@ -87,6 +166,46 @@ impl Sight {
             Authority::Everything => None,
             Authority::Scope { units, groups } => Some(Part::load(tx, units, groups)?),
         }))
+    }
+
+    /// Whether it is the whole directory.
+    pub fn is_everything(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Where users are looked for: the beginning of a statement about users `u` with these columns and one more, which
+    /// says whether a user is seen, with its parameters. The flag says that nobody else is read.
+    pub(super) fn of_users(&self, columns: &str) -> (String, Vec<Value<'_>>, bool) {
+        match self.0.as_ref().map(|part| &part.users) {
+            None | Some(Users::All) => (format!("SELECT {columns}, TRUE FROM users u"), Vec::new(), true),
+            Some(Users::Few(inside)) => (inside.only(columns), inside.values(), true),
+            Some(Users::Many(inside)) => (inside.marked(columns), inside.values(), false),
+        }
+    }
+
+    /// The branch of a unit, or else the topmost units. One that is not seen has nothing above.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn branch(&self, tx: &mut Tx<'_>, id: Option<&str>) -> Result<Branch, DbError> {
+        match &self.0 {
+            None => view::branch(tx, id.unwrap_or(ROOT_UNIT)),
+            Some(part) => Ok(part.branch(id)),
+        }
+    }
+
+    /// The paths of units that are seen, by id, from the topmost one that is.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn paths(&self, tx: &mut Tx<'_>, ids: &[String]) -> Result<HashMap<String, String>, DbError> {
+        let Some(part) = &self.0 else {
+            return view::unit_paths(tx, ids);
+        };
+        let wanted = part.units.iter().filter(|(unit, _)| ids.contains(&unit.id));
+        Ok(wanted
+            .map(|(unit, names)| (unit.id.clone(), path::join(names)))
+            .collect())
     }
 
     /// Finds a user as [`query::find_user`] does.

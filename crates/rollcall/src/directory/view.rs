@@ -10,13 +10,15 @@ use super::{Unit, path, unit};
 use crate::change::placeholders;
 
 /// How many units below those of a branch are shown.
-const BELOW: usize = 1_000;
+pub(super) const BELOW: usize = 1_000;
 
 /// A unit in the tree: those above it, and what stands directly below each of them.
 #[derive(Clone, Debug)]
 pub struct Branch {
-    /// From the root to the unit itself.
+    /// From the topmost unit to the unit itself.
     pub above: Vec<Unit>,
+    /// The topmost units, by name: the root, or those that are seen.
+    pub tops: Vec<Unit>,
     /// What stands directly below each of these, by name.
     pub below: HashMap<String, Vec<Unit>>,
     /// Whether there is more than is shown.
@@ -62,6 +64,7 @@ pub fn branch(tx: &mut Tx<'_>, id: &str) -> Result<Branch, DbError> {
         }
     }
     Ok(Branch {
+        tops: above.first().cloned().into_iter().collect(),
         above,
         below,
         is_cut: count > BELOW,

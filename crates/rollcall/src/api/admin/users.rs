@@ -23,40 +23,76 @@ use crate::secret::SecretString;
 pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
     routes
         .get(
-            "/users", Permission::ReadDirectory,
-            "Lists users by username, those after one; of a search, those in whose username, name or email address \
-             it stands.",
+            "/users",
+            Permission::ReadDirectory,
+            "Lists users by username, those after one; of a search, those in whose username, name, email \
+             address or phone number it stands.",
             list_users,
         )
         .asking(&["organizationalUnitId", "search", "after", "limit"])
-        .post("/users", Permission::WriteDirectory, "Creates a user.", create_user)
+        .post(
+            "/users",
+            Permission::WriteDirectory,
+            "Creates a user.",
+            create_user,
+        )
         .get(
-            "/users/{id}", Permission::ReadDirectory,
+            "/users/{id}",
+            Permission::ReadDirectory,
             "Shows a user, by id, username or email address.",
             show_user,
         )
-        .patch("/users/{id}", Permission::WriteDirectory, "Changes the fields that are given.", update_user)
-        .delete("/users/{id}", Permission::WriteDirectory, "Deletes a user.", delete_user)
+        .patch(
+            "/users/{id}",
+            Permission::WriteDirectory,
+            "Changes the fields that are given.",
+            update_user,
+        )
+        .delete(
+            "/users/{id}",
+            Permission::WriteDirectory,
+            "Deletes a user.",
+            delete_user,
+        )
         .post(
-            "/users/{id}/erase", Permission::WriteDirectory,
+            "/users/{id}/erase",
+            Permission::WriteDirectory,
             "Deletes a user and erases every record of it.",
             erase_user,
         )
-        .post("/users/{id}/enable", Permission::WriteDirectory, "Lets a user sign in again.", enable_user)
         .post(
-            "/users/{id}/disable", Permission::WriteDirectory,
+            "/users/{id}/enable",
+            Permission::WriteDirectory,
+            "Lets a user sign in again.",
+            enable_user,
+        )
+        .post(
+            "/users/{id}/disable",
+            Permission::WriteDirectory,
             "Lets a user sign in no more.",
             disable_user,
         )
         .post(
-            "/users/{id}/lock", Permission::WriteDirectory,
+            "/users/{id}/lock",
+            Permission::WriteDirectory,
             "Locks a user, for a time or until further notice.",
             lock_user,
         )
-        .post("/users/{id}/unlock", Permission::WriteDirectory, "Unlocks a user.", unlock_user)
-        .post("/users/{id}/password", Permission::WriteDirectory, "Sets a user's password.", set_password)
         .post(
-            "/users/{id}/organizational-units", Permission::WriteDirectory,
+            "/users/{id}/unlock",
+            Permission::WriteDirectory,
+            "Unlocks a user.",
+            unlock_user,
+        )
+        .post(
+            "/users/{id}/password",
+            Permission::WriteDirectory,
+            "Sets a user's password.",
+            set_password,
+        )
+        .post(
+            "/users/{id}/organizational-units",
+            Permission::WriteDirectory,
             "Says to which organizational units a user belongs.",
             set_units,
         )

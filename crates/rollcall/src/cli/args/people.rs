@@ -37,7 +37,7 @@ pub(in crate::cli) enum User {
         /// Only those of this unit.
         #[arg(long)]
         unit: Option<String>,
-        /// Only those in whose username, name or email address this stands.
+        /// Only those in whose username, name, email address or phone number this stands.
         #[arg(long, value_name = "TEXT")]
         search: Option<String>,
         #[command(flatten)]

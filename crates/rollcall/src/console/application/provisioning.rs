@@ -49,6 +49,7 @@ pub(in crate::console) async fn provisioning(view: View, Path(id): Path<String>)
     let view = view.within(Section::Applications);
     view.needs(Permission::ReadApplications)?;
     let application = view.application(id).await?;
+    let sight = view.sight().await?;
     let (status, entitlements, names, serving) = {
         let application = application.clone();
         view.console
@@ -58,7 +59,7 @@ pub(in crate::console) async fn provisioning(view: View, Path(id): Path<String>)
                 let scope = &entitlements.current().scope;
                 let units: Vec<String> = scope.organizational_unit_ids.iter().cloned().collect();
                 let groups: Vec<String> = scope.group_ids.iter().cloned().collect();
-                let names = (view::unit_paths(tx, &units)?, view::names(tx, &groups)?);
+                let names = (sight.paths(tx, &units)?, view::names(tx, &groups)?);
                 let status = status::of(tx, application.clone())?;
                 Ok::<_, DbError>((status, entitlements, names, instance::serving(tx)?))
             })

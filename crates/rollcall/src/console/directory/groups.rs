@@ -1,19 +1,17 @@
 //! Groups, and the members of one.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::extract::{Path, Query};
 use rollcall_db::DbError;
 use serde::Deserialize;
 
+use super::{ON_A_PAGE, read_page, wanted_text};
 use crate::console::error::Failure;
 use crate::console::page::{Answer, Page, Section, View, address, show};
 use crate::directory::search::{self, Wanted as Searched};
 use crate::directory::{Group, User, query};
-
-/// How many a page has.
-const ON_A_PAGE: usize = 50;
-/// How many portions of a search are looked at for one page.
-const PORTIONS: usize = 5;
 
 #[derive(Deserialize)]
 pub(in crate::console) struct Wanted {
@@ -30,37 +28,30 @@ struct GroupsPage {
     search: String,
     groups: Vec<Group>,
     is_first: bool,
+    is_part: bool,
+    is_unfinished: bool,
     next: Option<String>,
 }
 
 pub(in crate::console) async fn groups(view: View, Query(wanted): Query<Wanted>) -> Answer {
     let view = view.within(Section::Directory);
-    view.needs_directory()?;
-    let text = wanted.search.trim();
+    let sight = view.sight().await?;
     let searched = Searched {
         unit_id: None,
-        sight: None,
-        search: Some(text.to_owned()).filter(|text| !text.is_empty()),
+        sight: Some(Arc::clone(&sight)),
+        search: wanted_text(&wanted.search),
     };
-    let mut groups: Vec<Group> = Vec::new();
-    let mut next = Some(wanted.after.clone());
-    for _ in 0..PORTIONS {
-        let Some(from) = next.clone().filter(|_| groups.len() < ON_A_PAGE) else {
-            break;
-        };
-        let (searched, left) = (searched.clone(), ON_A_PAGE - groups.len());
-        let db = view.console.db();
-        let portion = db
-            .read(move |tx| search::groups(tx, &searched, &from, left))
-            .await?;
-        groups.extend(portion.found);
-        next = portion.next;
-    }
-    let next = next.map(|after| address("/console/groups", &[("search", text), ("after", &after)]));
+    let portion = read_page(view.console.db(), search::groups, &searched, &wanted.after).await?;
+    let next = portion.next.map(|after| {
+        let query = [("search", wanted.search.trim()), ("after", &after)];
+        address("/console/groups", &query)
+    });
     show(&GroupsPage {
         is_first: wanted.after.is_empty(),
+        is_part: !sight.is_everything(),
+        is_unfinished: portion.found.len() < ON_A_PAGE && next.is_some(),
         next,
-        groups,
+        groups: portion.found,
         search: wanted.search,
         page: view.page,
     })
@@ -82,17 +73,17 @@ pub(in crate::console) async fn group(
     Query(wanted): Query<Wanted>,
 ) -> Answer {
     let view = view.within(Section::Directory);
-    view.needs_directory()?;
+    let sight = view.sight().await?;
     let after = wanted.after.clone();
     let found = view
         .console
         .db()
         .read(move |tx| {
-            let Some(group) = query::group(tx, &id)? else {
+            let Some(group) = query::group(tx, &id)?.filter(|group| sight.sees_group(&group.id)) else {
                 return Ok(None);
             };
             let ids = query::members_after(tx, &id, &after, ON_A_PAGE)?;
-            Ok::<_, DbError>(Some((group, query::users_of(tx, &ids)?)))
+            Ok::<_, DbError>(Some((group, sight.users(query::users_of(tx, &ids)?))))
         })
         .await?;
     let (group, members) = found.ok_or(Failure::NotFound)?;

@@ -6,21 +6,53 @@ mod user;
 pub(super) use groups::{group, groups};
 pub(super) use user::{explain, user};
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::extract::Query;
+use rollcall_db::{Db, DbError, Tx};
 use serde::Deserialize;
 
+use super::error::Failure;
 use super::locale::Html;
 use super::page::{Answer, Page, Section, View, address, show};
-use crate::directory::search::{self, Wanted as Searched};
-use crate::directory::view::{self, Branch};
-use crate::directory::{Unit, User};
-use crate::id::ROOT_UNIT;
+use crate::directory::search::{self, Portion, Wanted as Searched};
+use crate::directory::view::Branch;
+use crate::directory::{Unit, User, query};
 
-/// How many users a page has.
+/// How many users or groups a page has.
 const ON_A_PAGE: usize = 50;
 /// How many portions of a search are looked at for one page.
-const PORTIONS: usize = 5;
+const PORTIONS: usize = 3;
+
+/// Reads one portion of a list.
+type Read<T> = fn(&mut Tx<'_>, &Searched, &str, usize) -> Result<Portion<T>, DbError>;
+
+/// Reads what a page has of a long list, in portions, so that others can read in between.
+async fn read_page<T: Send + 'static>(
+    db: &Db,
+    read: Read<T>,
+    searched: &Searched,
+    after: &str,
+) -> Result<Portion<T>, DbError> {
+    let mut found = Vec::new();
+    let mut next = Some(after.to_owned());
+    for _ in 0..PORTIONS {
+        let Some(from) = next.clone().filter(|_| found.len() < ON_A_PAGE) else {
+            break;
+        };
+        let (searched, left) = (searched.clone(), ON_A_PAGE - found.len());
+        let portion = db.read(move |tx| read(tx, &searched, &from, left)).await?;
+        found.extend(portion.found);
+        next = portion.next;
+    }
+    Ok(Portion { found, next })
+}
+
+/// What is looked for; nothing if it is empty.
+fn wanted_text(text: &str) -> Option<String> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
 
 #[derive(Deserialize)]
 pub(super) struct Wanted {
@@ -53,6 +85,8 @@ struct DirectoryPage {
     path: Vec<Unit>,
     tree: Html,
     is_cut: bool,
+    /// Whether the visitor sees only a part of the directory.
+    is_part: bool,
     users: Vec<User>,
     is_first: bool,
     is_unfinished: bool,
@@ -61,43 +95,36 @@ struct DirectoryPage {
 
 pub(super) async fn directory(view: View, Query(wanted): Query<Wanted>) -> Answer {
     let view = view.within(Section::Directory);
-    view.needs_directory()?;
-    let (unit, text, after) = (wanted.unit.clone(), wanted.search.clone(), wanted.after.clone());
+    let sight = view.sight().await?;
     let db = view.console.db();
+    let unit_id = Some(wanted.unit.clone()).filter(|unit| !unit.is_empty());
     let branch = {
-        let around = if unit.is_empty() {
-            ROOT_UNIT.to_owned()
-        } else {
-            unit.clone()
-        };
-        db.read(move |tx| view::branch(tx, &around)).await?
+        let (sight, around) = (Arc::clone(&sight), unit_id.clone());
+        db.read(move |tx| sight.branch(tx, around.as_deref())).await?
     };
-    let searched = Searched {
-        sight: None,
-        unit_id: Some(unit.clone()).filter(|unit| !unit.is_empty()),
-        search: Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
-    };
-    let mut users: Vec<User> = Vec::new();
-    let mut next = Some(after);
-    for _ in 0..PORTIONS {
-        let Some(from) = next.clone().filter(|_| users.len() < ON_A_PAGE) else {
-            break;
-        };
-        let (searched, left) = (searched.clone(), ON_A_PAGE - users.len());
-        let portion = db
-            .read(move |tx| search::users(tx, &searched, &from, left))
-            .await?;
-        users.extend(portion.found);
-        next = portion.next;
+    if unit_id.is_some() && branch.above.is_empty() {
+        return Err(Failure::NotFound);
     }
+    let searched = Searched {
+        sight: Some(Arc::clone(&sight)),
+        unit_id,
+        search: wanted_text(&wanted.search),
+    };
+    let Portion { found, next } = read_page(db, search::user_ids, &searched, &wanted.after).await?;
+    let users = {
+        let sight = Arc::clone(&sight);
+        db.read(move |tx| Ok::<_, DbError>(sight.users(query::users_of(tx, &found)?)))
+            .await?
+    };
     let here = branch.above.last().cloned();
     show(&DirectoryPage {
         tree: tree(&branch, &wanted.unit, &view.page),
         is_cut: branch.is_cut,
+        is_part: !sight.is_everything(),
         path: branch.above,
         unit: here.filter(|_| !wanted.unit.is_empty()),
         is_first: wanted.after.is_empty(),
-        is_unfinished: searched.search.is_some() && users.len() < ON_A_PAGE && next.is_some(),
+        is_unfinished: users.len() < ON_A_PAGE && next.is_some(),
         next: next.map(|after| wanted.address(&after)),
         users,
         search: wanted.search,
@@ -119,9 +146,11 @@ struct Leaf<'a> {
 /// The tree as nested lists: the branch of the unit that is looked at, and its siblings.
 fn tree(branch: &Branch, here: &str, page: &Page) -> Html {
     let mut text = String::new();
-    if let Some(root) = branch.above.first() {
+    if !branch.tops.is_empty() {
         text.push_str("<ul>");
-        grow(&mut text, branch, root, here, page);
+        for top in &branch.tops {
+            grow(&mut text, branch, top, here, page);
+        }
         text.push_str("</ul>");
     }
     Html::new(text)

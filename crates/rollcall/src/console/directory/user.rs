@@ -10,8 +10,8 @@ use crate::console::error::Failure;
 use crate::console::page::{Answer, Page, Section, View, show};
 use crate::delivery::ledger::attempts::Search;
 use crate::delivery::model::ParkedState;
-use crate::directory::{LOCKED_UNTIL_UNLOCKED, User, query, view};
-use crate::why::{ChangeFate, Fate, Why, WhyError, why_within};
+use crate::directory::{DirectoryError, LOCKED_UNTIL_UNLOCKED, User, query, view};
+use crate::why::{ChangeFate, Fate, Why, WhyError, why_seen_within};
 
 /// How many requests are looked at to explain one user at one application.
 const LOOKED_AT: i64 = 20_000;
@@ -45,16 +45,17 @@ struct UserPage {
 
 pub(in crate::console) async fn user(view: View, Path(id): Path<String>) -> Answer {
     let view = view.within(Section::Directory);
-    view.needs_directory()?;
+    let sight = view.sight().await?;
     let now = view.console.now();
     let found = view
         .console
         .db()
         .read(move |tx| {
-            let Some(user) = query::users_of(tx, std::slice::from_ref(&id))?.pop() else {
+            let found = query::users_of(tx, std::slice::from_ref(&id))?;
+            let Some(user) = sight.users(found).pop() else {
                 return Ok(None);
             };
-            let paths = view::unit_paths(tx, &user.unit_ids())?;
+            let paths = sight.paths(tx, &user.unit_ids())?;
             let groups = view::names(tx, &user.groups)?;
             let placement = query::record_of(tx, rollcall_protocol::SubjectKind::User, &id)?;
             let scopes = Entitlements::scopes(tx)?;
@@ -151,7 +152,7 @@ struct ExplainPage {
 /// How a user stands with an application, change by change.
 pub(in crate::console) async fn explain(view: View, Path((user, id)): Path<(String, String)>) -> Answer {
     let view = view.within(Section::Directory);
-    view.needs_directory()?;
+    let sight = view.sight().await?;
     let application = view.application(id).await?;
     let now = view.console.now();
     let explained = view
@@ -160,13 +161,14 @@ pub(in crate::console) async fn explain(view: View, Path((user, id)): Path<(Stri
         .read(move |tx| {
             let mut search = Search::of(LOOKED_AT);
             let (user, application) = (format!("id:{user}"), format!("id:{}", application.id));
-            why_within(tx, &mut search, &user, &application, now)
+            why_seen_within(tx, &mut search, &sight, &user, &application, now)
         })
         .await;
     let mut why = match explained {
         Ok(why) => why,
         Err(WhyError::UnknownUser(_)) => return Err(Failure::NotFound),
         Err(WhyError::Application(error)) => return Err(error.into()),
+        Err(WhyError::Directory(DirectoryError::NotFound { .. })) => return Err(Failure::NotFound),
         Err(WhyError::Directory(error)) => return Err(error.into()),
         Err(WhyError::Database(error)) => return Err(error.into()),
         Err(error @ WhyError::SeveralUsers { .. }) => return Err(Failure::Conflict(error.to_string())),

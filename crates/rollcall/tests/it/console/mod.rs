@@ -4,6 +4,7 @@ mod browser;
 mod pages;
 mod permissions;
 mod sample;
+mod sight;
 mod signing_in;
 mod texts;
 mod webdriver;

@@ -1,0 +1,99 @@
+//! Who stands inside of a part of the directory, as a statement finds out: without reading everybody.
+
+use std::collections::BTreeSet;
+
+use rollcall_db::{DbError, Tx, Value};
+
+/// Up to how many placements inside it is quicker to read all of them than to look for them among everybody.
+const FEW: i64 = 5_000;
+
+/// Some units with all below them, and some groups. Their parameters are the first ones of a statement.
+#[derive(Clone, Debug)]
+pub(super) struct Inside {
+    units: Vec<String>,
+    groups: Vec<String>,
+}
+
+impl Inside {
+    pub(super) fn new(units: &BTreeSet<String>, groups: &BTreeSet<String>) -> Self {
+        // A list must not be empty, and nothing has an empty id.
+        let list = |ids: &BTreeSet<String>| match ids.is_empty() {
+            true => vec![String::new()],
+            false => ids.iter().cloned().collect(),
+        };
+        Self {
+            units: list(units),
+            groups: list(groups),
+        }
+    }
+
+    /// The parameters.
+    pub(super) fn values(&self) -> Vec<Value<'_>> {
+        let ids = self.units.iter().chain(&self.groups);
+        ids.map(|id| Value::from(id.as_str())).collect()
+    }
+
+    /// What a statement begins with: the units as `inside`.
+    fn with(&self) -> String {
+        format!(
+            "WITH RECURSIVE inside (id) AS (
+                 SELECT id FROM organizational_units WHERE id IN {}
+                 UNION
+                 SELECT o.id FROM organizational_units o JOIN inside i ON o.parent_id = i.id)",
+            list(1, self.units.len())
+        )
+    }
+
+    fn groups(&self) -> String {
+        list(1 + self.units.len(), self.groups.len())
+    }
+
+    /// Users `u` with these columns, of whom the last column says whether they are inside. What follows is a condition.
+    pub(super) fn marked(&self, columns: &str) -> String {
+        format!(
+            "{} SELECT {columns},
+                 (EXISTS (SELECT 1 FROM unit_members p
+                          WHERE p.user_id = u.id AND p.unit_id IN (SELECT id FROM inside))
+                  OR EXISTS (SELECT 1 FROM group_members g WHERE g.user_id = u.id AND g.group_id IN {}))
+             FROM users u",
+            self.with(),
+            self.groups()
+        )
+    }
+
+    /// The same, of nobody but those inside.
+    pub(super) fn only(&self, columns: &str) -> String {
+        format!(
+            "{} SELECT {columns}, TRUE FROM users u JOIN (
+                 SELECT p.user_id FROM unit_members p JOIN inside i ON i.id = p.unit_id
+                 UNION SELECT g.user_id FROM group_members g WHERE g.group_id IN {}) m ON m.user_id = u.id",
+            self.with(),
+            self.groups()
+        )
+    }
+
+    /// Whether few are inside.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub(super) fn is_small(&self, tx: &mut Tx<'_>) -> Result<bool, DbError> {
+        let sql = format!(
+            "{} SELECT COUNT(*) FROM (
+                 SELECT 1 FROM unit_members p JOIN inside i ON i.id = p.unit_id
+                 UNION ALL SELECT 1 FROM group_members g WHERE g.group_id IN {}
+                 LIMIT {}) AS few",
+            self.with(),
+            self.groups(),
+            FEW + 1
+        );
+        Ok(tx.query_one(&sql, &self.values())?.get::<i64>(0)? <= FEW)
+    }
+}
+
+/// Parameters from this one on, as a list.
+fn list(first: usize, count: usize) -> String {
+    let numbers: Vec<String> = (first..first + count)
+        .map(|number| format!("${number}"))
+        .collect();
+    format!("({})", numbers.join(", "))
+}
