@@ -27,6 +27,8 @@ pub(super) enum Failure {
     Forbidden,
     /// The form is from an earlier sign-in, or from somewhere else.
     Stale,
+    /// What the visitor wanted to change is not any more what the page has shown.
+    Changed,
     /// What was asked for cannot be done now; with the reason.
     Conflict(String),
     /// What the visitor cannot help.
@@ -38,7 +40,7 @@ impl Failure {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Forbidden | Self::Stale => StatusCode::FORBIDDEN,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Changed | Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -49,6 +51,7 @@ impl Failure {
             Self::NotFound => ("error-not-found", "error-not-found-advice"),
             Self::Forbidden => ("error-forbidden", "error-forbidden-advice"),
             Self::Stale => ("error-stale", "error-stale-advice"),
+            Self::Changed => ("error-changed", "error-changed-advice"),
             Self::Conflict(_) => ("error-conflict", "error-conflict-advice"),
             Self::Internal(_) => ("error-internal", "error-internal-advice"),
         }
@@ -81,6 +84,8 @@ impl From<DirectoryError> for Failure {
     fn from(error: DirectoryError) -> Self {
         match error {
             DirectoryError::Database(error) => error.into(),
+            DirectoryError::NotFound { .. } => Self::NotFound,
+            DirectoryError::Changed { .. } => Self::Changed,
             other => Self::Conflict(other.to_string()),
         }
     }

@@ -265,6 +265,11 @@ impl Reader {
         Some(zoned.timestamp().as_millisecond())
     }
 
+    /// A time as a form's field of that type has it.
+    pub(super) fn field(&self, at: Millis) -> String {
+        self.local(at, "%Y-%m-%dT%H:%M").unwrap_or_default()
+    }
+
     fn local(&self, at: Millis, format: &str) -> Option<String> {
         let at = jiff::Timestamp::from_millisecond(at).ok()?;
         Some(at.to_zoned(self.zone.clone()).strftime(format).to_string())

@@ -19,12 +19,14 @@ mod audit;
 mod chart;
 mod directory;
 mod error;
+mod form;
 mod health;
 mod history;
 mod home;
 mod icons;
 mod live;
 mod locale;
+mod once;
 mod page;
 mod tested;
 mod visitor;
@@ -157,11 +159,7 @@ pub fn router(console: Arc<Console>) -> Router {
         .route(&on("dismiss"), post(actions::dismiss))
         .route(&on("skip"), post(actions::skip))
         .route(&on("push"), post(actions::push))
-        .route("/console/directory", get(directory::directory))
-        .route("/console/users/{id}", get(directory::user))
-        .route("/console/users/{id}/{application}", get(directory::explain))
-        .route("/console/groups", get(directory::groups))
-        .route("/console/groups/{id}", get(directory::group))
+        .merge(directory::routes())
         .route("/console/audit", get(audit::audit))
         .route("/console/audit.csv", get(audit::audit_csv))
         .route("/console/sign-in", get(account::sign_in).post(account::enter))

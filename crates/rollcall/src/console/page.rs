@@ -51,7 +51,7 @@ pub(super) struct Done {
 }
 
 /// The sentences that an address may ask for. Nothing else of it is shown.
-const DONE: [&str; 10] = [
+const DONE: &[&str] = &[
     "done-password",
     "done-tested",
     "done-synchronize",
@@ -62,6 +62,24 @@ const DONE: [&str; 10] = [
     "done-dismiss",
     "done-skip",
     "done-push",
+    "done-user-created",
+    "done-user-changed",
+    "done-user-moved",
+    "done-user-enabled",
+    "done-user-disabled",
+    "done-user-locked",
+    "done-user-unlocked",
+    "done-user-password",
+    "done-user-deleted",
+    "done-unit-created",
+    "done-unit-changed",
+    "done-unit-moved",
+    "done-unit-deleted",
+    "done-group-created",
+    "done-group-changed",
+    "done-group-deleted",
+    "done-member-added",
+    "done-member-removed",
 ];
 
 /// What every page has.
@@ -125,7 +143,10 @@ impl Page {
     /// The same, saying what has just been done.
     #[must_use]
     fn after(self, done: Done) -> Self {
-        let key = DONE.into_iter().find(|key| done.done.as_deref() == key.get(5..));
+        let key = DONE
+            .iter()
+            .copied()
+            .find(|key| done.done.as_deref() == key.get(5..));
         Self {
             done: key.map(|key| (key, done.count.unwrap_or(0))),
             ..self
@@ -167,6 +188,11 @@ impl Page {
     /// Whether the visitor sees the directory, or a part of it.
     pub(super) fn sees_directory(&self) -> bool {
         self.may(Permission::ReadDirectory)
+    }
+
+    /// Whether the visitor may change the directory.
+    pub(super) fn may_write(&self) -> bool {
+        self.may(Permission::WriteDirectory)
     }
 
     /// Whether an application exists for the visitor.

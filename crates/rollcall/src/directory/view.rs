@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use rollcall_db::{DbError, Tx, Value, params};
 
+use super::fields::fold;
 use super::query::AT_ONCE;
 use super::{Unit, path, unit};
 use crate::change::placeholders;
@@ -98,6 +99,43 @@ pub fn unit_paths(tx: &mut Tx<'_>, ids: &[String]) -> Result<HashMap<String, Str
     }
     let paths = names.into_iter().map(|(id, names)| (id, path::join(&names)));
     Ok(paths.collect())
+}
+
+/// The paths of all units below the root, in their order; none if there are more than so many.
+///
+/// # Errors
+/// What the database reports.
+pub fn all_paths(tx: &mut Tx<'_>, most: usize) -> Result<Vec<String>, DbError> {
+    let sql = format!(
+        "SELECT id, parent_id, name FROM organizational_units LIMIT {}",
+        most + 2
+    );
+    let rows = tx.query(&sql, &[])?;
+    // The root is none of them.
+    if rows.len() > most + 1 {
+        return Ok(Vec::new());
+    }
+    let mut units: HashMap<String, (Option<String>, String)> = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        units.insert(row.get(0)?, (row.get(1)?, row.get(2)?));
+    }
+    let path_of = |id: &str| {
+        let mut names = Vec::new();
+        let mut next = units.get(id);
+        while let Some((Some(parent), name)) = next {
+            names.push(name.as_str());
+            next = units.get(parent);
+        }
+        names.reverse();
+        path::join(&names)
+    };
+    let mut paths: Vec<String> = units
+        .keys()
+        .map(|id| path_of(id))
+        .filter(|path| !path.is_empty())
+        .collect();
+    paths.sort_by_cached_key(|path| fold(path));
+    Ok(paths)
 }
 
 /// The names of users, units and groups, by id; who is gone is left out.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{ON_A_PAGE, read_page, wanted_text};
 use crate::console::error::Failure;
+use crate::console::form::{Filled, again};
 use crate::console::page::{Answer, Page, Section, View, address, show};
 use crate::directory::search::{self, Wanted as Searched};
 use crate::directory::{Group, User, query};
@@ -61,6 +62,8 @@ pub(in crate::console) async fn groups(view: View, Query(wanted): Query<Wanted>)
 #[template(path = "group.html")]
 struct GroupPage {
     page: Page,
+    /// The form for more members.
+    form: Filled,
     group: Group,
     members: Vec<User>,
     is_first: bool,
@@ -73,8 +76,13 @@ pub(in crate::console) async fn group(
     Query(wanted): Query<Wanted>,
 ) -> Answer {
     let view = view.within(Section::Directory);
+    show_group(view, id, &wanted.after, Filled::default()).await
+}
+
+/// Shows a group with its members after one, and the form for more members as it was filled in.
+pub(super) async fn show_group(view: View, id: String, after: &str, form: Filled) -> Answer {
     let sight = view.sight().await?;
-    let after = wanted.after.clone();
+    let from = after.to_owned();
     let found = view
         .console
         .db()
@@ -82,7 +90,7 @@ pub(in crate::console) async fn group(
             let Some(group) = query::group(tx, &id)?.filter(|group| sight.sees_group(&group.id)) else {
                 return Ok(None);
             };
-            let ids = query::members_after(tx, &id, &after, ON_A_PAGE)?;
+            let ids = query::members_after(tx, &id, &from, ON_A_PAGE)?;
             Ok::<_, DbError>(Some((group, sight.users(query::users_of(tx, &ids)?))))
         })
         .await?;
@@ -92,11 +100,14 @@ pub(in crate::console) async fn group(
         let path = format!("/console/groups/{}", group.id);
         address(&path, &[("after", &last.id)])
     });
-    show(&GroupPage {
-        is_first: wanted.after.is_empty(),
+    let is_refused = form.is_refused();
+    let page = GroupPage {
+        is_first: after.is_empty(),
         next,
         group,
         members,
+        form,
         page: view.page,
-    })
+    };
+    if is_refused { again(&page) } else { show(&page) }
 }

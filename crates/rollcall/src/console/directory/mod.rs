@@ -1,24 +1,89 @@
 //! The directory: the tree of units, users and groups.
 
+mod group_form;
 mod groups;
+mod placement;
+mod refusal;
+mod unit;
 mod user;
-
-pub(super) use groups::{group, groups};
-pub(super) use user::{explain, user};
+mod user_form;
+mod user_state;
 
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Router;
 use axum::extract::Query;
+use axum::routing::{get, post};
 use rollcall_db::{Db, DbError, Tx};
 use serde::Deserialize;
 
+use super::Console;
 use super::error::Failure;
 use super::locale::Html;
 use super::page::{Answer, Page, Section, View, address, show};
 use crate::directory::search::{self, Portion, Wanted as Searched};
-use crate::directory::view::Branch;
+use crate::directory::view::{self, Branch};
 use crate::directory::{Unit, User, query};
+
+/// The pages of the directory.
+pub(super) fn routes() -> Router<Arc<Console>> {
+    let user = |what: &str| format!("/console/users/{{id}}/{what}");
+    let unit = |what: &str| format!("/console/units/{{id}}/{what}");
+    let group = |what: &str| format!("/console/groups/{{id}}/{what}");
+    Router::new()
+        .route("/console/directory", get(directory))
+        .route("/console/users/new", get(user_form::new).post(user_form::create))
+        .route("/console/users/{id}", get(user::user))
+        .route("/console/users/{id}/{application}", get(user::explain))
+        .route(&user("edit"), get(user_form::edit).post(user_form::update))
+        .route(&user("units"), get(placement::units).post(placement::set_units))
+        .route(
+            &user("groups"),
+            get(placement::groups).post(placement::set_groups),
+        )
+        .route(&user("enable"), post(user_state::enable))
+        .route(&user("disable"), post(user_state::disable))
+        .route(&user("lock"), get(user_state::lock_page).post(user_state::lock))
+        .route(&user("unlock"), post(user_state::unlock))
+        .route(
+            &user("password"),
+            get(user_state::password_page).post(user_state::set_password),
+        )
+        .route(
+            &user("delete"),
+            get(user_state::delete_page).post(user_state::delete),
+        )
+        .route("/console/units/new", get(unit::new).post(unit::create))
+        .route(&unit("edit"), get(unit::edit).post(unit::update))
+        .route(&unit("move"), get(unit::move_page).post(unit::move_below))
+        .route(&unit("delete"), get(unit::delete_page).post(unit::delete))
+        .route("/console/groups", get(groups::groups))
+        .route(
+            "/console/groups/new",
+            get(group_form::new).post(group_form::create),
+        )
+        .route("/console/groups/{id}", get(groups::group))
+        .route(&group("edit"), get(group_form::edit).post(group_form::update))
+        .route(&group("members"), post(group_form::add_members))
+        .route(&group("members/remove"), post(group_form::remove_member))
+        .route(
+            &group("delete"),
+            get(group_form::delete_page).post(group_form::delete),
+        )
+}
+
+/// How many units a field suggests; if there are more, none: a part of them would mislead.
+const SUGGESTED: usize = 300;
+
+/// The paths that a field for a unit suggests.
+async fn suggested_units(view: &View) -> Result<Vec<String>, Failure> {
+    Ok(view
+        .console
+        .db()
+        .read(|tx| view::all_paths(tx, SUGGESTED))
+        .await?)
+}
 
 /// How many users or groups a page has.
 const ON_A_PAGE: usize = 50;

@@ -4,13 +4,14 @@ use askama::Template;
 use axum::extract::Path;
 use rollcall_db::DbError;
 
-use crate::application::Entitlements;
+use crate::application::{Entitlements, Scope};
 use crate::clock::Millis;
 use crate::console::error::Failure;
 use crate::console::page::{Answer, Page, Section, View, show};
 use crate::delivery::ledger::attempts::Search;
 use crate::delivery::model::ParkedState;
 use crate::directory::{DirectoryError, LOCKED_UNTIL_UNLOCKED, User, query, view};
+use crate::placement::Placement;
 use crate::why::{ChangeFate, Fate, Why, WhyError, why_seen_within};
 
 /// How many requests are looked at to explain one user at one application.
@@ -28,6 +29,8 @@ struct Reached {
     id: String,
     name: String,
     is_in_scope: bool,
+    /// The names of the units and groups of the scope in which the user stands.
+    through: Vec<String>,
 }
 
 #[derive(Template)]
@@ -43,10 +46,19 @@ struct UserPage {
     applications: Vec<Reached>,
 }
 
+/// The units and groups of a scope in which somebody stands.
+fn within<'a>(scope: &'a Scope, placement: &'a Placement) -> impl Iterator<Item = &'a String> {
+    let units = placement.units.iter();
+    let units = units.filter(|id| scope.organizational_unit_ids.contains(*id));
+    let groups = placement.groups.iter();
+    units.chain(groups.filter(|id| scope.group_ids.contains(*id)))
+}
+
 pub(in crate::console) async fn user(view: View, Path(id): Path<String>) -> Answer {
     let view = view.within(Section::Directory);
     let sight = view.sight().await?;
     let now = view.console.now();
+    let visitor = view.visitor.clone();
     let found = view
         .console
         .db()
@@ -56,24 +68,28 @@ pub(in crate::console) async fn user(view: View, Path(id): Path<String>) -> Answ
                 return Ok(None);
             };
             let paths = sight.paths(tx, &user.unit_ids())?;
-            let groups = view::names(tx, &user.groups)?;
             let placement = query::record_of(tx, rollcall_protocol::SubjectKind::User, &id)?;
-            let scopes = Entitlements::scopes(tx)?;
-            Ok::<_, DbError>(Some((user, paths, groups, placement, scopes)))
+            let placement = placement.map(|(_, placement)| placement).unwrap_or_default();
+            let mut scopes = Entitlements::scopes(tx)?;
+            scopes.retain(|(id, ..)| visitor.reaches(id));
+            let through = scopes.iter().flat_map(|(.., scope)| within(scope, &placement));
+            let mut named: Vec<String> = through.chain(&user.groups).cloned().collect();
+            named.sort_unstable();
+            named.dedup();
+            let names = view::names(tx, &named)?;
+            Ok::<_, DbError>(Some((user, paths, names, placement, scopes)))
         })
         .await?;
-    let (user, paths, group_names, placement, scopes) = found.ok_or(Failure::NotFound)?;
-    let placement = placement.map(|(_, placement)| placement).unwrap_or_default();
-    let mut groups: Vec<(String, String)> = group_names.into_iter().collect();
+    let (user, paths, names, placement, scopes) = found.ok_or(Failure::NotFound)?;
+    let name_of = |id: &String| names.get(id).cloned().unwrap_or_default();
+    let mut groups: Vec<(String, String)> = user.groups.iter().map(|id| (id.clone(), name_of(id))).collect();
     groups.sort_by(|a, b| a.1.cmp(&b.1));
-    let applications = scopes
-        .into_iter()
-        .filter(|(id, ..)| view.visitor.reaches(id))
-        .map(|(id, name, scope)| Reached {
-            is_in_scope: scope.covers(rollcall_protocol::SubjectKind::User, &placement),
-            id,
-            name,
-        });
+    let applications = scopes.into_iter().map(|(id, name, scope)| Reached {
+        is_in_scope: scope.covers(rollcall_protocol::SubjectKind::User, &placement),
+        through: within(&scope, &placement).map(name_of).collect(),
+        id,
+        name,
+    });
     show(&UserPage {
         is_locked: user
             .lock_expire_time

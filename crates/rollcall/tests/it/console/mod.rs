@@ -1,7 +1,9 @@
 //! The console: its pages, its texts, who may do what, and how it looks in a browser.
 
 mod browser;
+mod forms;
 mod pages;
+mod people;
 mod permissions;
 mod sample;
 mod sight;
