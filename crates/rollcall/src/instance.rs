@@ -31,6 +31,17 @@ pub struct Serving {
     pub egress_allow: Vec<String>,
 }
 
+/// Where an application finds its public keys, as the hub that was started last says; only the path, if none was
+/// started yet.
+pub fn jwks_url(serving: Option<&Serving>, instance_id: &str, application_id: &str) -> String {
+    let base = serving.map_or_else(String::new, |serving| {
+        let scheme = if serving.encrypted { "https" } else { "http" };
+        let own = || format!("{scheme}://{}", serving.listens_on);
+        serving.public_url.clone().unwrap_or_else(own)
+    });
+    format!("{base}/v2/{instance_id}/{application_id}/provisioning/jwks")
+}
+
 /// Reads the identity, which is made at the first start.
 ///
 /// # Errors

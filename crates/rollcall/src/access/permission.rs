@@ -25,6 +25,10 @@ pub enum Permission {
     ReadDirectory,
     /// To change them.
     WriteDirectory,
+    /// To write the whole directory into a file.
+    ExportDirectory,
+    /// Whether the hub and its nodes are well.
+    ReadHealth,
     /// Applications, and where their keys stand.
     ReadApplications,
     /// What was sent to applications, and what became of it.
@@ -64,7 +68,7 @@ impl Role {
             | Permission::ReadApplications
             | Permission::ReadDeliveries => true,
             Permission::OperateApplications => !matches!(self, Self::Auditor),
-            Permission::ReadChanges => !is_owner,
+            Permission::ReadChanges | Permission::ExportDirectory | Permission::ReadHealth => !is_owner,
             Permission::ReadAudit | Permission::ReadAccess => {
                 matches!(self, Self::Administrator | Self::Auditor)
             }

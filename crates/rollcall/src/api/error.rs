@@ -5,13 +5,18 @@ use std::sync::Arc;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rollcall_db::{DbError, ErrorClass};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::accounts::AccountError;
 use crate::accounts::throttle::TooEarly;
 use crate::application::ApplicationError;
-use crate::delivery::job::JobError;
+use crate::application::command::SubscriptionPlan;
+use crate::delivery::job::{self, JobError};
+use crate::delivery::ledger::operate::{ApplicationDeletion, OperateError};
 use crate::directory::{DeletionPlan, DirectoryError};
+use crate::export::ExportError;
+use crate::import::ImportError;
 use crate::signin::{Denied, SignInError};
 use crate::why::WhyError;
 
@@ -22,7 +27,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     /// What would be done, and the token that confirms it.
-    plan: Option<Box<DeletionPlan>>,
+    plan: Option<Box<Value>>,
     /// In how many seconds it is worth another try.
     retry_after: Option<u16>,
 }
@@ -82,25 +87,27 @@ impl ApiError {
         Self::of(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
-    /// Something that takes others along, and that nobody has confirmed.
-    pub fn unconfirmed(plan: DeletionPlan) -> Self {
+    /// Something that a plan shows, and that nobody has confirmed.
+    pub fn unconfirmed(plan: &impl Plan) -> Self {
         let message = format!(
-            "this takes along what the plan shows; repeat with confirm={} to delete just that",
-            plan.token
+            "this does what the plan shows; repeat with confirm={} to do just that",
+            plan.token()
         );
-        Self {
-            plan: Some(Box::new(plan)),
-            ..Self::of(StatusCode::PRECONDITION_REQUIRED, "unconfirmed", message)
-        }
+        Self::of(StatusCode::PRECONDITION_REQUIRED, "unconfirmed", message).with_plan(plan)
     }
 
     /// The same error with what would be done now.
     #[must_use]
-    pub fn with_plan(self, plan: DeletionPlan) -> Self {
+    pub fn with_plan(self, plan: &impl Plan) -> Self {
         Self {
-            plan: Some(Box::new(plan)),
+            plan: Some(Box::new(json!(plan))),
             ..self
         }
+    }
+
+    /// Whether what was confirmed is not what would be done now.
+    pub fn is_changed_plan(&self) -> bool {
+        self.code == "plan_changed"
     }
 
     /// A body or a parameter that cannot be used.
@@ -108,6 +115,24 @@ impl ApiError {
         Self::of(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 }
+
+/// What is shown before it is done, and the token that confirms it.
+pub trait Plan: Serialize {
+    /// The token.
+    fn token(&self) -> &str;
+}
+
+macro_rules! plans {
+    ($($plan:ty)*) => {
+        $(impl Plan for $plan {
+            fn token(&self) -> &str {
+                &self.token
+            }
+        })*
+    };
+}
+
+plans!(DeletionPlan ApplicationDeletion SubscriptionPlan job::Plan);
 
 /// The form of an error's body.
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -144,7 +169,7 @@ impl IntoResponse for ApiError {
             "code": self.code,
         });
         if let Some(plan) = &self.plan {
-            body["plan"] = json!(plan);
+            body["plan"].clone_from(plan);
         }
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM)], body.to_string()).into_response();
         response.extensions_mut().insert(Problem(Arc::new(body)));
@@ -268,6 +293,39 @@ impl From<JobError> for ApiError {
             JobError::Application(error) => error.into(),
             JobError::Database(error) => error.into(),
             other => Self::of(StatusCode::CONFLICT, other.code(), other.to_string()),
+        }
+    }
+}
+
+impl From<OperateError> for ApiError {
+    fn from(error: OperateError) -> Self {
+        let status = match error {
+            OperateError::Application(error) => return error.into(),
+            OperateError::Database(error) => return error.into(),
+            OperateError::NoSuchEvent(_) => StatusCode::NOT_FOUND,
+            OperateError::NothingToSkip | OperateError::NotInScope(_) | OperateError::NotSubscribed(_) => {
+                StatusCode::CONFLICT
+            }
+        };
+        Self::of(status, error.code(), error.to_string())
+    }
+}
+
+impl From<ImportError> for ApiError {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Database(error) => error.into(),
+            error if error.is_wrong_use() => Self::bad_request(error.to_string()),
+            error => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<ExportError> for ApiError {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Database(error) => error.into(),
+            error => Self::internal(error.to_string()),
         }
     }
 }

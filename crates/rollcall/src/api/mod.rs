@@ -22,7 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use rollcall_server::Tls;
-use rollcall_server::health::Readiness;
+use rollcall_server::health::{Part, Readiness};
 use rollcall_server::kept::Kept;
 use serde_json::json;
 use tracing::Instrument as _;
@@ -74,6 +74,16 @@ impl Api {
     #[must_use]
     pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
         Self { tls, ..self }
+    }
+}
+
+impl Api {
+    /// The parts of this process, and how each is.
+    async fn parts(&self) -> Vec<Part> {
+        let mut parts = health::look(&self.shared, &self.upkeep).await;
+        let now = self.shared.hub.clock.now() / 1_000;
+        parts.extend(self.tls.as_ref().map(|tls| tls.part(now)));
+        parts
     }
 }
 
@@ -156,13 +166,7 @@ async fn wrong_method() -> ApiError {
 
 /// Whether the hub can do its work, and what to do if it cannot. `/healthz` says only that the process lives.
 async fn readyz(State(api): State<Arc<Api>>) -> Response {
-    let look = async {
-        let mut parts = health::look(&api.shared, &api.upkeep).await;
-        let now = api.shared.hub.clock.now() / 1_000;
-        parts.extend(api.tls.as_ref().map(|tls| tls.part(now)));
-        parts
-    };
-    let report = api.readiness.report(look).await;
+    let report = api.readiness.report(api.parts()).await;
     report.as_ref().into_response()
 }
 

@@ -15,6 +15,7 @@ pub mod entitlement;
 pub mod keys;
 pub mod settings;
 pub mod store;
+pub mod written;
 
 pub use command::{Applied, Command, NewApplication, Rotated, RotationStep, apply};
 pub use edit::{Edit, ScopeEdit, SettingsPatch};

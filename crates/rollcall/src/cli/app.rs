@@ -19,7 +19,7 @@ use crate::application::{
     Application, Command, Encryption, Entitlements, NewApplication, Scope, Settings, SettingsPatch,
     Subscription,
     keys::{self as signing_keys, NewKey, rotation::Rotation},
-    store,
+    store, written,
 };
 use crate::change;
 use crate::config::Config;
@@ -90,8 +90,8 @@ async fn entitlement(hub: &Hub, args: ScopeArgs) -> Result<(Scope, Subscription)
         .db
         .read(move |tx| {
             Ok::<_, directory::DirectoryError>(Scope {
-                organizational_unit_ids: scope::units(tx, &args.units)?,
-                group_ids: scope::groups(tx, &args.groups)?,
+                organizational_unit_ids: written::units(tx, &args.units)?,
+                group_ids: written::groups(tx, &args.groups)?,
             })
         })
         .await?;
@@ -227,7 +227,7 @@ async fn list(hub: &Hub, out: &Output) -> Result<ExitCode> {
                     behind: head - application.position,
                     set_aside: failed,
                     ever_synchronized: !job::newest(tx, id, 1)?.is_empty(),
-                    scope: scope::names(tx, &current.scope)?,
+                    scope: written::names(tx, &current.scope)?,
                     subscription: current.subscription,
                     application,
                 });
@@ -270,7 +270,7 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
         .db
         .read(move |tx| {
             let entitlements = Entitlements::load(tx, &id)?;
-            let scope_names = scope::names(tx, &entitlements.current().scope)?;
+            let scope_names = written::names(tx, &entitlements.current().scope)?;
             Ok::<_, rollcall_db::DbError>((
                 change::head(tx)?.seq,
                 entitlements,

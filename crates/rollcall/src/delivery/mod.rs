@@ -11,7 +11,7 @@
 //! ([`job`]) take the log's place while they run.
 //!
 //! Its parts use one another in one direction: `egress`, `signing`, `ticks`, `vitals` ← `model` ← `plan`, `ledger` ←
-//! `feed`, `shared` ← `route` ← `job`, `send` ← `worker`, `connectivity` ← `supervise`.
+//! `contents`, `feed`, `shared` ← `route` ← `job`, `send` ← `worker`, `connectivity` ← `supervise`.
 //!
 //! What holds, whatever fails:
 //! - The position moves only over changes that were answered for, so nothing is lost while an endpoint,
@@ -26,6 +26,7 @@
 //!   suspends nobody.
 
 pub mod connectivity;
+pub mod contents;
 pub mod egress;
 pub mod feed;
 pub mod job;

@@ -9,6 +9,8 @@
 
 mod access;
 mod api;
+mod api_applications;
+mod api_transfer;
 mod app_door;
 mod chaos;
 mod cli_delivery;

@@ -335,7 +335,7 @@ fn what_is_done_to_deliveries_is_told_of_and_has_its_bounds() {
             .write_as(administrator(), move |tx, ctx| {
                 let skipped = operate::skip(tx, ctx, &application, None)?;
                 let pushed = operate::push(tx, ctx, &application, &user)?;
-                operate::dismiss(tx, ctx, &application, Some(&skipped))?;
+                operate::dismiss(tx, ctx, &application, Some(skipped.as_str()))?;
                 operate::resend(tx, ctx, &application, None)?;
                 operate::resume(tx, ctx, &application)?;
                 let job = job::request_full(tx, ctx, &application).unwrap();

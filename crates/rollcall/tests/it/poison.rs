@@ -57,7 +57,7 @@ fn an_event_that_is_always_refused_is_set_aside_and_stops_nobody() {
         let event = parked_of(&hub, &app.application).await[0].event_id.clone();
         let resent = hub
             .write_as(Caller::system("test"), move |tx, ctx| {
-                operate::resend(tx, ctx, &id, Some(&event))
+                operate::resend(tx, ctx, &id, Some(event.as_str()))
             })
             .await
             .unwrap();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::access::{Permission, Role, RoleName};
+use crate::accounts::sessions::{self, Session};
 use crate::accounts::{self, Account, AccountChanges, Command, NewAccount};
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path};
@@ -54,11 +55,23 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Gives an account another one-time password, shown once, and ends its sessions.",
             reset_password,
         )
+        .get(
+            "/accounts/{id}/sessions",
+            Permission::ReadAccess,
+            "Lists the sessions of an account, the newest first.",
+            list_sessions,
+        )
         .delete(
             "/accounts/{id}/sessions",
             Permission::ManageAccess,
             "Ends all sessions of an account.",
             end_sessions,
+        )
+        .delete(
+            "/accounts/{id}/sessions/{session}",
+            Permission::ManageAccess,
+            "Ends one session of an account.",
+            end_session,
         )
 }
 
@@ -176,13 +189,38 @@ async fn reset_password(api: Door, Path(id): Path<String>) -> Shown<ShownFresh> 
     Ok(Json(fresh.into()))
 }
 
-async fn end_sessions(api: Door, Path(id): Path<String>) -> Shown<Value> {
+async fn list_sessions(api: Door, Path(id): Path<String>) -> Shown<Vec<Session>> {
+    let id = account(&api, id).await?.id;
+    let (hub, lifetime) = (&api.shared.hub, api.sign_in.lifetime());
+    let now = hub.clock.now();
+    Ok(Json(
+        hub.db
+            .read(move |tx| sessions::list(tx, Some(&id), now, lifetime))
+            .await?,
+    ))
+}
+
+async fn end_session(api: Door, Path((id, session)): Path<(String, String)>) -> Shown<Ended> {
+    let account_id = account(&api, id).await?.id;
+    let id = session;
+    end(&api, Command::EndSession { id, account_id }).await
+}
+
+async fn end_sessions(api: Door, Path(id): Path<String>) -> Shown<Ended> {
     let account_id = account(&api, id).await?.id;
     end(&api, Command::EndSessions { account_id }).await
 }
 
+/// How many sessions were ended.
+#[derive(Serialize)]
+pub(super) struct Ended {
+    pub(super) ended: u64,
+}
+
 /// Ends sessions, and says how many.
-pub(super) async fn end(api: &Door, command: Command) -> Shown<Value> {
+pub(super) async fn end(api: &Door, command: Command) -> Shown<Ended> {
     let applied = api.shared.hub.apply_account(api.caller.clone(), command).await?;
-    Ok(Json(serde_json::json!({ "ended": applied.ended() })))
+    Ok(Json(Ended {
+        ended: applied.ended(),
+    }))
 }

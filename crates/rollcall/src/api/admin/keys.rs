@@ -27,7 +27,7 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
         .post(
             "/applications/{id}/keys/rotate",
             Permission::ConfigureApplications,
-            "Publishes a new signing key, which is tried after some hours and then signs.",
+            "Publishes a new signing key, which is tried after some hours and then signs; or, with now, signs with it at once.",
             rotate_key,
         )
         .post(
@@ -65,6 +65,17 @@ async fn show_keys(api: Door, Path(id): Path<String>) -> Shown<Keys> {
     Ok(Json(Keys { keys, rotation }))
 }
 
+/// Makes a key pair, which takes a while.
+pub(super) async fn new_key(api: &Door) -> Result<NewKey, ApiError> {
+    let hub = api.shared.hub.clone();
+    let making =
+        tokio::task::spawn_blocking(move || NewKey::generate(hub.clock.now(), &*hub.random, &hub.master));
+    making
+        .await
+        .map_err(|error| ApiError::internal(error.to_string()))?
+        .map_err(|error| ApiError::internal(error.to_string()))
+}
+
 /// Takes a step of the rotation of an application's keys.
 async fn step(api: &Door, id: String, step: RotationStep) -> Shown<Rotated> {
     let id = api.application(id).await?.id;
@@ -80,7 +91,11 @@ async fn step(api: &Door, id: String, step: RotationStep) -> Shown<Rotated> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Rotate {
+    /// After how many hours the new key is tried.
     after_hours: f64,
+    /// The key that signs is compromised: it is withdrawn at once, and the new one signs untried. The application
+    /// refuses everything until it fetches the public keys again.
+    now: bool,
 }
 
 impl Default for Rotate {
@@ -88,6 +103,7 @@ impl Default for Rotate {
         Self {
             // Applications may cache keys for long.
             after_hours: 24.0,
+            now: false,
         }
     }
 }
@@ -96,14 +112,10 @@ async fn rotate_key(api: Door, Path(id): Path<String>, Body(body): Body<Rotate>)
     let delay = Duration::try_from_secs_f64(body.after_hours * 3_600.0)
         .map_err(|error| ApiError::bad_request(format!("the body: afterHours: {error}")))?;
     let id = api.application(id).await?.id;
-    let hub = api.shared.hub.clone();
-    // Making a key pair takes a while.
-    let making =
-        tokio::task::spawn_blocking(move || NewKey::generate(hub.clock.now(), &*hub.random, &hub.master));
-    let key = making
-        .await
-        .map_err(|error| ApiError::internal(error.to_string()))?
-        .map_err(|error| ApiError::internal(error.to_string()))?;
+    let key = new_key(&api).await?;
+    if body.now {
+        return step(&api, id, RotationStep::Replace { key }).await;
+    }
     step(&api, id, RotationStep::Publish { key, delay }).await
 }
 

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::page_size;
 use crate::access::Permission;
 use crate::api::door::Door;
-use crate::api::extract::Query;
+use crate::api::extract::{Path, Query};
 use crate::api::routes::Routes;
-use crate::api::{Api, Shown};
+use crate::api::{Api, ApiError, Shown};
 use crate::audit;
 use crate::change::{self, Change, Seq};
 use crate::clock::Millis;
@@ -27,6 +27,12 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             list_changes,
         )
         .asking(&["after", "limit"])
+        .get(
+            "/changes/{seq}",
+            Permission::ReadChanges,
+            "Shows a change, by its position.",
+            show_change,
+        )
         .get(
             "/audit",
             Permission::ReadAudit,
@@ -90,4 +96,10 @@ async fn list_changes(api: Door, Query(page): Query<After>) -> Shown<Vec<ShownCh
         .read(move |tx| change::read_after(tx, page.after, limit))
         .await?;
     Ok(Json(changes.into_iter().map(ShownChange::from).collect()))
+}
+
+async fn show_change(api: Door, Path(seq): Path<Seq>) -> Shown<ShownChange> {
+    let found = api.shared.hub.db.read(move |tx| change::read(tx, seq)).await?;
+    let missing = || ApiError::not_found(format!("the log has no change {seq}, or none any more"));
+    Ok(Json(found.ok_or_else(missing)?.into()))
 }

@@ -2,11 +2,16 @@
 
 mod accounts;
 mod applications;
+mod deliveries;
 mod groups;
+mod health;
 mod keys;
 mod logs;
+mod scopes;
 mod session;
+mod synchronizations;
 mod tokens;
+mod transfer;
 mod units;
 mod users;
 
@@ -26,11 +31,16 @@ pub(super) fn routes() -> Routes<Arc<Api>> {
         units::add,
         groups::add,
         applications::add,
+        scopes::add,
         keys::add,
+        deliveries::add,
+        synchronizations::add,
         logs::add,
         session::add,
         accounts::add,
         tokens::add,
+        transfer::add,
+        health::add,
     ];
     resources
         .iter()

@@ -6,10 +6,9 @@ use axum::Json;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use strum::VariantArray as _;
 
-use super::accounts;
+use super::accounts::{self, Ended};
 use crate::access::{Permission, Role};
 use crate::accounts::sessions::{self, Session};
 use crate::accounts::tokens::ApiToken;
@@ -112,10 +111,10 @@ async fn show_session(api: Door) -> Shown<ShownSession> {
     Ok(Json(ShownSession::of(&api.access)?))
 }
 
-async fn sign_out(api: Door, parts: Parts) -> WithCookie<Value> {
+async fn sign_out(api: Door, parts: Parts) -> WithCookie<Ended> {
     api.access.session().ok_or(Denied::NoAccount)?;
     api.sign_in.sign_out(&api.access, browser::origin(&parts)).await?;
-    Ok((browser::forget_cookie(&parts), Json(json!({ "ended": 1 }))))
+    Ok((browser::forget_cookie(&parts), Json(Ended { ended: 1 })))
 }
 
 #[derive(Deserialize)]
@@ -158,7 +157,7 @@ async fn list_sessions(api: Door) -> Shown<Vec<Listed>> {
     Ok(Json(listed.collect()))
 }
 
-async fn end_session(api: Door, Path(id): Path<String>) -> Shown<Value> {
+async fn end_session(api: Door, Path(id): Path<String>) -> Shown<Ended> {
     let (account, _) = api.access.session().ok_or(Denied::NoAccount)?;
     let account_id = account.id.clone();
     accounts::end(&api, Command::EndSession { id, account_id }).await

@@ -30,6 +30,12 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Creates a token; it is shown once.",
             create,
         )
+        .get(
+            "/tokens/{id}",
+            Permission::ReadAccess,
+            "Shows a token, by id or name.",
+            show,
+        )
         .delete(
             "/tokens/{id}",
             Permission::ManageAccess,
@@ -79,9 +85,17 @@ async fn create(api: Door, Body(new): Body<New>) -> Shown<ShownNew> {
     }))
 }
 
+async fn find(api: &Door, id: String) -> Result<ApiToken, ApiError> {
+    Ok(api.shared.hub.db.read(move |tx| tokens::find(tx, &id)).await?)
+}
+
+async fn show(api: Door, Path(id): Path<String>) -> Shown<ApiToken> {
+    Ok(Json(find(&api, id).await?))
+}
+
 async fn revoke(api: Door, Path(id): Path<String>) -> Shown<ApiToken> {
     let hub = &api.shared.hub;
-    let id = hub.db.read(move |tx| tokens::find(tx, &id)).await?.id;
+    let id = find(&api, id).await?.id;
     let revoke = Command::RevokeToken { id };
     Ok(Json(
         hub.apply_account(api.caller.clone(), revoke).await?.token()?,

@@ -101,7 +101,7 @@ async fn delete_unit(api: Door, Path(id): Path<String>, Query(how): Query<Delete
             return Err(ApiError::bad_request(message));
         }
         // Nobody deletes what nobody has seen.
-        (true, None) => return Err(ApiError::unconfirmed(deletion_of(&api, id).await?)),
+        (true, None) => return Err(ApiError::unconfirmed(&deletion_of(&api, id).await?)),
         (true, Some(token)) => Cascade::Confirmed(token),
     };
     let delete = Command::DeleteUnit {
@@ -111,7 +111,7 @@ async fn delete_unit(api: Door, Path(id): Path<String>, Query(how): Query<Delete
     match api.shared.hub.apply(api.caller.clone(), delete).await {
         Ok(applied) => Ok(Json(applied)),
         Err(error @ DirectoryError::PlanChanged) => {
-            Err(ApiError::from(error).with_plan(deletion_of(&api, id).await?))
+            Err(ApiError::from(error).with_plan(&deletion_of(&api, id).await?))
         }
         Err(error) => Err(error.into()),
     }

@@ -6,22 +6,23 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use rollcall_db::{DbError, Tx};
-use rollcall_protocol::{EventType, SubjectKind};
+use rollcall_db::DbError;
+use rollcall_protocol::EventType;
 use serde_json::json;
 
 use super::find;
 use crate::application::entitlement::subscribable;
 use crate::application::{
-    Command, Edit, Entitlements, Scope, ScopeEdit, Subscription, command::plan_subscription,
+    Command, Edit, Entitlements, ScopeEdit, Subscription,
+    command::plan_subscription,
+    written::{groups, names, units},
 };
 use crate::cli::caller::caller;
 use crate::cli::failure::Refusal;
 use crate::cli::output::{Output, counted, first_of, listed};
 use crate::delivery::job::{self, Side};
-use crate::directory::{self, DirectoryError, query};
+use crate::directory::DirectoryError;
 use crate::hub::Hub;
-use crate::id::ROOT_UNIT;
 
 /// What changes of a scope. Units and groups are apart: naming units leaves the groups as they are, and the
 /// other way round.
@@ -87,44 +88,6 @@ fn edit<T: Ord>(set: BTreeSet<T>, empty: bool, add: BTreeSet<T>, remove: BTreeSe
     } else {
         Edit::Change { add, remove }
     }
-}
-
-/// The ids of units that are written as ids or paths.
-pub(super) fn units(tx: &mut Tx<'_>, names: &[String]) -> Result<BTreeSet<String>, DirectoryError> {
-    let mut ids = BTreeSet::new();
-    for name in names {
-        let unit =
-            query::find_unit(tx, name)?.ok_or_else(|| directory::not_found(SubjectKind::Unit, name))?;
-        ids.insert(unit.id);
-    }
-    Ok(ids)
-}
-
-/// The ids of groups that are written as ids or names.
-pub(super) fn groups(tx: &mut Tx<'_>, names: &[String]) -> Result<BTreeSet<String>, DirectoryError> {
-    let mut ids = BTreeSet::new();
-    for name in names {
-        let group =
-            query::find_group(tx, name)?.ok_or_else(|| directory::not_found(SubjectKind::Group, name))?;
-        ids.insert(group.id);
-    }
-    Ok(ids)
-}
-
-/// A scope in names: paths of units, names of groups.
-pub(in crate::cli) fn names(tx: &mut Tx<'_>, scope: &Scope) -> Result<Vec<String>, DbError> {
-    let mut names = Vec::new();
-    for id in &scope.organizational_unit_ids {
-        names.push(match id.as_str() {
-            ROOT_UNIT => "everything".to_owned(),
-            id => format!("/{}", query::unit_path(tx, id)?),
-        });
-    }
-    for id in &scope.group_ids {
-        let name = query::group_name(tx, id)?.unwrap_or_else(|| id.clone());
-        names.push(format!("group {name}"));
-    }
-    Ok(names)
 }
 
 pub(super) async fn scope(hub: &Hub, out: &Output, args: ScopeChange) -> Result<ExitCode> {

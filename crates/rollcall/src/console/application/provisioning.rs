@@ -105,13 +105,7 @@ pub(in crate::console) async fn provisioning(view: View, Path(id): Path<String>)
 
 /// Where the application finds its public keys.
 pub(super) fn jwks(view: &View, serving: Option<&Serving>, application_id: &str) -> String {
-    let base = serving.map_or_else(String::new, |serving| {
-        let scheme = if serving.encrypted { "https" } else { "http" };
-        let own = || format!("{scheme}://{}", serving.listens_on);
-        serving.public_url.clone().unwrap_or_else(own)
-    });
-    let instance = &view.console.hub().instance.id;
-    format!("{base}/v2/{instance}/{application_id}/provisioning/jwks")
+    instance::jwks_url(serving, &view.console.hub().instance.id, application_id)
 }
 
 /// The events that can be subscribed to, by what they are.

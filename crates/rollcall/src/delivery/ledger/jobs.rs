@@ -175,6 +175,25 @@ pub fn newest(tx: &mut Tx<'_>, application_id: &str, limit: usize) -> Result<Vec
     .collect()
 }
 
+/// A job of an application, by its id; `None` also if it is another application's.
+///
+/// # Errors
+/// What the database reports.
+pub fn of_application(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    job_id: &str,
+) -> Result<Option<JobPosition>, DbError> {
+    let belongs = tx.query_opt(
+        "SELECT 1 FROM jobs WHERE id = $1 AND application_id = $2",
+        params![job_id, application_id],
+    )?;
+    match belongs {
+        Some(_) => load(tx, job_id),
+        None => Ok(None),
+    }
+}
+
 /// Reads one job.
 ///
 /// # Errors

@@ -6,7 +6,9 @@
 //! goes on from what was decided here. So an old probe cannot undo a resume, and what is sent again is
 //! placed before whatever of its subject was in flight, which is then sent after it once more.
 
-use std::collections::HashSet;
+mod deletion;
+
+use std::collections::{BTreeSet, HashSet};
 
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::{EventType, GroupPayload, SubjectKind};
@@ -21,9 +23,52 @@ use crate::application::{
 };
 use crate::audit::{self, Target};
 use crate::change::{self, Seq};
+use crate::clock::Millis;
 use crate::delivery::model::bare_record;
 use crate::directory::{MEMBERS_PER_EVENT, query};
 use crate::id;
+pub use deletion::{ApplicationDeletion, delete, plan_deletion};
+
+/// Which of the events that are set aside as failed are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Chosen {
+    /// All of them.
+    #[default]
+    All,
+    /// These, each of which has to be there.
+    Events(BTreeSet<String>),
+    /// Those that tell of something that happened at this time or later.
+    Since(Millis),
+}
+
+impl Chosen {
+    fn is_meant(&self, parked: &Parked) -> bool {
+        match self {
+            Self::All => true,
+            Self::Events(ids) => ids.contains(&parked.event_id),
+            Self::Since(time) => parked.event_time >= *time,
+        }
+    }
+
+    /// What the audit log says of it.
+    fn shown(&self) -> Json {
+        match self {
+            Self::All => json!("all that failed"),
+            Self::Events(ids) => match ids.first() {
+                Some(id) if ids.len() == 1 => json!(id),
+                _ => json!(ids),
+            },
+            Self::Since(time) => json!({ "since": time }),
+        }
+    }
+}
+
+impl From<Option<&str>> for Chosen {
+    /// The event with this id, or all of them.
+    fn from(event_id: Option<&str>) -> Self {
+        event_id.map_or(Self::All, |id| Self::Events([id.to_owned()].into()))
+    }
+}
 
 /// Why delivery cannot be told to do something.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +176,7 @@ pub struct Resent {
     pub superseded: u32,
 }
 
-/// Sends events that were set aside as failed again: one, or all of an application.
+/// Sends events that were set aside as failed again: some, or all of an application.
 ///
 /// # Errors
 /// [`OperateError`].
@@ -139,13 +184,13 @@ pub fn resend(
     tx: &mut Tx<'_>,
     ctx: &Context<'_>,
     application_id: &str,
-    event_id: Option<&str>,
+    chosen: impl Into<Chosen>,
 ) -> Result<Resent, OperateError> {
+    let wanted = chosen.into();
     let application = open(tx, ctx, application_id)?;
     interfere(tx, application_id)?;
     let mut resent = Resent::default();
-    let chosen = failed(tx, application_id, event_id)?;
-    for parked in &chosen {
+    for parked in &failed(tx, application_id, &wanted)? {
         let member_ids = member_ids(tx, parked)?;
         // An event of many members, from a time before they went in portions, is told anew in portions.
         if member_ids.len() <= MEMBERS_PER_EVENT && is_newest(tx, application_id, parked)? {
@@ -168,12 +213,12 @@ pub fn resend(
             Err(error) => return Err(error),
         }
     }
-    let what = json!({ "event": event_id.unwrap_or("all that failed"), "events": resent });
+    let what = json!({ "event": wanted.shown(), "events": resent });
     note(tx, ctx, &application, "resend", &what)?;
     Ok(resent)
 }
 
-/// Forgets events that were set aside as failed: one, or all of an application. Returns how many.
+/// Forgets events that were set aside as failed: some, or all of an application. Returns how many.
 ///
 /// # Errors
 /// [`OperateError`].
@@ -181,11 +226,11 @@ pub fn dismiss(
     tx: &mut Tx<'_>,
     ctx: &Context<'_>,
     application_id: &str,
-    event_id: Option<&str>,
+    chosen: impl Into<Chosen>,
 ) -> Result<u32, OperateError> {
     let application = open(tx, ctx, application_id)?;
     interfere(tx, application_id)?;
-    let chosen = failed(tx, application_id, event_id)?;
+    let chosen = failed(tx, application_id, &chosen.into())?;
     for parked in &chosen {
         parked::remove(tx, application_id, &parked.event_id)?;
     }
@@ -317,20 +362,16 @@ pub fn push(
     Ok(pushed)
 }
 
-fn failed(
-    tx: &mut Tx<'_>,
-    application_id: &str,
-    event_id: Option<&str>,
-) -> Result<Vec<Parked>, OperateError> {
-    let chosen: Vec<_> = parked::list(tx, application_id)?
-        .into_iter()
-        .filter(|parked| parked.state == ParkedState::Failed)
-        .filter(|parked| event_id.is_none_or(|id| id == parked.event_id))
-        .collect();
-    match event_id {
-        Some(id) if chosen.is_empty() => Err(OperateError::NoSuchEvent(id.to_owned())),
-        _ => Ok(chosen),
+fn failed(tx: &mut Tx<'_>, application_id: &str, wanted: &Chosen) -> Result<Vec<Parked>, OperateError> {
+    let mut found = parked::list(tx, application_id)?;
+    found.retain(|parked| parked.state == ParkedState::Failed && wanted.is_meant(parked));
+    if let Chosen::Events(ids) = wanted {
+        let is_there = |id: &&String| found.iter().any(|parked| parked.event_id == **id);
+        if let Some(missing) = ids.iter().find(|id| !is_there(id)) {
+            return Err(OperateError::NoSuchEvent(missing.clone()));
+        }
     }
+    Ok(found)
 }
 
 /// Whether nothing later of the event's subject can have been told to the application. Where that is not

@@ -45,29 +45,30 @@ pub(crate) async fn fresh_account(hub: &Hub, name: &str, role: Role) -> Fresh {
 }
 
 /// A hub with its API, whose clock can be set.
-struct Site {
-    hub: Hub,
-    address: SocketAddr,
-    clock: Adjustment,
+pub(crate) struct Site {
+    pub(crate) hub: Hub,
+    pub(crate) address: SocketAddr,
+    pub(crate) clock: Adjustment,
     /// The token of the file.
-    machine: String,
+    pub(crate) machine: String,
     _folder: tempfile::TempDir,
 }
 
 /// What was answered.
 #[derive(Debug)]
-struct Said {
-    status: u16,
-    headers: HeaderMap,
-    body: Value,
+pub(crate) struct Said {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// The JSON, or whatever else it is as text.
+    pub(crate) body: Value,
 }
 
 impl Said {
-    fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
 
-    fn refused(&self) -> (u16, &str) {
+    pub(crate) fn refused(&self) -> (u16, &str) {
         (self.status, self.code())
     }
 
@@ -77,7 +78,7 @@ impl Said {
         cookie.split(';').next().unwrap().to_owned()
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.body[name]
             .as_str()
             .unwrap_or_else(|| panic!("{}", self.body))
@@ -87,7 +88,7 @@ impl Said {
 
 /// Somebody who has signed in with a browser.
 #[derive(Clone, Debug)]
-struct Person {
+pub(crate) struct Person {
     cookie: String,
     csrf: String,
 }
@@ -111,12 +112,12 @@ impl Person {
     }
 }
 
-fn bearer(token: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn bearer(token: &str) -> Vec<(&'static str, String)> {
     vec![("authorization", format!("Bearer {token}"))]
 }
 
 impl Site {
-    async fn start(database: &str) -> Self {
+    pub(crate) async fn start(database: &str) -> Self {
         // For the client of the test; the hub brings its own.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (time, clock) = Clock::adjustable();
@@ -155,21 +156,43 @@ impl Site {
         }
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &[(&'static str, String)], body: &Value) -> Said {
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&'static str, String)],
+        body: &Value,
+    ) -> Said {
+        let mut headers = headers.to_vec();
+        if !body.is_null() {
+            headers.push(("content-type", "application/json".to_owned()));
+        }
+        let text = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        self.send(method, path, &headers, text).await
+    }
+
+    /// Sends a body as it is.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&'static str, String)],
+        body: String,
+    ) -> Said {
         let url = format!("http://{}/api/v1{path}", self.address);
         let mut request = reqwest::Client::new().request(method.parse().unwrap(), url);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        if !body.is_null() {
-            request = request
-                .header("content-type", "application/json")
-                .body(body.to_string());
-        }
-        let response = request.send().await.unwrap();
+        let response = request.body(body).send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await.unwrap();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let body = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
         Said {
             status,
             headers,
@@ -178,7 +201,7 @@ impl Site {
     }
 
     /// Asks as the machine's own administrator.
-    async fn machine(&self, method: &str, path: &str, body: Value) -> Said {
+    pub(crate) async fn machine(&self, method: &str, path: &str, body: Value) -> Said {
         self.ask(method, path, &bearer(&self.machine), &body).await
     }
 
@@ -199,12 +222,12 @@ impl Site {
         self.ask("POST", "/session", &[], &body).await
     }
 
-    async fn sign_in(&self, name: &str) -> Person {
+    pub(crate) async fn sign_in(&self, name: &str) -> Person {
         Person::of(&self.try_sign_in(name, PASSWORD).await)
     }
 
     /// An account whose password is [`PASSWORD`] and need not be changed.
-    async fn account(&self, name: &str, role: Role) -> String {
+    pub(crate) async fn account(&self, name: &str, role: Role) -> String {
         let fresh = fresh_account(&self.hub, name, role).await;
         let one_time =
             rollcall::secret::ExposeSecret::expose_secret(&fresh.one_time_password.unwrap()).to_owned();
@@ -216,7 +239,7 @@ impl Site {
     }
 
     /// Everything that is stored, as text.
-    async fn database(&self) -> String {
+    pub(crate) async fn database(&self) -> String {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("all.backup");
         rollcall::backup::write(&self.hub.db, &file, 1).await.unwrap();
@@ -240,7 +263,7 @@ impl Site {
 const MINUTE: Millis = 60_000;
 
 /// Runs a test on both databases.
-fn on_each<T: Future<Output = ()>>(name: &str, test: impl Fn(Site) -> T) {
+pub(crate) fn on_each<T: Future<Output = ()>>(name: &str, test: impl Fn(Site) -> T) {
     for database in databases(name) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async { test(Site::start(&database.url).await).await });

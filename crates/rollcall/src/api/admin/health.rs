@@ -1,0 +1,86 @@
+//! Whether the hub can do its work, and which nodes it has.
+
+use std::sync::Arc;
+
+use axum::Json;
+use rollcall_db::DbError;
+use rollcall_server::health::{Part, Report};
+use serde::Serialize;
+
+use crate::access::Permission;
+use crate::api::door::Door;
+use crate::api::routes::Routes;
+use crate::api::{Api, Shown};
+use crate::change::{self, Seq};
+use crate::delivery::ledger::leases::{self, NodeInfo};
+use crate::directory::query;
+
+/// The routes.
+pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
+    routes.get(
+        "/health",
+        Permission::ReadHealth,
+        "Says whether the hub can do its work, part by part, which nodes it has, and how much there is.",
+        show,
+    )
+}
+
+/// How much there is.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Counts {
+    users: i64,
+    organizational_units: i64,
+    groups: i64,
+}
+
+/// How the hub is.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Health {
+    /// The version of the program that answers.
+    version: &'static str,
+    /// The instance, which is in the paths of public keys.
+    instance_id: String,
+    /// Whether no part has failed.
+    ready: bool,
+    /// The parts of the process that answers.
+    parts: Vec<Part>,
+    /// The processes that deliver.
+    nodes: Vec<NodeInfo>,
+    /// The end of the change log.
+    head: Seq,
+    /// The oldest position that the log still holds.
+    oldest: Option<Seq>,
+    /// How many users, units and groups there are.
+    subjects: Counts,
+}
+
+async fn show(api: Door) -> Shown<Health> {
+    let Report { ready, parts } = api.parts().await.into();
+    let read = api.shared.hub.db.read(|tx| {
+        let (users, organizational_units, groups) = query::counts(tx)?;
+        let subjects = Counts {
+            users,
+            organizational_units,
+            groups,
+        };
+        Ok::<_, DbError>((
+            leases::nodes(tx)?,
+            change::head(tx)?.seq,
+            change::oldest(tx)?,
+            subjects,
+        ))
+    });
+    let (nodes, head, oldest, subjects) = read.await?;
+    Ok(Json(Health {
+        version: env!("CARGO_PKG_VERSION"),
+        instance_id: api.shared.hub.instance.id.clone(),
+        ready,
+        parts,
+        nodes,
+        head,
+        oldest,
+        subjects,
+    }))
+}

@@ -1,0 +1,255 @@
+//! What an application is told of: its scope and its subscription. A change shows a plan first, whose token confirms it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Json;
+use rollcall_db::{DbError, Tx};
+use rollcall_protocol::EventType;
+use serde::{Deserialize, Serialize};
+
+use crate::access::Permission;
+use crate::api::door::Door;
+use crate::api::error::ApiError;
+use crate::api::extract::{Body, Path, Query};
+use crate::api::routes::Routes;
+use crate::api::{self, Api};
+use crate::application::command::{SubscriptionPlan, plan_subscription};
+use crate::application::entitlement::subscribable;
+use crate::application::{Command, Edit, Entitlements, Scope, ScopeEdit, Subscription, written};
+use crate::delivery::job;
+use crate::directory::DirectoryError;
+
+/// The routes.
+pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
+    routes
+        .get(
+            "/applications/{id}/scope",
+            Permission::ReadApplications,
+            "Shows the synchronization scope of an application, and the events that it wants.",
+            show,
+        )
+        .patch(
+            "/applications/{id}/scope",
+            Permission::ConfigureApplications,
+            "Changes the scope: without confirm it answers who would enter and who would leave (428), with the token of \
+             that plan it is done.",
+            change_scope,
+        )
+        .asking(&["confirm"])
+        .patch(
+            "/applications/{id}/subscription",
+            Permission::ConfigureApplications,
+            "Changes which events are wanted: without confirm it answers the plan (428), with its token it is done.",
+            change_subscription,
+        )
+        .asking(&["confirm"])
+}
+
+/// A scope, with the names of what it holds.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Shown {
+    #[serde(flatten)]
+    scope: Scope,
+    /// Paths of units, names of groups; `everything` for the root unit.
+    names: Vec<String>,
+}
+
+impl Shown {
+    pub(super) fn of(tx: &mut Tx<'_>, scope: Scope) -> Result<Self, DbError> {
+        let names = written::names(tx, &scope)?;
+        Ok(Self { scope, names })
+    }
+}
+
+/// What an application is told of.
+#[derive(Serialize)]
+struct Entitled {
+    scope: Shown,
+    subscription: Subscription,
+}
+
+async fn show(api: Door, Path(id): Path<String>) -> api::Shown<Entitled> {
+    let id = api.application(id).await?.id;
+    let entitled = api.shared.hub.db.read(move |tx| {
+        let current = Entitlements::load(tx, &id)?.current().clone();
+        Ok::<_, DbError>(Entitled {
+            scope: Shown::of(tx, current.scope)?,
+            subscription: current.subscription,
+        })
+    });
+    Ok(Json(entitled.await?))
+}
+
+/// A scope as people write it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct ScopeNames {
+    /// Organizational units with all below them: ids or paths.
+    organizational_units: Vec<String>,
+    /// Groups with their members: ids or names.
+    groups: Vec<String>,
+}
+
+impl ScopeNames {
+    /// What is written, or else the whole directory.
+    pub(super) fn or_everything(written: Option<Self>) -> Self {
+        written.unwrap_or_else(|| Self {
+            organizational_units: Scope::everything().organizational_unit_ids.into_iter().collect(),
+            groups: Vec::new(),
+        })
+    }
+
+    /// The scope that it names.
+    pub(super) fn read(&self, tx: &mut Tx<'_>) -> Result<Scope, DirectoryError> {
+        Ok(Scope {
+            organizational_unit_ids: written::units(tx, &self.organizational_units)?,
+            group_ids: written::groups(tx, &self.groups)?,
+        })
+    }
+}
+
+/// A change of a set: what it becomes, or what comes in and goes out.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SetChange {
+    /// It becomes this.
+    set: Option<Vec<String>>,
+    /// These come in.
+    add: Vec<String>,
+    /// Those go out.
+    remove: Vec<String>,
+}
+
+impl SetChange {
+    fn read<T: Ord, E>(
+        &self,
+        mut each: impl FnMut(&[String]) -> Result<BTreeSet<T>, E>,
+    ) -> Result<Edit<T>, E> {
+        Ok(match &self.set {
+            Some(set) => Edit::Set(each(set)?),
+            None => Edit::Change {
+                add: each(&self.add)?,
+                remove: each(&self.remove)?,
+            },
+        })
+    }
+
+    fn check(&self, name: &str) -> Result<(), ApiError> {
+        if self.set.is_some() && !(self.add.is_empty() && self.remove.is_empty()) {
+            let message = format!("the body: {name}: give set, or add and remove");
+            return Err(ApiError::bad_request(message));
+        }
+        Ok(())
+    }
+}
+
+/// A change of a scope; what is not named stays.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct ScopeChange {
+    /// Of its organizational units: ids or paths. `/` is everything.
+    organizational_units: SetChange,
+    /// Of its groups: ids or names.
+    groups: SetChange,
+}
+
+#[derive(Deserialize)]
+struct Confirmed {
+    /// The token of the plan.
+    confirm: Option<String>,
+}
+
+/// A change of scope that is under way.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ScopeChanged {
+    plan: job::Plan,
+    /// The synchronization that tells who leaves and who enters; `None` if the scope was so already.
+    synchronization: Option<String>,
+}
+
+async fn change_scope(
+    api: Door,
+    Path(id): Path<String>,
+    Query(how): Query<Confirmed>,
+    Body(change): Body<ScopeChange>,
+) -> api::Shown<ScopeChanged> {
+    let id = api.application(id).await?.id;
+    let ScopeChange {
+        organizational_units,
+        groups,
+    } = change;
+    organizational_units.check("organizationalUnits")?;
+    groups.check("groups")?;
+    let hub = &api.shared.hub;
+    let edit = hub.db.read(move |tx| {
+        Ok::<_, DirectoryError>(ScopeEdit {
+            units: organizational_units.read(|names| written::units(tx, names))?,
+            groups: groups.read(|names| written::groups(tx, names))?,
+        })
+    });
+    let edit = edit.await?;
+    let (of, wanted) = (id.clone(), edit.clone());
+    let plan = async || {
+        let (id, edit) = (of.clone(), wanted.clone());
+        hub.db.read(move |tx| job::plan(tx, &id, &edit)).await
+    };
+    let Some(token) = how.confirm else {
+        let plan = plan().await?;
+        if plan.is_empty() {
+            return Ok(Json(ScopeChanged {
+                plan,
+                synchronization: None,
+            }));
+        }
+        return Err(ApiError::unconfirmed(&plan));
+    };
+    let changed = job::change_scope(hub, api.caller.clone(), &id, edit, Some(token)).await;
+    match changed.map_err(ApiError::from) {
+        Ok((done, job_id)) => Ok(Json(ScopeChanged {
+            synchronization: Some(job_id).filter(|_| !done.is_empty()),
+            plan: done,
+        })),
+        Err(error) if error.is_changed_plan() => Err(error.with_plan(&plan().await?)),
+        Err(error) => Err(error),
+    }
+}
+
+async fn change_subscription(
+    api: Door,
+    Path(id): Path<String>,
+    Query(how): Query<Confirmed>,
+    Body(change): Body<SetChange>,
+) -> api::Shown<SubscriptionPlan> {
+    let id = api.application(id).await?.id;
+    change.check("events")?;
+    let edit: Edit<EventType> = change
+        .read(|names| names.iter().map(|name| subscribable(name)).collect())
+        .map_err(|error: String| ApiError::bad_request(format!("the body: {error}")))?;
+    let hub = &api.shared.hub;
+    let (of, wanted) = (id.clone(), edit.clone());
+    let plan = async || {
+        let (id, edit) = (of.clone(), wanted.clone());
+        hub.db.read(move |tx| plan_subscription(tx, &id, &edit)).await
+    };
+    let before = plan().await?;
+    let Some(token) = how.confirm else {
+        return match before.before == before.after {
+            true => Ok(Json(before)),
+            false => Err(ApiError::unconfirmed(&before)),
+        };
+    };
+    let command = Command::SetSubscription {
+        id,
+        events: edit,
+        confirmed: Some(token),
+    };
+    let changed = hub.apply_application(api.caller.clone(), command).await;
+    match changed.map_err(ApiError::from) {
+        Ok(_) => Ok(Json(before)),
+        Err(error) if error.is_changed_plan() => Err(error.with_plan(&plan().await?)),
+        Err(error) => Err(error),
+    }
+}

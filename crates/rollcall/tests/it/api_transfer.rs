@@ -1,0 +1,131 @@
+//! The directory as a file, over the administrator's API; and how the hub is.
+
+use serde_json::{Value, json};
+
+use crate::access::{bearer, on_each};
+use crate::plain::{deliver, user};
+use crate::world::hasty;
+
+#[test]
+fn a_directory_is_imported_and_exported_as_a_file() {
+    on_each("api_transfer", |site| async move {
+        let send = async |path: &str, body: &str| {
+            let headers = bearer(&site.machine);
+            site.send("POST", path, &headers, body.to_owned()).await
+        };
+        let csv = "username,display_name,path\nada,Ada,Optics\nbob,Bob,Optics\n,Nobody,Optics\n";
+        let path = "/import?format=csv&name=people.csv";
+        let plan = send(&format!("{path}&dryRun=true"), csv).await;
+        assert_eq!(plan.status, 200, "{}", plan.body);
+        assert_eq!(
+            (&plan.body["dryRun"], &plan.body["users"]["created"]),
+            (&true.into(), &2.into())
+        );
+        let none = site.machine("GET", "/users", Value::Null).await;
+        assert_eq!(none.body, json!([]));
+        let done = send(path, csv).await;
+        assert_eq!(
+            (&done.body["users"]["created"], &done.body["errorsTotal"]),
+            (&2.into(), &1.into())
+        );
+        let told = site.machine("GET", "/audit?target=people.csv", Value::Null).await;
+        assert_eq!(
+            (&told.body[0]["action"], &told.body[0]["actor"]),
+            (&"import".into(), &"token:admin".into())
+        );
+        let changes = site.machine("GET", "/changes?after=1", Value::Null).await;
+        assert_eq!(changes.body[0]["actor"], "import:people.csv");
+        let change = site.machine("GET", "/changes/2", Value::Null).await;
+        assert_eq!(change.body, changes.body[0]);
+        assert_eq!(site.machine("GET", "/changes/999", Value::Null).await.status, 404);
+
+        for (path, says) in [
+            ("/import?format=xml", "format"),
+            ("/import?format=csv&name=..", "name"),
+            ("/import?format=csv&name=a%2Fb", "name"),
+            ("/import?format=csv&maxDeletions=lots", "maxDeletions"),
+            ("/import?format=csv&owner=x", "owner"),
+            ("/import?format=csv&deleteMissing=true", "owner"),
+            ("/import?format=csv&mapping=x", "FIELD=NAME"),
+        ] {
+            let said = send(path, csv).await;
+            assert_eq!(said.status, 400, "{path}: {}", said.body);
+            assert!(said.text("detail").contains(says), "{path}: {}", said.body);
+        }
+
+        for (format, kind, holds) in [
+            ("jsonl", "application/jsonl", "\"username\":\"ada\""),
+            ("csv", "text/csv; charset=utf-8", "ada,Ada"),
+            (
+                "ldif",
+                "text/plain; charset=utf-8",
+                "dn: uid=ada,ou=Optics,dc=example",
+            ),
+        ] {
+            let path = format!("/export?format={format}&base=dc%3Dexample");
+            let said = site.machine("GET", &path, Value::Null).await;
+            assert_eq!(
+                (said.status, &said.headers["content-type"]),
+                (200, &kind.parse().unwrap())
+            );
+            let text = said.body.to_string().replace("\\\"", "\"");
+            assert!(text.contains(holds), "{text}");
+            // What was exported is no news.
+            let body = said.body.as_str().unwrap();
+            let again = send(&format!("/import?format={format}&base=dc%3Dexample"), body).await;
+            assert_eq!(again.body["users"]["unchanged"], 2, "{}", again.body);
+        }
+        let wrong = site
+            .machine("GET", "/export?format=ldif&base=x", Value::Null)
+            .await;
+        assert_eq!(wrong.status, 400, "{}", wrong.body);
+    });
+}
+
+#[test]
+fn the_health_names_parts_nodes_and_counts() {
+    on_each("api_health", |site| async move {
+        user(&site.hub, "ada").await;
+        let delivery = deliver(&site.hub, hasty()).await;
+        let health = site.machine("GET", "/health", Value::Null).await.body;
+        assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(health["instanceId"], site.hub.instance.id);
+        assert_eq!(health["nodes"].as_array().unwrap().len(), 1, "{health}");
+        assert_eq!(health["subjects"]["users"], 1);
+        let names: Vec<_> = health["parts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|part| &part["name"])
+            .collect();
+        assert!(names.contains(&&json!("database")), "{health}");
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn an_administrator_ends_the_sessions_of_others() {
+    on_each("api_sessions", |site| async move {
+        site.account("ada", rollcall::access::Role::Operator).await;
+        site.sign_in("ada").await;
+        let sessions = site
+            .machine("GET", "/accounts/ada/sessions", Value::Null)
+            .await
+            .body;
+        let first = sessions[0]["id"].as_str().unwrap();
+        let count = sessions.as_array().unwrap().len();
+        let path = format!("/accounts/ada/sessions/{first}");
+        let ended = site.machine("DELETE", &path, Value::Null).await;
+        assert_eq!((ended.status, &ended.body["ended"]), (200, &1.into()));
+        let left = site
+            .machine("GET", "/accounts/ada/sessions", Value::Null)
+            .await
+            .body;
+        assert_eq!(left.as_array().unwrap().len(), count - 1);
+        assert_eq!(site.machine("DELETE", &path, Value::Null).await.status, 404);
+        let token = json!({ "name": "ci", "role": "operator" });
+        site.machine("POST", "/tokens", token).await;
+        let shown = site.machine("GET", "/tokens/ci", Value::Null).await;
+        assert_eq!((shown.status, shown.text("name")), (200, "ci".to_owned()));
+    });
+}
