@@ -35,6 +35,7 @@ mod import_again;
 mod import_files;
 mod killed;
 mod ledger;
+mod memberships;
 mod moments;
 mod names;
 mod nodes;

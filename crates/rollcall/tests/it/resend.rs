@@ -1,12 +1,16 @@
 //! Sending again what was set aside never turns a subject back, whatever has happened or happens meanwhile.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rollcall::access::Caller;
-use rollcall::application::Scope;
+use rollcall::application::{Scope, ScopeEdit};
+use rollcall::delivery::job;
 use rollcall::delivery::ledger::operate::{self, Resent};
 use rollcall::delivery::ledger::parked::ParkedState;
+use rollcall::directory::{Command, NewUnit, Source};
 use rollcall::hub::Hub;
+use rollcall::id::ROOT_UNIT;
 use rollcall::maintenance::retention::{Retention, trim};
 use rollcall_protocol::EventType;
 use rollcall_receiver::Outcome;
@@ -14,7 +18,7 @@ use rollcall_receiver::testing::{Act, Forgetful};
 
 use crate::forgetful::Simple;
 use crate::plain::{apply, deliver, parked_of, settled, user};
-use crate::world::{described, hasty, on_both, open_hub};
+use crate::world::{described, hasty, new_user, on_both, open_hub};
 
 /// An application that refuses what says "refused" when it comes for the first time, and applies it afterwards.
 async fn application(hub: &Hub) -> Simple {
@@ -107,6 +111,59 @@ fn an_event_that_a_synchronization_has_overtaken_is_told_anew() {
         app.synchronize().await;
         let resent = resend(&hub, &app).await;
         assert_eq!((resent.queued, resent.refreshed), (0, 1));
+        app.is_right().await;
+        delivery.stop().await;
+    });
+}
+
+fn unit(name: &str) -> NewUnit {
+    NewUnit {
+        name: name.to_owned(),
+        parent_id: ROOT_UNIT.to_owned(),
+        description: None,
+        external_id: None,
+        source: Source::default(),
+    }
+}
+
+#[test]
+fn a_deletion_that_was_refused_is_sent_again_although_the_log_has_forgotten_who_was_told() {
+    on_both("resend_gone", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let before = apply(&hub, Command::CreateUnit(unit("Before"))).await;
+        let after = apply(&hub, Command::CreateUnit(unit("After"))).await;
+        let ada = apply(&hub, Command::CreateUser(new_user("ada", &before))).await;
+        let only = |unit: &str| Scope {
+            organizational_unit_ids: [unit.to_owned()].into(),
+            ..Scope::default()
+        };
+        let first = AtomicBool::new(true);
+        let forgetful = Forgetful::scripted(move |event, _| {
+            match event.kind() == Some(EventType::UserDelete) && first.swap(false, Ordering::SeqCst) {
+                true => Act::Answer(Outcome::Failed {
+                    code: "no".to_owned(),
+                    message: String::new(),
+                }),
+                false => Act::Apply,
+            }
+        });
+        let app = Simple::new(&hub, "App", only(&before), forgetful).await;
+        let delivery = deliver(&hub, hasty()).await;
+        app.synchronize().await;
+        let edit = ScopeEdit::to(&only(&after));
+        let changing = job::change_scope(&hub, Caller::system("test"), &app.application.id, edit, None);
+        let (_, job_id) = changing.await.unwrap();
+        app.ended(&job_id).await;
+        is_set_aside(&hub, &app).await;
+        assert!(app.app.snapshot().users.contains_key(&ada));
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        let nothing_is_kept = Retention {
+            changes: Duration::ZERO,
+            ..Retention::default()
+        };
+        assert!(trim(&hub, nothing_is_kept).await.unwrap().changes >= 3);
+        let resent = resend(&hub, &app).await;
+        assert_eq!((resent.refreshed, resent.superseded), (1, 0));
         app.is_right().await;
         delivery.stop().await;
     });

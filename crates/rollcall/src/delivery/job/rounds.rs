@@ -104,7 +104,7 @@ pub(in crate::delivery) async fn next_round(
                 // An inventory goes alone: applications that do not understand it may refuse its request.
                 let alone = outgoing.event_type == EventType::Inventory;
                 let fits = !alone || lanes.is_empty();
-                if queue.blocks(outgoing.subject_id()) {
+                if queue.blocks(outgoing) {
                     held.push(outgoing.clone());
                 } else if !fits || !lanes.take(step.kind, outgoing) {
                     steps.push_front(step);

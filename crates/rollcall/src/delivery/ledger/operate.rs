@@ -22,7 +22,7 @@ use crate::application::{
     self, Application, ApplicationError, Command, Entitlements, command::open, entitlement, store,
 };
 use crate::audit::{self, Target};
-use crate::change::{self, Seq};
+use crate::change::{self, Change, Seq};
 use crate::clock::Millis;
 use crate::delivery::model::bare_record;
 use crate::directory::{MEMBERS_PER_EVENT, query};
@@ -207,7 +207,15 @@ pub fn resend(
         }
         let kind = parked.event_type.subject_kind().unwrap_or(SubjectKind::User);
         parked::remove(tx, application_id, &parked.event_id)?;
-        match refresh(tx, ctx, application_id, kind, &parked.subject_id, &member_ids) {
+        match refresh(
+            tx,
+            ctx,
+            application_id,
+            kind,
+            &parked.subject_id,
+            &member_ids,
+            Known::Perhaps,
+        ) {
             Ok(_) => resent.refreshed += 1,
             Err(OperateError::NotInScope(_) | OperateError::NotSubscribed(_)) => resent.superseded += 1,
             Err(error) => return Err(error),
@@ -351,7 +359,8 @@ pub fn push(
 ) -> Result<Vec<String>, OperateError> {
     let application = open(tx, ctx, application_id)?;
     interfere(tx, application_id)?;
-    let pushed = refresh(tx, ctx, application_id, SubjectKind::User, user_id, &[])?;
+    let user = SubjectKind::User;
+    let pushed = refresh(tx, ctx, application_id, user, user_id, &[], Known::IfTheLogSays)?;
     note(
         tx,
         ctx,
@@ -413,15 +422,20 @@ fn member_ids(tx: &mut Tx<'_>, parked: &Parked) -> Result<Vec<String>, DbError> 
     if parked.event_type.subject_kind() != Some(SubjectKind::Group) {
         return Ok(Vec::new());
     }
-    let record = match (&parked.record, parked.seq) {
-        (Some(record), _) => Some(record.clone()),
-        (None, Some(seq)) => change::read(tx, seq)?.map(|change| change.record),
-        (None, None) => None,
-    };
-    Ok(record
+    Ok(parked::record(tx, parked)?
         .and_then(|record| GroupPayload::from_json(&record).ok())
         .and_then(|payload| payload.user_ids)
         .unwrap_or_default())
+}
+
+/// Whether an application may know a subject that is not in its scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// It may: there was an event of it. The log may have forgotten that by now, and to delete what is not there does
+    /// no harm.
+    Perhaps,
+    /// If the log has something that it was told.
+    IfTheLogSays,
 }
 
 /// Parks events that tell what is true of a subject now.
@@ -432,6 +446,7 @@ fn refresh(
     kind: SubjectKind,
     subject_id: &str,
     member_ids: &[String],
+    known: Known,
 ) -> Result<Vec<String>, OperateError> {
     let entitlements = Entitlements::load(tx, application_id)?;
     let current = entitlements.current();
@@ -480,10 +495,8 @@ fn refresh(
         }
     } else {
         let event = entitlement::deleted(kind);
-        let known = change::of_subject(tx, subject_id)?
-            .iter()
-            .any(|change| entitlements.at(change.seq).event_for(change).is_some());
-        if !known {
+        let is_told = |change: &Change| entitlements.at(change.seq).event_for(change).is_some();
+        if known == Known::IfTheLogSays && !change::of_subject(tx, subject_id)?.iter().any(is_told) {
             return Err(OperateError::NotInScope(subject_id.to_owned()));
         }
         if current.subscription.contains(event) {

@@ -7,7 +7,8 @@ use rollcall_db::{DbError, Row, Tx, params};
 use rollcall_protocol::EventType;
 use strum::VariantArray as _;
 
-use crate::change::Seq;
+use crate::change::{self, Seq};
+use crate::delivery::model::added_members;
 pub use crate::delivery::model::{Parked, ParkedState};
 
 /// Stores a parked event, or what has become of it.
@@ -65,6 +66,40 @@ pub fn list(tx: &mut Tx<'_>, application_id: &str) -> Result<Vec<Parked>, DbErro
     .iter()
     .map(from_row)
     .collect()
+}
+
+/// All parked events of an application, in the order in which they were parked, each with those whom it adds to a
+/// group.
+///
+/// # Errors
+/// What the database reports.
+pub fn list_with_members(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+) -> Result<Vec<(Parked, Vec<String>)>, DbError> {
+    let parked = list(tx, application_id)?;
+    let with_members = |parked: Parked| {
+        let record = match parked.event_type {
+            EventType::GroupAddUser => record(tx, &parked)?,
+            _ => None,
+        };
+        let members = record.map(|record| added_members(parked.event_type, &record));
+        Ok((parked, members.unwrap_or_default()))
+    };
+    parked.into_iter().map(with_members).collect()
+}
+
+/// What a parked event tells: its own record, or that of the change that it comes from, unless that is no longer in
+/// the log.
+///
+/// # Errors
+/// What the database reports.
+pub fn record(tx: &mut Tx<'_>, parked: &Parked) -> Result<Option<String>, DbError> {
+    match (&parked.record, parked.seq) {
+        (Some(record), _) => Ok(Some(record.clone())),
+        (None, Some(seq)) => Ok(change::read(tx, seq)?.map(|change| change.record)),
+        (None, None) => Ok(None),
+    }
 }
 
 /// How many events of each application are parked, in the order of [`ParkedState::VARIANTS`]; applications without any

@@ -59,6 +59,15 @@ impl Outgoing {
         }
     }
 
+    /// Whose events must arrive before this one, besides those of its own subject: whoever is added to a group has to
+    /// be there, and an application that deletes a user may take the memberships away with it.
+    pub fn follows(&self) -> Vec<String> {
+        match &self.origin {
+            Origin::Change(change) => added_members(self.event_type, &change.record),
+            Origin::Apart(event) => added_members(self.event_type, &event.biz_data),
+        }
+    }
+
     /// When it happened.
     pub fn time(&self) -> Millis {
         match &self.origin {
@@ -83,6 +92,17 @@ impl Outgoing {
         };
         record + ENVELOPE_BYTES
     }
+}
+
+/// The users whom an event adds to a group; none if it does something else.
+pub fn added_members(event_type: EventType, record: &str) -> Vec<String> {
+    if event_type != EventType::GroupAddUser {
+        return Vec::new();
+    }
+    GroupPayload::from_json(record)
+        .ok()
+        .and_then(|payload| payload.user_ids)
+        .unwrap_or_default()
 }
 
 /// Where delivery to an application stands.

@@ -16,7 +16,7 @@ use crate::clock::Millis;
 pub enum ParkedState {
     /// The application asked for it again.
     Retrying,
-    /// It waits behind another event of its subject.
+    /// It waits behind another event of its subject, or of somebody whom it adds to a group.
     Held,
     /// It is set aside until somebody sends it again.
     Failed,

@@ -81,8 +81,9 @@ pub fn conclude(
             ..Conclusion::default()
         },
     };
-    // Whoever is wanted again takes with it what follows of its subject in the same round. (A subject keeps to
-    // one lane, and the requests of a lane stand in their order.)
+    // Whoever is wanted again takes with it what follows of its subject in the same round, and whatever adds it to a
+    // group. (A subject keeps to one lane, the requests of a lane stand in their order, and groups have no lanes
+    // beside them.)
     let mut wanted: HashSet<&str> = HashSet::new();
     for answered in answered {
         for (outgoing, verdict) in answered.events.iter().zip(&answered.verdicts) {
@@ -93,8 +94,9 @@ pub fn conclude(
             match round.source {
                 Source::Parked => concluding.parked_again(outgoing, verdict),
                 Source::Log | Source::Job | Source::Test | Source::KeyTrial => {
-                    if wanted.contains(outgoing.subject_id()) {
+                    if follows_one_of(&wanted, outgoing) {
                         concluding.hold(outgoing);
+                        wanted.insert(outgoing.subject_id());
                     } else if concluding.first_time(outgoing, verdict) {
                         wanted.insert(outgoing.subject_id());
                     }
@@ -106,6 +108,13 @@ pub fn conclude(
         concluding.hold(outgoing);
     }
     concluding.conclusion
+}
+
+/// Whether an event must arrive after one of a subject that is wanted again.
+fn follows_one_of(wanted: &HashSet<&str>, outgoing: &Outgoing) -> bool {
+    let is_wanted = |subject: &str| wanted.contains(subject);
+    !wanted.is_empty()
+        && (is_wanted(outgoing.subject_id()) || outgoing.follows().iter().any(|member| is_wanted(member)))
 }
 
 struct Concluding<'a> {
@@ -138,17 +147,18 @@ impl Concluding<'_> {
                     strikes: u32::from(self.took_others),
                     ..said(outgoing.parked(ParkedState::Retrying, self.wall(pause)), remark)
                 };
-                self.push(parked, pause);
+                self.push(parked, outgoing, pause);
                 true
             }
         }
     }
 
-    /// Parks an event behind another one of its subject.
+    /// Parks an event behind another one.
     fn hold(&mut self, outgoing: &Outgoing) {
         self.conclusion.clean = false;
         self.push(
             outgoing.parked(ParkedState::Held, self.present.now),
+            outgoing,
             Duration::ZERO,
         );
     }
@@ -204,12 +214,13 @@ impl Concluding<'_> {
         self.conclusion.park.extend(next);
     }
 
-    fn push(&mut self, mut parked: Parked, pause: Duration) {
-        if self.queue.blocks(&parked.subject_id) {
+    fn push(&mut self, mut parked: Parked, outgoing: &Outgoing, pause: Duration) {
+        if self.queue.holds(&parked.subject_id) {
             parked.state = ParkedState::Held;
         }
         self.queue.push(Waiting {
             parked: parked.clone(),
+            follows: outgoing.follows(),
             due: self.present.at + pause,
             dealt_with: self.health.dealt_with,
         });

@@ -58,7 +58,7 @@ impl LogRound {
         held_at_most: usize,
     ) -> Room {
         if let Some(outgoing) = outgoing.filter(|outgoing| !queue.is_set_aside(outgoing.event_id())) {
-            if queue.blocks(outgoing.subject_id()) {
+            if queue.blocks(&outgoing) {
                 if queue.len() + self.held.len() >= held_at_most {
                     return Room::Full;
                 }

@@ -3,7 +3,9 @@
 //! An application may ask for an event again. The position does not wait for it; the event is parked and
 //! sent again with growing pauses. Later events of the same subject must not overtake it, so they are parked
 //! behind it as *held*, also those that the same answer accepted: what the application remembers is its own
-//! matter, and the order in which it is told of a subject is ours.
+//! matter, and the order in which it is told of a subject is ours. An event that adds members to a group waits for
+//! them too: it would name somebody who is not there yet, or whose deletion, arriving later, takes the membership
+//! away again. Events of users never wait for groups, so nobody waits for each other.
 //!
 //! An event that is wanted again and again is set aside as *failed*, so that what is held behind it goes on;
 //! it is visible then, and may be sent again by hand. But a try counts against an event only if the application
@@ -33,6 +35,8 @@ pub struct Health {
 pub struct Waiting {
     /// The event.
     pub parked: Parked,
+    /// Whose events go before it, besides those of its subject ([`Outgoing::follows`]).
+    pub follows: Vec<String>,
     /// When it is due, on the monotonic clock.
     pub due: Instant,
     /// [`Health::dealt_with`] at its last try.
@@ -49,11 +53,17 @@ pub struct ParkedQueue {
 }
 
 impl ParkedQueue {
-    /// The queue of what is stored. However far in the future a stored time lies (a clock may have run
-    /// ahead), nothing waits longer than `longest`.
-    pub fn load(stored: Vec<Parked>, position: i64, now: Millis, at: Instant, longest: Duration) -> Self {
+    /// The queue of what is stored, each with whom it follows. However far in the future a stored time lies (a clock
+    /// may have run ahead), nothing waits longer than `longest`.
+    pub fn load(
+        stored: Vec<(Parked, Vec<String>)>,
+        position: i64,
+        now: Millis,
+        at: Instant,
+        longest: Duration,
+    ) -> Self {
         let mut queue = Self::default();
-        for parked in stored {
+        for (parked, follows) in stored {
             match parked.state {
                 ParkedState::Failed => {
                     if parked.seq.is_some_and(|seq| seq > position) {
@@ -64,6 +74,7 @@ impl ParkedQueue {
                     let wait = Duration::from_millis(u64::try_from(parked.next_try - now).unwrap_or(0));
                     queue.push(Waiting {
                         parked,
+                        follows,
                         due: at + wait.min(longest),
                         dealt_with: 0,
                     });
@@ -92,9 +103,25 @@ impl ParkedQueue {
         self.len == 0
     }
 
-    /// Whether events of this subject must wait.
-    pub fn blocks(&self, subject_id: &str) -> bool {
-        self.len > 0 && self.subjects.contains_key(subject_id)
+    /// Whether this event must wait.
+    pub fn blocks(&self, outgoing: &Outgoing) -> bool {
+        // Whom it follows is read from its record, which is done only where somebody waits.
+        self.len > 0 && (self.holds(outgoing.subject_id()) || self.holds_any(&outgoing.follows()))
+    }
+
+    /// Whether events of this subject wait.
+    pub fn holds(&self, subject_id: &str) -> bool {
+        self.subjects.contains_key(subject_id)
+    }
+
+    fn holds_any(&self, subjects: &[String]) -> bool {
+        subjects.iter().any(|subject| self.holds(subject))
+    }
+
+    /// The first event of each subject, unless it follows somebody who waits too.
+    fn first(&self) -> impl Iterator<Item = &Waiting> {
+        let fronts = self.subjects.values().filter_map(VecDeque::front);
+        fronts.filter(|waiting| !self.holds_any(&waiting.follows))
     }
 
     /// Whether an administrator has set this event of the log aside.
@@ -106,9 +133,7 @@ impl ParkedQueue {
     /// With `early`, those that are due first are taken although their time has not come.
     pub fn due(&self, at: Instant, limit: usize, early: bool) -> Vec<Parked> {
         let mut due: Vec<&Waiting> = self
-            .subjects
-            .values()
-            .filter_map(VecDeque::front)
+            .first()
             .filter(|waiting| early || waiting.due <= at)
             .collect();
         due.sort_by(|a, b| {
@@ -125,11 +150,7 @@ impl ParkedQueue {
 
     /// When the next event is due.
     pub fn next_due(&self) -> Option<Instant> {
-        self.subjects
-            .values()
-            .filter_map(VecDeque::front)
-            .map(|waiting| waiting.due)
-            .min()
+        self.first().map(|waiting| waiting.due).min()
     }
 
     /// The first event of a subject.
@@ -137,17 +158,25 @@ impl ParkedQueue {
         self.subjects.get_mut(subject_id).and_then(VecDeque::front_mut)
     }
 
-    /// Takes away the first event of a subject; the one behind it, if any, is due now and returned.
+    /// Takes away the first event of a subject. The one behind it, if any, is due now, unless it follows somebody else
+    /// who waits, and is returned.
     pub fn release(&mut self, subject_id: &str, now: Millis, at: Instant) -> Option<Parked> {
         let queue = self.subjects.get_mut(subject_id)?;
         if queue.pop_front().is_some() {
             self.len -= 1;
         }
-        let Some(next) = queue.front_mut() else {
+        let Some(next) = queue.front() else {
             self.subjects.remove(subject_id);
             return None;
         };
-        next.parked.state = ParkedState::Retrying;
+        let follows = next.follows.clone();
+        let held = self.holds_any(&follows);
+        let next = self.front_mut(subject_id)?;
+        next.parked.state = if held {
+            ParkedState::Held
+        } else {
+            ParkedState::Retrying
+        };
         next.parked.next_try = now;
         next.due = at;
         Some(next.parked.clone())

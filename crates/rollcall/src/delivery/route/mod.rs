@@ -58,8 +58,8 @@ pub struct Loaded {
     pub target: Arc<Target>,
     /// What the next settlement builds upon.
     pub fence: Fence,
-    /// The parked events.
-    pub parked: Vec<Parked>,
+    /// The parked events, each with whom it follows ([`Outgoing::follows`]).
+    pub parked: Vec<(Parked, Vec<String>)>,
     /// The open job, if there is one.
     pub job: Option<JobPosition>,
 }
@@ -145,7 +145,7 @@ impl Target {
                 epoch,
                 revision: standing.revision,
             },
-            parked: parked::list(tx, application_id)?,
+            parked: parked::list_with_members(tx, application_id)?,
             job: jobs::open_job(tx, application_id)?,
         }))
     }

@@ -40,6 +40,8 @@ struct Version {
     event_id: String,
     time: i64,
     record: String,
+    /// It says that the subject is gone.
+    is_gone: bool,
 }
 
 /// Whether the event is of a subject's record. Memberships have versions of their own.
@@ -54,6 +56,13 @@ fn is_of_record(arrival: &Arrival) -> bool {
         | None => false,
         Some(kind) => kind.subject_kind().is_some(),
     }
+}
+
+fn is_deletion(arrival: &Arrival) -> bool {
+    use EventType as T;
+    [T::UserDelete, T::UnitDelete, T::GroupDelete]
+        .iter()
+        .any(|kind| kind.urn() == arrival.event_type)
 }
 
 /// What the hub thinks of what an application has applied last.
@@ -136,6 +145,7 @@ impl World {
                         event_id: arrival.event_id.clone(),
                         time: arrival.event_time,
                         record: arrival.biz_data.clone(),
+                        is_gone: is_deletion(arrival),
                     };
                     if versions.newest.time <= versions.last.time {
                         versions.newest = versions.last.clone();
@@ -190,7 +200,9 @@ impl World {
                 .into_iter()
                 .flat_map(|seen| seen.versions.iter_mut());
             for (subject, Versions { last, newest }) in versions {
-                if last.record == newest.record {
+                // Two deletions say the same, whichever comes first: one that is sent again may come before that of a
+                // change of scope, which tells of an earlier time.
+                if last.record == newest.record || (last.is_gone && newest.is_gone) {
                     continue;
                 }
                 match self.on_hub(async |hub| opinion(hub, id, subject, &last.event_id).await) {
