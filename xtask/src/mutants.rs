@@ -9,14 +9,16 @@ mod list;
 
 use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, ExitCode, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crate::simulate::{locked, on_all_cores, simulation, single};
+use crate::simulate::{self, locked, on_all_cores, simulation, single};
 
 /// A mistake.
 struct Mutant {
@@ -34,11 +36,14 @@ struct Mutant {
 /// How many seeds may pass before a mistake counts as not found.
 const SEEDS: u64 = 300;
 
-/// How many seeds the copy without a mistake must pass.
-const CONTROL: u64 = 40;
-
 /// How many seeds a process runs.
-const PORTION: usize = 10;
+const PORTION: u64 = 10;
+
+/// How long a process may take for them. It needs some seconds.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Where the simulation itself stands. What panics there is wrong with it, and no find.
+const HARNESS: &str = "panicked at crates/rollcall/tests/";
 
 /// What the copy is asked by.
 const VARIABLE: &str = "ROLLCALL_MUTANT";
@@ -52,12 +57,14 @@ pub(crate) fn mutant(name: &str) -> bool {
 }
 "#;
 
-/// What came of a mistake.
-enum Found {
-    /// A seed failed; with what it said.
-    By(u64, String),
-    /// None did.
-    Not,
+/// What came of some seeds.
+enum Played {
+    /// All of them passed.
+    Well,
+    /// One failed: an invariant did not hold, or the product panicked; with what was said.
+    Failed(u64, String),
+    /// The simulation itself failed, so that nothing is known.
+    Broken(String),
 }
 
 /// Makes each mistake in turn, or those that are named, and says which seed finds it.
@@ -75,34 +82,34 @@ pub(crate) fn mutants(names: &[OsString]) -> io::Result<ExitCode> {
     };
     let root = workspace()?;
     let program = build(&root)?;
-    println!("xtask: no mutant, {CONTROL} seeds");
-    if let Found::By(seed, said) = play(&program, None, CONTROL)? {
-        println!("xtask: the copy fails without any mutant, at seed {seed}: {said}");
+    let begun = Instant::now();
+    println!("xtask: the copy without a mutant, {SEEDS} seeds");
+    if let Some(wrong) = control(&program)? {
+        println!("xtask: the copy fails without any mutant: {wrong}");
         return Ok(ExitCode::FAILURE);
     }
-    let begun = Instant::now();
+    println!(" seed  mutant, and what the simulation says");
     let next = AtomicUsize::new(0);
     let missed = Mutex::new(Vec::new());
-    let work = || -> io::Result<()> {
+    on_all_cores(|| {
         while let Some(mutant) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match play(&program, Some(mutant.name), SEEDS)? {
-                Found::By(seed, said) => println!("{seed:>5}  {}\n       {said}", mutant.name),
-                Found::Not => {
-                    println!(
-                        "    –  {}\n       not found within {SEEDS} seeds, although {}",
-                        mutant.name, mutant.breaks
-                    );
-                    locked(&missed).push(mutant.name);
-                }
+            // Each of these seeds has passed without the mistake.
+            let (found, told) = match play(&program, Some(mutant.name), 1..=SEEDS)? {
+                Played::Failed(seed, said) => (Some(seed), said),
+                Played::Well => (None, format!("not found, although {}", mutant.breaks)),
+                Played::Broken(why) => (None, format!("not found: {why}")),
+            };
+            let seed = found.map_or_else(|| "–".to_owned(), |seed| seed.to_string());
+            println!("{seed:>5}  {}\n       {told}", mutant.name);
+            if found.is_none() {
+                locked(&missed).push(mutant.name);
             }
         }
         Ok(())
-    };
-    println!(" seed  mutant, and what the simulation says");
-    on_all_cores(work)?;
+    })?;
     let missed = std::mem::take(&mut *locked(&missed));
     println!(
-        "xtask: {} of {} mutants found in {:.0} s",
+        "xtask: {} of {} mutants found within {SEEDS} seeds, in {:.0} s",
         chosen.len() - missed.len(),
         chosen.len(),
         begun.elapsed().as_secs_f64()
@@ -112,6 +119,27 @@ pub(crate) fn mutants(names: &[OsString]) -> io::Result<ExitCode> {
     }
     println!("xtask: not found: {}", missed.join(", "));
     Ok(ExitCode::FAILURE)
+}
+
+/// Plays all seeds without a mistake, so that one that fails with it does so because of it. Returns what is wrong.
+fn control(program: &Path) -> io::Result<Option<String>> {
+    let next = AtomicU64::new(1);
+    let wrong = Mutex::new(None);
+    on_all_cores(|| {
+        loop {
+            let first = next.fetch_add(PORTION, Ordering::Relaxed);
+            if first > SEEDS || locked(&wrong).is_some() {
+                return Ok(());
+            }
+            let told = match play(program, None, first..=SEEDS.min(first + PORTION - 1))? {
+                Played::Well => continue,
+                Played::Failed(seed, said) => format!("seed {seed}: {said}"),
+                Played::Broken(why) => why,
+            };
+            locked(&wrong).get_or_insert(told);
+        }
+    })?;
+    Ok(std::mem::take(&mut *locked(&wrong)))
 }
 
 fn choose(names: &[OsString]) -> Result<Vec<&'static Mutant>, String> {
@@ -183,18 +211,12 @@ fn build(root: &Path) -> io::Result<PathBuf> {
         list::ALL.len()
     );
     // What it depends on is the same as in the workspace, and built once for both.
-    let built = simulation()
-        .args(["--no-run", "--message-format=json"])
+    let mut command = simulation();
+    command
         .current_dir(&copy)
-        .env("CARGO_TARGET_DIR", root.join("target"))
-        .stdout(Stdio::piped())
-        .spawn()?
-        .wait_with_output()?;
-    if !built.status.success() {
-        return Err(io::Error::other("the copy with the mutants cannot be built"));
-    }
-    let text = String::from_utf8_lossy(&built.stdout);
-    executable(&text).ok_or_else(|| io::Error::other("cargo does not say where the tests are"))
+        .env("CARGO_TARGET_DIR", root.join("target"));
+    simulate::build(&mut command)?
+        .ok_or_else(|| io::Error::other("the copy with the mutants cannot be built"))
 }
 
 /// A manifest of the workspace whose crates have another version, which is as good as theirs.
@@ -204,14 +226,6 @@ fn another_version(manifest: &str) -> String {
         Some(line) => manifest.replacen(line, &format!("{}+mutants\"", line.trim_end_matches('"')), 1),
         None => manifest.to_owned(),
     }
-}
-
-/// The program that cargo has built last, from what it says.
-fn executable(messages: &str) -> Option<PathBuf> {
-    let before = "\"executable\":\"";
-    let begin = messages.rfind(before)? + before.len();
-    let end = messages[begin..].find('"')?;
-    Some(PathBuf::from(&messages[begin..begin + end]))
 }
 
 fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
@@ -245,27 +259,83 @@ impl Mutant {
     }
 }
 
-/// Runs seeds with a mistake until one fails.
-fn play(program: &Path, mutant: Option<&str>, seeds: u64) -> io::Result<Found> {
-    for before in (0..seeds).step_by(PORTION) {
-        let mut command = Command::new(program);
-        single(&mut command, before + 1, (PORTION as u64).min(seeds - before));
+/// Runs seeds, with a mistake or without, until one fails.
+fn play(program: &Path, mutant: Option<&str>, seeds: RangeInclusive<u64>) -> io::Result<Played> {
+    let mut first = *seeds.start();
+    while first <= *seeds.end() {
+        let portion = PORTION.min(seeds.end() - first + 1);
+        let mut command = single(program, first, portion);
         // Nobody needs a shorter history of a known mistake.
         command.env("ROLLCALL_TRIES", "0").stderr(Stdio::null());
         match mutant {
             Some(name) => command.env(VARIABLE, name),
             None => command.env_remove(VARIABLE),
         };
-        let output = command.spawn()?.wait_with_output()?;
-        if !output.status.success() {
-            let text = String::from_utf8_lossy(&output.stdout);
-            return Ok(said(&text).map_or_else(
-                || Found::By(before + 1, "the program ended without a word".to_owned()),
-                |(seed, said)| Found::By(seed, said),
-            ));
+        match watch(command.spawn()?)? {
+            Ended::Well => first += portion,
+            Ended::Badly(text) => {
+                return Ok(match said(&text) {
+                    Some((seed, said)) if said.contains(HARNESS) => {
+                        Played::Broken(format!("seed {seed}: {said}"))
+                    }
+                    Some((seed, said)) => Played::Failed(seed, said),
+                    None => Played::Broken(format!(
+                        "the seeds from {first} on ended without a word of what is wrong"
+                    )),
+                });
+            }
+            Ended::Never => {
+                let limit = PATIENCE.as_secs();
+                return Ok(Played::Broken(format!(
+                    "the seeds from {first} on had not ended after {limit} s"
+                )));
+            }
         }
     }
-    Ok(Found::Not)
+    Ok(Played::Well)
+}
+
+/// How a process ended.
+enum Ended {
+    Well,
+    /// With what it said.
+    Badly(String),
+    /// It had to be killed.
+    Never,
+}
+
+/// Waits for a process, but not for ever.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process that hangs does so in real time"
+)]
+fn watch(mut child: Child) -> io::Result<Ended> {
+    let begun = Instant::now();
+    let reading = child.stdout.take().map(|mut stdout| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            stdout.read_to_end(&mut bytes).map(|_| bytes)
+        })
+    });
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if begun.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            return Ok(Ended::Never);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    if status.success() {
+        return Ok(Ended::Well);
+    }
+    let bytes = match reading.map(JoinHandle::join) {
+        Some(Ok(bytes)) => bytes?,
+        Some(Err(_)) | None => Vec::new(),
+    };
+    Ok(Ended::Badly(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// The seed that failed and the first line of what was said of it.
@@ -307,11 +377,4 @@ fn what_a_failing_seed_says_is_found() {
     let text = "\nrunning 1 test\nseed 12: kit is different: {\nThe history is in x.\n";
     assert_eq!(said(text), Some((12, "kit is different: {".to_owned())));
     assert_eq!(said("running 1 test\n"), None);
-}
-
-#[test]
-fn the_program_is_found_in_what_cargo_says() {
-    let text = r#"{"executable":null}
-{"reason":"compiler-artifact","executable":"/t/simulation/deps/it-1","fresh":false}"#;
-    assert_eq!(executable(text), Some(PathBuf::from("/t/simulation/deps/it-1")));
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,12 +36,11 @@ pub(crate) fn simulate(arguments: &[OsString]) -> io::Result<ExitCode> {
         eprintln!("xtask: cargo xtask simulate [--seeds N | --mutants [NAME…]], with a number above zero");
         return Ok(ExitCode::from(2));
     };
-    let built = simulation().arg("--no-run").status()?;
-    if !built.success() {
+    let Some(program) = build(&mut simulation())? else {
         return Ok(ExitCode::FAILURE);
-    }
+    };
     let begun = Instant::now();
-    let counts = match play(seeds)? {
+    let counts = match play(&program, seeds)? {
         Ok(counts) => counts,
         Err(failed) => {
             print!("{failed}");
@@ -75,7 +75,7 @@ type Counts = BTreeMap<String, u64>;
 /// Runs seeds on all cores, in portions. Returns how often everything happened, or what the first process said of a
 /// history that did not end well; the others end with the portion that they have begun.
 #[expect(clippy::disallowed_methods, reason = "it says how far it is")]
-fn play(seeds: u64) -> io::Result<Result<Counts, String>> {
+fn play(program: &Path, seeds: u64) -> io::Result<Result<Counts, String>> {
     let (next, done, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let (begun, told) = (Instant::now(), Mutex::new(Instant::now()));
     let (counts, failure) = (Mutex::new(Counts::new()), Mutex::new(None));
@@ -86,11 +86,11 @@ fn play(seeds: u64) -> io::Result<Result<Counts, String>> {
                 break;
             }
             let portion = PORTION.min(seeds - before);
-            let output = start(before + 1, portion)?.wait_with_output()?;
+            let output = single(program, before + 1, portion).spawn()?.wait_with_output()?;
             let text = String::from_utf8_lossy(&output.stdout);
             if !output.status.success() {
                 stop.store(true, Ordering::Relaxed);
-                *locked(&failure) = Some(text.into_owned());
+                locked(&failure).get_or_insert_with(|| text.into_owned());
                 break;
             }
             count(&text, &mut locked(&counts));
@@ -145,31 +145,47 @@ fn wanted(arguments: &[OsString]) -> Option<u64> {
     }
 }
 
-/// The command of cargo that has to do with the tests of the simulation.
+/// The command of cargo that builds the tests of the simulation.
 pub(crate) fn simulation() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .args(["test", "-q", "--profile", "simulation", "-p", "rollcall"])
-        .args(["--all-features", "--test", "it"]);
+        .args(["--all-features", "--test", "it", "--no-run"])
+        // What is wrong with the sources is still told to people.
+        .arg("--message-format=json-render-diagnostics");
     command
 }
 
-fn start(first: u64, seeds: u64) -> io::Result<Child> {
-    let mut command = simulation();
-    command.arg("--");
-    single(&mut command, first, seeds);
-    command.spawn()
+/// Builds the tests. Returns their program; `None` if that does not succeed, of which cargo has told.
+pub(crate) fn build(command: &mut Command) -> io::Result<Option<PathBuf>> {
+    let built = command.stdout(Stdio::piped()).spawn()?.wait_with_output()?;
+    if !built.status.success() {
+        return Ok(None);
+    }
+    executable(&String::from_utf8_lossy(&built.stdout))
+        .map(Some)
+        .ok_or_else(|| io::Error::other("cargo does not say where the tests are"))
 }
 
-/// Has a program of tests run some seeds of the simulation and tell what happened.
-pub(crate) fn single(command: &mut Command, first: u64, seeds: u64) {
+/// The program that cargo has built last, from what it says.
+fn executable(messages: &str) -> Option<PathBuf> {
+    let before = "\"executable\":\"";
+    let begin = messages.rfind(before)? + before.len();
+    let end = messages[begin..].find('"')?;
+    Some(PathBuf::from(&messages[begin..begin + end]))
+}
+
+/// The command by which a program of tests runs some seeds of the simulation and tells what happened.
+pub(crate) fn single(program: &Path, first: u64, seeds: u64) -> Command {
+    let mut command = Command::new(program);
     command
         .args(["--exact", TEST, "--nocapture"])
         .env("ROLLCALL_FIRST_SEED", first.to_string())
         .env("ROLLCALL_SEEDS", seeds.to_string())
         .env_remove("ROLLCALL_SEED")
         .stdout(Stdio::piped());
+    command
 }
 
 /// Adds up the lines in which a process says how often something happened.
@@ -183,6 +199,13 @@ fn count(text: &str, counts: &mut Counts) {
         };
         *counts.entry(what.to_owned()).or_default() += number.parse::<u64>().unwrap_or(0);
     }
+}
+
+#[test]
+fn the_program_is_found_in_what_cargo_says() {
+    let text = r#"{"executable":null}
+{"reason":"compiler-artifact","executable":"/t/simulation/deps/it-1","fresh":false}"#;
+    assert_eq!(executable(text), Some(PathBuf::from("/t/simulation/deps/it-1")));
 }
 
 #[test]

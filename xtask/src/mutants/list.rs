@@ -17,7 +17,10 @@ const SCOPE: &str = "crates/rollcall/src/delivery/job/scope.rs";
 const STEPS: &str = "crates/rollcall/src/delivery/job/steps.rs";
 const ENTITLEMENT: &str = "crates/rollcall/src/application/entitlement.rs";
 const PASSWORDS: &str = "crates/rollcall/src/maintenance/passwords.rs";
+const PARKED: &str = "crates/rollcall/src/delivery/plan/parked.rs";
 const MIRROR: &str = "crates/receiver/src/mirror.rs";
+const ROWS: &str = "crates/receiver/src/mirror/rows.rs";
+const INBOX: &str = "crates/receiver/src/inbox.rs";
 
 /// All of them.
 pub(super) const ALL: &[Mutant] = &[
@@ -115,6 +118,13 @@ pub(super) const ALL: &[Mutant] = &[
         mutated: "reply.status >= 500",
     },
     Mutant {
+        name: "an-application-that-is-away-has-received",
+        breaks: "503 and its like count as received",
+        file: CALLBACK,
+        original: "reply.status != 200",
+        mutated: "reply.status < 500 && reply.status != 200",
+    },
+    Mutant {
         name: "an-unreadable-answer-is-success",
         breaks: "an answer that was cut counts as received, although it may have refused something",
         file: CALLBACK,
@@ -158,6 +168,20 @@ pub(super) const ALL: &[Mutant] = &[
                 .candidate()
                 .map(|candidate| &candidate.key)
                 .or(self.signing_keys.signing.as_ref())",
+    },
+    Mutant {
+        name: "a-membership-overtakes-its-member",
+        breaks: "whoever is added to a group is not there yet, or is deleted by an older event afterwards",
+        file: PARKED,
+        original: "self.holds_any(&outgoing.follows())",
+        mutated: "false",
+    },
+    Mutant {
+        name: "a-deletion-is-superseded-by-nothing",
+        breaks: "a deletion that was refused is dropped once the log has forgotten who was told",
+        file: OPERATE,
+        original: "Known::Perhaps",
+        mutated: "Known::IfTheLogSays",
     },
     Mutant {
         name: "an-old-event-is-sent-again",
@@ -244,6 +268,13 @@ pub(super) const ALL: &[Mutant] = &[
         mutated: "true",
     },
     Mutant {
+        name: "a-node-does-not-say-that-it-lives",
+        breaks: "an application is taken over while the node that delivers it goes on",
+        file: LEASES,
+        original: r#""UPDATE nodes SET beat = beat + 1 WHERE id = $1""#,
+        mutated: r#""UPDATE nodes SET beat = beat WHERE id = $1""#,
+    },
+    Mutant {
         name: "a-lease-never-ends",
         breaks: "a node that slept beyond its lease goes on sending",
         file: SEND,
@@ -277,5 +308,20 @@ pub(super) const ALL: &[Mutant] = &[
         file: MIRROR,
         original: "remembered(tx, TAKEN_BY, &event.event_id)?",
         mutated: "None",
+    },
+    Mutant {
+        name: "an-inbox-forgets-what-it-has-taken",
+        breaks: "an event that arrives twice is taken in twice",
+        file: INBOX,
+        original: "remembered(tx, TAKEN_BY, &event.event_id)?",
+        mutated: "None",
+    },
+    Mutant {
+        name: "a-mirror-turns-back",
+        breaks: "an older record that arrives late replaces a newer one",
+        file: ROWS,
+        original: "Ok(tx.execute(&sql, &params)? > 0)",
+        mutated: r#"let newer = format!("WHERE {name}.event_time <= excluded.event_time");
+    Ok(tx.execute(&sql.replace(&newer, ""), &params)? > 0)"#,
     },
 ];

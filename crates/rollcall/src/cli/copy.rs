@@ -56,7 +56,8 @@ pub(super) async fn restore(out: &Output, config: &Config, file: &Path) -> Resul
         };
         format!(
             "{} restored. Run rollcall doctor and start the hub. {synchronized} synchronized in full \
-             then, because changes may have reached them that this backup does not know of.",
+             then (those that are switched off: once they are switched on), because changes may have reached them \
+             that this backup does not know of.",
             counted(rows, "row")
         )
     });

@@ -80,12 +80,46 @@ impl Pages {
     }
 }
 
+/// The newest changes. Retention may have left gaps among them: a node that did not run for a while reads what is left.
 #[derive(Debug)]
 struct Window {
     /// The position before the first change that is kept.
     after: Seq,
     changes: VecDeque<Arc<Change>>,
     bytes: usize,
+}
+
+impl Window {
+    /// An empty one that begins after a position.
+    fn new(after: Seq) -> Self {
+        Self {
+            after,
+            changes: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Takes the next change, and lets go of the oldest if that is more than is kept.
+    fn keep(&mut self, change: Change) {
+        self.bytes += change.record.len();
+        self.changes.push_back(Arc::new(change));
+        while self.changes.len() > KEPT || self.bytes > KEPT_BYTES {
+            let Some(oldest) = self.changes.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.record.len();
+            self.after = oldest.seq;
+        }
+    }
+
+    /// Up to `limit` changes after a position; `None` if there may be some that are not kept.
+    fn after(&self, position: Seq, limit: usize) -> Option<Vec<Arc<Change>>> {
+        if position < self.after {
+            return None;
+        }
+        let skip = self.changes.partition_point(|change| change.seq <= position);
+        Some(self.changes.iter().skip(skip).take(limit).cloned().collect())
+    }
 }
 
 impl Feed {
@@ -98,15 +132,10 @@ impl Feed {
         let (tick, versions) = db
             .read(|tx| Ok::<_, DbError>((read_tick(tx)?, store::versions(tx)?)))
             .await?;
-        let window = Window {
-            after: tick.head,
-            changes: VecDeque::new(),
-            bytes: 0,
-        };
         Ok(Arc::new(Self {
             db,
             poll,
-            window: RwLock::new(window),
+            window: RwLock::new(Window::new(tick.head)),
             pages: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
             versions: RwLock::new(Arc::new(versions.into_iter().collect())),
@@ -190,15 +219,7 @@ impl Feed {
     fn keep(&self, changes: Vec<Change>) {
         let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
-            window.bytes += change.record.len();
-            window.changes.push_back(Arc::new(change));
-        }
-        while window.changes.len() > KEPT || window.bytes > KEPT_BYTES {
-            let Some(oldest) = window.changes.pop_front() else {
-                break;
-            };
-            window.bytes -= oldest.record.len();
-            window.after = oldest.seq;
+            window.keep(change);
         }
     }
 
@@ -261,12 +282,7 @@ impl Feed {
         pages.kept.clear();
         pages.generation += 1;
         drop(pages);
-        let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
-        *window = Window {
-            after: head,
-            changes: VecDeque::new(),
-            bytes: 0,
-        };
+        *self.window.write().unwrap_or_else(PoisonError::into_inner) = Window::new(head);
     }
 
     /// The version of an application; `None` if there is no such one.
@@ -277,8 +293,7 @@ impl Feed {
 
     fn kept_after(&self, position: Seq, limit: usize) -> Option<Vec<Arc<Change>>> {
         let window = self.window.read().unwrap_or_else(PoisonError::into_inner);
-        let skip = usize::try_from(position - window.after).ok()?;
-        Some(window.changes.iter().skip(skip).take(limit).cloned().collect())
+        window.after(position, limit)
     }
 }
 
@@ -287,4 +302,67 @@ fn read_tick(tx: &mut rollcall_db::Tx<'_>) -> Result<Tick, DbError> {
         head: change::head(tx)?.seq,
         applications: instance::applications_version(tx)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_protocol::{EventType, SubjectKind};
+
+    use super::*;
+    use crate::change::ChangeKind;
+
+    fn change(seq: Seq, bytes: usize) -> Change {
+        Change {
+            seq,
+            event_id: format!("evnt_{seq}"),
+            kind: ChangeKind::Event(EventType::UserCreate),
+            subject_kind: SubjectKind::User,
+            subject_id: "user_1".to_owned(),
+            time: seq,
+            actor: "test".to_owned(),
+            record: "x".repeat(bytes),
+            previous: None,
+            before: None,
+            after: None,
+            secret: None,
+        }
+    }
+
+    fn seqs(window: &Window, after: Seq, limit: usize) -> Option<Vec<Seq>> {
+        let changes = window.after(after, limit)?;
+        Some(changes.iter().map(|change| change.seq).collect())
+    }
+
+    #[test]
+    fn what_retention_has_left_is_found_by_its_position() {
+        let mut window = Window::new(3);
+        assert_eq!(seqs(&window, 3, 10), Some(vec![]));
+        // The changes 4, 5 and 8 were removed before they were read.
+        for seq in [6, 7, 9] {
+            window.keep(change(seq, 1));
+        }
+        for (after, found) in [
+            (3, vec![6, 7, 9]),
+            (4, vec![6, 7, 9]),
+            (5, vec![6, 7, 9]),
+            (6, vec![7, 9]),
+            (7, vec![9]),
+            (8, vec![9]),
+            (9, vec![]),
+        ] {
+            assert_eq!(seqs(&window, after, 10), Some(found), "after {after}");
+        }
+        assert_eq!(seqs(&window, 5, 2), Some(vec![6, 7]));
+        assert_eq!(seqs(&window, 2, 10), None);
+    }
+
+    #[test]
+    fn what_is_let_go_of_is_no_longer_answered_for() {
+        let mut window = Window::new(0);
+        for seq in [2, 4, 6] {
+            window.keep(change(seq, KEPT_BYTES / 2));
+        }
+        assert_eq!(seqs(&window, 1, 10), None);
+        assert_eq!(seqs(&window, 2, 10), Some(vec![4, 6]));
+    }
 }

@@ -306,3 +306,39 @@ fn a_synchronization_that_the_backup_caught_halfway_begins_again() {
         world.stop().await;
     });
 }
+
+#[test]
+fn an_application_that_was_switched_off_at_the_backup_is_pushed_everything_too() {
+    on_both("restore_off", |from, mirror| async move {
+        let mut world = World::without_delivery(&from, &mirror, Scope::everything()).await;
+        let ann = world.user("ann", ROOT_UNIT).await;
+        let id = world.application.id.clone();
+        world
+            .command(application::Command::DisableSynchronization { id: id.clone() })
+            .await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hub.backup");
+        backup::write(&world.hub.db, &file, 1).await.unwrap();
+        let targets = databases("restore_off_into");
+        world
+            .command(application::Command::EnableSynchronization { id: id.clone() })
+            .await;
+        world.start().await;
+        world.synchronize().await;
+        // What the backup does not know: nobody but the application has these.
+        world.apply(renamed(&ann, "anna")).await;
+        world.user("bob", ROOT_UNIT).await;
+        world.converged().await;
+        world.stop().await;
+
+        let (target, outcome) = restored(&targets, &from, &file).await;
+        assert_eq!(outcome.due, 1);
+        world.hub = open_hub(&target).await;
+        world
+            .command(application::Command::EnableSynchronization { id })
+            .await;
+        world.start().await;
+        world.converged().await;
+        world.stop().await;
+    });
+}

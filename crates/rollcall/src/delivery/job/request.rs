@@ -35,19 +35,18 @@ pub fn request_full(tx: &mut Tx<'_>, ctx: &Context<'_>, application_id: &str) ->
     Ok(job_id)
 }
 
-/// Has everything pushed to every application that is kept in step, from the log's present end on: a backup was
-/// restored, and nobody knows what they have got since it was taken. Returns how many they are.
+/// Has everything pushed to every application, from the log's present end on: a backup was restored, and nobody knows
+/// what they have got since it was taken. One that was switched off then may have been on since; it is pushed
+/// everything once it is switched on. Returns how many they are.
 ///
 /// # Errors
 /// What the database reports.
 pub fn after_restore(tx: &mut Tx<'_>, now: Millis, random: &dyn Random) -> Result<u64, DbError> {
     let mut due = 0;
     for application in applications::list(tx)? {
-        if application.synchronize {
-            let new_id = id::make("job", now, random);
-            repin(tx, &application.id, &new_id, Trigger::Restore, now)?;
-            due += 1;
-        }
+        let new_id = id::make("job", now, random);
+        repin(tx, &application.id, &new_id, Trigger::Restore, now)?;
+        due += 1;
     }
     Ok(due)
 }

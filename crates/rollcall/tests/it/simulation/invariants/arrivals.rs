@@ -69,13 +69,16 @@ fn is_deletion(arrival: &Arrival) -> bool {
 enum Opinion {
     /// There is more to be told of the subject.
     Owed,
+    /// A backup was restored that does not know of the subject, so that nobody can tell it any more: only the closing
+    /// inventory of a full synchronization does, and that means nothing to such an application.
+    Forgotten,
     /// It is the subject's last change that is told. A push may have come before it that bears a later time, since that is the time
     /// at which the same record was read.
     Newest,
     Neither,
 }
 
-async fn opinion(hub: &Hub, id: &str, subject: &str, last: &str) -> Result<Opinion, DbError> {
+async fn opinion(hub: &Hub, id: &str, subject: &str, last: &str, restored: bool) -> Result<Opinion, DbError> {
     let (id, subject, last) = (id.to_owned(), subject.to_owned(), last.to_owned());
     hub.db
         .read(move |tx| {
@@ -85,6 +88,9 @@ async fn opinion(hub: &Hub, id: &str, subject: &str, last: &str) -> Result<Opini
             // Those alone that are told: where the subject stands may have changed since.
             let is_told = |change: &Change| entitlements.at(change.seq).event_for(change).is_some();
             let changes = change::of_subject(tx, &subject)?;
+            if restored && changes.is_empty() {
+                return Ok(Opinion::Forgotten);
+            }
             let newest = changes
                 .into_iter()
                 .filter(is_told)
@@ -193,20 +199,22 @@ impl World {
             return Ok(());
         }
         let mut seen = std::mem::take(&mut self.seen);
+        let restored = self.restored;
         for tenant in &self.tenants {
             let (id, name) = (&tenant.application.id, &tenant.application.name);
-            let versions = seen
-                .get_mut(name)
-                .into_iter()
-                .flat_map(|seen| seen.versions.iter_mut());
+            let Some(Seen { count, versions }) = seen.get_mut(name) else {
+                continue;
+            };
             for (subject, Versions { last, newest }) in versions {
                 // Two deletions say the same, whichever comes first: one that is sent again may come before that of a
                 // change of scope, which tells of an earlier time.
                 if last.record == newest.record || (last.is_gone && newest.is_gone) {
                     continue;
                 }
-                match self.on_hub(async |hub| opinion(hub, id, subject, &last.event_id).await) {
-                    Some(Ok(Opinion::Newest)) => *newest = last.clone(),
+                match self.on_hub(async |hub| opinion(hub, id, subject, &last.event_id, restored).await) {
+                    Some(Ok(Opinion::Newest | Opinion::Forgotten)) => *newest = last.clone(),
+                    // The hub goes on while it is asked, and may have told what is newest meanwhile.
+                    Some(Ok(Opinion::Neither)) if self.network.has_heard_more(name, *count) => {}
                     Some(Ok(Opinion::Neither)) => {
                         let (last, newest) = (last.time - START, newest.time - START);
                         return must(false, What::Order, || {
