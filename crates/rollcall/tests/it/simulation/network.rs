@@ -161,6 +161,16 @@ impl Network {
         self.copies.lock().unwrap().get(name).cloned()
     }
 
+    /// Whether an application without memory has got more than so many events.
+    pub(super) fn has_heard_more(&self, name: &str, count: usize) -> bool {
+        match self.copy(name).as_deref() {
+            Some(Copy::Forgetful(receiver)) => {
+                !receiver.processor().processor.arrivals_after(count).is_empty()
+            }
+            _ => false,
+        }
+    }
+
     /// The events that an application has answered for, as far as a node has heard it, or that were seen parked.
     pub(super) fn answered(&self, name: &str) -> BTreeSet<String> {
         self.answered
