@@ -100,14 +100,14 @@ pub(super) const ALL: &[Mutant] = &[
         name: "nothing-is-held-within-a-round",
         breaks: "later events of a subject count as delivered although an earlier one is wanted again",
         file: CONCLUDE,
-        original: "wanted.contains(outgoing.subject_id())",
+        original: "follows_one_of(&wanted, outgoing)",
         mutated: "false",
     },
     Mutant {
         name: "the-log-overtakes-what-is-parked",
         breaks: "an event of the log is sent before an earlier one of its subject that waits",
         file: PLAN,
-        original: "queue.blocks(outgoing.subject_id())",
+        original: "queue.blocks(&outgoing)",
         mutated: "false",
     },
     Mutant {
