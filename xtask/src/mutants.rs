@@ -45,6 +45,18 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Where the simulation itself stands. What panics there is wrong with it, and no find.
 const HARNESS: &str = "panicked at crates/rollcall/tests/";
 
+/// What the copy consists of.
+const PARTS: [&str; 8] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "clippy.toml",
+    "crates",
+    "xtask",
+    "fuzz",
+    "docs",
+    "contrib",
+];
+
 /// What the copy is asked by.
 const VARIABLE: &str = "ROLLCALL_MUTANT";
 
@@ -169,15 +181,7 @@ fn build(root: &Path) -> io::Result<PathBuf> {
         fs::remove_dir_all(&copy)?;
     }
     fs::create_dir_all(&copy)?;
-    for part in [
-        "Cargo.toml",
-        "Cargo.lock",
-        "clippy.toml",
-        "crates",
-        "xtask",
-        "docs",
-        "contrib",
-    ] {
+    for part in PARTS {
         copy_all(&root.join(part), &copy.join(part))?;
     }
     // Another version, so that cargo does not take what it has built of the copy for what it has built of the
@@ -377,4 +381,18 @@ fn what_a_failing_seed_says_is_found() {
     let text = "\nrunning 1 test\nseed 12: kit is different: {\nThe history is in x.\n";
     assert_eq!(said(text), Some((12, "kit is different: {".to_owned())));
     assert_eq!(said("running 1 test\n"), None);
+}
+
+#[test]
+fn the_copy_has_all_crates_of_the_workspace() {
+    let manifest = fs::read_to_string(workspace().unwrap().join("Cargo.toml")).unwrap();
+    let members = manifest
+        .split_once("members = [")
+        .and_then(|(_, rest)| rest.split_once(']'));
+    let members: Vec<_> = members.unwrap().0.split('"').skip(1).step_by(2).collect();
+    assert!(members.contains(&"xtask"), "{members:?}");
+    for member in members {
+        let part = member.split('/').next().unwrap_or(member);
+        assert!(PARTS.contains(&part), "{member}");
+    }
 }
