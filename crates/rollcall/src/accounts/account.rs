@@ -85,14 +85,14 @@ const COLUMNS: &str =
 /// An account, and the hash of its password.
 type Stored = (Account, Option<String>);
 
-fn from_row(tx: &mut Tx<'_>, row: &Row) -> Result<Stored, DbError> {
+fn from_row(row: &Row, there: &BTreeSet<String>) -> Result<Stored, DbError> {
     let hash: Option<String> = row.get(6)?;
     let account = Account {
         id: row.get(0)?,
         name: row.get(1)?,
         display_name: row.get(2)?,
         email: row.get(3)?,
-        role: role(tx, &row.get::<String>(4)?, &row.get::<String>(5)?)?,
+        role: role(&row.get::<String>(4)?, &row.get::<String>(5)?, there)?,
         must_change_password: row.get(7)?,
         disabled: row.get(8)?,
         password_set: hash.is_some(),
@@ -103,22 +103,41 @@ fn from_row(tx: &mut Tx<'_>, row: &Row) -> Result<Stored, DbError> {
     Ok((account, hash))
 }
 
-/// A role as it is stored, without the applications that are gone.
-pub(super) fn role(tx: &mut Tx<'_>, name: &str, applications: &str) -> Result<Role, DbError> {
-    let unreadable = || DbError::Other(format!("{name:?} of {applications:?} is no role"));
-    let name: RoleName = name.parse().map_err(|_| unreadable())?;
-    let wanted: Vec<String> = serde_json::from_str(applications).map_err(|_| unreadable())?;
-    if wanted.is_empty() {
-        return Ok(Role::of(name, BTreeSet::new()));
+/// The applications of a role, as they are stored.
+fn wanted(applications: &str) -> Result<Vec<String>, DbError> {
+    let unreadable = |_| DbError::Other(format!("{applications:?} are no applications of a role"));
+    serde_json::from_str(applications).map_err(unreadable)
+}
+
+/// Of the applications that stand in this column of rows those that are still there: with one statement, however many
+/// rows there are.
+pub(super) fn there(tx: &mut Tx<'_>, rows: &[Row], column: usize) -> Result<BTreeSet<String>, DbError> {
+    let mut ids = BTreeSet::new();
+    for row in rows {
+        ids.extend(wanted(&row.get::<String>(column)?)?);
     }
-    let sql = format!(
-        "SELECT id FROM applications WHERE id IN {}",
-        placeholders(1, wanted.len())
-    );
-    let values: Vec<Value<'_>> = wanted.iter().map(|id| Value::from(id.as_str())).collect();
-    let there = tx.query(&sql, &values)?;
-    let there = there.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
-    Ok(Role::of(name, there))
+    let ids: Vec<String> = ids.into_iter().collect();
+    let mut there = BTreeSet::new();
+    for portion in ids.chunks(MOST_APPLICATIONS) {
+        let sql = format!(
+            "SELECT id FROM applications WHERE id IN {}",
+            placeholders(1, portion.len())
+        );
+        let values: Vec<Value<'_>> = portion.iter().map(|id| Value::from(id.as_str())).collect();
+        for row in tx.query(&sql, &values)? {
+            there.insert(row.get(0)?);
+        }
+    }
+    Ok(there)
+}
+
+/// A role as it is stored, without the applications that are gone.
+pub(super) fn role(name: &str, applications: &str, there: &BTreeSet<String>) -> Result<Role, DbError> {
+    let unreadable = |_| DbError::Other(format!("{name:?} is no role"));
+    let name: RoleName = name.parse().map_err(unreadable)?;
+    let mut wanted = wanted(applications)?;
+    wanted.retain(|id| there.contains(id));
+    Ok(Role::of(name, wanted.into_iter().collect()))
 }
 
 /// What is stored of a role: its name, and the applications as JSON.
@@ -144,8 +163,9 @@ pub(super) fn check_role(tx: &mut Tx<'_>, role: &Role) -> Result<(), AccountErro
 
 fn load(tx: &mut Tx<'_>, condition: &str, values: &[Value<'_>]) -> Result<Option<Stored>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM accounts WHERE {condition}");
-    let row = tx.query_opt(&sql, values)?;
-    row.map(|row| from_row(tx, &row)).transpose()
+    let rows = tx.query(&sql, values)?;
+    let there = there(tx, &rows, 5)?;
+    rows.first().map(|row| from_row(row, &there)).transpose()
 }
 
 /// All accounts, by name.
@@ -155,7 +175,20 @@ fn load(tx: &mut Tx<'_>, condition: &str, values: &[Value<'_>]) -> Result<Option
 pub fn list(tx: &mut Tx<'_>) -> Result<Vec<Account>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM accounts ORDER BY name_folded");
     let rows = tx.query(&sql, params![])?;
-    rows.iter().map(|row| Ok(from_row(tx, row)?.0)).collect()
+    let there = there(tx, &rows, 5)?;
+    rows.iter().map(|row| Ok(from_row(row, &there)?.0)).collect()
+}
+
+/// Accounts after a name, by name.
+///
+/// # Errors
+/// What the database reports.
+pub fn page(tx: &mut Tx<'_>, after: &str, limit: usize) -> Result<Vec<Account>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM accounts WHERE name_folded > $1 ORDER BY name_folded LIMIT $2");
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = tx.query(&sql, params![fold(after), limit])?;
+    let there = there(tx, &rows, 5)?;
+    rows.iter().map(|row| Ok(from_row(row, &there)?.0)).collect()
 }
 
 /// The names of all accounts, by id.

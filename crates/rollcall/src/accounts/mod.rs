@@ -28,7 +28,7 @@ use rollcall_db::{DbError, Tx};
 use crate::access::{Authority, Context, Principal, Role};
 use crate::application::Entitlements;
 pub use account::{
-    Account, AccountChanges, NewAccount, any, find, list, names, nobody_signed_in, with_password,
+    Account, AccountChanges, NewAccount, any, find, list, names, nobody_signed_in, page, with_password,
 };
 pub use error::AccountError;
 use sessions::{NewSession, Session};

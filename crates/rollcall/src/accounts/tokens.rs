@@ -4,11 +4,13 @@
 //! first characters, by which people recognize it. Only administrators make tokens, so none can do more than whoever
 //! made it.
 
+use std::collections::BTreeSet;
+
 use rollcall_db::{DbError, Row, Tx, params};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::account::{check_role, role, stored};
+use super::account::{check_role, role, stored, there};
 use super::{AccountError, sessions};
 use crate::access::{Context, Role};
 use crate::audit::{self, Target};
@@ -101,12 +103,12 @@ pub fn visible(text: &str) -> String {
 
 const COLUMNS: &str = "id, name, prefix, role, applications, created_by, create_time, expires_at, last_used";
 
-fn from_row(tx: &mut Tx<'_>, row: &Row) -> Result<ApiToken, DbError> {
+fn from_row(row: &Row, there: &BTreeSet<String>) -> Result<ApiToken, DbError> {
     Ok(ApiToken {
         id: row.get(0)?,
         name: row.get(1)?,
         prefix: row.get(2)?,
-        role: role(tx, &row.get::<String>(3)?, &row.get::<String>(4)?)?,
+        role: role(&row.get::<String>(3)?, &row.get::<String>(4)?, there)?,
         created_by: row.get(5)?,
         create_time: row.get(6)?,
         expires_at: row.get(7)?,
@@ -121,7 +123,22 @@ fn from_row(tx: &mut Tx<'_>, row: &Row) -> Result<ApiToken, DbError> {
 pub fn list(tx: &mut Tx<'_>) -> Result<Vec<ApiToken>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM api_tokens ORDER BY id");
     let rows = tx.query(&sql, params![])?;
-    rows.iter().map(|row| from_row(tx, row)).collect()
+    read(tx, &rows)
+}
+
+/// Tokens after an id, in the order in which they were made.
+///
+/// # Errors
+/// What the database reports.
+pub fn page(tx: &mut Tx<'_>, after: &str, limit: usize) -> Result<Vec<ApiToken>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM api_tokens WHERE id > $1 ORDER BY id LIMIT $2");
+    let rows = tx.query(&sql, params![after, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    read(tx, &rows)
+}
+
+fn read(tx: &mut Tx<'_>, rows: &[Row]) -> Result<Vec<ApiToken>, DbError> {
+    let there = there(tx, rows, 4)?;
+    rows.iter().map(|row| from_row(row, &there)).collect()
 }
 
 /// The token that an id or a name names.
@@ -151,12 +168,10 @@ pub fn find(tx: &mut Tx<'_>, text: &str) -> Result<ApiToken, AccountError> {
 /// What the database reports.
 pub fn with_hash(tx: &mut Tx<'_>, hash: &str, now: Millis) -> Result<Option<ApiToken>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM api_tokens WHERE hash = $1");
-    let Some(row) = tx.query_opt(&sql, params![hash])? else {
-        return Ok(None);
-    };
-    let token = from_row(tx, &row)?;
-    let is_good = token.expires_at.is_none_or(|expires_at| now < expires_at);
-    Ok(Some(token).filter(|_| is_good))
+    let rows = tx.query(&sql, params![hash])?;
+    let mut found = read(tx, &rows)?;
+    found.retain(|token| token.expires_at.is_none_or(|expires_at| now < expires_at));
+    Ok(found.pop())
 }
 
 /// Whether the use of a token has to be noted.

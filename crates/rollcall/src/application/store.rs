@@ -299,6 +299,15 @@ pub fn list(tx: &mut Tx<'_>) -> Result<Vec<Application>, DbError> {
     .collect()
 }
 
+/// The names of all applications, by id.
+///
+/// # Errors
+/// What the database reports.
+pub fn names(tx: &mut Tx<'_>) -> Result<std::collections::HashMap<String, String>, DbError> {
+    let rows = tx.query("SELECT id, name FROM applications", params![])?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
 /// The id and the version of every application.
 ///
 /// # Errors

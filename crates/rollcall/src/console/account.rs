@@ -32,6 +32,8 @@ struct SignInPage {
 #[template(path = "password.html")]
 struct PasswordPage {
     page: Page,
+    /// Whether nothing else can be done before.
+    has_to: bool,
     wrong: Option<String>,
 }
 
@@ -169,6 +171,7 @@ pub(super) async fn sign_out(Entering(view): Entering, Form(sent): Form<Csrf>) -
 
 pub(super) async fn password(Entering(view): Entering) -> Answer {
     show(&PasswordPage {
+        has_to: view.visitor.has_to_change_password(),
         page: view.page,
         wrong: None,
     })
@@ -201,6 +204,7 @@ pub(super) async fn change_password(Entering(view): Entering, Form(change): Form
         (StatusCode::UNPROCESSABLE_ENTITY, view.page.t("password-differs"))
     };
     let shown = show(&PasswordPage {
+        has_to: view.visitor.has_to_change_password(),
         page: view.page,
         wrong: Some(wrong),
     })?;

@@ -13,6 +13,7 @@ use super::Console;
 use super::locale::Reader;
 use super::page::{Page, show};
 use super::visitor::Visitor;
+use crate::accounts::AccountError;
 use crate::application::ApplicationError;
 use crate::delivery::job::JobError;
 use crate::delivery::ledger::operate::OperateError;
@@ -86,6 +87,19 @@ impl From<DirectoryError> for Failure {
             DirectoryError::Database(error) => error.into(),
             DirectoryError::NotFound { .. } => Self::NotFound,
             DirectoryError::Changed { .. } => Self::Changed,
+            other => Self::Conflict(other.to_string()),
+        }
+    }
+}
+
+impl From<AccountError> for Failure {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::NotFound { .. } => Self::NotFound,
+            AccountError::Changed { .. } => Self::Changed,
+            AccountError::NotYours => Self::Forbidden,
+            AccountError::Application(error) => error.into(),
+            AccountError::Database(error) => error.into(),
             other => Self::Conflict(other.to_string()),
         }
     }

@@ -12,6 +12,7 @@ pub(super) fn draw(name: &str) -> String {
             r#"<rect x="8.5" y="3.5" width="7" height="5" rx="1.2"/><rect x="3" y="15.5" width="7" height="5" rx="1.2"/><rect x="14" y="15.5" width="7" height="5" rx="1.2"/><path d="M12 8.5V12M6.5 15.5V12h11v3.5"/>"#
         }
         "audit" => r#"<path d="M7 3.5h7.5l3.5 3.5v13.5H7zM10 10.5h5M10 14h5M10 17.5h3"/>"#,
+        "access" => r#"<circle cx="8" cy="14.5" r="4"/><path d="m11 11.5 8-8M15.5 7l3 3M12.8 9.7l2 2"/>"#,
         "menu" => r#"<path d="M4 7h16M4 12h16M4 17h16"/>"#,
         "good" => r#"<circle cx="12" cy="12" r="8.5"/><path d="m8.5 12.3 2.4 2.4 4.8-5.2"/>"#,
         "wait" => r#"<circle cx="12" cy="12" r="8.5"/><path d="M12 7.5V12l3 2"/>"#,

@@ -11,6 +11,7 @@
 //!
 //! No page asks for a row at a time: each makes a few statements, however much there is.
 
+mod access;
 mod account;
 mod application;
 mod applications;
@@ -160,6 +161,7 @@ pub fn router(console: Arc<Console>) -> Router {
         .route(&on("skip"), post(actions::skip))
         .route(&on("push"), post(actions::push))
         .merge(directory::routes())
+        .merge(access::routes())
         .route("/console/audit", get(audit::audit))
         .route("/console/audit.csv", get(audit::audit_csv))
         .route("/console/sign-in", get(account::sign_in).post(account::enter))

@@ -33,6 +33,8 @@ pub(super) enum Section {
     Directory,
     /// Who did what.
     Audit,
+    /// Accounts and tokens.
+    Access,
 }
 
 /// An entry of the navigation.
@@ -80,6 +82,13 @@ const DONE: &[&str] = &[
     "done-group-deleted",
     "done-member-added",
     "done-member-removed",
+    "done-account-created",
+    "done-account-changed",
+    "done-account-enabled",
+    "done-account-disabled",
+    "done-account-deleted",
+    "done-token-revoked",
+    "done-sessions-ended",
 ];
 
 /// What every page has.
@@ -195,6 +204,11 @@ impl Page {
         self.may(Permission::WriteDirectory)
     }
 
+    /// Whether the visitor may change accounts and tokens.
+    pub(super) fn may_manage_access(&self) -> bool {
+        self.may(Permission::ManageAccess)
+    }
+
     /// Whether an application exists for the visitor.
     pub(super) fn reaches(&self, application_id: &str) -> bool {
         let visitor = self.visitor.as_ref();
@@ -218,11 +232,13 @@ impl Page {
                 "directory",
             ),
             (Section::Audit, "nav-audit", "/console/audit", "audit"),
+            (Section::Access, "nav-access", "/console/accounts", "access"),
         ];
         let is_shown = |section: &Section| match section {
             Section::Home | Section::Applications => true,
             Section::Directory => self.sees_directory(),
             Section::Audit => self.may(Permission::ReadAudit),
+            Section::Access => self.may(Permission::ReadAccess),
         };
         all.into_iter()
             .filter(|(section, ..)| is_shown(section))

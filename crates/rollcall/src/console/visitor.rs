@@ -61,12 +61,7 @@ impl Visitor {
 
     /// The key of the text that names the role.
     pub(super) fn role_key(&self) -> &'static str {
-        match self.role().name() {
-            RoleName::Administrator => "role-administrator",
-            RoleName::Operator => "role-operator",
-            RoleName::Auditor => "role-auditor",
-            RoleName::ApplicationOwner => "role-application-owner",
-        }
+        role_key(self.role().name())
     }
 
     /// Whether the one-time password has to be changed before anything else.
@@ -85,5 +80,15 @@ impl Visitor {
     /// Whether an application exists for them.
     pub(super) fn reaches(&self, application_id: &str) -> bool {
         self.role().reaches(application_id)
+    }
+}
+
+/// The key of the text that names a role.
+pub(super) fn role_key(name: RoleName) -> &'static str {
+    match name {
+        RoleName::Administrator => "role-administrator",
+        RoleName::Operator => "role-operator",
+        RoleName::Auditor => "role-auditor",
+        RoleName::ApplicationOwner => "role-application-owner",
     }
 }

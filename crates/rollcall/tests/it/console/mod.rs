@@ -1,5 +1,6 @@
 //! The console: its pages, its texts, who may do what, and how it looks in a browser.
 
+mod accounts;
 mod browser;
 mod forms;
 mod pages;

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use rollcall::access::{Caller, Principal};
+use rollcall::access::{Caller, Principal, Role};
+use rollcall::accounts::tokens::Term;
 use rollcall::application::{self, Application, Scope};
 use rollcall::clock::Millis;
 use rollcall::delivery::job::{self, Inventory, JobPosition, JobStatus, Phase, Tally};
@@ -11,6 +12,7 @@ use rollcall::delivery::ledger::{attempts, parked};
 use rollcall::delivery::model::{Attempt, Exception, Parked, ParkedState, Source};
 use rollcall::directory::{Command, NewGroup, NewUnit, NewUser};
 use rollcall::hub::Hub;
+use rollcall::signin::manage;
 use rollcall_db::Value;
 use rollcall_protocol::EventType;
 
@@ -25,6 +27,10 @@ pub(super) struct Sample {
     pub(super) user: String,
     pub(super) group: String,
     pub(super) attempt: i64,
+    pub(super) account: String,
+    pub(super) token: String,
+    /// How the token begins.
+    pub(super) token_begins: String,
 }
 
 const MINUTE: Millis = 60_000;
@@ -289,7 +295,15 @@ pub(super) async fn fill(hub: &Hub) -> Sample {
         })
         .await
         .unwrap();
+    let owner = Role::ApplicationOwner([chat.id.clone(), portal.id.clone()].into());
+    let account = crate::access::fresh_account(hub, "grace", owner).await.account;
+    let days = Term::Days(90);
+    let made = manage::create_token(hub, somebody(), "Provisioning".into(), Role::Auditor, days);
+    let (token, _) = made.await.unwrap();
     Sample {
+        account: account.id,
+        token: token.id,
+        token_begins: token.prefix,
         wiki: wiki.id,
         chat: chat.id,
         payroll: payroll.id,
@@ -311,6 +325,9 @@ impl Sample {
             user,
             group,
             attempt,
+            account,
+            token,
+            token_begins: _,
         } = self;
         let app = |id: &str, tab: &str| format!("/console/applications/{id}{tab}");
         vec![
@@ -355,6 +372,15 @@ impl Sample {
             ("explain", format!("/console/users/{user}/{wiki}")),
             ("groups", "/console/groups".into()),
             ("group", format!("/console/groups/{group}")),
+            ("accounts", "/console/accounts".into()),
+            ("account", format!("/console/accounts/{account}")),
+            ("account-new", "/console/accounts/new".into()),
+            ("account-edit", format!("/console/accounts/{account}/edit")),
+            ("account-delete", format!("/console/accounts/{account}/delete")),
+            ("tokens", "/console/tokens".into()),
+            ("token-new", "/console/tokens/new".into()),
+            ("token-revoke", format!("/console/tokens/{token}/revoke")),
+            ("sessions", "/console/sessions".into()),
             ("audit", "/console/audit".into()),
             ("sign-in", "/console/sign-in".into()),
             ("password", "/console/password".into()),

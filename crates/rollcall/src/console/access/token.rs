@@ -1,0 +1,163 @@
+//! Tokens of programs: making one, which is shown once, and making one good for nothing.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::extract::{Path, Query};
+
+use super::account::After;
+use super::{ON_A_PAGE, ShownRole, explain, role_in};
+use crate::access::Permission;
+use crate::accounts::tokens::{self, ApiToken, Term};
+use crate::accounts::{self, AccountError, Command};
+use crate::application::store;
+use crate::console::form::{Filled, Posted, again, done};
+use crate::console::once::ShownOnce;
+use crate::console::page::{Answer, Page, Section, View, address, show};
+use crate::signin::manage;
+use rollcall_db::DbError;
+
+struct ShownToken {
+    token: ApiToken,
+    role: ShownRole,
+    maker: String,
+    is_expired: bool,
+}
+
+#[derive(Template)]
+#[template(path = "tokens.html")]
+struct TokensPage {
+    page: Page,
+    tokens: Vec<ShownToken>,
+    is_first: bool,
+    next: Option<String>,
+}
+
+/// Who made a token, as people know them.
+fn maker(token: &ApiToken, names: &HashMap<String, String>) -> String {
+    let id = token.created_by.strip_prefix("account:");
+    let name = id.and_then(|id| names.get(id));
+    name.unwrap_or(&token.created_by).clone()
+}
+
+pub(in crate::console) async fn list(view: View, Query(from): Query<After>) -> Answer {
+    let view = view.within(Section::Access);
+    view.needs(Permission::ReadAccess)?;
+    let after = from.after.clone();
+    let (mut tokens, applications, makers) = view
+        .console
+        .db()
+        .read(move |tx| {
+            let tokens = tokens::page(tx, &after, ON_A_PAGE + 1)?;
+            Ok::<_, DbError>((tokens, store::names(tx)?, accounts::names(tx)?))
+        })
+        .await?;
+    let is_more = tokens.len() > ON_A_PAGE;
+    tokens.truncate(ON_A_PAGE);
+    let last = tokens.last().filter(|_| is_more);
+    let now = view.console.now();
+    show(&TokensPage {
+        is_first: from.after.is_empty(),
+        next: last.map(|last| address("/console/tokens", &[("after", &last.id)])),
+        tokens: tokens
+            .into_iter()
+            .map(|token| ShownToken {
+                role: ShownRole::of(&token.role, &applications),
+                maker: maker(&token, &makers),
+                is_expired: token.expires_at.is_some_and(|at| at <= now),
+                token,
+            })
+            .collect(),
+        page: view.page,
+    })
+}
+
+#[derive(Template)]
+#[template(path = "token_form.html")]
+struct TokenFormPage {
+    page: Page,
+    form: Filled,
+}
+
+pub(in crate::console) async fn new(view: View) -> Answer {
+    let view = view.within(Section::Access);
+    view.needs(Permission::ManageAccess)?;
+    let days = tokens::DAYS.to_string();
+    show(&TokenFormPage {
+        page: view.page,
+        form: Filled::with(&[("role", "auditor"), ("expiresInDays", &days)]),
+    })
+}
+
+/// How long a token is to be good for; a form in which that is neither a number nor empty is refused.
+fn term_in(form: &mut Filled, page: &Page) -> Term {
+    if form.is_on("neverExpires") {
+        return Term::Never;
+    }
+    let days = form.value("expiresInDays").parse();
+    Term::Days(days.unwrap_or_else(|_| {
+        form.refuse("expiresInDays", page.t("rule-days"));
+        tokens::DAYS
+    }))
+}
+
+pub(in crate::console) async fn create(posted: Posted) -> Answer {
+    posted.view.needs(Permission::ManageAccess)?;
+    let caller = posted.caller();
+    let Posted { view, mut form } = posted;
+    let view = view.within(Section::Access);
+    let term = term_in(&mut form, &view.page);
+    let role = role_in(&view, &mut form).await?;
+    if let Some(role) = role.filter(|_| !form.is_refused()) {
+        let name = form.value("name").to_owned();
+        match manage::create_token(view.console.hub(), caller, name, role, term).await {
+            Ok((token, secret)) => {
+                let page = view.page;
+                return show(&ShownOnce {
+                    title: page.t1("once-token-title", "name", &token.name),
+                    lead: page.t("once-token-lead"),
+                    label: page.t("once-token-label"),
+                    secret,
+                    back: "/console/tokens".to_owned(),
+                    page,
+                });
+            }
+            Err(error) => explain(&mut form, &view.page, error)?,
+        }
+    }
+    again(&TokenFormPage {
+        page: view.page,
+        form,
+    })
+}
+
+#[derive(Template)]
+#[template(path = "token_revoke.html")]
+struct RevokePage {
+    page: Page,
+    token: ApiToken,
+}
+
+pub(in crate::console) async fn revoke_page(view: View, Path(id): Path<String>) -> Answer {
+    let view = view.within(Section::Access);
+    view.needs(Permission::ManageAccess)?;
+    let found = view.console.db().read(move |tx| tokens::find(tx, &id));
+    let token = found.await?;
+    show(&RevokePage {
+        page: view.page,
+        token,
+    })
+}
+
+pub(in crate::console) async fn revoke(Path(id): Path<String>, posted: Posted) -> Answer {
+    posted.view.needs(Permission::ManageAccess)?;
+    let hub = posted.view.console.hub();
+    let applied = hub
+        .apply_account(posted.caller(), Command::RevokeToken { id })
+        .await;
+    match applied {
+        // Somebody else was faster, and it is what was wanted.
+        Ok(_) | Err(AccountError::NotFound { .. }) => done("/console/tokens", "token-revoked"),
+        Err(error) => Err(error.into()),
+    }
+}
