@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::job::Job;
 use crate::patience::{Patience, monotonic};
-use crate::tx::Connection;
+use crate::tx::{Connection, Scrub};
 use crate::writer::{self, Trouble, Writer};
 use crate::{DbError, Options};
 
@@ -27,7 +27,7 @@ use crate::{DbError, Options};
 pub(crate) enum Message {
     Job(Box<dyn Job>, Urgency),
     /// See [`Connection::scrub`].
-    Scrub(Box<dyn FnOnce(Result<(), DbError>) + Send>),
+    Scrub(Scrub, Box<dyn FnOnce(Result<(), DbError>) + Send>),
     /// The thread that gets it ends; the sender sees that by its other half being dropped.
     Close(Arc<dyn Send + Sync>),
 }
@@ -292,8 +292,8 @@ fn write_all(mut writer: Writer, mut queue: Receiver<Message>, alarm: &Alarm, ti
             survive(&mut writer, |writer| writer.commit(jobs), Writer::abandon);
         }
         match last {
-            Some(Message::Scrub(answer)) => {
-                survive(&mut writer, |writer| answer(writer.scrub()), Writer::abandon);
+            Some(Message::Scrub(what, answer)) => {
+                survive(&mut writer, |writer| answer(writer.scrub(what)), Writer::abandon);
             }
             Some(Message::Close(closed)) => {
                 writer.close();
@@ -326,7 +326,7 @@ fn read_all(
                 |(connection, patience)| writer::read(&mut **connection, patience, damage, job),
                 |(connection, _)| connection.abandon(),
             ),
-            Some(Message::Scrub(_)) => {}
+            Some(Message::Scrub(..)) => {}
             Some(Message::Close(closed)) => return Some(closed),
             None => return None,
         }

@@ -62,13 +62,21 @@ pub(crate) trait Connection: Send {
     fn verify(&mut self) -> Result<(), DbError> {
         Ok(())
     }
-    /// Takes out of the files what was deleted or overwritten and still lies in a write-ahead log. There is
-    /// no transaction meanwhile.
-    fn scrub(&mut self) -> Result<(), DbError> {
+    /// Takes out of the files what was deleted or overwritten. There is no transaction meanwhile.
+    fn scrub(&mut self, _: Scrub) -> Result<(), DbError> {
         Ok(())
     }
     /// Ends an orderly life.
     fn close(self: Box<Self>) {}
+}
+
+/// What is cleaned of what was deleted or overwritten.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Scrub {
+    /// The pages: all of them are written anew.
+    Pages,
+    /// The write-ahead log, which still has earlier pages: it is emptied.
+    Log,
 }
 
 /// What the closures of one commit have in common and keep in memory until it is written: the rows of a log, say,

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 use crate::job::{Job, Ran};
 use crate::patience::{Patience, monotonic};
-use crate::tx::{Begun, Connection, Gatherings};
+use crate::tx::{Begun, Connection, Gatherings, Scrub};
 use crate::{DbError, ErrorClass, ReadAhead, Tx};
 
 /// How many closures one commit takes at most: enough to make the commit's cost vanish, few enough
@@ -238,8 +238,8 @@ impl Writer {
         self.connection.late()
     }
 
-    pub(crate) fn scrub(&mut self) -> Result<(), DbError> {
-        self.connection.scrub()
+    pub(crate) fn scrub(&mut self, what: Scrub) -> Result<(), DbError> {
+        self.connection.scrub(what)
     }
 
     /// Gives up what a panic has left half done.

@@ -3,8 +3,10 @@
 //! Several processes may share the file: `BEGIN IMMEDIATE` makes their writers wait for each other,
 //! and readers see the last committed state without waiting at all.
 //!
-//! What is deleted is overwritten (`secure_delete`), so that an erased person is not found in free pages.
-//! The write-ahead log still holds old pages until it is truncated: [`Connection::scrub`] does that.
+//! What is deleted is overwritten (`secure_delete`), so that an erased person is not found in free pages. Two copies may
+//! be left, which [`Connection::scrub`] takes away: rows that have moved to another page when a tree was balanced stay
+//! behind in the unused part of the one before, where nothing overwrites them when they are deleted; and the
+//! write-ahead log holds old pages until it is truncated.
 
 mod error;
 mod file;
@@ -18,7 +20,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 pub(crate) use self::file::{Identity, check_room, identity};
-use crate::tx::{Begun, Connection};
+use crate::tx::{Begun, Connection, Scrub};
 use crate::{Create, DbError, Dialect, Row, Value};
 
 /// How long one statement waits for another process's lock.
@@ -312,8 +314,11 @@ impl Connection for Sqlite {
         }
     }
 
-    fn scrub(&mut self) -> Result<(), DbError> {
+    fn scrub(&mut self, what: Scrub) -> Result<(), DbError> {
         self.roll_back()?;
+        if let Scrub::Pages = what {
+            return self.run("VACUUM");
+        }
         let done = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
         let busy = self
             .connection

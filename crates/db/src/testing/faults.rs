@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::tx::{Begun, Connection};
+use crate::tx::{Begun, Connection, Scrub};
 use crate::writer::GROUP;
 use crate::{DbError, Dialect, Lane, Row, Value};
 
@@ -328,8 +328,8 @@ impl Connection for Faulty {
         self.connection.verify()
     }
 
-    fn scrub(&mut self) -> Result<(), DbError> {
-        self.connection.scrub()
+    fn scrub(&mut self, what: Scrub) -> Result<(), DbError> {
+        self.connection.scrub(what)
     }
 
     fn close(self: Box<Self>) {

@@ -6,8 +6,8 @@
 //! have carried them, and as the reason of a suspension. Requests in flight are fenced off, so that nothing that
 //! was prepared before is stored afterwards; a request that is under way at that moment does arrive.
 //!
-//! Rows that are overwritten could stay readable in the database's files. SQLite overwrites what it frees, and its
-//! write-ahead log is emptied here. PostgreSQL gives old versions of rows up when it vacuums, which is the
+//! Rows that are overwritten could stay readable in the database's files. SQLite's file is written anew here, and its
+//! write-ahead log emptied. PostgreSQL gives old versions of rows up when it vacuums, which is the
 //! server's matter, like its write-ahead log.
 //!
 //! The same person may have been deleted and made again under another id. Whoever shares a name, an address
@@ -88,9 +88,14 @@ pub async fn erase_user(hub: &Hub, caller: &Caller, user_id: &str) -> Result<Era
     })
 }
 
-/// Empties the write-ahead log. Whoever still reads an old state, such as a backup, is waited for a while.
+/// Takes out of the files what was overwritten. Whoever still reads an old state, such as a backup, is waited for a
+/// while.
 async fn clean_files(hub: &Hub) -> bool {
     if hub.db.dialect() != Dialect::Sqlite {
+        return false;
+    }
+    if let Err(error) = hub.db.rebuild().await {
+        tracing::warn!(%error, "the database's file cannot be written anew after somebody was erased");
         return false;
     }
     for _ in 0..SCRUBS {
