@@ -11,6 +11,9 @@ const STEP: usize = 10;
 /// How many bars have room.
 const BARS: usize = 60;
 
+/// What a bar stands for.
+const MINUTE: Millis = 60_000;
+
 /// One bar.
 pub(super) struct Bar {
     pub(super) x: usize,
@@ -69,14 +72,15 @@ impl Chart {
         self.bars.iter().rev().filter(|bar| bar.value > 0)
     }
 
-    /// When the first minute that is shown ended.
+    /// When the hour begins that the chart has room for.
     pub(super) fn from(&self, reader: &Reader) -> String {
+        let room = Millis::try_from(BARS).unwrap_or_default() * MINUTE;
         self.bars
-            .first()
-            .map_or_else(String::new, |bar| reader.clock(bar.at))
+            .last()
+            .map_or_else(String::new, |bar| reader.clock(bar.at - room))
     }
 
-    /// When the last one did.
+    /// When the last minute ended.
     pub(super) fn to(&self, reader: &Reader) -> String {
         self.bars
             .last()

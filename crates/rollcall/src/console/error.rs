@@ -75,6 +75,7 @@ impl From<ApplicationError> for Failure {
     fn from(error: ApplicationError) -> Self {
         match error {
             ApplicationError::NotFound(_) => Self::NotFound,
+            ApplicationError::Changed { .. } => Self::Changed,
             ApplicationError::Database(error) => error.into(),
             other => Self::Conflict(other.to_string()),
         }

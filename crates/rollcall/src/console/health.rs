@@ -159,10 +159,13 @@ impl Row {
     }
 }
 
+/// What stands in an address for what follows its question mark.
+pub(super) const HIDDEN_QUERY: &str = "?…";
+
 /// A receiving URL without what stands behind its question mark, which may be a secret.
 pub(super) fn without_query(url: &str) -> String {
     match url.split_once('?') {
-        Some((path, _)) => format!("{path}?…"),
+        Some((path, _)) => format!("{path}{HIDDEN_QUERY}"),
         None => url.to_owned(),
     }
 }

@@ -20,6 +20,8 @@ pub(super) fn draw(name: &str) -> String {
         "bad" => r#"<circle cx="12" cy="12" r="8.5"/><path d="m9 9 6 6M15 9l-6 6"/>"#,
         "idle" => r#"<circle cx="12" cy="12" r="8.5"/><path d="M10 9v6M14 9v6"/>"#,
         "info" => r#"<circle cx="12" cy="12" r="8.5"/><path d="M12 11v5M12 8v.1"/>"#,
+        "closed" => r#"<path d="m9 6 6 6-6 6"/>"#,
+        "opened" => r#"<path d="m6 9 6 6 6-6"/>"#,
         "search" => r#"<circle cx="11" cy="11" r="6.5"/><path d="m16 16 4.5 4.5"/>"#,
         _ => return String::new(),
     };

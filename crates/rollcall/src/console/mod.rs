@@ -134,32 +134,10 @@ impl Console {
 
 /// All pages, with `/`, which leads to the first one.
 pub fn router(console: Arc<Console>) -> Router {
-    use application::actions;
-    let one = "/console/applications/{id}";
-    let on = |tab: &str| format!("{one}/{tab}");
     let pages = Router::new()
         .route("/console/", get(home::home))
         .route("/console/live/home", get(home::home_live))
-        .route("/console/applications", get(applications::list))
-        .route(one, get(application::provisioning))
-        .route(&on("test"), get(application::test).post(actions::test))
-        .route(
-            &on("synchronize"),
-            get(application::synchronize).post(actions::synchronize),
-        )
-        .route(&on("deliveries"), get(application::deliveries))
-        .route(&on("deliveries/{number}"), get(application::attempt))
-        .route(&on("keys"), get(application::keys))
-        .route(&on("receive"), get(application::receive))
-        .route(&on("live/jobs"), get(application::jobs_live))
-        .route(&on("live/deliveries"), get(application::deliveries_live))
-        .route(&on("cancel"), post(actions::cancel))
-        .route(&on("pause"), post(actions::pause))
-        .route(&on("resume"), post(actions::resume))
-        .route(&on("resend"), post(actions::resend))
-        .route(&on("dismiss"), post(actions::dismiss))
-        .route(&on("skip"), post(actions::skip))
-        .route(&on("push"), post(actions::push))
+        .merge(application::routes())
         .merge(directory::routes())
         .merge(access::routes())
         .route("/console/audit", get(audit::audit))

@@ -89,6 +89,17 @@ const DONE: &[&str] = &[
     "done-account-deleted",
     "done-token-revoked",
     "done-sessions-ended",
+    "done-application-created",
+    "done-application-saved",
+    "done-encryption-key",
+    "done-scope",
+    "done-subscription",
+    "done-application-deleted",
+    "done-key-rotate",
+    "done-key-try",
+    "done-key-withdraw",
+    "done-key-revert",
+    "done-key-replace",
 ];
 
 /// What every page has.
@@ -192,6 +203,11 @@ impl Page {
     /// Whether the visitor may test, synchronize, resend and skip.
     pub(super) fn may_operate(&self) -> bool {
         self.may(Permission::OperateApplications)
+    }
+
+    /// Whether the visitor may change the settings and keys of applications.
+    pub(super) fn may_configure(&self) -> bool {
+        self.may(Permission::ConfigureApplications)
     }
 
     /// Whether the visitor sees the directory, or a part of it.

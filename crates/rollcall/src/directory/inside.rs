@@ -72,6 +72,17 @@ impl Inside {
         )
     }
 
+    /// How many users are inside.
+    pub(super) fn count(&self) -> String {
+        format!(
+            "{} SELECT COUNT(*) FROM (
+                 SELECT p.user_id FROM unit_members p JOIN inside i ON i.id = p.unit_id
+                 UNION SELECT g.user_id FROM group_members g WHERE g.group_id IN {}) AS covered",
+            self.with(),
+            self.groups()
+        )
+    }
+
     /// Whether few are inside.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod authority;
 mod deletion;
 pub mod earlier;
 mod error;
+pub mod extent;
 pub mod fields;
 mod find;
 mod group;

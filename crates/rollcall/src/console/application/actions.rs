@@ -1,42 +1,35 @@
 //! What can be done about an application: each a form that is posted, and leads back to a page that says it.
 
-use axum::extract::{Form, Path};
-use axum::response::{IntoResponse, Redirect};
-use serde::Deserialize;
+use std::collections::BTreeSet;
 
-use crate::access::Caller;
-use crate::access::Permission;
+use axum::extract::Path;
+use axum::response::{IntoResponse, Redirect};
+
+use crate::access::{Caller, Permission};
 use crate::application::{Application, Command};
 use crate::console::error::Failure;
+use crate::console::form::{Filled, Posted};
 use crate::console::page::{Answer, View, form_encoded};
-use crate::delivery::ledger::operate;
+use crate::delivery::ledger::operate::{self, Chosen};
 use crate::delivery::{connectivity, job};
-
-/// What a form brings along.
-#[derive(Deserialize)]
-pub(in crate::console) struct Sent {
-    #[serde(default)]
-    csrf: String,
-    /// The event that is meant; all that are set aside, if none is named.
-    #[serde(default)]
-    event: String,
-    /// The user that is meant.
-    #[serde(default)]
-    user: String,
-}
 
 /// Who acts on which application, once it is sure that they may.
 struct Act {
     view: View,
+    form: Filled,
     application: Application,
 }
 
 impl Act {
-    async fn begin(view: View, id: String, sent: &Sent) -> Result<Self, Failure> {
+    async fn begin(posted: Posted, id: String) -> Result<Self, Failure> {
+        let Posted { view, form } = posted;
         view.needs(Permission::OperateApplications)?;
-        view.is_genuine(&sent.csrf)?;
         let application = view.application(id).await?;
-        Ok(Self { view, application })
+        Ok(Self {
+            view,
+            form,
+            application,
+        })
     }
 
     fn caller(&self) -> Caller {
@@ -45,6 +38,21 @@ impl Act {
 
     fn id(&self) -> String {
         self.application.id.clone()
+    }
+
+    /// Which events are meant: those that are ticked, those since a time, or all.
+    fn chosen(&self) -> Result<Chosen, Failure> {
+        let refuse = |key: &str| Failure::Conflict(self.view.page.t(key));
+        let events: BTreeSet<String> = self.form.all("event").map(str::to_owned).collect();
+        match self.form.value("which") {
+            "since" => {
+                let since = self.view.page.read_field(self.form.value("since"));
+                since.map(Chosen::Since).ok_or_else(|| refuse("rule-time"))
+            }
+            "ticked" if events.is_empty() => Err(refuse("nothing-ticked")),
+            _ if events.is_empty() => Ok(Chosen::All),
+            _ => Ok(Chosen::Events(events)),
+        }
     }
 
     /// Back to a tab, which says what was done.
@@ -57,16 +65,16 @@ impl Act {
 
 type Id = Path<String>;
 
-pub(in crate::console) async fn test(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
-    let act = Act::begin(view, id, &sent).await?;
+pub(super) async fn test(Path(id): Id, posted: Posted) -> Answer {
+    let act = Act::begin(posted, id).await?;
     let console = &act.view.console;
     let report = connectivity::test(&console.api.shared, &act.application.id).await?;
     console.tests.keep(&act.application.id, console.now(), report);
     act.done("/test", "tested", 1)
 }
 
-pub(in crate::console) async fn synchronize(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
-    let act = Act::begin(view, id, &sent).await?;
+pub(super) async fn synchronize(Path(id): Id, posted: Posted) -> Answer {
+    let act = Act::begin(posted, id).await?;
     let id = act.id();
     let hub = act.view.console.hub();
     hub.write_as(act.caller(), move |tx, ctx| job::request_full(tx, ctx, &id))
@@ -74,8 +82,8 @@ pub(in crate::console) async fn synchronize(view: View, Path(id): Id, Form(sent)
     act.done("/synchronize", "synchronize", 1)
 }
 
-pub(in crate::console) async fn cancel(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
-    let act = Act::begin(view, id, &sent).await?;
+pub(super) async fn cancel(Path(id): Id, posted: Posted) -> Answer {
+    let act = Act::begin(posted, id).await?;
     let id = act.id();
     let hub = act.view.console.hub();
     hub.write_as(act.caller(), move |tx, ctx| job::cancel(tx, ctx, &id))
@@ -83,16 +91,16 @@ pub(in crate::console) async fn cancel(view: View, Path(id): Id, Form(sent): For
     act.done("/synchronize", "cancel", 1)
 }
 
-pub(in crate::console) async fn pause(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
-    let act = Act::begin(view, id, &sent).await?;
+pub(super) async fn pause(Path(id): Id, posted: Posted) -> Answer {
+    let act = Act::begin(posted, id).await?;
     let command = Command::DisableSynchronization { id: act.id() };
     let hub = act.view.console.hub();
     hub.apply_application(act.caller(), command).await?;
     act.done("", "pause", 1)
 }
 
-pub(in crate::console) async fn resume(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
-    let act = Act::begin(view, id, &sent).await?;
+pub(super) async fn resume(Path(id): Id, posted: Posted) -> Answer {
+    let act = Act::begin(posted, id).await?;
     let id = act.id();
     let hub = act.view.console.hub();
     hub.write_as(act.caller(), move |tx, ctx| operate::resume(tx, ctx, &id))
@@ -100,37 +108,34 @@ pub(in crate::console) async fn resume(view: View, Path(id): Id, Form(sent): For
     act.done("", "resume", 1)
 }
 
-pub(in crate::console) async fn resend(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
-    let act = Act::begin(view, id, &sent).await?;
-    let id = act.id();
-    let event = Some(sent.event).filter(|event| !event.is_empty());
+pub(super) async fn resend(Path(id): Id, posted: Posted) -> Answer {
+    let act = Act::begin(posted, id).await?;
+    let (id, chosen) = (act.id(), act.chosen()?);
     let hub = act.view.console.hub();
     let resent = hub
         .write_as(act.caller(), move |tx, ctx| {
-            operate::resend(tx, ctx, &id, event.as_deref())
+            operate::resend(tx, ctx, &id, chosen.clone())
         })
         .await?;
     let count = resent.queued + resent.refreshed;
     act.done("/deliveries", "resend", u64::from(count))
 }
 
-pub(in crate::console) async fn dismiss(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
-    let act = Act::begin(view, id, &sent).await?;
-    let id = act.id();
-    let event = Some(sent.event).filter(|event| !event.is_empty());
+pub(super) async fn dismiss(Path(id): Id, posted: Posted) -> Answer {
+    let act = Act::begin(posted, id).await?;
+    let (id, chosen) = (act.id(), act.chosen()?);
     let hub = act.view.console.hub();
     let count = hub
         .write_as(act.caller(), move |tx, ctx| {
-            operate::dismiss(tx, ctx, &id, event.as_deref())
+            operate::dismiss(tx, ctx, &id, chosen.clone())
         })
         .await?;
     act.done("/deliveries", "dismiss", u64::from(count))
 }
 
-pub(in crate::console) async fn skip(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
-    let act = Act::begin(view, id, &sent).await?;
-    let id = act.id();
-    let event = Some(sent.event).filter(|event| !event.is_empty());
+pub(super) async fn skip(Path(id): Id, posted: Posted) -> Answer {
+    let act = Act::begin(posted, id).await?;
+    let (id, event) = (act.id(), act.form.given("event"));
     let hub = act.view.console.hub();
     hub.write_as(act.caller(), move |tx, ctx| {
         operate::skip(tx, ctx, &id, event.as_deref())
@@ -140,9 +145,9 @@ pub(in crate::console) async fn skip(view: View, Path(id): Id, Form(sent): Form<
 }
 
 /// Pushes one user, and leads back to that user's page.
-pub(in crate::console) async fn push(view: View, Path(id): Id, Form(sent): Form<Sent>) -> Answer {
-    let act = Act::begin(view, id, &sent).await?;
-    let (id, user) = (act.id(), sent.user);
+pub(super) async fn push(Path(id): Id, posted: Posted) -> Answer {
+    let act = Act::begin(posted, id).await?;
+    let (id, user) = (act.id(), act.form.value("user").to_owned());
     let back = format!("/console/users/{}/{id}?done=push&count=1", form_encoded(&user));
     let hub = act.view.console.hub();
     hub.write_as(act.caller(), move |tx, ctx| operate::push(tx, ctx, &id, &user))

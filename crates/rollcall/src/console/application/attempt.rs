@@ -71,7 +71,7 @@ struct AttemptPage {
     is_known: bool,
 }
 
-pub(in crate::console) async fn attempt(view: View, Path((id, number)): Path<(String, i64)>) -> Answer {
+pub(super) async fn attempt(view: View, Path((id, number)): Path<(String, i64)>) -> Answer {
     let view = view.within(Section::Applications);
     view.needs(Permission::ReadDeliveries)?;
     let application = view.application(id).await?;

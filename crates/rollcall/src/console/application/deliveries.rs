@@ -197,11 +197,7 @@ struct DeliveriesPage {
     is_live: bool,
 }
 
-pub(in crate::console) async fn deliveries(
-    view: View,
-    Path(id): Path<String>,
-    Query(wanted): Query<Wanted>,
-) -> Answer {
+pub(super) async fn deliveries(view: View, Path(id): Path<String>, Query(wanted): Query<Wanted>) -> Answer {
     let view = view.within(Section::Applications);
     view.needs(Permission::ReadDeliveries)?;
     let application = view.application(id).await?;
@@ -268,7 +264,7 @@ fn shown(found: Vec<(i64, Attempt)>) -> Vec<ShownAttempt> {
         .collect()
 }
 
-pub(in crate::console) async fn deliveries_live(
+pub(super) async fn deliveries_live(
     State(console): State<Arc<Console>>,
     view: View,
     Path(id): Path<String>,

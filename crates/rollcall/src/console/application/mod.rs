@@ -1,26 +1,77 @@
 //! One application, a tab for each question about it.
 
-pub(super) mod actions;
+mod actions;
 mod attempt;
+mod deletion;
 mod deliveries;
+mod invitation;
 mod keys;
+mod meanwhile;
 mod provisioning;
 mod receive;
+mod refusal;
+mod scope;
+mod settings;
+mod subscription;
 mod synchronize;
 mod test;
+mod tree;
 
-pub(super) use attempt::attempt;
-pub(super) use deliveries::{deliveries, deliveries_live};
-pub(super) use keys::keys;
-pub(super) use provisioning::provisioning;
-pub(super) use receive::receive;
-pub(super) use synchronize::{jobs_live, synchronize};
-pub(super) use test::test;
+use std::sync::Arc;
 
+use axum::Router;
+use axum::routing::{get, post};
+
+use super::Console;
+use super::applications;
 use super::health::Health;
 use super::page::Page;
 use crate::application::Application;
 use crate::delivery::status::ApplicationStatus;
+
+/// The pages of applications.
+pub(super) fn routes() -> Router<Arc<Console>> {
+    let one = "/console/applications/{id}";
+    let on = |tab: &str| format!("{one}/{tab}");
+    Router::new()
+        .route("/console/applications", get(applications::list))
+        .route(
+            "/console/applications/new",
+            get(settings::new).post(settings::create),
+        )
+        .route(one, get(provisioning::provisioning))
+        .route(&on("settings"), get(settings::edit).post(settings::update))
+        .route(
+            &on("encryption"),
+            get(settings::encryption).post(settings::set_encryption),
+        )
+        .route(&on("scope"), get(scope::form).post(scope::change))
+        .route(
+            &on("subscription"),
+            get(subscription::form).post(subscription::change),
+        )
+        .route(&on("test"), get(test::test).post(actions::test))
+        .route(
+            &on("synchronize"),
+            get(synchronize::synchronize).post(actions::synchronize),
+        )
+        .route(&on("deliveries"), get(deliveries::deliveries))
+        .route(&on("deliveries/{number}"), get(attempt::attempt))
+        .route(&on("delete"), get(deletion::form).post(deletion::delete))
+        .route(&on("keys"), get(keys::keys).post(keys::rotate))
+        .route(&on("receive"), get(receive::receive))
+        .route(&on("receive/{file}"), get(receive::file))
+        .route(&on("invite"), get(invitation::form).post(invitation::invite))
+        .route(&on("live/jobs"), get(synchronize::jobs_live))
+        .route(&on("live/deliveries"), get(deliveries::deliveries_live))
+        .route(&on("cancel"), post(actions::cancel))
+        .route(&on("pause"), post(actions::pause))
+        .route(&on("resume"), post(actions::resume))
+        .route(&on("resend"), post(actions::resend))
+        .route(&on("dismiss"), post(actions::dismiss))
+        .route(&on("skip"), post(actions::skip))
+        .route(&on("push"), post(actions::push))
+}
 
 /// A tab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,9 +24,9 @@ struct InScope {
 }
 
 /// Events of one kind, and whether each is subscribed to.
-struct Events {
-    key: &'static str,
-    events: Vec<(&'static str, bool)>,
+pub(super) struct Events {
+    pub(super) key: &'static str,
+    pub(super) events: Vec<(&'static str, bool)>,
 }
 
 #[derive(Template)]
@@ -45,7 +45,7 @@ struct ProvisioningPage {
     events: [Events; 2],
 }
 
-pub(in crate::console) async fn provisioning(view: View, Path(id): Path<String>) -> Answer {
+pub(super) async fn provisioning(view: View, Path(id): Path<String>) -> Answer {
     let view = view.within(Section::Applications);
     view.needs(Permission::ReadApplications)?;
     let application = view.application(id).await?;
@@ -109,7 +109,7 @@ pub(super) fn jwks(view: &View, serving: Option<&Serving>, application_id: &str)
 }
 
 /// The events that can be subscribed to, by what they are.
-fn events(is_subscribed: impl Fn(EventType) -> bool) -> [Events; 2] {
+pub(super) fn events(is_subscribed: impl Fn(EventType) -> bool) -> [Events; 2] {
     let mut groups = ["events-incremental", "events-full"].map(|key| Events {
         key,
         events: Vec::new(),

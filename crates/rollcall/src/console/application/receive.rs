@@ -2,58 +2,128 @@
 
 use askama::Template;
 use axum::extract::Path;
+use axum::http::header;
+use axum::response::IntoResponse as _;
 use rollcall_db::DbError;
 
 use super::provisioning::jwks;
 use super::{Head, Tab};
 use crate::access::Permission;
-use crate::application::Encryption;
+use crate::application::{Application, Encryption};
+use crate::console::error::Failure;
 use crate::console::page::{Answer, Page, Section, View, show};
-use crate::delivery::status;
+use crate::delivery::status::{self, ApplicationStatus};
 use crate::instance;
+
+/// Receivers that work as they are, with the environment file.
+const NODE: &str = include_str!("../../../assets/samples/receiver.mjs");
+const PYTHON: &str = include_str!("../../../assets/samples/receiver.py");
+/// What goes over the wire, and what follows from it.
+const PROTOCOL: &str = include_str!("../../../../../docs/PROTOCOL.md");
+const RECEIVING: &str = include_str!("../../../../../docs/RECEIVING.md");
+
+/// What a receiver has to know.
+struct Values {
+    jwks: String,
+    audience: String,
+    instance: String,
+    is_encrypted: bool,
+}
+
+impl Values {
+    async fn of(view: &View, application: Application) -> Result<(Self, ApplicationStatus), Failure> {
+        let callback = application.settings.callback();
+        let is_encrypted = callback.encryption == Encryption::Required;
+        let (status, serving) = view
+            .console
+            .db()
+            .read(move |tx| Ok::<_, DbError>((status::of(tx, application.clone())?, instance::serving(tx)?)))
+            .await?;
+        let values = Self {
+            jwks: jwks(view, serving.as_ref(), &status.application.id),
+            audience: status.application.id.clone(),
+            instance: view.console.hub().instance.id.clone(),
+            is_encrypted,
+        };
+        Ok((values, status))
+    }
+
+    /// As an environment file, which the samples read.
+    fn environment(&self) -> String {
+        let key = match self.is_encrypted {
+            true => {
+                "# 64 hexadecimal digits, which were shown once when the key was made\nROLLCALL_ENCRYPTION_KEY=\n"
+            }
+            false => "",
+        };
+        format!(
+            "ROLLCALL_JWKS_URL={}\nROLLCALL_ISSUER={}\nROLLCALL_AUDIENCE={}\nROLLCALL_INSTANCE={}\n{key}",
+            self.jwks,
+            rollcall_protocol::ISSUER,
+            self.audience,
+            self.instance
+        )
+    }
+
+    /// The configuration of the receiver that comes with the hub (`rollcall-mirror.toml`).
+    fn mirror(&self) -> String {
+        let key = match self.is_encrypted {
+            true => "encryption_key_file = \"encryption.key\"\n",
+            false => "",
+        };
+        format!(
+            "jwks_url = \"{}\"\napplication_id = \"{}\"\ninstance_id = \"{}\"\n{key}",
+            self.jwks, self.audience, self.instance
+        )
+    }
+}
 
 #[derive(Template)]
 #[template(path = "receive.html")]
 struct ReceivePage {
     page: Page,
     head: Head,
-    jwks: String,
-    audience: String,
+    values: Values,
     issuer: &'static str,
-    is_encrypted: bool,
-    mirror: String,
+    node: &'static str,
+    python: &'static str,
 }
 
-pub(in crate::console) async fn receive(view: View, Path(id): Path<String>) -> Answer {
+pub(super) async fn receive(view: View, Path(id): Path<String>) -> Answer {
     let view = view.within(Section::Applications);
     view.needs(Permission::ReadApplications)?;
     let application = view.application(id).await?;
-    let id = application.id.clone();
-    let is_encrypted = application.settings.callback().encryption == Encryption::Required;
-    let (status, serving) = view
-        .console
-        .db()
-        .read(move |tx| Ok::<_, DbError>((status::of(tx, application.clone())?, instance::serving(tx)?)))
-        .await?;
-    let jwks = jwks(&view, serving.as_ref(), &id);
+    let (values, status) = Values::of(&view, application).await?;
     show(&ReceivePage {
         head: Head::of(&status, Tab::Receive, &view.page),
-        mirror: mirror(&jwks, &id, &view.console.hub().instance.id, is_encrypted),
+        values,
         issuer: rollcall_protocol::ISSUER,
-        is_encrypted,
-        jwks,
-        audience: id,
+        node: NODE,
+        python: PYTHON,
         page: view.page,
     })
 }
 
-/// The configuration of the receiver that comes with the hub (`rollcall-mirror.toml`).
-fn mirror(jwks: &str, application_id: &str, instance_id: &str, is_encrypted: bool) -> String {
-    let key = match is_encrypted {
-        true => "encryption_key_file = \"encryption.key\"\n",
-        false => "",
+/// A file to take along.
+pub(super) async fn file(view: View, Path((id, name)): Path<(String, String)>) -> Answer {
+    view.needs(Permission::ReadApplications)?;
+    let application = view.application(id).await?;
+    let (values, _) = Values::of(&view, application).await?;
+    let text = match name.as_str() {
+        "rollcall.env" => values.environment(),
+        "rollcall-mirror.toml" => values.mirror(),
+        "receiver.mjs" => NODE.to_owned(),
+        "receiver.py" => PYTHON.to_owned(),
+        "PROTOCOL.md" => PROTOCOL.to_owned(),
+        "RECEIVING.md" => RECEIVING.to_owned(),
+        _ => return Err(Failure::NotFound),
     };
-    format!(
-        "jwks_url = \"{jwks}\"\napplication_id = \"{application_id}\"\ninstance_id = \"{instance_id}\"\n{key}"
-    )
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}\""),
+        ),
+    ];
+    Ok((headers, text).into_response())
 }

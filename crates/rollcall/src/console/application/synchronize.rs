@@ -142,7 +142,7 @@ struct SynchronizePage {
     jobs: Jobs,
 }
 
-pub(in crate::console) async fn synchronize(view: View, Path(id): Path<String>) -> Answer {
+pub(super) async fn synchronize(view: View, Path(id): Path<String>) -> Answer {
     let view = view.within(Section::Applications);
     view.needs(Permission::ReadDeliveries)?;
     let application = view.application(id).await?;
@@ -152,7 +152,7 @@ pub(in crate::console) async fn synchronize(view: View, Path(id): Path<String>) 
     })
 }
 
-pub(in crate::console) async fn jobs_live(
+pub(super) async fn jobs_live(
     State(console): State<Arc<Console>>,
     view: View,
     Path(id): Path<String>,

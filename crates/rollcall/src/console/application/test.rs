@@ -93,7 +93,7 @@ struct TestPage {
     tested: Option<Tested>,
 }
 
-pub(in crate::console) async fn test(view: View, Path(id): Path<String>) -> Answer {
+pub(super) async fn test(view: View, Path(id): Path<String>) -> Answer {
     let view = view.within(Section::Applications);
     view.needs(Permission::ReadApplications)?;
     let application = view.application(id).await?;

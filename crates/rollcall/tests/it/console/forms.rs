@@ -3,6 +3,7 @@
 use super::Served;
 
 /// A form of a page.
+#[derive(Clone, Debug)]
 pub(super) struct Form {
     action: String,
     fields: Vec<(String, String)>,
@@ -100,8 +101,30 @@ impl Form {
     /// Ticks a box, or presses a button that has a name.
     pub(super) fn tick(mut self, name: &str, value: &str) -> Self {
         self.fields.retain(|(known, _)| known != name);
+        self.tick_too(name, value)
+    }
+
+    /// Ticks one more of the boxes that have the same name.
+    pub(super) fn tick_too(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Takes the tick from one of them.
+    pub(super) fn untick(mut self, name: &str, value: &str) -> Self {
+        self.fields.retain(|(known, has)| known != name || has != value);
+        self
+    }
+
+    /// What stands in all fields of a name.
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+        let found = self.fields.iter().filter(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// Sends it.
+    pub(super) async fn send(self, served: &Served) -> reqwest::Response {
+        served.submit(&self).await
     }
 }
 

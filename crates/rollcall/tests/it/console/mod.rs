@@ -2,10 +2,13 @@
 
 mod accounts;
 mod browser;
+mod configuring;
 mod forms;
+mod operating;
 mod pages;
 mod people;
 mod permissions;
+mod receiving;
 mod sample;
 mod sight;
 mod signing_in;

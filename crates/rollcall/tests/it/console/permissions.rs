@@ -59,6 +59,18 @@ async fn each_role_sees_and_does_what_it_may() {
             format!("{}/live/jobs", others(&sample.wiki)),
             [200, 200, 200, 404],
         ),
+        ("/console/applications/new".to_owned(), [200, 403, 403, 403]),
+        (format!("{}/settings", others(&sample.chat)), [200, 403, 403, 403]),
+        (
+            format!("{}/encryption", others(&sample.chat)),
+            [200, 403, 403, 403],
+        ),
+        (format!("{}/scope", others(&sample.chat)), [200, 403, 403, 403]),
+        (format!("{}/delete", others(&sample.chat)), [200, 403, 403, 403]),
+        (
+            format!("{}/subscription", others(&sample.chat)),
+            [200, 403, 403, 403],
+        ),
         ("/console/directory".to_owned(), [200, 200, 200, 200]),
         (format!("/console/users/{}", sample.user), [200, 200, 200, 200]),
         (

@@ -1,0 +1,77 @@
+//! From why the door refuses a command to what the form says that asked for it.
+
+use crate::application::{ApplicationError, Limits, SettingsError};
+use crate::console::error::Failure;
+use crate::console::form::Filled;
+use crate::console::page::Page;
+
+/// The bounds of a number.
+pub(super) struct Bounds {
+    /// Its field in forms.
+    pub(super) field: &'static str,
+    /// What [`SettingsError::OutOfRange`] calls it.
+    setting: &'static str,
+    pub(super) least: u32,
+    pub(super) most: u32,
+    /// Whether there may be none.
+    pub(super) may_be_empty: bool,
+}
+
+impl Bounds {
+    const fn of(field: &'static str, setting: &'static str, least: u32, most: u32) -> Self {
+        Self {
+            field,
+            setting,
+            least,
+            most,
+            may_be_empty: false,
+        }
+    }
+
+    /// What a form says beside a number that is out of them.
+    pub(super) fn words(&self, page: &Page) -> String {
+        page.t2("limit-between", "least", self.least, "most", self.most)
+    }
+}
+
+/// The numbers among the push parameters. The door holds the same bounds; here they are for a text that is no number.
+pub(super) const LIMITS: [Bounds; 4] = [
+    Bounds::of("maxEvents", "max events", 1, 500),
+    Bounds::of("maxBytes", "max bytes", Limits::LEAST_BYTES, Limits::MOST_BYTES),
+    Bounds::of("lanes", "lanes", 1, 32),
+    Bounds {
+        may_be_empty: true,
+        ..Bounds::of("rate", "requests per second", 1, 100_000)
+    },
+];
+
+/// Says in a form why its command was refused. What a form cannot mend is given back.
+pub(super) fn explain(form: &mut Filled, page: &Page, error: ApplicationError) -> Result<(), Failure> {
+    match error {
+        ApplicationError::NameTaken(_) => form.refuse("name", page.t("application-name-taken")),
+        ApplicationError::Name(_) => form.refuse("name", page.t("application-name-rule")),
+        ApplicationError::Settings(error) => explain_settings(form, page, &error),
+        other => return Err(other.into()),
+    }
+    Ok(())
+}
+
+fn explain_settings(form: &mut Filled, page: &Page, error: &SettingsError) {
+    match error {
+        SettingsError::Url { .. } => form.refuse("url", page.t("application-url-rule")),
+        SettingsError::OutOfRange {
+            name, least, most, ..
+        } => {
+            let limit = LIMITS.iter().find(|limit| limit.setting == *name);
+            let field = limit.map_or("rate", |limit| limit.field);
+            form.refuse(field, page.t2("limit-between", "least", least, "most", most));
+        }
+        SettingsError::Bytes { .. } => {
+            let (least, most) = (Limits::LEAST_BYTES, Limits::MOST_BYTES);
+            form.refuse("maxBytes", page.t2("limit-between", "least", least, "most", most));
+        }
+        SettingsError::PasswordsInTheClear => form.refuse("passwords", page.t("passwords-in-the-clear")),
+        SettingsError::NoEncryptionKey => form.refuse("encryption", page.t("encryption-needs-key")),
+        SettingsError::KeySize(_) => form.refuse("key", page.t("encryption-key-rule")),
+    }
+}

@@ -1,0 +1,98 @@
+//! What somebody looks at who chooses units and groups: parts of the tree, and how many users they hold. One statement
+//! for each question, however much there is.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rollcall_db::{DbError, Tx, Value};
+
+use super::inside::Inside;
+use super::query::AT_ONCE;
+use super::{Unit, unit};
+use crate::change::placeholders;
+
+fn values(ids: &[String]) -> Vec<Value<'_>> {
+    ids.iter().map(|id| Value::from(id.as_str())).collect()
+}
+
+/// What stands directly below some units, by name: at most `limit` in all, and whether there is more.
+///
+/// # Errors
+/// What the database reports.
+pub fn below(
+    tx: &mut Tx<'_>,
+    ids: &[String],
+    limit: usize,
+) -> Result<(HashMap<String, Vec<Unit>>, bool), DbError> {
+    let mut below: HashMap<String, Vec<Unit>> = HashMap::new();
+    let mut count = 0;
+    for portion in ids.chunks(AT_ONCE) {
+        let sql = format!(
+            "SELECT {} FROM organizational_units WHERE parent_id IN {} ORDER BY name_folded LIMIT {}",
+            unit::columns("organizational_units"),
+            placeholders(1, portion.len()),
+            limit + 1
+        );
+        for row in tx.query(&sql, &values(portion))? {
+            let unit = unit::from_row(&row)?;
+            count += 1;
+            if let Some(parent) = unit.parent_id.clone().filter(|_| count <= limit) {
+                below.entry(parent).or_default().push(unit);
+            }
+        }
+    }
+    Ok((below, count > limit))
+}
+
+/// Those of some units that have others below them.
+///
+/// # Errors
+/// What the database reports.
+pub fn parents(tx: &mut Tx<'_>, ids: &[String]) -> Result<BTreeSet<String>, DbError> {
+    let mut found = BTreeSet::new();
+    for portion in ids.chunks(AT_ONCE) {
+        let sql = format!(
+            "SELECT DISTINCT parent_id FROM organizational_units WHERE parent_id IN {}",
+            placeholders(1, portion.len())
+        );
+        for row in tx.query(&sql, &values(portion))? {
+            found.insert(row.get(0)?);
+        }
+    }
+    Ok(found)
+}
+
+/// All units above some.
+///
+/// # Errors
+/// What the database reports.
+pub fn above(tx: &mut Tx<'_>, ids: &[String]) -> Result<BTreeSet<String>, DbError> {
+    let mut found = BTreeSet::new();
+    for portion in ids.chunks(AT_ONCE) {
+        let sql = format!(
+            "WITH RECURSIVE above (id) AS (
+                 SELECT parent_id FROM organizational_units WHERE id IN {}
+                 UNION
+                 SELECT u.parent_id FROM organizational_units u JOIN above a ON u.id = a.id)
+             SELECT id FROM above WHERE id IS NOT NULL",
+            placeholders(1, portion.len())
+        );
+        for row in tx.query(&sql, &values(portion))? {
+            found.insert(row.get(0)?);
+        }
+    }
+    Ok(found)
+}
+
+/// How many users stand in some units, at any depth, or in some groups.
+///
+/// # Errors
+/// What the database reports.
+pub fn users_within(
+    tx: &mut Tx<'_>,
+    units: &BTreeSet<String>,
+    groups: &BTreeSet<String>,
+) -> Result<u64, DbError> {
+    let inside = Inside::new(units, groups);
+    let count: i64 = tx.query_one(&inside.count(), &inside.values())?.get(0)?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
