@@ -17,7 +17,7 @@
 //! unless it is set otherwise ([`trim`]), changes as long as the change log keeps them.
 
 use rollcall_db::{DbError, Row, Tx, Value, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::access::Context;
@@ -201,7 +201,7 @@ pub fn list(tx: &mut Tx<'_>, filter: &Filter, limit: usize) -> Result<Vec<Entry>
 }
 
 /// Where a page begins: before these rows of the two tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// A change.
     pub change: Seq,

@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rollcall_receiver::parse_network;
 use rollcall_server::config::{ServerConfig, Unknown, unknown_setting};
 
+use crate::access::RateLimit;
 use crate::accounts::sessions::Lifetime;
 use crate::clock::Millis;
 use crate::delivery::Options;
@@ -130,6 +131,15 @@ pub struct AccessConfig {
     /// Hours after which a session ends in any case, 1 to 720.
     #[config(env = "ROLLCALL_ACCESS_SESSION_LIFETIME", default = 12)]
     pub session_lifetime: u32,
+
+    /// How many requests a second anybody may send to the administrator's API in the long run, up to 100000; 0 for no
+    /// limit. Each account, each token, and the token of the data folder has that much for itself, on each node.
+    #[config(env = "ROLLCALL_ACCESS_REQUESTS_PER_SECOND", default = 100)]
+    pub requests_per_second: u32,
+
+    /// How many of them may come at once, 1 to 100000.
+    #[config(env = "ROLLCALL_ACCESS_REQUESTS_AT_ONCE", default = 500)]
+    pub requests_at_once: u32,
 }
 
 /// How requests leave the hub.
@@ -345,6 +355,18 @@ impl Config {
             1,
             720,
         )?;
+        let AccessConfig {
+            requests_per_second,
+            requests_at_once,
+            ..
+        } = self.access;
+        within(
+            "access.requests_per_second",
+            requests_per_second.into(),
+            0,
+            100_000,
+        )?;
+        within("access.requests_at_once", requests_at_once.into(), 1, 100_000)?;
         within("retention.changes", self.retention.changes, 1, 3_650)?;
         within(
             "retention.laggards",
@@ -420,6 +442,19 @@ impl Config {
             },
             ..maintenance::Options::default()
         }
+    }
+
+    /// How much anybody may ask of the administrator's API.
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        let AccessConfig {
+            requests_per_second,
+            requests_at_once,
+            ..
+        } = self.access;
+        (requests_per_second > 0).then_some(RateLimit {
+            per_second: requests_per_second,
+            burst: requests_at_once,
+        })
     }
 
     /// The password of the first account, if it is configured.

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::directory::{self, Applied, Command, DirectoryError};
 use crate::instance::{self, Instance, Serving};
 use crate::meter::Meters;
+use crate::once::{self, Begun, Kept, Once};
 use crate::schema;
 use crate::secret::MasterKey;
 
@@ -210,8 +211,11 @@ impl Hub {
     ) -> impl Future<Output = Result<Applied, DirectoryError>> + Send + use<C> {
         let (hub, caller) = (self.clone(), caller.into());
         let about = command.user_id().map(str::to_owned);
-        self.db
-            .write_about(about, move |tx| hub.apply_in(tx, &caller, &command))
+        self.db.write_about(about, move |tx| {
+            let applied = hub.apply_in(tx, &caller, &command)?;
+            mark(tx, &caller)?;
+            Ok(applied)
+        })
     }
 
     /// Applies one command to the directory inside a transaction of somebody else's.
@@ -323,7 +327,43 @@ impl Hub {
         E: From<DbError> + Send + 'static,
     {
         let (hub, caller) = (self.clone(), caller.into());
-        self.db.write(move |tx| run(tx, &hub.context(&caller))).await
+        self.db
+            .write(move |tx| {
+                let done = run(tx, &hub.context(&caller))?;
+                mark(tx, &caller)?;
+                Ok(done)
+            })
+            .await
+    }
+
+    /// Begins a request of somebody under a key, so that it is carried out once: see [`crate::once`].
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn begin_once(
+        &self,
+        principal: String,
+        key: String,
+        request: String,
+    ) -> Result<Begun, DbError> {
+        let hub = self.clone();
+        self.db
+            .write(move |tx| {
+                let of = (principal.as_str(), key.as_str());
+                once::begin(tx, of, &request, &hub.master, (hub.clock.now(), &*hub.random))
+            })
+            .await
+    }
+
+    /// Keeps what was answered to it, or forgets it, if nothing was done.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn answer_once(&self, once: Once, kept: Option<Kept>) -> Result<(), DbError> {
+        let hub = self.clone();
+        self.db
+            .write(move |tx| once::answer(tx, &once, kept.as_ref(), &hub.master, &*hub.random))
+            .await
     }
 
     /// What either door needs besides the command. New passwords are not kept by it.
@@ -337,6 +377,11 @@ impl Hub {
             keep_passwords: false,
         }
     }
+}
+
+/// Marks as done what is carried out once, in the transaction that does it.
+fn mark(tx: &mut rollcall_db::Tx<'_>, caller: &Caller) -> Result<(), DbError> {
+    caller.once.as_ref().map_or(Ok(()), |once| once::done(tx, once))
 }
 
 /// What is sealed to tell the master key again. It is no secret.

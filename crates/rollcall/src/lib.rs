@@ -26,6 +26,7 @@ pub mod instance;
 pub mod listing;
 pub mod maintenance;
 pub mod meter;
+pub mod once;
 pub mod owner;
 pub mod placement;
 pub mod private;

@@ -19,6 +19,7 @@
 //! [`Permission`] at the edge, before there is a command. `accounts` keeps both, `signin` tells who is there.
 
 mod permission;
+mod rate;
 mod role;
 
 use std::collections::BTreeSet;
@@ -26,9 +27,11 @@ use std::collections::BTreeSet;
 use rollcall_protocol::{Random, SubjectKind};
 
 use crate::clock::Millis;
+use crate::once::Once;
 use crate::placement::Placement;
 use crate::secret::MasterKey;
 pub use permission::Permission;
+pub use rate::RateLimit;
 pub use role::{Role, RoleName};
 
 /// Who acts. Its text, such as `import:people.csv`, is stored in the logs and stays the same for ever.
@@ -161,6 +164,8 @@ pub struct Caller {
     pub origin: Origin,
     /// The version that the caller has read of what it changes; `None` if it names none.
     pub expected: Option<Version>,
+    /// The key under which this is done once, however often it is asked for.
+    pub once: Option<Once>,
 }
 
 /// A version of a subject or an application: its `updateTime`.
@@ -202,6 +207,7 @@ impl From<Principal> for Caller {
             authority: Authority::Everything,
             origin: Origin::Internal,
             expected: None,
+            once: None,
         }
     }
 }

@@ -332,6 +332,7 @@ fn open(tx: &mut Tx<'_>, ctx: &Context<'_>, id: &str) -> Result<Account, Account
     let account = existing(tx, id)?;
     match ctx.caller.expected {
         Some(expected) if expected != account.update_time => Err(AccountError::Changed {
+            id: account.id,
             name: account.name,
             expected,
             found: account.update_time,

@@ -43,7 +43,9 @@ pub enum AccountError {
     /// It is not what the caller has read.
     #[error("{name} has changed since you read it (version {expected}, now {found}); read it again")]
     Changed {
-        /// The account's name.
+        /// The account's id.
+        id: String,
+        /// Its name.
         name: String,
         /// The version that the caller named.
         expected: Version,

@@ -12,10 +12,11 @@ use axum::http::request::Parts;
 use rollcall_db::Tx;
 use rollcall_protocol::SubjectKind;
 
-use super::{Api, ApiError, browser};
-use crate::access::{Caller, Version};
+use super::{Api, ApiError, browser, versions};
+use crate::access::Caller;
 use crate::application::{Application, ApplicationError, store};
 use crate::directory::{self, DirectoryError, Group, Sight, Unit, User};
+use crate::once::Once;
 use crate::signin::Access;
 
 /// The API, and who calls it. Only behind the guard.
@@ -40,7 +41,11 @@ impl FromRequestParts<Arc<Api>> for Door {
         let access = parts.extensions.get::<Arc<Access>>();
         let access = access.ok_or_else(|| ApiError::internal("nobody has looked who asks"))?;
         let caller = Caller {
-            expected: expected(parts)?,
+            expected: match parts.headers.get(IF_MATCH) {
+                Some(given) => versions::expected(given)?,
+                None => None,
+            },
+            once: parts.extensions.get::<Once>().cloned(),
             ..access.caller(browser::origin(parts))
         };
         Ok(Self {
@@ -66,6 +71,18 @@ impl Door {
                 Err(ApplicationError::NotFound(name).into())
             }
             found => Ok(found?),
+        }
+    }
+
+    /// The same, if it is what the caller has read: so that nobody is shown a plan of something else.
+    pub(super) async fn held_application(&self, name: String) -> Result<Application, ApiError> {
+        let application = self.application(name).await?;
+        match self.caller.expected {
+            Some(expected) if expected != application.update_time => {
+                let named = (application.id.as_str(), application.name.as_str());
+                Err(ApiError::stale(named, expected, application.update_time))
+            }
+            _ => Ok(application),
         }
     }
 
@@ -116,18 +133,4 @@ impl Door {
         }
         self.look(|_, sight| Ok(Some(Arc::new(sight.clone())))).await
     }
-}
-
-/// The version that the header `If-Match` names: the record's `updateTime`, in quotes or without.
-fn expected(parts: &Parts) -> Result<Option<Version>, ApiError> {
-    let Some(given) = parts.headers.get(IF_MATCH) else {
-        return Ok(None);
-    };
-    let version = given
-        .to_str()
-        .ok()
-        .and_then(|text| text.trim_matches('"').parse().ok());
-    let refuse =
-        || ApiError::bad_request("If-Match must hold the updateTime of the record that you have read");
-    version.map(Some).ok_or_else(refuse)
 }

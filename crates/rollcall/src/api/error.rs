@@ -8,6 +8,7 @@ use rollcall_db::{DbError, ErrorClass};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::access::Version;
 use crate::accounts::AccountError;
 use crate::accounts::throttle::TooEarly;
 use crate::application::ApplicationError;
@@ -30,6 +31,19 @@ pub struct ApiError {
     plan: Option<Box<Value>>,
     /// In how many seconds it is worth another try.
     retry_after: Option<u16>,
+    /// What has changed since it was read.
+    stale: Option<Stale>,
+}
+
+/// A record that is not what somebody has read.
+#[derive(Clone, Debug)]
+pub(super) struct Stale {
+    /// The id of the record.
+    pub(super) id: String,
+    /// The version that was read.
+    pub(super) expected: Version,
+    /// The version that there is.
+    pub(super) found: Version,
 }
 
 impl ApiError {
@@ -40,6 +54,7 @@ impl ApiError {
             message: message.into(),
             plan: None,
             retry_after: None,
+            stale: None,
         }
     }
 
@@ -110,6 +125,59 @@ impl ApiError {
         self.code == "plan_changed"
     }
 
+    /// Something that what there is does not permit.
+    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::of(StatusCode::CONFLICT, code, message)
+    }
+
+    /// A request that is being carried out already.
+    pub fn under_way() -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::conflict(
+                "in_progress",
+                "the same request is being carried out just now; ask again with the same Idempotency-Key",
+            )
+        }
+    }
+
+    /// A key under which something else was asked for.
+    pub fn other_request(message: impl Into<String>) -> Self {
+        Self::of(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency_key_reused",
+            message,
+        )
+    }
+
+    /// More requests than somebody may send.
+    pub fn too_many(retry_after: u16) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::of(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "these are more requests than one caller may send (access.requests_per_second); the header Retry-After \
+                 says when another one is worth a try",
+            )
+        }
+    }
+
+    /// A record that has changed since somebody read it.
+    pub(super) fn stale((id, name): (&str, &str), expected: Version, found: Version) -> Self {
+        let message =
+            format!("{name} has changed since you read it (version {expected}, now {found}); read it again");
+        Self::of(StatusCode::PRECONDITION_FAILED, "changed", message).since(id, expected, found)
+    }
+
+    fn since(self, id: &str, expected: Version, found: Version) -> Self {
+        let id = id.to_owned();
+        Self {
+            stale: Some(Stale { id, expected, found }),
+            ..self
+        }
+    }
+
     /// A body or a parameter that cannot be used.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::of(StatusCode::BAD_REQUEST, "bad_request", message)
@@ -141,6 +209,16 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 #[derive(Clone)]
 struct Problem(Arc<Value>);
 
+/// Says something more in an error's body.
+pub(super) fn add_to_problem(response: &mut Response, name: &str, value: Value) {
+    if let Some(Problem(body)) = response.extensions_mut().remove() {
+        let mut body = Arc::unwrap_or_clone(body);
+        body[name] = value;
+        *response.body_mut() = body.to_string().into();
+        response.extensions_mut().insert(Problem(Arc::new(body)));
+    }
+}
+
 /// Says in an error's body of which request it tells: under this id the log tells of it too.
 pub(super) fn name_request(response: &mut Response, id: &str) {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -171,8 +249,15 @@ impl IntoResponse for ApiError {
         if let Some(plan) = &self.plan {
             body["plan"].clone_from(plan);
         }
+        if let Some(stale) = &self.stale {
+            body["expected"] = stale.expected.into();
+            body["found"] = stale.found.into();
+        }
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM)], body.to_string()).into_response();
         response.extensions_mut().insert(Problem(Arc::new(body)));
+        if let Some(stale) = self.stale {
+            response.extensions_mut().insert(stale);
+        }
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer realm=\"rollcall\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
@@ -250,7 +335,13 @@ impl From<DirectoryError> for ApiError {
             | DirectoryError::PlanChanged
             | DirectoryError::Ambiguous { .. } => StatusCode::CONFLICT,
         };
-        Self::of(status, error.code(), error.to_string())
+        let refused = Self::of(status, error.code(), error.to_string());
+        match &error {
+            DirectoryError::Changed {
+                id, expected, found, ..
+            } => refused.since(id, *expected, *found),
+            _ => refused,
+        }
     }
 }
 
@@ -270,7 +361,13 @@ impl From<ApplicationError> for ApiError {
             | ApplicationError::UnknownInScope(_)
             | ApplicationError::Settings(_) => StatusCode::BAD_REQUEST,
         };
-        Self::of(status, error.code(), error.to_string())
+        let refused = Self::of(status, error.code(), error.to_string());
+        match &error {
+            ApplicationError::Changed {
+                id, expected, found, ..
+            } => refused.since(id, *expected, *found),
+            _ => refused,
+        }
     }
 }
 
@@ -344,7 +441,13 @@ impl From<AccountError> for ApiError {
             | AccountError::NameTaken(_)
             | AccountError::LastAdministrator(_) => StatusCode::CONFLICT,
         };
-        Self::of(status, error.code(), error.to_string())
+        let refused = Self::of(status, error.code(), error.to_string());
+        match &error {
+            AccountError::Changed {
+                id, expected, found, ..
+            } => refused.since(id, *expected, *found),
+            _ => refused,
+        }
     }
 }
 

@@ -9,8 +9,13 @@ mod door;
 mod error;
 mod extract;
 mod guard;
+mod idempotency;
+mod limit;
 mod metrics;
+mod paging;
 mod routes;
+mod stale;
+mod versions;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,6 +32,7 @@ use rollcall_server::kept::Kept;
 use serde_json::json;
 use tracing::Instrument as _;
 
+use crate::access::RateLimit;
 use crate::application::keys;
 use crate::delivery::Shared;
 use crate::health;
@@ -38,6 +44,7 @@ pub(crate) use admin::ShownChange;
 pub use error::ApiError;
 use extract::Path;
 use guard::Guard;
+use limit::Limiter;
 use routes::Route;
 
 /// What the handlers share.
@@ -52,6 +59,7 @@ pub struct Api {
     pub sign_in: SignIn,
     /// The certificate, if the hub encrypts by itself.
     tls: Option<Arc<Tls>>,
+    limiter: Limiter,
     readiness: Readiness,
     metrics: Kept<String>,
 }
@@ -65,6 +73,7 @@ impl Api {
             upkeep,
             token,
             tls: None,
+            limiter: Limiter::new(None),
             readiness: Readiness::default(),
             metrics: Kept::default(),
         }
@@ -74,6 +83,15 @@ impl Api {
     #[must_use]
     pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// The same, with a limit on what each caller may ask for.
+    #[must_use]
+    pub fn with_rate_limit(self, limit: Option<RateLimit>) -> Self {
+        Self {
+            limiter: Limiter::new(limit),
+            ..self
+        }
     }
 }
 

@@ -5,9 +5,12 @@
 
 use axum::Router;
 use axum::handler::Handler;
+use axum::http::header::IF_MATCH;
+use axum::http::request::Parts;
 use axum::routing::{MethodFilter, on};
 use serde::Serialize;
 
+use super::{ApiError, idempotency};
 use crate::access::Permission;
 
 /// One route as it is described.
@@ -19,8 +22,19 @@ pub(super) struct Route {
     /// What whoever asks needs.
     permission: Permission,
     /// What may stand behind the question mark.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    query: &'static [&'static str],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    query: Vec<&'static str>,
+    /// Whether `Idempotency-Key` makes sure that it is done once.
+    #[serde(skip_serializing_if = "is_false")]
+    creates: bool,
+    /// Whether `If-Match` holds it to a version.
+    #[serde(skip_serializing_if = "is_false")]
+    versioned: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Route {
@@ -34,6 +48,39 @@ impl Route {
 
     pub(super) fn permission(&self) -> Permission {
         self.permission
+    }
+
+    pub(super) fn creates(&self) -> bool {
+        self.creates
+    }
+
+    /// Refuses what the route takes no notice of, and whoever sends it believes that it does.
+    ///
+    /// # Errors
+    /// [`ApiError`], with what there is.
+    pub(super) fn check(&self, parts: &Parts) -> Result<(), ApiError> {
+        let query = parts.uri.query().unwrap_or_default();
+        let names = query
+            .split('&')
+            .map(|pair| pair.split('=').next().unwrap_or_default());
+        if let Some(unknown) = names
+            .filter(|name| !name.is_empty())
+            .find(|name| !self.query.contains(name))
+        {
+            let unknown = rollcall_protocol::shown(unknown);
+            return Err(ApiError::bad_request(match self.query.as_slice() {
+                [] => format!("the query: {unknown}: there are no parameters here"),
+                known => format!("the query: {unknown}: there are {}", known.join(", ")),
+            }));
+        }
+        for (header, is_taken) in [(IF_MATCH, self.versioned), (idempotency::KEY, self.creates)] {
+            if !is_taken && parts.headers.contains_key(&header) {
+                return Err(ApiError::bad_request(format!(
+                    "the header {header} has no meaning here; leave it out"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -66,7 +113,9 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             path: format!("{}{path}", self.prefix),
             does,
             permission,
-            query: &[],
+            query: Vec::new(),
+            creates: false,
+            versioned: false,
         });
         Self {
             router: self.router.route(path, on(filter, handler)),
@@ -114,12 +163,31 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.on((MethodFilter::DELETE, "DELETE"), path, permission, does, handler)
     }
 
-    /// What the route before may be asked for behind the question mark.
-    pub(super) fn asking(mut self, query: &'static [&'static str]) -> Self {
+    fn last(mut self, change: impl FnOnce(&mut Route)) -> Self {
         if let Some(route) = self.described.last_mut() {
-            route.query = query;
+            change(route);
         }
         self
+    }
+
+    /// What the route before may be asked for behind the question mark.
+    pub(super) fn asking(self, query: &[&'static str]) -> Self {
+        self.last(|route| route.query.extend(query))
+    }
+
+    /// The route before answers page by page.
+    pub(super) fn paged(self) -> Self {
+        self.asking(&["cursor", "limit"])
+    }
+
+    /// The route before makes something: it takes `Idempotency-Key`.
+    pub(super) fn creating(self) -> Self {
+        self.last(|route| route.creates = true)
+    }
+
+    /// The route before changes a record that has a version: it takes `If-Match`.
+    pub(super) fn versioned(self) -> Self {
+        self.last(|route| route.versioned = true)
     }
 
     /// The router, and the description of what it serves.

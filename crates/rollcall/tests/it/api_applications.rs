@@ -79,7 +79,7 @@ fn an_application_is_made_changed_and_deleted() {
             true
         );
         let listed = get(&site, "/applications").await;
-        assert_eq!(listed[0]["standing"]["state"], "paused");
+        assert_eq!(listed["items"][0]["standing"]["state"], "paused");
         let resumed = ok(&site, "POST", "/applications/Wiki%202/resume", Value::Null).await;
         assert_eq!(
             (&resumed["changed"], &resumed["application"]["synchronize"]),
@@ -243,8 +243,11 @@ fn deliveries_are_looked_at_and_mended() {
         }
         let path = "/applications/wiki/events";
         let events = get(&site, &format!("{path}?state=failed")).await;
-        assert_eq!(events.as_array().unwrap().len(), 3, "{events}");
-        assert_eq!(get(&site, &format!("{path}?state=held")).await, json!([]));
+        assert_eq!(events["items"].as_array().unwrap().len(), 3, "{events}");
+        assert_eq!(
+            get(&site, &format!("{path}?state=held")).await["items"],
+            json!([])
+        );
         assert_eq!(
             site.machine("GET", &format!("{path}?state=odd"), Value::Null)
                 .await
@@ -254,7 +257,7 @@ fn deliveries_are_looked_at_and_mended() {
 
         // One request with what it carried.
         let troubled = get(&site, "/applications/wiki/attempts?outcome=troubled").await;
-        let number = &troubled[0]["number"];
+        let number = &troubled["items"][0]["number"];
         let shown = get(&site, &format!("/applications/wiki/attempts/{number}")).await;
         let carried = &shown["contents"]["events"][0];
         assert_eq!(
@@ -263,12 +266,14 @@ fn deliveries_are_looked_at_and_mended() {
             "{shown}"
         );
         assert_eq!(carried["record"]["description"], "poison");
-        let before = get(
+        let page = get(&site, "/applications/wiki/attempts?limit=1").await;
+        let cursor = page["next"].as_str().unwrap();
+        let next = get(
             &site,
-            &format!("/applications/wiki/attempts?before={number}&limit=1"),
+            &format!("/applications/wiki/attempts?limit=1&cursor={cursor}"),
         )
         .await;
-        assert!(before[0]["number"].as_i64() < number.as_i64());
+        assert!(next["items"][0]["number"].as_i64() < page["items"][0]["number"].as_i64());
         let other = site
             .machine("GET", "/applications/wiki/attempts/999999", Value::Null)
             .await;
@@ -283,7 +288,7 @@ fn deliveries_are_looked_at_and_mended() {
             assert_eq!(said.status, 400, "{}", said.body);
         }
         app.say(|_| Say::Yes);
-        let first = &events[0]["eventId"];
+        let first = &events["items"][0]["eventId"];
         let unknown = json!({ "eventIds": [first, "evnt_nothing"] });
         let said = site.machine("POST", &format!("{path}/resend"), unknown).await;
         assert_eq!(said.refused(), (404, "not_found"), "all or none");
@@ -320,11 +325,11 @@ fn deliveries_are_looked_at_and_mended() {
         assert_eq!(nothing.refused(), (409, "nothing_to_skip"));
         apply(&site.hub, described(&ids[2], "skipped")).await;
         let skipped = ok(&site, "POST", &format!("{path}/skip"), json!({})).await;
-        assert_eq!(get(&site, path).await[0]["eventId"], skipped["skipped"]);
+        assert_eq!(get(&site, path).await["items"][0]["eventId"], skipped["skipped"]);
 
         let path = "/applications/wiki/synchronizations";
         let job = ok(&site, "POST", path, Value::Null).await["id"].clone();
-        assert_eq!(get(&site, path).await[0]["id"], job);
+        assert_eq!(get(&site, path).await["items"][0]["id"], job);
         assert_eq!(
             ok(&site, "POST", &format!("{path}/cancel"), Value::Null).await["id"],
             job
@@ -334,7 +339,7 @@ fn deliveries_are_looked_at_and_mended() {
         let nothing = site.machine("POST", &format!("{path}/cancel"), Value::Null).await;
         assert_eq!(nothing.refused(), (409, "job"));
         let told = get(&site, "/audit?target=Wiki").await;
-        let actions: Vec<_> = told
+        let actions: Vec<_> = told["items"]
             .as_array()
             .unwrap()
             .iter()

@@ -22,7 +22,7 @@ fn a_directory_is_imported_and_exported_as_a_file() {
             (&true.into(), &2.into())
         );
         let none = site.machine("GET", "/users", Value::Null).await;
-        assert_eq!(none.body, json!([]));
+        assert_eq!(none.body["items"], json!([]));
         let done = send(path, csv).await;
         assert_eq!(
             (&done.body["users"]["created"], &done.body["errorsTotal"]),
@@ -30,13 +30,13 @@ fn a_directory_is_imported_and_exported_as_a_file() {
         );
         let told = site.machine("GET", "/audit?target=people.csv", Value::Null).await;
         assert_eq!(
-            (&told.body[0]["action"], &told.body[0]["actor"]),
+            (&told.body["items"][0]["action"], &told.body["items"][0]["actor"]),
             (&"import".into(), &"token:admin".into())
         );
         let changes = site.machine("GET", "/changes?after=1", Value::Null).await;
-        assert_eq!(changes.body[0]["actor"], "import:people.csv");
+        assert_eq!(changes.body["items"][0]["actor"], "import:people.csv");
         let change = site.machine("GET", "/changes/2", Value::Null).await;
-        assert_eq!(change.body, changes.body[0]);
+        assert_eq!(change.body, changes.body["items"][0]);
         assert_eq!(site.machine("GET", "/changes/999", Value::Null).await.status, 404);
 
         for (path, says) in [
@@ -112,8 +112,8 @@ fn an_administrator_ends_the_sessions_of_others() {
             .machine("GET", "/accounts/ada/sessions", Value::Null)
             .await
             .body;
-        let first = sessions[0]["id"].as_str().unwrap();
-        let count = sessions.as_array().unwrap().len();
+        let first = sessions["items"][0]["id"].as_str().unwrap();
+        let count = sessions["items"].as_array().unwrap().len();
         let path = format!("/accounts/ada/sessions/{first}");
         let ended = site.machine("DELETE", &path, Value::Null).await;
         assert_eq!((ended.status, &ended.body["ended"]), (200, &1.into()));
@@ -121,7 +121,7 @@ fn an_administrator_ends_the_sessions_of_others() {
             .machine("GET", "/accounts/ada/sessions", Value::Null)
             .await
             .body;
-        assert_eq!(left.as_array().unwrap().len(), count - 1);
+        assert_eq!(left["items"].as_array().unwrap().len(), count - 1);
         assert_eq!(site.machine("DELETE", &path, Value::Null).await.status, 404);
         let token = json!({ "name": "ci", "role": "operator" });
         site.machine("POST", "/tokens", token).await;

@@ -273,7 +273,7 @@ fn the_api_holds_writes_to_versions_and_shows_the_audit_log() {
         assert_eq!(status, 200);
 
         let (_, told) = ask("GET", "/api/v1/audit?who=token:admin&target=ada", "", "");
-        let told = told.as_array().unwrap();
+        let told = told["items"].as_array().unwrap();
         assert_eq!(told.len(), 2, "{told:?}");
         assert_eq!(told[1]["action"], "ud:user:create");
         assert_eq!(told[1]["origin"], "api first 127.0.0.1");

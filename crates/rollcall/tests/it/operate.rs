@@ -370,8 +370,9 @@ fn a_backup_holds_every_table_and_column() {
             tx.query(
                 "SELECT name FROM sqlite_master WHERE type = 'table'
                  AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'refinery_%'
-                 -- Of the moment: the processes that deliver just now, who is signed in, and who failed to.
-                 AND name NOT IN ('nodes', 'sessions', 'sign_in_failures')",
+                 -- Of the moment: the processes that deliver just now, who is signed in and who failed to, and requests that
+                 -- may be sent again.
+                 AND name NOT IN ('nodes', 'sessions', 'sign_in_failures', 'idempotency_keys')",
                 &[],
             )?
             .iter()

@@ -7,7 +7,7 @@ use crate::uses::{self, Module, module_of};
 /// The modules from the ground up; a module uses only those on its own floor and below.
 const FLOORS: [&[&str]; 12] = [
     &["clock", "id", "placement", "private", "secret", "schema"],
-    &["access", "audit", "change", "instance", "meter", "owner"],
+    &["access", "audit", "change", "instance", "meter", "once", "owner"],
     &["directory", "application", "accounts"],
     &["hub"],
     &["delivery", "signin"],
@@ -26,7 +26,7 @@ const FLOORS: [&[&str]; 12] = [
 const WITHOUT_CIRCLES: [&[&str]; 2] = [&[], &["delivery"]];
 
 /// Where SQL may stand.
-const ROOMS: [&str; 10] = [
+const ROOMS: [&str; 11] = [
     "accounts/",
     "application/",
     "audit.rs",
@@ -38,6 +38,7 @@ const ROOMS: [&str; 10] = [
     "delivery/ledger/",
     "directory/",
     "instance.rs",
+    "once.rs",
 ];
 
 fn root() -> PathBuf {

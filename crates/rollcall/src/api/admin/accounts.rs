@@ -11,8 +11,11 @@ use crate::accounts::sessions::{self, Session};
 use crate::accounts::{self, Account, AccountChanges, Command, NewAccount};
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path};
+use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
+use crate::api::versions::{Record, Single};
 use crate::api::{Api, ApiError, Shown};
+use crate::directory::fields::fold;
 use crate::secret::{ExposeSecret as _, SecretString};
 use crate::signin::manage::{self, Fresh};
 
@@ -25,12 +28,14 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists accounts by name.",
             list,
         )
+        .paged()
         .post(
             "/accounts",
             Permission::ManageAccess,
             "Creates an account; without a password it gets a one-time password, shown once.",
             create,
         )
+        .creating()
         .get(
             "/accounts/{id}",
             Permission::ReadAccess,
@@ -43,24 +48,28 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Changes the fields that are given: displayName, email, role with applications, disabled.",
             update,
         )
+        .versioned()
         .delete(
             "/accounts/{id}",
             Permission::ManageAccess,
             "Deletes an account.",
             delete,
         )
+        .versioned()
         .post(
             "/accounts/{id}/reset-password",
             Permission::ManageAccess,
             "Gives an account another one-time password, shown once, and ends its sessions.",
             reset_password,
         )
+        .versioned()
         .get(
             "/accounts/{id}/sessions",
             Permission::ReadAccess,
             "Lists the sessions of an account, the newest first.",
             list_sessions,
         )
+        .paged()
         .delete(
             "/accounts/{id}/sessions",
             Permission::ManageAccess,
@@ -104,12 +113,13 @@ async fn apply(api: &Door, command: Command) -> Shown<Account> {
     Ok(Json(applied.account()?))
 }
 
-async fn list(api: Door) -> Shown<Vec<Account>> {
-    Ok(Json(api.shared.hub.db.read(accounts::list).await?))
+async fn list(api: Door, paging: Paging<String>) -> Pages<Account> {
+    let accounts = api.shared.hub.db.read(accounts::list).await?;
+    Ok(paging.page_of_all(accounts, |account| fold(&account.name)))
 }
 
-async fn show(api: Door, Path(id): Path<String>) -> Shown<Account> {
-    Ok(Json(account(&api, id).await?))
+async fn show(api: Door, Path(id): Path<String>) -> Single<Account> {
+    Ok(Record(account(&api, id).await?))
 }
 
 #[derive(Deserialize)]
@@ -189,15 +199,14 @@ async fn reset_password(api: Door, Path(id): Path<String>) -> Shown<ShownFresh> 
     Ok(Json(fresh.into()))
 }
 
-async fn list_sessions(api: Door, Path(id): Path<String>) -> Shown<Vec<Session>> {
+async fn list_sessions(api: Door, Path(id): Path<String>, paging: Paging<String>) -> Pages<Session> {
     let id = account(&api, id).await?.id;
     let (hub, lifetime) = (&api.shared.hub, api.sign_in.lifetime());
     let now = hub.clock.now();
-    Ok(Json(
-        hub.db
-            .read(move |tx| sessions::list(tx, Some(&id), now, lifetime))
-            .await?,
-    ))
+    let sessions = hub
+        .db
+        .read(move |tx| sessions::list(tx, Some(&id), now, lifetime));
+    Ok(paging.page_of_all_backwards(sessions.await?, |session| session.id.clone()))
 }
 
 async fn end_session(api: Door, Path((id, session)): Path<(String, String)>) -> Shown<Ended> {

@@ -12,7 +12,9 @@ use crate::access::Permission;
 use crate::api::door::Door;
 use crate::api::error::ApiError;
 use crate::api::extract::{Body, Path, Query};
+use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
+use crate::api::versions::{Record, Single, Versioned};
 use crate::api::{Api, Shown};
 use crate::application::{
     Application, Command, Encryption, Entitlements, NewApplication, Settings, SettingsPatch, Subscription,
@@ -22,6 +24,7 @@ use crate::clock::Millis;
 use crate::delivery::job::JobPosition;
 use crate::delivery::ledger::operate::{self, ApplicationDeletion, OperateError};
 use crate::delivery::status::{self, ApplicationStatus};
+use crate::directory::fields::fold;
 use crate::instance;
 use crate::secret::{ExposeSecret as _, SecretString};
 
@@ -34,12 +37,14 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists applications by name, with how each stands.",
             list,
         )
+        .paged()
         .post(
             "/applications",
             Permission::ConfigureApplications,
             "Creates an application. An encryption key that is made is shown once.",
             create,
         )
+        .creating()
         .get(
             "/applications/{id}",
             Permission::ReadApplications,
@@ -52,6 +57,7 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Changes the name and the settings that are given.",
             update,
         )
+        .versioned()
         .get(
             "/applications/{id}/deletion",
             Permission::ConfigureApplications,
@@ -65,24 +71,28 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             delete,
         )
         .asking(&["confirm"])
+        .versioned()
         .post(
             "/applications/{id}/encryption-key",
             Permission::ConfigureApplications,
             "Stores another encryption key, or makes one, which is shown once; events are encrypted from then on.",
             set_encryption_key,
         )
+        .versioned()
         .post(
             "/applications/{id}/pause",
             Permission::OperateApplications,
             "Stops pushing to an application. Changes wait.",
             pause,
         )
+        .versioned()
         .post(
             "/applications/{id}/resume",
             Permission::OperateApplications,
             "Pushes to an application again; one that is suspended is asked at once.",
             resume,
         )
+        .versioned()
 }
 
 /// How many events are parked for an application.
@@ -145,7 +155,7 @@ struct Listed {
     standing: Standing,
 }
 
-async fn list(api: Door) -> Shown<Vec<Listed>> {
+async fn list(api: Door, paging: Paging<String>) -> Pages<Listed> {
     let (_, all) = api.shared.hub.db.read(status::applications).await?;
     let reached = all
         .into_iter()
@@ -157,7 +167,9 @@ async fn list(api: Door) -> Shown<Vec<Listed>> {
                 standing,
             }
         });
-    Ok(Json(reached.collect()))
+    Ok(paging.page_of_all(reached.collect(), |it| {
+        format!("{}\n{}", fold(&it.application.name), it.application.id)
+    }))
 }
 
 /// An application with all that belongs to it.
@@ -173,7 +185,13 @@ struct Detailed {
     jwks_url: String,
 }
 
-async fn show(api: Door, Path(id): Path<String>) -> Shown<Detailed> {
+impl Versioned for Detailed {
+    fn version(&self) -> String {
+        self.application.version()
+    }
+}
+
+async fn show(api: Door, Path(id): Path<String>) -> Single<Detailed> {
     let hub = &api.shared.hub;
     let (application, instance) = (api.application(id).await?, hub.instance.id.clone());
     let detailed = hub.db.read(move |tx| {
@@ -190,7 +208,7 @@ async fn show(api: Door, Path(id): Path<String>) -> Shown<Detailed> {
             jwks_url,
         })
     });
-    Ok(Json(detailed.await?))
+    Ok(Record(detailed.await?))
 }
 
 /// A new application.
@@ -359,7 +377,7 @@ struct Confirmed {
 }
 
 async fn delete(api: Door, Path(id): Path<String>, Query(how): Query<Confirmed>) -> Shown<Application> {
-    let id = api.application(id).await?.id;
+    let id = api.held_application(id).await?.id;
     let Some(token) = how.confirm else {
         return Err(ApiError::unconfirmed(&plan_of(&api, id).await?));
     };

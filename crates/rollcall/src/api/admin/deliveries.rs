@@ -6,11 +6,12 @@ use axum::Json;
 use rollcall_db::DbError;
 use serde::{Deserialize, Serialize};
 
-use super::page_size;
 use crate::access::Permission;
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path, Query};
+use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
+use crate::api::versions::{Record, Single, Versioned};
 use crate::api::{Api, ApiError, Shown};
 use crate::clock::Millis;
 use crate::delivery::connectivity;
@@ -37,7 +38,8 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
              type of event, by subject, by time.",
             list_attempts,
         )
-        .asking(&["outcome", "event", "subject", "since", "until", "before", "limit"])
+        .asking(&["outcome", "event", "subject", "since", "until"])
+        .paged()
         .get(
             "/applications/{id}/attempts/{number}",
             Permission::ReadDeliveries,
@@ -51,6 +53,7 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             list_events,
         )
         .asking(&["state"])
+        .paged()
         .post(
             "/applications/{id}/events/resend",
             Permission::OperateApplications,
@@ -101,10 +104,6 @@ struct Wanted {
     since: Option<Millis>,
     /// Only those that began before this time.
     until: Option<Millis>,
-    /// Only those with a smaller number.
-    before: Option<i64>,
-    #[serde(default = "page_size")]
-    limit: usize,
 }
 
 /// A request with its number.
@@ -118,8 +117,9 @@ struct Numbered {
 async fn list_attempts(
     api: Door,
     Path(id): Path<String>,
+    paging: Paging<i64>,
     Query(wanted): Query<Wanted>,
-) -> Shown<Vec<Numbered>> {
+) -> Pages<Numbered> {
     let id = api.application(id).await?.id;
     let filter = Filter {
         outcome: match wanted.outcome.as_deref() {
@@ -133,17 +133,16 @@ async fn list_attempts(
         since: wanted.since,
         until: wanted.until,
     };
-    let limit = wanted.limit.clamp(1, 1_000);
+    let (before, limit) = (paging.after, paging.limit);
     let page = api.shared.hub.db.read(move |tx| {
         let mut search = Search::default();
-        attempts::page(tx, &mut search, &id, &filter, wanted.before, limit)
+        attempts::page(tx, &mut search, &id, &filter, before, limit)
     });
-    let numbered = page
-        .await?
-        .found
+    let attempts::Page { found, before } = page.await?;
+    let numbered = found
         .into_iter()
         .map(|(number, attempt)| Numbered { number, attempt });
-    Ok(Json(numbered.collect()))
+    Ok(paging.page(numbered.collect(), before))
 }
 
 /// A request with what it carried.
@@ -154,7 +153,9 @@ struct Decoded {
     contents: Contents,
 }
 
-async fn show_attempt(api: Door, Path((id, number)): Path<(String, i64)>) -> Shown<Decoded> {
+impl Versioned for Decoded {}
+
+async fn show_attempt(api: Door, Path((id, number)): Path<(String, i64)>) -> Single<Decoded> {
     let id = api.application(id).await?.id;
     let found = api.shared.hub.db.read(move |tx| {
         let Some(attempt) = attempts::load(tx, &id, number)? else {
@@ -167,7 +168,7 @@ async fn show_attempt(api: Door, Path((id, number)): Path<(String, i64)>) -> Sho
         let message = format!("there is no request {number} to this application, or none any more");
         ApiError::not_found(message)
     })?;
-    Ok(Json(Decoded {
+    Ok(Record(Decoded {
         numbered: Numbered { number, attempt },
         contents,
     }))
@@ -180,11 +181,23 @@ struct InState {
     state: Option<ParkedState>,
 }
 
-async fn list_events(api: Door, Path(id): Path<String>, Query(wanted): Query<InState>) -> Shown<Vec<Parked>> {
+async fn list_events(
+    api: Door,
+    Path(id): Path<String>,
+    paging: Paging<i64>,
+    Query(wanted): Query<InState>,
+) -> Pages<Parked> {
     let id = api.application(id).await?.id;
-    let mut events = api.shared.hub.db.read(move |tx| parked::list(tx, &id)).await?;
-    events.retain(|event| wanted.state.is_none_or(|state| state == event.state));
-    Ok(Json(events))
+    let (after, limit) = (paging.after.unwrap_or_default(), paging.limit + 1);
+    let db = &api.shared.hub.db;
+    let mut events = db
+        .read(move |tx| parked::page(tx, &id, wanted.state, after, limit))
+        .await?;
+    let is_last = events.len() <= paging.limit;
+    events.truncate(paging.limit);
+    let next = events.last().map(|(number, _)| *number).filter(|_| !is_last);
+    let events = events.into_iter().map(|(_, event)| event).collect();
+    Ok(paging.page(events, next))
 }
 
 /// Which of the events that are set aside are meant: one of these is given.

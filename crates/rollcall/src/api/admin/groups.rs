@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use serde::Deserialize;
 
-use super::{apply, page_size};
+use super::apply;
 use crate::access::Permission;
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path, Query};
+use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
+use crate::api::versions::{Record, Single};
 use crate::api::{Api, Shown};
 use crate::directory::search::Wanted;
 use crate::directory::{Applied, Command, Group, GroupChanges, NewGroup, query};
@@ -21,16 +22,18 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
         .get(
             "/groups",
             Permission::ReadDirectory,
-            "Lists groups by name, those after one; of a search, those in whose name it stands.",
+            "Lists groups by name; of a search, those in whose name it stands.",
             list_groups,
         )
-        .asking(&["search", "after", "limit"])
+        .asking(&["search"])
+        .paged()
         .post(
             "/groups",
             Permission::WriteDirectory,
             "Creates a group.",
             create_group,
         )
+        .creating()
         .get(
             "/groups/{id}",
             Permission::ReadDirectory,
@@ -43,30 +46,35 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Changes the fields that are given.",
             update_group,
         )
+        .versioned()
         .delete(
             "/groups/{id}",
             Permission::WriteDirectory,
             "Deletes a group.",
             delete_group,
         )
+        .versioned()
         .get(
             "/groups/{id}/members",
             Permission::ReadDirectory,
             "Lists the ids of a group's members.",
             list_members,
         )
+        .paged()
         .post(
             "/groups/{id}/members",
             Permission::WriteDirectory,
             "Adds members to a group.",
             add_members,
         )
+        .versioned()
         .post(
             "/groups/{id}/members/remove",
             Permission::WriteDirectory,
             "Removes members from a group.",
             remove_members,
         )
+        .versioned()
 }
 
 async fn create_group(api: Door, Body(new): Body<NewGroup>) -> Shown<Applied> {
@@ -74,26 +82,24 @@ async fn create_group(api: Door, Body(new): Body<NewGroup>) -> Shown<Applied> {
 }
 
 #[derive(Deserialize)]
-struct GroupPage {
+struct Which {
+    /// Only groups in whose name this stands.
     search: Option<String>,
-    #[serde(default)]
-    after: String,
-    #[serde(default = "page_size")]
-    limit: usize,
 }
 
-async fn list_groups(api: Door, Query(page): Query<GroupPage>) -> Shown<Vec<Group>> {
+async fn list_groups(api: Door, paging: Paging<String>, Query(which): Query<Which>) -> Pages<Group> {
     let wanted = Wanted {
-        search: page.search,
+        search: which.search,
         sight: api.sight().await?,
         ..Wanted::default()
     };
-    let (db, limit) = (&api.shared.hub.db, page.limit.clamp(1, 1_000));
-    Ok(Json(listing::groups(db, &wanted, &page.after, limit).await?))
+    let after = paging.after.clone().unwrap_or_default();
+    let groups = listing::groups(&api.shared.hub.db, &wanted, &after, paging.limit + 1).await?;
+    Ok(paging.page_of_more(groups, |group| group.name.clone()))
 }
 
-async fn show_group(api: Door, Path(id): Path<String>) -> Shown<Group> {
-    Ok(Json(api.group(id).await?))
+async fn show_group(api: Door, Path(id): Path<String>) -> Single<Group> {
+    Ok(Record(api.group(id).await?))
 }
 
 async fn update_group(
@@ -116,15 +122,12 @@ struct Members {
     user_ids: Vec<String>,
 }
 
-async fn list_members(api: Door, Path(id): Path<String>) -> Shown<Vec<String>> {
+async fn list_members(api: Door, Path(id): Path<String>, paging: Paging<String>) -> Pages<String> {
     let id = api.group(id).await?.id;
-    Ok(Json(
-        api.shared
-            .hub
-            .db
-            .read(move |tx| query::group_members(tx, &id))
-            .await?,
-    ))
+    let (after, limit) = (paging.after.clone().unwrap_or_default(), paging.limit + 1);
+    let db = &api.shared.hub.db;
+    let members = db.read(move |tx| query::members_after(tx, &id, &after, limit));
+    Ok(paging.page_of_more(members.await?, String::clone))
 }
 
 async fn add_members(api: Door, Path(id): Path<String>, Body(body): Body<Members>) -> Shown<Applied> {

@@ -30,24 +30,28 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Publishes a new signing key, which is tried after some hours and then signs; or, with now, signs with it at once.",
             rotate_key,
         )
+        .versioned()
         .post(
             "/applications/{id}/keys/try",
             Permission::ConfigureApplications,
             "Has the new signing key tried now.",
             try_key,
         )
+        .versioned()
         .post(
             "/applications/{id}/keys/cancel",
             Permission::ConfigureApplications,
             "Withdraws the new signing key that waits for its trial.",
             cancel_key,
         )
+        .versioned()
         .post(
             "/applications/{id}/keys/revert",
             Permission::ConfigureApplications,
             "Signs with the key before again, as long as it is published.",
             revert_key,
         )
+        .versioned()
 }
 
 /// The keys of an application.

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::page_size;
 use crate::access::Permission;
 use crate::api::door::Door;
 use crate::api::extract::{Path, Query};
+use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
-use crate::api::{Api, ApiError, Shown};
+use crate::api::versions::{Record, Single, Versioned};
+use crate::api::{Api, ApiError};
 use crate::audit;
 use crate::change::{self, Change, Seq};
 use crate::clock::Millis;
@@ -26,7 +26,8 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists changes by position, those after one.",
             list_changes,
         )
-        .asking(&["after", "limit"])
+        .asking(&["after"])
+        .paged()
         .get(
             "/changes/{seq}",
             Permission::ReadChanges,
@@ -39,15 +40,15 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists who did what, the newest first.",
             list_audit,
         )
-        .asking(&["who", "action", "target", "since", "until", "limit"])
+        .asking(&["who", "action", "target", "since", "until"])
+        .paged()
 }
 
 #[derive(Deserialize)]
 struct After {
+    /// Only changes after this position.
     #[serde(default)]
     after: Seq,
-    #[serde(default = "page_size")]
-    limit: usize,
 }
 
 /// A change as it is shown.
@@ -82,24 +83,33 @@ impl From<Change> for ShownChange {
     }
 }
 
-async fn list_audit(api: Door, Query(mut wanted): Query<Audited>) -> Shown<Vec<audit::Entry>> {
-    wanted.limit = wanted.limit.clamp(1, 1_000);
-    Ok(Json(wanted.read(&api.shared.hub.db).await?))
+async fn list_audit(
+    api: Door,
+    paging: Paging<audit::Position>,
+    Query(mut wanted): Query<Audited>,
+) -> Pages<audit::Entry> {
+    wanted.limit = paging.limit;
+    let page = wanted.page(&api.shared.hub.db, paging.after.unwrap_or_default());
+    let audit::Page { entries, next } = page.await?;
+    Ok(paging.page(entries, next))
 }
 
-async fn list_changes(api: Door, Query(page): Query<After>) -> Shown<Vec<ShownChange>> {
-    let limit = page.limit.clamp(1, 1_000);
+async fn list_changes(api: Door, paging: Paging<Seq>, Query(from): Query<After>) -> Pages<ShownChange> {
+    let (after, limit) = (paging.after.unwrap_or(from.after), paging.limit + 1);
     let changes = api
         .shared
         .hub
         .db
-        .read(move |tx| change::read_after(tx, page.after, limit))
+        .read(move |tx| change::read_after(tx, after, limit))
         .await?;
-    Ok(Json(changes.into_iter().map(ShownChange::from).collect()))
+    let changes = changes.into_iter().map(ShownChange::from).collect();
+    Ok(paging.page_of_more(changes, |change: &ShownChange| change.seq))
 }
 
-async fn show_change(api: Door, Path(seq): Path<Seq>) -> Shown<ShownChange> {
+impl Versioned for ShownChange {}
+
+async fn show_change(api: Door, Path(seq): Path<Seq>) -> Single<ShownChange> {
     let found = api.shared.hub.db.read(move |tx| change::read(tx, seq)).await?;
     let missing = || ApiError::not_found(format!("the log has no change {seq}, or none any more"));
-    Ok(Json(found.ok_or_else(missing)?.into()))
+    Ok(Record(found.ok_or_else(missing)?.into()))
 }

@@ -47,11 +47,6 @@ pub(super) fn routes() -> Routes<Arc<Api>> {
         .fold(Routes::below(PREFIX), |routes, add| add(routes))
 }
 
-/// How many entries a page has if nobody says.
-fn page_size() -> usize {
-    100
-}
-
 async fn apply(door: &Door, command: Command) -> Shown<Applied> {
     Ok(Json(
         door.api.shared.hub.apply(door.caller.clone(), command).await?,

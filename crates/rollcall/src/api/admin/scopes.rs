@@ -37,6 +37,7 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             change_scope,
         )
         .asking(&["confirm"])
+        .versioned()
         .patch(
             "/applications/{id}/subscription",
             Permission::ConfigureApplications,
@@ -44,6 +45,7 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             change_subscription,
         )
         .asking(&["confirm"])
+        .versioned()
 }
 
 /// A scope, with the names of what it holds.
@@ -176,7 +178,7 @@ async fn change_scope(
     Query(how): Query<Confirmed>,
     Body(change): Body<ScopeChange>,
 ) -> api::Shown<ScopeChanged> {
-    let id = api.application(id).await?.id;
+    let id = api.held_application(id).await?.id;
     let ScopeChange {
         organizational_units,
         groups,
@@ -223,7 +225,7 @@ async fn change_subscription(
     Query(how): Query<Confirmed>,
     Body(change): Body<SetChange>,
 ) -> api::Shown<SubscriptionPlan> {
-    let id = api.application(id).await?.id;
+    let id = api.held_application(id).await?.id;
     change.check("events")?;
     let edit: Edit<EventType> = change
         .read(|names| names.iter().map(|name| subscribable(name)).collect())

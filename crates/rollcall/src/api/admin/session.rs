@@ -15,6 +15,7 @@ use crate::accounts::tokens::ApiToken;
 use crate::accounts::{Account, Command};
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path};
+use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
 use crate::api::{Api, ApiError, Shown, browser};
 use crate::secret::SecretString;
@@ -54,6 +55,7 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists one's own sessions, the newest first.",
             list_sessions,
         )
+        .paged()
         .delete(
             "/sessions/{id}",
             Permission::OwnAccount,
@@ -142,7 +144,7 @@ struct Listed {
     current: bool,
 }
 
-async fn list_sessions(api: Door) -> Shown<Vec<Listed>> {
+async fn list_sessions(api: Door, paging: Paging<String>) -> Pages<Listed> {
     let (account, own) = api.access.session().ok_or(Denied::NoAccount)?;
     let (id, lifetime) = (account.id.clone(), api.sign_in.lifetime());
     let (hub, now) = (&api.shared.hub, api.shared.hub.clock.now());
@@ -154,7 +156,7 @@ async fn list_sessions(api: Door) -> Shown<Vec<Listed>> {
         current: session.id == own.id,
         session,
     });
-    Ok(Json(listed.collect()))
+    Ok(paging.page_of_all_backwards(listed.collect(), |it| it.session.id.clone()))
 }
 
 async fn end_session(api: Door, Path(id): Path<String>) -> Shown<Ended> {

@@ -8,12 +8,11 @@ use serde::Serialize;
 use crate::access::Permission;
 use crate::api::door::Door;
 use crate::api::extract::Path;
+use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
+use crate::api::versions::{Record, Single};
 use crate::api::{Api, ApiError, Shown};
 use crate::delivery::job::{self, JobPosition};
-
-/// How many are listed.
-const NEWEST: usize = 20;
 
 /// The routes.
 pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
@@ -21,15 +20,17 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
         .get(
             "/applications/{id}/synchronizations",
             Permission::ReadDeliveries,
-            "Lists the newest synchronizations.",
+            "Lists the synchronizations of an application, the newest first.",
             list,
         )
+        .paged()
         .post(
             "/applications/{id}/synchronizations",
             Permission::OperateApplications,
             "Pushes everything.",
             start,
         )
+        .creating()
         .get(
             "/applications/{id}/synchronizations/{job}",
             Permission::ReadDeliveries,
@@ -44,10 +45,12 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
         )
 }
 
-async fn list(api: Door, Path(id): Path<String>) -> Shown<Vec<JobPosition>> {
+async fn list(api: Door, Path(id): Path<String>, paging: Paging<String>) -> Pages<JobPosition> {
     let id = api.application(id).await?.id;
+    let (before, limit) = (paging.after.clone(), paging.limit + 1);
     let db = &api.shared.hub.db;
-    Ok(Json(db.read(move |tx| job::newest(tx, &id, NEWEST)).await?))
+    let jobs = db.read(move |tx| job::page(tx, &id, before.as_deref(), limit));
+    Ok(paging.page_of_more(jobs.await?, |job| job.id.clone()))
 }
 
 /// The synchronization that was begun or cancelled.
@@ -65,7 +68,7 @@ async fn start(api: Door, Path(id): Path<String>) -> Shown<Named> {
     Ok(Json(Named { id }))
 }
 
-async fn show(api: Door, Path((id, job)): Path<(String, String)>) -> Shown<JobPosition> {
+async fn show(api: Door, Path((id, job)): Path<(String, String)>) -> Single<JobPosition> {
     let id = api.application(id).await?.id;
     let wanted = job.clone();
     let found = api
@@ -75,7 +78,7 @@ async fn show(api: Door, Path((id, job)): Path<(String, String)>) -> Shown<JobPo
         .read(move |tx| job::of_application(tx, &id, &wanted));
     let found = found.await?;
     let missing = || ApiError::not_found(format!("this application has no synchronization {job:?}"));
-    Ok(Json(found.ok_or_else(missing)?))
+    Ok(Record(found.ok_or_else(missing)?))
 }
 
 async fn cancel(api: Door, Path(id): Path<String>) -> Shown<Named> {

@@ -10,7 +10,9 @@ use crate::accounts::Command;
 use crate::accounts::tokens::{self, ApiToken, Term};
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path};
+use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
+use crate::api::versions::{Record, Single};
 use crate::api::{Api, ApiError, Shown};
 use crate::secret::ExposeSecret as _;
 use crate::signin::manage;
@@ -24,12 +26,14 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists tokens, in the order in which they were made.",
             list,
         )
+        .paged()
         .post(
             "/tokens",
             Permission::ManageAccess,
             "Creates a token; it is shown once.",
             create,
         )
+        .creating()
         .get(
             "/tokens/{id}",
             Permission::ReadAccess,
@@ -42,10 +46,12 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Makes a token good for nothing.",
             revoke,
         )
+        .versioned()
 }
 
-async fn list(api: Door) -> Shown<Vec<ApiToken>> {
-    Ok(Json(api.shared.hub.db.read(tokens::list).await?))
+async fn list(api: Door, paging: Paging<String>) -> Pages<ApiToken> {
+    let tokens = api.shared.hub.db.read(tokens::list).await?;
+    Ok(paging.page_of_all(tokens, |token| token.id.clone()))
 }
 
 #[derive(Deserialize)]
@@ -89,13 +95,22 @@ async fn find(api: &Door, id: String) -> Result<ApiToken, ApiError> {
     Ok(api.shared.hub.db.read(move |tx| tokens::find(tx, &id)).await?)
 }
 
-async fn show(api: Door, Path(id): Path<String>) -> Shown<ApiToken> {
-    Ok(Json(find(&api, id).await?))
+async fn show(api: Door, Path(id): Path<String>) -> Single<ApiToken> {
+    Ok(Record(find(&api, id).await?))
 }
 
 async fn revoke(api: Door, Path(id): Path<String>) -> Shown<ApiToken> {
     let hub = &api.shared.hub;
-    let id = find(&api, id).await?.id;
+    let ApiToken {
+        id,
+        name,
+        create_time,
+        ..
+    } = find(&api, id).await?;
+    // Nothing of a token changes: one with another time is another one.
+    if let Some(expected) = api.caller.expected.filter(|expected| *expected != create_time) {
+        return Err(ApiError::stale((&id, &name), expected, create_time));
+    }
     let revoke = Command::RevokeToken { id };
     Ok(Json(
         hub.apply_account(api.caller.clone(), revoke).await?.token()?,

@@ -9,8 +9,11 @@ use super::apply;
 use crate::access::Permission;
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path, Query};
+use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
+use crate::api::versions::{Record, Single};
 use crate::api::{Api, ApiError, Shown};
+use crate::directory::fields::fold;
 use crate::directory::query::UnitAt;
 use crate::directory::{
     self, Applied, Cascade, Command, DeletionPlan, DirectoryError, NewUnit, Unit, UnitChanges,
@@ -26,11 +29,13 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             list_units,
         )
         .asking(&["parentId", "search"])
+        .paged()
         .post(
             "/organizational-units", Permission::WriteDirectory,
             "Creates an organizational unit.",
             create_unit,
         )
+        .creating()
         .get(
             "/organizational-units/{id}", Permission::ReadDirectory,
             "Shows an organizational unit, by id or path.",
@@ -41,12 +46,14 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Changes the fields that are given.",
             update_unit,
         )
+        .versioned()
         .delete(
             "/organizational-units/{id}", Permission::WriteDirectory,
             "Deletes an organizational unit; with cascade=true and the token of the plan also what is below it.",
             delete_unit,
         )
         .asking(&["cascade", "confirm"])
+        .versioned()
         .get(
             "/organizational-units/{id}/deletion", Permission::WriteDirectory,
             "Shows what deleting an organizational unit would take along, and the token that confirms it.",
@@ -57,14 +64,15 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Moves an organizational unit below another.",
             move_unit,
         )
+        .versioned()
 }
 
 async fn create_unit(api: Door, Body(new): Body<NewUnit>) -> Shown<Applied> {
     apply(&api, Command::CreateUnit(new)).await
 }
 
-async fn show_unit(api: Door, Path(id): Path<String>) -> Shown<Unit> {
-    Ok(Json(api.unit(id).await?))
+async fn show_unit(api: Door, Path(id): Path<String>) -> Single<Unit> {
+    Ok(Record(api.unit(id).await?))
 }
 
 async fn update_unit(api: Door, Path(id): Path<String>, Body(changes): Body<UnitChanges>) -> Shown<Applied> {
@@ -131,16 +139,18 @@ async fn plan_deletion(api: Door, Path(id): Path<String>) -> Shown<DeletionPlan>
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Below {
+    /// Only those directly below this one, by id or path.
     parent_id: Option<String>,
+    /// Only those in whose name this stands, at any depth.
     search: Option<String>,
 }
 
-async fn list_units(api: Door, Query(below): Query<Below>) -> Shown<Vec<UnitAt>> {
+async fn list_units(api: Door, paging: Paging<String>, Query(below): Query<Below>) -> Pages<UnitAt> {
     let Below { parent_id, search } = below;
     let parent_id = match parent_id {
         Some(parent_id) => Some(api.unit(parent_id).await?.id),
         None => None,
     };
     let units = api.look(move |tx, sight| Ok(sight.units(tx, parent_id.as_deref(), search.as_deref())?));
-    Ok(Json(units.await?))
+    Ok(paging.page_of_all(units.await?, |at| format!("{}\n{}", fold(&at.path), at.unit.id)))
 }

@@ -6,11 +6,13 @@ use axum::Json;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{apply, page_size};
+use super::apply;
 use crate::access::Permission;
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path, Query};
+use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
+use crate::api::versions::{Record, Single};
 use crate::api::{Api, ApiError, Shown};
 use crate::clock::Millis;
 use crate::directory::search::Wanted;
@@ -25,17 +27,18 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
         .get(
             "/users",
             Permission::ReadDirectory,
-            "Lists users by username, those after one; of a search, those in whose username, name, email \
-             address or phone number it stands.",
+            "Lists users by username; of a search, those in whose username, name, email address or phone number it stands.",
             list_users,
         )
-        .asking(&["organizationalUnitId", "search", "after", "limit"])
+        .asking(&["organizationalUnitId", "search"])
+        .paged()
         .post(
             "/users",
             Permission::WriteDirectory,
             "Creates a user.",
             create_user,
         )
+        .creating()
         .get(
             "/users/{id}",
             Permission::ReadDirectory,
@@ -48,12 +51,14 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Changes the fields that are given.",
             update_user,
         )
+        .versioned()
         .delete(
             "/users/{id}",
             Permission::WriteDirectory,
             "Deletes a user.",
             delete_user,
         )
+        .versioned()
         .post(
             "/users/{id}/erase",
             Permission::WriteDirectory,
@@ -66,36 +71,42 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lets a user sign in again.",
             enable_user,
         )
+        .versioned()
         .post(
             "/users/{id}/disable",
             Permission::WriteDirectory,
             "Lets a user sign in no more.",
             disable_user,
         )
+        .versioned()
         .post(
             "/users/{id}/lock",
             Permission::WriteDirectory,
             "Locks a user, for a time or until further notice.",
             lock_user,
         )
+        .versioned()
         .post(
             "/users/{id}/unlock",
             Permission::WriteDirectory,
             "Unlocks a user.",
             unlock_user,
         )
+        .versioned()
         .post(
             "/users/{id}/password",
             Permission::WriteDirectory,
             "Sets a user's password.",
             set_password,
         )
+        .versioned()
         .post(
             "/users/{id}/organizational-units",
             Permission::WriteDirectory,
             "Says to which organizational units a user belongs.",
             set_units,
         )
+        .versioned()
 }
 
 async fn prepare(api: &Api, password: SecretString) -> Result<NewPassword, ApiError> {
@@ -117,8 +128,8 @@ async fn create_user(api: Door, Body(mut body): Body<serde_json::Map<String, Val
     apply(&api, Command::CreateUser(new)).await
 }
 
-async fn show_user(api: Door, Path(id): Path<String>) -> Shown<User> {
-    Ok(Json(api.user(id).await?))
+async fn show_user(api: Door, Path(id): Path<String>) -> Single<User> {
+    Ok(Record(api.user(id).await?))
 }
 
 async fn update_user(api: Door, Path(id): Path<String>, Body(changes): Body<UserChanges>) -> Shown<Applied> {
@@ -205,21 +216,20 @@ async fn set_units(api: Door, Path(id): Path<String>, Body(body): Body<SetUnits>
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
+struct Which {
+    /// Only users directly in the organizational unit with this id.
     organizational_unit_id: Option<String>,
+    /// Only users in whose username, name, email address or phone number this stands.
     search: Option<String>,
-    #[serde(default)]
-    after: String,
-    #[serde(default = "page_size")]
-    limit: usize,
 }
 
-async fn list_users(api: Door, Query(page): Query<Page>) -> Shown<Vec<User>> {
+async fn list_users(api: Door, paging: Paging<String>, Query(which): Query<Which>) -> Pages<User> {
     let wanted = Wanted {
-        unit_id: page.organizational_unit_id,
-        search: page.search,
+        unit_id: which.organizational_unit_id,
+        search: which.search,
         sight: api.sight().await?,
     };
-    let (db, limit) = (&api.shared.hub.db, page.limit.clamp(1, 1_000));
-    Ok(Json(listing::users(db, &wanted, &page.after, limit).await?))
+    let after = paging.after.clone().unwrap_or_default();
+    let users = listing::users(&api.shared.hub.db, &wanted, &after, paging.limit + 1).await?;
+    Ok(paging.page_of_more(users, |user| user.username.clone()))
 }

@@ -175,6 +175,28 @@ pub fn newest(tx: &mut Tx<'_>, application_id: &str, limit: usize) -> Result<Vec
     .collect()
 }
 
+/// Jobs of an application before one of them, by id, newest first.
+///
+/// # Errors
+/// What the database reports.
+pub fn page(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    before: Option<&str>,
+    limit: usize,
+) -> Result<Vec<JobPosition>, DbError> {
+    tx.query(
+        &format!(
+            "SELECT {COLUMNS} FROM jobs WHERE application_id = $1 AND id < COALESCE($2, 'k')
+             ORDER BY id DESC LIMIT $3"
+        ),
+        params![application_id, before, i64::try_from(limit).unwrap_or(i64::MAX)],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
 /// A job of an application, by its id; `None` also if it is another application's.
 ///
 /// # Errors

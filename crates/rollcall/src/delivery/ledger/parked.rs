@@ -102,6 +102,35 @@ pub fn record(tx: &mut Tx<'_>, parked: &Parked) -> Result<Option<String>, DbErro
     }
 }
 
+/// Parked events of an application after one of them, in the order in which they were parked, each with its number; of
+/// one state only, if given.
+///
+/// # Errors
+/// What the database reports.
+pub fn page(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    state: Option<ParkedState>,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<(i64, Parked)>, DbError> {
+    let rows = tx.query(
+        "SELECT event_id, event_type, subject_id, seq, event_time, record, state, attempts, next_try,
+                code, message, strikes, id
+         FROM parked_events WHERE application_id = $1 AND id > $2 AND state = COALESCE($3, state)
+         ORDER BY id LIMIT $4",
+        params![
+            application_id,
+            after,
+            state.map(ParkedState::as_str),
+            i64::try_from(limit).unwrap_or(i64::MAX)
+        ],
+    )?;
+    rows.iter()
+        .map(|row| Ok((row.get(12)?, from_row(row)?)))
+        .collect()
+}
+
 /// How many events of each application are parked, in the order of [`ParkedState::VARIANTS`]; applications without any
 /// are not named.
 ///

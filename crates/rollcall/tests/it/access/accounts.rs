@@ -181,7 +181,7 @@ fn a_token_is_good_until_it_expires_or_is_revoked() {
         }
         let used = async || {
             let listed = site.machine("GET", "/tokens", Value::Null).await.body;
-            listed[0]["lastUsed"].as_i64().unwrap()
+            listed["items"][0]["lastUsed"].as_i64().unwrap()
         };
         let first = used().await;
         site.clock.set(30_000);
@@ -246,7 +246,7 @@ fn no_secret_is_kept_shown_again_or_told_in_the_audit_log() {
         let mut told = site.database().await;
         assert!(told.contains("argon2id") && told.contains("create_token"));
         let audit = site.get(&ada, "/audit?limit=1000").await.body;
-        let entries = audit.as_array().unwrap();
+        let entries = audit["items"].as_array().unwrap();
         let actions: Vec<_> = entries
             .iter()
             .map(|entry| entry["action"].as_str().unwrap())

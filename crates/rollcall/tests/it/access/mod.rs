@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use reqwest::header::{HeaderMap, SET_COOKIE};
-use rollcall::access::{Caller, Role};
+use rollcall::access::{Caller, RateLimit, Role};
 use rollcall::accounts::NewAccount;
 use rollcall::api::{self, Api};
 use rollcall::clock::{Adjustment, Clock, Millis};
@@ -118,6 +118,11 @@ pub(crate) fn bearer(token: &str) -> Vec<(&'static str, String)> {
 
 impl Site {
     pub(crate) async fn start(database: &str) -> Self {
+        Self::limited(database, None).await
+    }
+
+    /// The same, with a limit on what each caller may ask for.
+    pub(crate) async fn limited(database: &str, limit: Option<RateLimit>) -> Self {
         // For the client of the test; the hub brings its own.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (time, clock) = Clock::adjustable();
@@ -132,7 +137,7 @@ impl Site {
         let machine = token.expose().to_string();
         let upkeep = Arc::new(Upkeep::new(hub.clone(), maintenance::Options::default()));
         let shared = Arc::clone(delivery.shared());
-        let routes = api::router(Arc::new(Api::new(shared, upkeep, token)));
+        let routes = api::router(Arc::new(Api::new(shared, upkeep, token).with_rate_limit(limit)));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         // So that a request can say that it came from elsewhere, or encrypted.
@@ -205,7 +210,7 @@ impl Site {
         self.ask(method, path, &bearer(&self.machine), &body).await
     }
 
-    async fn get(&self, person: &Person, path: &str) -> Said {
+    pub(crate) async fn get(&self, person: &Person, path: &str) -> Said {
         self.ask("GET", path, &person.headers(), &Value::Null).await
     }
 

@@ -302,7 +302,7 @@ fn everybody_sees_and_ends_his_own_sessions() {
         let bob = site.sign_in("bob").await;
         let listed = site.get(&second, "/sessions").await.body;
         // Also the one with which the account was made.
-        let listed = listed.as_array().unwrap();
+        let listed = listed["items"].as_array().unwrap();
         assert_eq!(listed.len(), 3);
         assert_eq!(listed[0]["current"], true);
         let other = &listed[1];
