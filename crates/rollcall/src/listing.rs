@@ -47,7 +47,7 @@ async fn all<T: Send + 'static>(
 }
 
 /// Which entries of the audit log are wanted, as people write it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 pub struct Audited {
     /// Only by actors whose text contains this.
     pub who: Option<String>,
@@ -60,7 +60,7 @@ pub struct Audited {
     /// Only before this time.
     pub until: Option<Millis>,
     /// How many at most.
-    #[serde(default = "some_entries")]
+    #[serde(skip, default = "some_entries")]
     pub limit: usize,
 }
 

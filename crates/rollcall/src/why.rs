@@ -28,7 +28,7 @@ use crate::directory::{self, DirectoryError, Sight, User, query};
 const CHANGES: usize = 50;
 
 /// The page.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Why {
     /// The user's id.
@@ -63,7 +63,7 @@ pub struct Why {
 }
 
 /// A change and what became of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeFate {
     /// Its position.
@@ -84,7 +84,7 @@ pub struct ChangeFate {
 }
 
 /// How the application fails at the moment, although it is not suspended yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failing {
     /// How often in a row.
@@ -98,7 +98,8 @@ pub struct Failing {
 }
 
 /// A synchronization and the user.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "WhySynchronization")]
 #[serde(rename_all = "camelCase")]
 pub struct Pushed {
     /// The job.

@@ -1,13 +1,25 @@
 //! The roles of accounts and tokens.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
 use strum::{EnumString, IntoStaticStr};
 
 /// What a role is called, without what it is bound to.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumString, IntoStaticStr, clap::ValueEnum,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    clap::ValueEnum,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -80,14 +92,28 @@ impl Role {
     }
 }
 
+/// A role as it is written.
+#[derive(Serialize, JsonSchema)]
+struct Shown<'a> {
+    /// What it is called.
+    role: RoleName,
+    /// The ids of the applications that an application owner has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applications: Option<&'a BTreeSet<String>>,
+}
+
+impl JsonSchema for Role {
+    fn schema_name() -> Cow<'static, str> {
+        "Role".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Shown::json_schema(generator)
+    }
+}
+
 impl Serialize for Role {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Shown<'a> {
-            role: RoleName,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            applications: Option<&'a BTreeSet<String>>,
-        }
         let shown = Shown {
             role: self.name(),
             applications: self.applications(),

@@ -19,7 +19,7 @@ use crate::id;
 const MOST_APPLICATIONS: usize = 500;
 
 /// An account as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Account {
     /// `acc_…`.
@@ -63,7 +63,7 @@ pub struct NewAccount {
 }
 
 /// What changes of an account.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(missing_docs, reason = "the fields are those of an account")]
 pub struct AccountChanges {

@@ -36,7 +36,7 @@ impl Default for Lifetime {
 pub const NOTED_EVERY: Millis = 60_000;
 
 /// A session as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     /// `ses_…`; nobody can use a session by it.

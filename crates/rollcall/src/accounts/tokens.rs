@@ -33,7 +33,7 @@ pub const DAYS: u32 = 90;
 const MOST_DAYS: u32 = 366;
 
 /// A token as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiToken {
     /// `tok_…`.

@@ -1,13 +1,16 @@
 //! The one place where errors become HTTP statuses, and what is said of them (RFC 9457).
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rollcall_db::{DbError, ErrorClass};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::stale::Since;
 use crate::access::Version;
 use crate::accounts::AccountError;
 use crate::accounts::throttle::TooEarly;
@@ -205,17 +208,69 @@ plans!(DeletionPlan ApplicationDeletion SubscriptionPlan job::Plan);
 /// The form of an error's body.
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// An error's body (RFC 9457, section 3.1), kept beside the response until it is known of which request it tells.
+/// An error's body (RFC 9457, section 3.1).
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Problem<'a> {
+    /// Which kind of problem it is: an URN that ends with the code.
+    r#type: String,
+    /// The same in two or three words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong, and what to do.
+    detail: &'a str,
+    /// A short name for scripts, which stays.
+    code: &'a str,
+    /// The id of the request, under which the log tells of it too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    /// What would be done, with the token that confirms it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<&'a Value>,
+    /// The version that was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<Version>,
+    /// The version that there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<Version>,
+    /// What has changed since it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<Vec<Since>>,
+}
+
+impl<'a> Problem<'a> {
+    fn of(error: &'a ApiError) -> Self {
+        let mut title = error.code.replace('_', " ");
+        if let Some(first) = title.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        Self {
+            r#type: format!("urn:rollcall:problem:{}", error.code),
+            title,
+            status: error.status.as_u16(),
+            detail: &error.message,
+            code: error.code,
+            // These are known later: see `add_to_problem`.
+            instance: None,
+            changes: None,
+            plan: error.plan.as_deref(),
+            expected: error.stale.as_ref().map(|stale| stale.expected),
+            found: error.stale.as_ref().map(|stale| stale.found),
+        }
+    }
+}
+
+/// The body, kept beside the response until everything that it tells is known.
 #[derive(Clone)]
-struct Problem(Arc<Value>);
+struct Told(Arc<Value>);
 
 /// Says something more in an error's body.
 pub(super) fn add_to_problem(response: &mut Response, name: &str, value: Value) {
-    if let Some(Problem(body)) = response.extensions_mut().remove() {
+    if let Some(Told(body)) = response.extensions_mut().remove() {
         let mut body = Arc::unwrap_or_clone(body);
         body[name] = value;
         *response.body_mut() = body.to_string().into();
-        response.extensions_mut().insert(Problem(Arc::new(body)));
+        response.extensions_mut().insert(Told(Arc::new(body)));
     }
 }
 
@@ -223,7 +278,7 @@ pub(super) fn add_to_problem(response: &mut Response, name: &str, value: Value) 
 pub(super) fn name_request(response: &mut Response, id: &str) {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     // A caller's own id may hold what no URN can.
-    if let Some(Problem(body)) = response.extensions_mut().remove()
+    if let Some(Told(body)) = response.extensions_mut().remove()
         && id.bytes().all(is_plain)
     {
         let mut body = Arc::unwrap_or_clone(body);
@@ -235,26 +290,9 @@ pub(super) fn name_request(response: &mut Response, id: &str) {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status;
-        let mut title = self.code.replace('_', " ");
-        if let Some(first) = title.get_mut(..1) {
-            first.make_ascii_uppercase();
-        }
-        let mut body = json!({
-            "type": format!("urn:rollcall:problem:{}", self.code),
-            "title": title,
-            "status": status.as_u16(),
-            "detail": self.message,
-            "code": self.code,
-        });
-        if let Some(plan) = &self.plan {
-            body["plan"].clone_from(plan);
-        }
-        if let Some(stale) = &self.stale {
-            body["expected"] = stale.expected.into();
-            body["found"] = stale.found.into();
-        }
+        let body = json!(Problem::of(&self));
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM)], body.to_string()).into_response();
-        response.extensions_mut().insert(Problem(Arc::new(body)));
+        response.extensions_mut().insert(Told(Arc::new(body)));
         if let Some(stale) = self.stale {
             response.extensions_mut().insert(stale);
         }
@@ -412,8 +450,12 @@ impl From<ImportError> for ApiError {
     fn from(error: ImportError) -> Self {
         match error {
             ImportError::Database(error) => error.into(),
-            error if error.is_wrong_use() => Self::bad_request(error.to_string()),
-            error => Self::internal(error.to_string()),
+            // The file is ours by then: what cannot be read of it is what was sent.
+            ImportError::File(error) if error.kind() != ErrorKind::InvalidData => {
+                Self::internal(error.to_string())
+            }
+            ImportError::Csv(error) if error.is_io_error() => Self::internal(error.to_string()),
+            error => Self::bad_request(error.to_string()),
         }
     }
 }
@@ -422,6 +464,10 @@ impl From<ExportError> for ApiError {
     fn from(error: ExportError) -> Self {
         match error {
             ExportError::Database(error) => error.into(),
+            ExportError::Base(base) => {
+                let message = format!("the query: base: {base} must begin with dc, o, ou, l, st or c");
+                Self::bad_request(message)
+            }
             error => Self::internal(error.to_string()),
         }
     }

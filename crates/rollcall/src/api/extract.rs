@@ -1,11 +1,14 @@
 //! What a request brings, with faults told in the API's own form: what is wrong, and where.
 
+use std::marker::PhantomData;
+
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::ApiError;
 
@@ -20,6 +23,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             Ok(Json(body)) => Ok(Self(body)),
             Err(rejection) => Err(refuse(&rejection)),
         }
+    }
+}
+
+/// A JSON body whose fields are read one by one; `T` says which there are.
+pub(super) struct Fields<T>(pub(super) Map<String, Value>, pub(super) PhantomData<T>);
+
+impl<T: Send, S: Send + Sync> FromRequest<S> for Fields<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let Body(fields) = Body::from_request(request, state).await?;
+        Ok(Self(fields, PhantomData))
     }
 }
 

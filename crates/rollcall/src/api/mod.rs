@@ -5,6 +5,8 @@
 
 mod admin;
 pub mod browser;
+mod describe;
+mod document;
 mod door;
 mod error;
 mod extract;
@@ -41,6 +43,7 @@ use crate::meter::RouteLabels;
 use crate::secret::AdminToken;
 use crate::signin::SignIn;
 pub(crate) use admin::ShownChange;
+use document::Described;
 pub use error::ApiError;
 use extract::Path;
 use guard::Guard;
@@ -128,6 +131,8 @@ pub fn router_with(api: Arc<Api>, pages: Router) -> Router {
     let described: Arc<[Route]> = described.into();
     let guard = Arc::new(Guard::of(&described));
     let index = Arc::clone(&described);
+    let description = Arc::new(Described::of(&described));
+    let page = Arc::clone(&description);
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -141,6 +146,18 @@ pub fn router_with(api: Arc<Api>, pages: Router) -> Router {
             )),
         )
         .route(PREFIX, get(async move || describe(&index)))
+        .route(
+            &format!("{PREFIX}{}", document::DOCUMENT),
+            get(async move || description.document()),
+        )
+        .route(
+            &format!("{PREFIX}{}", document::PAGE),
+            get(async move || page.page()),
+        )
+        .route(
+            &format!("{PREFIX}{}", document::STYLE),
+            get(async || Described::style()),
+        )
         .merge(pages.with_state(()))
         .fallback(async move |request: Request| unknown(&described, request.uri().path()))
         .method_not_allowed_fallback(wrong_method)
@@ -153,6 +170,8 @@ fn describe(routes: &[Route]) -> Response {
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "authorization": "Bearer, with a token that an administrator has made or that of admin.token in the hub's data folder; or the cookie that POST /api/v1/session gives",
+        "openapi": format!("{PREFIX}{}", document::DOCUMENT),
+        "docs": format!("{PREFIX}{}", document::PAGE),
         "routes": routes,
     }))
     .into_response()

@@ -24,7 +24,8 @@ const USUAL: usize = 100;
 const MOST: usize = 1_000;
 
 /// A page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Page_of_{T}")]
 pub(super) struct Page<T> {
     /// The entries.
     items: Vec<T>,

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::routing::{MethodFilter, on};
 use serde::Serialize;
 
+use super::describe::{Signature, Signed};
 use super::{ApiError, idempotency};
 use crate::access::Permission;
 
@@ -23,13 +24,16 @@ pub(super) struct Route {
     permission: Permission,
     /// What may stand behind the question mark.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    query: Vec<&'static str>,
+    query: Vec<String>,
     /// Whether `Idempotency-Key` makes sure that it is done once.
     #[serde(skip_serializing_if = "is_false")]
     creates: bool,
     /// Whether `If-Match` holds it to a version.
     #[serde(skip_serializing_if = "is_false")]
     versioned: bool,
+    /// What the handler takes and answers.
+    #[serde(skip)]
+    signature: Signature,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -50,8 +54,24 @@ impl Route {
         self.permission
     }
 
+    pub(super) fn does(&self) -> &'static str {
+        self.does
+    }
+
     pub(super) fn creates(&self) -> bool {
         self.creates
+    }
+
+    pub(super) fn versioned(&self) -> bool {
+        self.versioned
+    }
+
+    pub(super) fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    pub(super) fn asks(&self, name: &str) -> bool {
+        self.query.iter().any(|known| known == name)
     }
 
     /// Refuses what the route takes no notice of, and whoever sends it believes that it does.
@@ -65,7 +85,7 @@ impl Route {
             .map(|pair| pair.split('=').next().unwrap_or_default());
         if let Some(unknown) = names
             .filter(|name| !name.is_empty())
-            .find(|name| !self.query.contains(name))
+            .find(|name| !self.asks(name))
         {
             let unknown = rollcall_protocol::shown(unknown);
             return Err(ApiError::bad_request(match self.query.as_slice() {
@@ -100,7 +120,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         }
     }
 
-    fn on<H: Handler<T, S>, T: 'static>(
+    fn on<H: Handler<T, S> + Signed<D>, T: 'static, D>(
         mut self,
         (filter, method): (MethodFilter, &'static str),
         path: &str,
@@ -108,12 +128,14 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         does: &'static str,
         handler: H,
     ) -> Self {
+        let signature = H::signature();
         self.described.push(Route {
+            query: signature.names(),
+            signature,
             method,
             path: format!("{}{path}", self.prefix),
             does,
             permission,
-            query: Vec::new(),
             creates: false,
             versioned: false,
         });
@@ -123,7 +145,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         }
     }
 
-    pub(super) fn get<H: Handler<T, S>, T: 'static>(
+    pub(super) fn get<H: Handler<T, S> + Signed<D>, T: 'static, D>(
         self,
         path: &str,
         permission: Permission,
@@ -133,7 +155,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.on((MethodFilter::GET, "GET"), path, permission, does, handler)
     }
 
-    pub(super) fn post<H: Handler<T, S>, T: 'static>(
+    pub(super) fn post<H: Handler<T, S> + Signed<D>, T: 'static, D>(
         self,
         path: &str,
         permission: Permission,
@@ -143,7 +165,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.on((MethodFilter::POST, "POST"), path, permission, does, handler)
     }
 
-    pub(super) fn patch<H: Handler<T, S>, T: 'static>(
+    pub(super) fn patch<H: Handler<T, S> + Signed<D>, T: 'static, D>(
         self,
         path: &str,
         permission: Permission,
@@ -153,7 +175,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.on((MethodFilter::PATCH, "PATCH"), path, permission, does, handler)
     }
 
-    pub(super) fn delete<H: Handler<T, S>, T: 'static>(
+    pub(super) fn delete<H: Handler<T, S> + Signed<D>, T: 'static, D>(
         self,
         path: &str,
         permission: Permission,
@@ -168,16 +190,6 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             change(route);
         }
         self
-    }
-
-    /// What the route before may be asked for behind the question mark.
-    pub(super) fn asking(self, query: &[&'static str]) -> Self {
-        self.last(|route| route.query.extend(query))
-    }
-
-    /// The route before answers page by page.
-    pub(super) fn paged(self) -> Self {
-        self.asking(&["cursor", "limit"])
     }
 
     /// The route before makes something: it takes `Idempotency-Key`.

@@ -19,8 +19,8 @@ use crate::signin::Access;
 const NEWEST: usize = 10;
 
 /// A change since the record was read.
-#[derive(Serialize)]
-struct Since {
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct Since {
     /// When.
     time: Millis,
     /// By whom.

@@ -112,7 +112,7 @@ pub enum RotationStep {
 }
 
 /// The signing key that a step of a rotation was about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rotated {
     /// The key's id.

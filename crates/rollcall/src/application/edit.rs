@@ -8,7 +8,7 @@ use super::entitlement::Scope;
 use super::settings::{Encryption, Settings};
 
 /// Changes of the push parameters; what is `None` stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SettingsPatch {
     /// Another receiving URL.

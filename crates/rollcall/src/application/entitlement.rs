@@ -1,10 +1,12 @@
 //! What an application is entitled to: its scope, its subscription, and which of a change's sides
 //! they cover.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::{EventType, SubjectKind};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, ChangeKind, Placement, Seq};
@@ -14,7 +16,7 @@ use crate::id::ROOT_UNIT;
 ///
 /// Groups are covered if they are named, or if the scope names the root unit: that means the whole
 /// directory.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Scope {
     /// Ids of organizational units.
@@ -47,6 +49,22 @@ impl Scope {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct Subscription(BTreeSet<EventType>);
+
+impl JsonSchema for Subscription {
+    fn schema_name() -> Cow<'static, str> {
+        "Subscription".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let all: Vec<String> = Self::everything().into();
+        json_schema!({
+            "description": "The short types of the events that are wanted.",
+            "type": "array",
+            "items": { "type": "string", "enum": all },
+            "uniqueItems": true,
+        })
+    }
+}
 
 impl Default for Subscription {
     fn default() -> Self {

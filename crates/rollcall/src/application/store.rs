@@ -19,7 +19,7 @@ use crate::instance;
 use crate::secret::MasterKey;
 
 /// An application as it is stored. Its keys are loaded apart.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Application {
     /// `app_…`; the audience of its envelopes.
@@ -57,7 +57,7 @@ impl Application {
 }
 
 /// Since when an endpoint has not taken anything, and when it is asked again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Suspension {
     /// The time of the first of the failures in a row.

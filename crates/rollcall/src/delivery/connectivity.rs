@@ -18,7 +18,7 @@ use crate::application::{ApplicationError, Encryption, store};
 use crate::clock::Stopwatch;
 
 /// What came of a step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum StepResult {
     /// It worked.
@@ -38,7 +38,8 @@ pub enum StepResult {
 }
 
 /// A step and how long it took.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ConnectivityStep")]
 pub struct Step {
     /// `resolve`, `connect`, `tls`, `sign`, `status`, `answer` or `event`.
     pub name: &'static str,
@@ -50,7 +51,8 @@ pub struct Step {
 }
 
 /// The whole test.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ConnectivityReport")]
 pub struct Report {
     /// The receiving URL.
     pub url: String,

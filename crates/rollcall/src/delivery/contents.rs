@@ -20,7 +20,7 @@ const CHANGES: usize = 500;
 const EVENTS: usize = 100;
 
 /// An event of a request.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CarriedEvent {
     /// The event's id.
@@ -45,7 +45,7 @@ pub struct CarriedEvent {
 }
 
 /// What a request carried.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Contents {
     /// The events, in the order in which they were sent.

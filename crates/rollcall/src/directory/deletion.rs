@@ -18,7 +18,8 @@ use crate::id::{self, ROOT_UNIT};
 const NAMED: usize = 10;
 
 /// How many, and the names of the first of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "FirstNames")]
 pub struct Named {
     /// How many.
     pub count: u64,
@@ -40,7 +41,7 @@ impl Named {
 }
 
 /// What the deletion of a unit takes along.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeletionPlan {
     /// The unit's id.

@@ -24,7 +24,7 @@ const PAGE: i64 = 2_000;
 pub const SEARCHED: Seq = 200_000;
 
 /// A user who shares something with another one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Incarnation {
     /// The id.

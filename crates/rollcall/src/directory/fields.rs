@@ -13,7 +13,9 @@ use super::DirectoryError;
 use crate::clock::Millis;
 
 /// Where a record comes from. External ids are unique within one source.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Source {
     /// `build_in` for what is made by hand, `import` …

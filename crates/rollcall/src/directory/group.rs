@@ -19,7 +19,7 @@ pub(super) use members::{add_members, remove_members};
 pub const MEMBERS_PER_EVENT: usize = 500;
 
 /// A group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
     /// `group_…`.
@@ -40,7 +40,7 @@ pub struct Group {
 }
 
 /// A new group.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewGroup {
     /// Its name.
@@ -57,7 +57,7 @@ pub struct NewGroup {
 }
 
 /// What changes of a group; what is absent stays, what is null is emptied.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct GroupChanges {
     /// Another name.

@@ -423,7 +423,7 @@ pub fn member_usernames(tx: &mut Tx<'_>, group_id: &str) -> Result<Vec<(String, 
 }
 
 /// A unit and where it is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct UnitAt {
     /// The unit.
     #[serde(flatten)]

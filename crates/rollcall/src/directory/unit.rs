@@ -15,7 +15,7 @@ use crate::id::{self, ROOT_UNIT};
 pub(super) use subtree::{delete, move_below};
 
 /// An organizational unit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Unit {
     /// `ou_…`.
@@ -38,7 +38,7 @@ pub struct Unit {
 }
 
 /// A new organizational unit.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewUnit {
     /// Its name.
@@ -57,7 +57,7 @@ pub struct NewUnit {
 }
 
 /// What changes of a unit; what is absent stays, what is null is emptied.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct UnitChanges {
     /// Another name.

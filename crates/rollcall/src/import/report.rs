@@ -39,7 +39,8 @@ impl Remark {
 }
 
 /// An entry of the file that a message is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ImportPlace")]
 pub struct Place {
     /// The line on which it begins, the first is 1; 0 if it is not in the file.
     pub line: u64,
@@ -51,7 +52,8 @@ pub struct Place {
 }
 
 /// Messages that differ only in what they quote, and the entries that they are about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ImportProblem")]
 pub struct Problem {
     /// What, and what to do: the message of the first entry.
     pub message: String,
@@ -62,7 +64,8 @@ pub struct Problem {
 }
 
 /// What was done to one kind of subject.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ImportCounts")]
 pub struct Counts {
     /// Made.
     pub created: u64,
@@ -75,7 +78,7 @@ pub struct Counts {
 }
 
 /// Deletions that were not done because there were too many.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Withheld {
     /// How many there would have been.
     pub deletions: u64,
@@ -86,7 +89,7 @@ pub struct Withheld {
 }
 
 /// What an import did, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImportReport {
     /// Whether nothing was done in truth.

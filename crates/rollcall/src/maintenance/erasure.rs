@@ -35,7 +35,7 @@ const SCRUBS: u32 = 30;
 const SCRUB_PAUSE: Duration = Duration::from_millis(100);
 
 /// What was erased.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Erased {
     /// The user's id, which stays in the log.

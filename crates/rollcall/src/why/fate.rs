@@ -15,7 +15,7 @@ use crate::delivery::plan::lanes::lane_of;
 use crate::placement::Placement;
 
 /// What became of an event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "fate", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Fate {
     /// It does not concern the application.

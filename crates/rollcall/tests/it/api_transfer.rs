@@ -75,6 +75,12 @@ fn a_directory_is_imported_and_exported_as_a_file() {
             let again = send(&format!("/import?format={format}&base=dc%3Dexample"), body).await;
             assert_eq!(again.body["users"]["unchanged"], 2, "{}", again.body);
         }
+        let path = "/export?format=ldif&base=uid%3Dx";
+        let other = site.machine("GET", path, Value::Null).await;
+        assert_eq!(other.status, 400, "{}", other.body);
+        let uneven = "username,display_name,path\nada\n\"";
+        let uneven = send("/import?format=csv", uneven).await;
+        assert!(uneven.status < 500, "{}", uneven.body);
         let wrong = site
             .machine("GET", "/export?format=ldif&base=x", Value::Null)
             .await;

@@ -10,6 +10,7 @@
 mod access;
 mod api;
 mod api_applications;
+mod api_document;
 mod api_requests;
 mod api_transfer;
 mod app_door;

@@ -10,7 +10,7 @@ use crate::access::{Permission, Role, RoleName};
 use crate::accounts::sessions::{self, Session};
 use crate::accounts::{self, Account, AccountChanges, Command, NewAccount};
 use crate::api::door::Door;
-use crate::api::extract::{Body, Path};
+use crate::api::extract::{Body, Fields, Path};
 use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
 use crate::api::versions::{Record, Single};
@@ -28,7 +28,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists accounts by name.",
             list,
         )
-        .paged()
         .post(
             "/accounts",
             Permission::ManageAccess,
@@ -69,7 +68,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists the sessions of an account, the newest first.",
             list_sessions,
         )
-        .paged()
         .delete(
             "/accounts/{id}/sessions",
             Permission::ManageAccess,
@@ -85,7 +83,8 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
 }
 
 /// An account with the password that is shown once.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "AccountWithPassword")]
 #[serde(rename_all = "camelCase")]
 struct ShownFresh {
     account: Account,
@@ -122,7 +121,7 @@ async fn show(api: Door, Path(id): Path<String>) -> Single<Account> {
     Ok(Record(account(&api, id).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct New {
     name: String,
@@ -131,6 +130,7 @@ struct New {
     role: RoleName,
     #[serde(default)]
     applications: Vec<String>,
+    #[schemars(with = "Option<String>")]
     password: Option<SecretString>,
 }
 
@@ -148,7 +148,7 @@ async fn create(api: Door, Body(new): Body<New>) -> Shown<ShownFresh> {
 }
 
 /// What changes of the role: both parts, or the applications of somebody who owns some already.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct RoleChange {
     role: Option<RoleName>,
     applications: Option<Vec<String>>,
@@ -166,11 +166,17 @@ impl RoleChange {
     }
 }
 
-async fn update(
-    api: Door,
-    Path(id): Path<String>,
-    Body(mut body): Body<Map<String, Value>>,
-) -> Shown<Account> {
+/// What changes of an account.
+#[derive(schemars::JsonSchema)]
+#[expect(dead_code, reason = "it only describes")]
+struct Changes {
+    #[serde(flatten)]
+    fields: AccountChanges,
+    #[serde(flatten)]
+    role: RoleChange,
+}
+
+async fn update(api: Door, Path(id): Path<String>, Fields(mut body, _): Fields<Changes>) -> Shown<Account> {
     let refuse = |error: &dyn std::fmt::Display| ApiError::bad_request(format!("the body: {error}"));
     let role: Map<String, Value> = ["role", "applications"]
         .into_iter()
@@ -221,7 +227,7 @@ async fn end_sessions(api: Door, Path(id): Path<String>) -> Shown<Ended> {
 }
 
 /// How many sessions were ended.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 pub(super) struct Ended {
     pub(super) ended: u64,
 }

@@ -37,7 +37,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists applications by name, with how each stands.",
             list,
         )
-        .paged()
         .post(
             "/applications",
             Permission::ConfigureApplications,
@@ -70,7 +69,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Deletes an application with its keys and its history; confirm is the token of the plan.",
             delete,
         )
-        .asking(&["confirm"])
         .versioned()
         .post(
             "/applications/{id}/encryption-key",
@@ -96,7 +94,7 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
 }
 
 /// How many events are parked for an application.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ParkedCounts {
     /// They are to be sent again.
@@ -108,7 +106,7 @@ struct ParkedCounts {
 }
 
 /// How an application stands.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Standing {
     /// `active`, `suspended` (it does not answer) or `paused` (somebody switched it off).
@@ -147,7 +145,8 @@ impl From<ApplicationStatus> for (Application, Standing) {
 }
 
 /// An application in the list.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ListedApplication")]
 #[serde(rename_all = "camelCase")]
 struct Listed {
     #[serde(flatten)]
@@ -173,7 +172,8 @@ async fn list(api: Door, paging: Paging<String>) -> Pages<Listed> {
 }
 
 /// An application with all that belongs to it.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "DetailedApplication")]
 #[serde(rename_all = "camelCase")]
 struct Detailed {
     #[serde(flatten)]
@@ -212,7 +212,7 @@ async fn show(api: Door, Path(id): Path<String>) -> Single<Detailed> {
 }
 
 /// A new application.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct New {
     /// Its name, unique without regard to case.
@@ -223,6 +223,7 @@ struct New {
     #[serde(default)]
     generate_encryption_key: bool,
     /// The key with which events are encrypted: 64 hexadecimal digits.
+    #[schemars(with = "Option<String>")]
     encryption_key: Option<SecretString>,
     /// Whom it is told of; left out: everybody.
     scope: Option<ScopeNames>,
@@ -232,7 +233,8 @@ struct New {
 }
 
 /// An application that was made or changed.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ChangedApplication")]
 #[serde(rename_all = "camelCase")]
 struct Changed {
     application: Application,
@@ -297,7 +299,7 @@ async fn create(api: Door, Body(new): Body<New>) -> Shown<Changed> {
 /// What changes of an application.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[derive(Default)]
+#[derive(Default, schemars::JsonSchema)]
 struct Changes {
     /// Another name.
     name: Option<String>,
@@ -322,10 +324,11 @@ async fn update(api: Door, Path(id): Path<String>, Body(changes): Body<Changes>)
 }
 
 /// Another encryption key.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Key {
     /// 64 hexadecimal digits; left out: a key is made, and shown once in the answer.
+    #[schemars(with = "Option<String>")]
     encryption_key: Option<SecretString>,
 }
 
@@ -370,7 +373,7 @@ async fn show_deletion(api: Door, Path(id): Path<String>) -> Shown<ApplicationDe
     Ok(Json(plan_of(&api, id).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct Confirmed {
     /// The token of the plan.
     confirm: Option<String>,

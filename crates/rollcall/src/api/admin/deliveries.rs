@@ -38,8 +38,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
              type of event, by subject, by time.",
             list_attempts,
         )
-        .asking(&["outcome", "event", "subject", "since", "until"])
-        .paged()
         .get(
             "/applications/{id}/attempts/{number}",
             Permission::ReadDeliveries,
@@ -52,8 +50,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists the events that are to be sent again (retrying), wait behind those (held) or are set aside (failed).",
             list_events,
         )
-        .asking(&["state"])
-        .paged()
         .post(
             "/applications/{id}/events/resend",
             Permission::OperateApplications,
@@ -92,7 +88,7 @@ async fn test_application(api: Door, Path(id): Path<String>) -> Shown<connectivi
 }
 
 /// Which requests are wanted.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct Wanted {
     /// `accepted`, `troubled`, or an outcome such as `timed_out`.
     outcome: Option<String>,
@@ -107,7 +103,8 @@ struct Wanted {
 }
 
 /// A request with its number.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "NumberedAttempt")]
 struct Numbered {
     number: i64,
     #[serde(flatten)]
@@ -146,7 +143,8 @@ async fn list_attempts(
 }
 
 /// A request with what it carried.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "DecodedAttempt")]
 struct Decoded {
     #[serde(flatten)]
     numbered: Numbered,
@@ -175,7 +173,7 @@ async fn show_attempt(api: Door, Path((id, number)): Path<(String, i64)>) -> Sin
 }
 
 /// Which parked events are wanted.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct InState {
     /// Only those in this state.
     state: Option<ParkedState>,
@@ -201,7 +199,7 @@ async fn list_events(
 }
 
 /// Which of the events that are set aside are meant: one of these is given.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Which {
     /// The events with these ids.
@@ -238,7 +236,7 @@ async fn resend(api: Door, Path(id): Path<String>, Body(which): Body<Which>) -> 
 }
 
 /// How many events were forgotten.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 struct Dismissed {
     dismissed: u32,
 }
@@ -256,7 +254,7 @@ async fn dismiss(api: Door, Path(id): Path<String>, Body(which): Body<Which>) ->
 }
 
 /// Which event is skipped.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Skip {
     /// An event that waits or is still to be sent; left out: the next one.
@@ -264,7 +262,8 @@ struct Skip {
 }
 
 /// The event that was skipped.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "SkippedEvent")]
 struct Skipped {
     skipped: String,
 }
@@ -299,7 +298,8 @@ async fn explain(api: Door, Path((id, user)): Path<(String, String)>) -> Shown<W
 }
 
 /// The events that are sent.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "PushedEvents")]
 struct Pushed {
     events: Vec<String>,
 }

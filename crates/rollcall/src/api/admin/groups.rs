@@ -25,8 +25,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists groups by name; of a search, those in whose name it stands.",
             list_groups,
         )
-        .asking(&["search"])
-        .paged()
         .post(
             "/groups",
             Permission::WriteDirectory,
@@ -60,7 +58,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists the ids of a group's members.",
             list_members,
         )
-        .paged()
         .post(
             "/groups/{id}/members",
             Permission::WriteDirectory,
@@ -81,7 +78,7 @@ async fn create_group(api: Door, Body(new): Body<NewGroup>) -> Shown<Applied> {
     apply(&api, Command::CreateGroup(new)).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct Which {
     /// Only groups in whose name this stands.
     search: Option<String>,
@@ -116,7 +113,7 @@ async fn delete_group(api: Door, Path(id): Path<String>) -> Shown<Applied> {
     apply(&api, Command::DeleteGroup { id }).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Members {
     user_ids: Vec<String>,

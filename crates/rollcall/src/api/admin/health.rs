@@ -26,7 +26,8 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
 }
 
 /// How much there is.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "SubjectCounts")]
 #[serde(rename_all = "camelCase")]
 struct Counts {
     users: i64,
@@ -34,8 +35,27 @@ struct Counts {
     groups: i64,
 }
 
+/// A part of the hub.
+#[derive(schemars::JsonSchema)]
+#[schemars(rename = "Part")]
+#[expect(
+    dead_code,
+    reason = "it describes a type of a crate below, which knows nothing of schemas"
+)]
+struct DescribedPart {
+    /// What it is called.
+    name: String,
+    /// `ok`, `warning` or `failed`.
+    state: String,
+    /// The same in a sentence.
+    message: String,
+    /// What to do about it.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    action: Option<String>,
+}
+
 /// How the hub is.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Health {
     /// The version of the program that answers.
@@ -45,6 +65,7 @@ struct Health {
     /// Whether no part has failed.
     ready: bool,
     /// The parts of the process that answers.
+    #[schemars(with = "Vec<DescribedPart>")]
     parts: Vec<Part>,
     /// The processes that deliver.
     nodes: Vec<NodeInfo>,

@@ -55,7 +55,8 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
 }
 
 /// The keys of an application.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "SigningKeys")]
 struct Keys {
     keys: Vec<KeyInfo>,
     rotation: Rotation,
@@ -92,7 +93,7 @@ async fn step(api: &Door, id: String, step: RotationStep) -> Shown<Rotated> {
     })?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Rotate {
     /// After how many hours the new key is tried.

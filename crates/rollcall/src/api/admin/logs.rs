@@ -26,8 +26,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists changes by position, those after one.",
             list_changes,
         )
-        .asking(&["after"])
-        .paged()
         .get(
             "/changes/{seq}",
             Permission::ReadChanges,
@@ -40,11 +38,9 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists who did what, the newest first.",
             list_audit,
         )
-        .asking(&["who", "action", "target", "since", "until"])
-        .paged()
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct After {
     /// Only changes after this position.
     #[serde(default)]
@@ -52,7 +48,8 @@ struct After {
 }
 
 /// A change as it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Change")]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ShownChange {
     seq: Seq,

@@ -36,7 +36,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
              that plan it is done.",
             change_scope,
         )
-        .asking(&["confirm"])
         .versioned()
         .patch(
             "/applications/{id}/subscription",
@@ -44,12 +43,12 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Changes which events are wanted: without confirm it answers the plan (428), with its token it is done.",
             change_subscription,
         )
-        .asking(&["confirm"])
         .versioned()
 }
 
 /// A scope, with the names of what it holds.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "NamedScope")]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Shown {
     #[serde(flatten)]
@@ -66,7 +65,7 @@ impl Shown {
 }
 
 /// What an application is told of.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 struct Entitled {
     scope: Shown,
     subscription: Subscription,
@@ -85,7 +84,7 @@ async fn show(api: Door, Path(id): Path<String>) -> api::Shown<Entitled> {
 }
 
 /// A scope as people write it.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct ScopeNames {
     /// Organizational units with all below them: ids or paths.
@@ -113,7 +112,7 @@ impl ScopeNames {
 }
 
 /// A change of a set: what it becomes, or what comes in and goes out.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct SetChange {
     /// It becomes this.
@@ -148,7 +147,7 @@ impl SetChange {
 }
 
 /// A change of a scope; what is not named stays.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct ScopeChange {
     /// Of its organizational units: ids or paths. `/` is everything.
@@ -157,14 +156,14 @@ struct ScopeChange {
     groups: SetChange,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct Confirmed {
     /// The token of the plan.
     confirm: Option<String>,
 }
 
 /// A change of scope that is under way.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ScopeChanged {
     plan: job::Plan,

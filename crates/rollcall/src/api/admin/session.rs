@@ -55,7 +55,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists one's own sessions, the newest first.",
             list_sessions,
         )
-        .paged()
         .delete(
             "/sessions/{id}",
             Permission::OwnAccount,
@@ -65,7 +64,8 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
 }
 
 /// A session as its owner sees it.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "SignedIn")]
 #[serde(rename_all = "camelCase")]
 struct ShownSession {
     account: Account,
@@ -84,10 +84,11 @@ impl ShownSession {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Credentials {
     name: String,
+    #[schemars(with = "String")]
     password: SecretString,
 }
 
@@ -119,10 +120,12 @@ async fn sign_out(api: Door, parts: Parts) -> WithCookie<Ended> {
     Ok((browser::forget_cookie(&parts), Json(Ended { ended: 1 })))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Change {
+    #[schemars(with = "String")]
     password: SecretString,
+    #[schemars(with = "String")]
     new_password: SecretString,
 }
 
@@ -136,7 +139,8 @@ async fn change_password(api: Door, parts: Parts, Body(change): Body<Change>) ->
 }
 
 /// One of several sessions.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ListedSession")]
 struct Listed {
     #[serde(flatten)]
     session: Session,
@@ -166,7 +170,7 @@ async fn end_session(api: Door, Path(id): Path<String>) -> Shown<Ended> {
 }
 
 /// Who asks, and what that permits.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct WhoAmI {
     principal: String,

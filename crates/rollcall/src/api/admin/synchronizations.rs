@@ -23,7 +23,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists the synchronizations of an application, the newest first.",
             list,
         )
-        .paged()
         .post(
             "/applications/{id}/synchronizations",
             Permission::OperateApplications,
@@ -54,7 +53,8 @@ async fn list(api: Door, Path(id): Path<String>, paging: Paging<String>) -> Page
 }
 
 /// The synchronization that was begun or cancelled.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "SynchronizationId")]
 struct Named {
     id: String,
 }

@@ -26,7 +26,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists tokens, in the order in which they were made.",
             list,
         )
-        .paged()
         .post(
             "/tokens",
             Permission::ManageAccess,
@@ -54,7 +53,7 @@ async fn list(api: Door, paging: Paging<String>) -> Pages<ApiToken> {
     Ok(paging.page_of_all(tokens, |token| token.id.clone()))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct New {
     name: String,
@@ -67,7 +66,8 @@ struct New {
 }
 
 /// A token with what is shown once.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+#[schemars(rename = "TokenWithSecret")]
 struct ShownNew {
     token: ApiToken,
     secret: String,

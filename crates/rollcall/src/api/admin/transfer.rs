@@ -9,12 +9,13 @@ use axum::Json;
 use axum::body::{Body as Stream, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse as _;
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 
 use crate::access::Permission;
+use crate::api::describe::Sent;
 use crate::api::door::Door;
 use crate::api::extract::Query;
 use crate::api::routes::Routes;
@@ -43,7 +44,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
              attributes for. Passwords are never exported.",
             export_directory,
         )
-        .asking(&["format", "base"])
         .post(
             "/import",
             Permission::WriteDirectory,
@@ -51,21 +51,10 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
              be done, and does nothing.",
             import_file,
         )
-        .asking(&[
-            "format",
-            "name",
-            "dryRun",
-            "owner",
-            "adopt",
-            "deleteMissing",
-            "maxDeletions",
-            "base",
-            "mapping",
-        ])
 }
 
 /// The form of a file.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Form {
     /// A JSON object for each unit, user and group: everything, without loss.
@@ -100,7 +89,7 @@ fn base(text: &str) -> Result<Dn, ApiError> {
     Dn::parse(text).map_err(|error| ApiError::bad_request(format!("the query: base: {error}")))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct Exporting {
     #[serde(default)]
     format: Form,
@@ -113,7 +102,7 @@ fn unwritable(error: std::io::Error) -> ApiError {
     ApiError::internal(format!("a temporary file cannot be used: {error}"))
 }
 
-async fn export_directory(api: Door, Query(how): Query<Exporting>) -> Result<Response, ApiError> {
+async fn export_directory(api: Door, Query(how): Query<Exporting>) -> Result<Sent, ApiError> {
     let base = base(how.base.as_deref().unwrap_or(BASE))?;
     // Written as a whole before it is sent: what fails halfway would look like a whole file otherwise.
     let mut file = tempfile::tempfile().map_err(unwritable)?;
@@ -135,7 +124,8 @@ async fn export_directory(api: Door, Query(how): Query<Exporting>) -> Result<Res
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CONTENT_DISPOSITION, disposition),
     ];
-    Ok((headers, Stream::from_stream(portions(file))).into_response())
+    let sent = (headers, Stream::from_stream(portions(file))).into_response();
+    Ok(Sent(sent))
 }
 
 /// The portions of a file.
@@ -157,7 +147,7 @@ fn portions(file: File) -> impl stream::Stream<Item = std::io::Result<Bytes>> {
     })
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Importing {
     /// The form of the body.

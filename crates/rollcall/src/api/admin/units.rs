@@ -28,8 +28,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
              stands.",
             list_units,
         )
-        .asking(&["parentId", "search"])
-        .paged()
         .post(
             "/organizational-units", Permission::WriteDirectory,
             "Creates an organizational unit.",
@@ -52,7 +50,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Deletes an organizational unit; with cascade=true and the token of the plan also what is below it.",
             delete_unit,
         )
-        .asking(&["cascade", "confirm"])
         .versioned()
         .get(
             "/organizational-units/{id}/deletion", Permission::WriteDirectory,
@@ -80,7 +77,7 @@ async fn update_unit(api: Door, Path(id): Path<String>, Body(changes): Body<Unit
     apply(&api, Command::UpdateUnit { id, changes }).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct MoveUnit {
     parent_id: String,
@@ -92,7 +89,7 @@ async fn move_unit(api: Door, Path(id): Path<String>, Body(body): Body<MoveUnit>
     apply(&api, Command::MoveUnit { id, parent_id }).await
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 struct Delete {
     cascade: bool,
@@ -136,7 +133,7 @@ async fn plan_deletion(api: Door, Path(id): Path<String>) -> Shown<DeletionPlan>
     Ok(Json(deletion_of(&api, id).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Below {
     /// Only those directly below this one, by id or path.

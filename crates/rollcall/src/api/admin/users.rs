@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::apply;
 use crate::access::Permission;
 use crate::api::door::Door;
-use crate::api::extract::{Body, Path, Query};
+use crate::api::extract::{Body, Fields, Path, Query};
 use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
 use crate::api::versions::{Record, Single};
@@ -30,8 +30,6 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists users by username; of a search, those in whose username, name, email address or phone number it stands.",
             list_users,
         )
-        .asking(&["organizationalUnitId", "search"])
-        .paged()
         .post(
             "/users",
             Permission::WriteDirectory,
@@ -115,7 +113,20 @@ async fn prepare(api: &Api, password: SecretString) -> Result<NewPassword, ApiEr
     Ok(prepared.map_err(|error| ApiError::bad_request(error.to_string()))??)
 }
 
-async fn create_user(api: Door, Body(mut body): Body<serde_json::Map<String, Value>>) -> Shown<Applied> {
+/// A new user, and the password.
+#[derive(schemars::JsonSchema)]
+#[expect(
+    dead_code,
+    reason = "it only describes; the password is read apart, so that no error quotes it"
+)]
+struct NewUserWithPassword {
+    #[serde(flatten)]
+    user: NewUser,
+    /// The password, 8 to 256 characters.
+    password: Option<String>,
+}
+
+async fn create_user(api: Door, Fields(mut body, _): Fields<NewUserWithPassword>) -> Shown<Applied> {
     let password = body.remove("password").filter(|password| !password.is_null());
     let mut new: NewUser = serde_path_to_error::deserialize(Value::Object(body))
         .map_err(|error| ApiError::bad_request(format!("the body: {error}")))?;
@@ -159,7 +170,7 @@ async fn disable_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
     apply(&api, Command::DisableUser { id }).await
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Lock {
     until: Option<Millis>,
@@ -182,8 +193,9 @@ async fn unlock_user(api: Door, Path(id): Path<String>) -> Shown<Applied> {
     apply(&api, Command::UnlockUser { id }).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct SetPassword {
+    #[schemars(with = "String")]
     password: SecretString,
 }
 
@@ -193,7 +205,7 @@ async fn set_password(api: Door, Path(id): Path<String>, Body(body): Body<SetPas
     apply(&api, Command::SetPassword { id, password }).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SetUnits {
     primary: String,
@@ -214,7 +226,7 @@ async fn set_units(api: Door, Path(id): Path<String>, Body(body): Body<SetUnits>
     .await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Which {
     /// Only users directly in the organizational unit with this id.

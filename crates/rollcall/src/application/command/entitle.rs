@@ -54,7 +54,7 @@ pub(super) fn set_scope(
 }
 
 /// What a change of a subscription would do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionPlan {
     /// The events that are wanted.

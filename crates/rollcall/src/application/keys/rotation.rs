@@ -34,7 +34,7 @@ use crate::clock::Millis;
 use crate::secret::MasterKey;
 
 /// The trial that a published key has to pass before it signs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Trial {
     /// When the next connection test under the key is due.
@@ -48,7 +48,7 @@ pub struct Trial {
 }
 
 /// Why a trial did not let the new key sign.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Setback {
     /// The application takes events under the old key and refuses the new one.
@@ -88,7 +88,7 @@ impl Trial {
 }
 
 /// Where the rotation of an application's keys stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Rotation {
     /// One key is published, and it signs.

@@ -13,7 +13,8 @@ use crate::delivery::egress::{ANSWER_WITHIN, CONNECT_WITHIN};
 use crate::delivery::model::Remark;
 
 /// What the test came upon, under a name that does not change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ConnectivityCode")]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// The host's name has no address.
@@ -89,7 +90,8 @@ pub enum Code {
 }
 
 /// What the test came upon at a step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ConnectivityFinding")]
 pub struct Finding {
     /// Its name.
     pub code: Code,

@@ -29,7 +29,8 @@ use crate::hub::Hub;
 use crate::id;
 
 /// What a change of scope would do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ScopePlan")]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     /// The scope as it is.
@@ -52,7 +53,8 @@ impl Plan {
 }
 
 /// Who enters, or who leaves.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ScopePlanSide")]
 #[serde(rename_all = "camelCase")]
 pub struct Side {
     /// How many of each kind.
@@ -63,7 +65,7 @@ pub struct Side {
 }
 
 /// How many of each kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
     /// Organizational units.

@@ -216,7 +216,7 @@ pub fn leave(tx: &mut Tx<'_>, node: &str) -> Result<(), DbError> {
 }
 
 /// A node and what it holds, for people.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeInfo {
     /// `node_…`.

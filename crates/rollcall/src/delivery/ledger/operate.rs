@@ -164,7 +164,7 @@ pub fn resume(tx: &mut Tx<'_>, ctx: &Context<'_>, application_id: &str) -> Resul
 }
 
 /// What became of events that were to be sent again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resent {
     /// They are sent again as they were.

@@ -9,7 +9,7 @@ use crate::clock::Millis;
 use crate::delivery::egress::failure::Failure;
 
 /// An event that did not simply succeed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exception {
     /// The event.
@@ -47,7 +47,7 @@ impl Exception {
 const UNNAMED: usize = 100;
 
 /// A parked event that a request carried.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Carried {
     /// The event.
@@ -59,7 +59,7 @@ pub struct Carried {
 }
 
 /// One request and what came of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
     /// `log`, `parked`, `job`, `test` or `key_trial`.

@@ -9,7 +9,17 @@ use crate::clock::Millis;
 
 /// Why an event is parked.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumString, IntoStaticStr, VariantArray,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -30,13 +40,14 @@ impl ParkedState {
 }
 
 /// A parked event.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Parked {
     /// The event's id.
     pub event_id: String,
     /// Its type.
     #[serde(serialize_with = "as_short")]
+    #[schemars(with = "String")]
     pub event_type: EventType,
     /// Whom it concerns.
     pub subject_id: String,

@@ -11,12 +11,13 @@ use super::Remark;
 const NOT_HANDLED: &str = "auto_skipped";
 
 /// The events that an endpoint passed over, by their short type (`ud:group:create`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Skips(BTreeMap<String, Skipped>);
 
 /// How often an endpoint passed over events of a type, and what it last said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "SkippedType")]
 #[serde(rename_all = "camelCase")]
 pub struct Skipped {
     /// How many events.

@@ -24,7 +24,7 @@ pub(super) use create::{create, create_many};
 pub(super) use rows::{get, in_units, load_many, owned_after, page};
 
 /// A user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
     /// `user_…`.
@@ -74,7 +74,7 @@ pub struct User {
 }
 
 /// A unit of a user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserUnit {
     /// The unit.
@@ -86,7 +86,7 @@ pub struct UserUnit {
 }
 
 /// A new user.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(missing_docs, reason = "the fields are those of a user")]
 pub struct NewUser {
@@ -123,7 +123,7 @@ pub struct NewUser {
 }
 
 /// What changes of a user; what is absent stays, what is null is emptied.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the fields are those of a user")]
 pub struct UserChanges {

@@ -105,6 +105,7 @@ fn the_table_of_routes_and_roles_is_what_the_hub_does() {
             tokens.push(site.machine("POST", "/tokens", role).await.text("secret"));
         }
         let index = site.ask("GET", "", &[], &Value::Null).await.body;
+        let document = site.ask("GET", "/openapi.json", &[], &Value::Null).await.body;
         let mut found = Table::new();
         for route in index["routes"].as_array().unwrap() {
             let text = |name: &str| route[name].as_str().unwrap().to_owned();
@@ -112,7 +113,17 @@ fn the_table_of_routes_and_roles_is_what_the_hub_does() {
             let path = full.strip_prefix("/api/v1").unwrap();
             let nobody = put(path, "nobody", "nobody");
             let is_public = permission == "anybody";
+            let responses = &document["paths"][&full][method.to_lowercase()]["responses"];
+            let is_described = |said: &Said| {
+                let status = said.status.to_string();
+                assert!(
+                    responses[&status].is_object(),
+                    "{method} {path}: {status}: {}",
+                    said.body
+                );
+            };
             let stranger = site.ask(&method, &nobody, &[], &json!({})).await;
+            is_described(&stranger);
             let stranger_is_in = stranger.status != 401;
             assert_eq!(stranger_is_in, is_public, "{method} {path}: {}", stranger.body);
             let mut words = [permission.as_str(), "", "", "", ""].map(str::to_owned);
@@ -122,6 +133,8 @@ fn the_table_of_routes_and_roles_is_what_the_hub_does() {
                     .ask(&method, &nobody, &bearer(&tokens[place]), &json!({}))
                     .await;
                 let may = !is_forbidden(&said);
+                is_described(&said);
+                is_described(&by_token);
                 // A token has no account of its own, and may do the same otherwise.
                 let is_own = permission == "own_account" || permission == "own_sign_in";
                 assert_eq!(

@@ -15,7 +15,7 @@ use crate::delivery::ledger::jobs;
 use crate::id;
 
 /// What the deletion of an application takes along.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationDeletion {
     /// The application's id.
