@@ -9,6 +9,7 @@ use super::inside::Inside;
 use super::query::AT_ONCE;
 use super::{Unit, unit};
 use crate::change::placeholders;
+use crate::id::ROOT_UNIT;
 
 fn values(ids: &[String]) -> Vec<Value<'_>> {
     ids.iter().map(|id| Value::from(id.as_str())).collect()
@@ -92,6 +93,10 @@ pub fn users_within(
     units: &BTreeSet<String>,
     groups: &BTreeSet<String>,
 ) -> Result<u64, DbError> {
+    if units.contains(ROOT_UNIT) {
+        let count: i64 = tx.query_one("SELECT COUNT(*) FROM users", &[])?.get(0)?;
+        return Ok(u64::try_from(count).unwrap_or_default());
+    }
     let inside = Inside::new(units, groups);
     let count: i64 = tx.query_one(&inside.count(), &inside.values())?.get(0)?;
     Ok(u64::try_from(count).unwrap_or_default())

@@ -13,7 +13,7 @@ use crate::application::{Application, Encryption, Entitlements, Limits};
 use crate::console::health::without_query;
 use crate::console::page::{Answer, Page, Section, View, show};
 use crate::delivery::status;
-use crate::directory::view;
+use crate::directory::{extent, view};
 use crate::instance::{self, Serving};
 
 /// A unit or a group of the scope.
@@ -42,6 +42,8 @@ struct ProvisioningPage {
     outbound: Vec<String>,
     is_everything: bool,
     scope: Vec<InScope>,
+    /// How many users are in scope.
+    users: u64,
     events: [Events; 2],
 }
 
@@ -50,18 +52,19 @@ pub(super) async fn provisioning(view: View, Path(id): Path<String>) -> Answer {
     view.needs(Permission::ReadApplications)?;
     let application = view.application(id).await?;
     let sight = view.sight().await?;
-    let (status, entitlements, names, serving) = {
+    let (status, entitlements, users, names, serving) = {
         let application = application.clone();
         view.console
             .db()
             .read(move |tx| {
                 let entitlements = Entitlements::load(tx, &application.id)?;
                 let scope = &entitlements.current().scope;
+                let users = extent::users_within(tx, &scope.organizational_unit_ids, &scope.group_ids)?;
                 let units: Vec<String> = scope.organizational_unit_ids.iter().cloned().collect();
                 let groups: Vec<String> = scope.group_ids.iter().cloned().collect();
                 let names = (sight.paths(tx, &units)?, view::names(tx, &groups)?);
                 let status = status::of(tx, application.clone())?;
-                Ok::<_, DbError>((status, entitlements, names, instance::serving(tx)?))
+                Ok::<_, DbError>((status, entitlements, users, names, instance::serving(tx)?))
             })
             .await?
     };
@@ -97,6 +100,7 @@ pub(super) async fn provisioning(view: View, Path(id): Path<String>) -> Answer {
         outbound: view.console.outbound(),
         is_everything: current.scope.is_everything(),
         scope: units.into_iter().chain(groups).collect(),
+        users,
         events: events(|event| current.subscription.contains(event)),
         page: view.page,
         application,

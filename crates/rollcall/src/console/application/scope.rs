@@ -63,10 +63,10 @@ fn edit(form: &Filled) -> ScopeEdit {
 fn open(form: &Filled) -> BTreeSet<String> {
     let mut open = ids(form, "open");
     let pressed = form.value("do");
-    if let Some(id) = pressed.strip_prefix("open:") {
+    if let Some(id) = pressed.strip_prefix("open ") {
         open.insert(id.to_owned());
     }
-    if let Some(id) = pressed.strip_prefix("close:") {
+    if let Some(id) = pressed.strip_prefix("close ") {
         open.remove(id);
     }
     open

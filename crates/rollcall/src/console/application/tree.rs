@@ -108,7 +108,7 @@ impl Tree {
 #[template(
     source = r#"<div class="branch">
 {%- if can_turn -%}
-<button class="turn" name="do" value="{% if is_open %}close{% else %}open{% endif %}:{{ unit.id }}" aria-expanded="{{ is_open }}">{% if is_open %}{{ page.icon("opened") }}{% else %}{{ page.icon("closed") }}{% endif %}<span class="unseen">{{ page.t1("tree-below", "name", unit.name.as_str()) }}</span></button>
+<button class="turn" name="do" value="{% if is_open %}close{% else %}open{% endif %} {{ unit.id }}" aria-expanded="{{ is_open }}">{% if is_open %}{{ page.icon("opened") }}{% else %}{{ page.icon("closed") }}{% endif %}<span class="unseen">{{ page.t1("tree-below", "name", unit.name.as_str()) }}</span></button>
 {%- else -%}<span class="turn"></span>{%- endif -%}
 <label class="tick"><input type="checkbox" name="unit" value="{{ unit.id }}"{% if is_chosen %} checked{% endif %}><span>{{ unit.name }}{% if is_within %} <span class="soft small">{{ page.t("tree-covered") }}</span>{% endif %}</span></label></div>"#,
     ext = "html"

@@ -245,7 +245,7 @@ fn a_scope_is_chosen_in_the_tree_and_confirmed_by_its_plan() {
         let engineering = form
             .all("unit")
             .into_iter()
-            .find(|id| text.contains(&format!("open:{id}")))
+            .find(|id| text.contains(&format!("open {id}")))
             .unwrap()
             .to_owned();
         assert!(
@@ -255,7 +255,7 @@ fn a_scope_is_chosen_in_the_tree_and_confirmed_by_its_plan() {
 
         // What is below a unit is opened by a button, and what is ticked stays.
         let answer = form
-            .tick("do", &format!("open:{engineering}"))
+            .tick("do", &format!("open {engineering}"))
             .send(&served)
             .await;
         assert_eq!(answer.status(), 200);
