@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::schemathesis;
+
 /// Something that is not there, and could not be installed.
 pub(crate) struct Missing {
     what: What,
@@ -17,6 +19,7 @@ enum What {
     Slapd,
     OpenSsl,
     Chromium,
+    Schemathesis,
 }
 
 impl Missing {
@@ -44,6 +47,10 @@ impl fmt::Display for Missing {
                 "Chromium and its driver (Debian: chromium chromium-driver fonts-noto-cjk)",
                 "no page of the console is looked at in a browser",
             ),
+            What::Schemathesis => (
+                "Schemathesis (a program of Python's, below target)",
+                "the administrator's API is not tried on what its description permits",
+            ),
             What::OpenSsl => (
                 "OpenSSL's headers, or pkg-config (Debian: libssl-dev pkg-config)",
                 "josekit, which tests of this workspace compare with, will not build",
@@ -60,11 +67,16 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         What::Slapd => !has_slapd(),
         What::OpenSsl => !has_openssl(),
         What::Chromium => !has_chromium(),
+        What::Schemathesis => false,
     };
     let mut missing = vec![What::Postgres, What::Slapd, What::OpenSsl, What::Chromium];
     missing.retain(wanted);
+    let without = schemathesis::install().err().map(|why| Missing {
+        what: What::Schemathesis,
+        why,
+    });
     if missing.is_empty() {
-        return Vec::new();
+        return without.into_iter().collect();
     }
     let packages = missing.iter().flat_map(|what| match what {
         What::Postgres => ["postgresql"].as_slice(),
@@ -72,6 +84,8 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         What::OpenSsl => &["libssl-dev", "pkg-config"],
         // Without a font for them, Chinese texts would be looked at as empty boxes.
         What::Chromium => &["chromium", "chromium-driver", "fonts-noto-cjk"],
+        // It comes from elsewhere.
+        What::Schemathesis => &[],
     });
     let tried = install(&packages.copied().collect::<Vec<_>>());
     missing.retain(wanted);
@@ -84,6 +98,7 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
             what,
             why: why.clone(),
         })
+        .chain(without)
         .collect()
 }
 

@@ -13,6 +13,7 @@ mod chaos;
 mod fuzz;
 mod install;
 mod mutants;
+mod schemathesis;
 mod server;
 mod simulate;
 
@@ -85,7 +86,8 @@ Chores of this repository.
         for files (slapadd, slapcat; its server is never started), Chromium with its driver, which
         looks at the console, and OpenSSL's headers and pkg-config for josekit, which the tests
         compare with. On Debian and its relatives, as root
-        or with sudo that asks for no password. `test` does this by itself.
+        or with sudo that asks for no password. And Schemathesis, in an environment of Python's below
+        target. `test` does this by itself.
 
     cargo xtask --help
         Shows this.
@@ -95,8 +97,9 @@ cargo test:
 
     ROLLCALL_TEST_POSTGRES    URL of a superuser without a database, such as
                               postgres://postgres@127.0.0.1:5433
-    ROLLCALL_TEST_REQUIRE     what must not be missing, such as postgres,slapd,chromium: a test that cannot
-                              run without it fails
+    ROLLCALL_TEST_SCHEMATHESIS  the program `st` of Schemathesis
+    ROLLCALL_TEST_REQUIRE     what must not be missing, such as postgres,slapd,chromium,schemathesis: a test
+                              that cannot run without it fails
 ";
 
 fn main() -> ExitCode {
@@ -113,7 +116,9 @@ fn main() -> ExitCode {
             let missing = install::missing_after_installing(true);
             report(&missing);
             if missing.is_empty() {
-                println!("xtask: PostgreSQL, slapadd, OpenSSL's headers and Chromium are there");
+                println!(
+                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium and Schemathesis are there"
+                );
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -202,6 +207,7 @@ fn cargo_test(
     command
         .arg("test")
         .env_remove("ROLLCALL_TEST_POSTGRES")
+        .env_remove("ROLLCALL_TEST_SCHEMATHESIS")
         .env("ROLLCALL_TEST_SKIPPED", skipped);
     let names_packages = arguments.iter().take_while(|it| *it != "--").any(|it| {
         let it = it.to_string_lossy();
@@ -211,6 +217,9 @@ fn cargo_test(
         command.arg("--workspace");
     }
     command.arg("--all-features").args(arguments);
+    if let Some(program) = schemathesis::program() {
+        command.env("ROLLCALL_TEST_SCHEMATHESIS", program);
+    }
     if let Some(server) = server {
         command.env("ROLLCALL_TEST_POSTGRES", server.url());
     }

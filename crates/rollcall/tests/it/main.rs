@@ -12,6 +12,7 @@ mod api;
 mod api_applications;
 mod api_document;
 mod api_requests;
+mod api_schemathesis;
 mod api_transfer;
 mod app_door;
 mod chaos;
