@@ -20,6 +20,8 @@ enum What {
     OpenSsl,
     Chromium,
     Schemathesis,
+    Node,
+    OidcProvider,
 }
 
 impl Missing {
@@ -51,6 +53,10 @@ impl fmt::Display for Missing {
                 "Schemathesis (a program of Python's, below target)",
                 "the administrator's API is not tried on what its description permits",
             ),
+            What::Node | What::OidcProvider => (
+                "Node.js with npm (Debian: nodejs npm), or its package oidc-provider",
+                "nobody signs in at a provider that others have written",
+            ),
             What::OpenSsl => (
                 "OpenSSL's headers, or pkg-config (Debian: libssl-dev pkg-config)",
                 "josekit, which tests of this workspace compare with, will not build",
@@ -68,16 +74,43 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         What::OpenSsl => !has_openssl(),
         What::Chromium => !has_chromium(),
         What::Schemathesis => false,
+        What::Node => !has_node(),
+        What::OidcProvider => !has_oidc_provider(),
     };
-    let mut missing = vec![What::Postgres, What::Slapd, What::OpenSsl, What::Chromium];
+    let mut missing = vec![
+        What::Postgres,
+        What::Slapd,
+        What::OpenSsl,
+        What::Chromium,
+        What::Node,
+    ];
     missing.retain(wanted);
     let without = schemathesis::install().err().map(|why| Missing {
         what: What::Schemathesis,
         why,
     });
-    if missing.is_empty() {
-        return without.into_iter().collect();
+    let mut still = match missing.is_empty() {
+        true => Vec::new(),
+        false => missing_after_installing_packages(missing, wanted),
+    };
+    still.extend(without);
+    // It needs Node.js, which was installed just now, perhaps.
+    if has_node() && wanted(&What::OidcProvider) {
+        let tried = install_oidc_provider();
+        if wanted(&What::OidcProvider) {
+            let why = tried
+                .err()
+                .unwrap_or_else(|| "It was installed, and is still not found.".into());
+            still.push(Missing {
+                what: What::OidcProvider,
+                why,
+            });
+        }
     }
+    still
+}
+
+fn missing_after_installing_packages(mut missing: Vec<What>, wanted: impl Fn(&What) -> bool) -> Vec<Missing> {
     let packages = missing.iter().flat_map(|what| match what {
         What::Postgres => ["postgresql"].as_slice(),
         What::Slapd => &["slapd"],
@@ -86,6 +119,8 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         What::Chromium => &["chromium", "chromium-driver", "fonts-noto-cjk"],
         // It comes from elsewhere.
         What::Schemathesis => &[],
+        What::Node => &["nodejs", "npm"],
+        What::OidcProvider => &[],
     });
     let tried = install(&packages.copied().collect::<Vec<_>>());
     missing.retain(wanted);
@@ -98,7 +133,6 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
             what,
             why: why.clone(),
         })
-        .chain(without)
         .collect()
 }
 
@@ -136,6 +170,49 @@ fn has_slapd() -> bool {
 fn has_chromium() -> bool {
     let browsers = ["chromium", "google-chrome", "chromium-browser"];
     on_path("chromedriver") && browsers.iter().any(|it| on_path(it))
+}
+
+fn has_node() -> bool {
+    ["node", "npm"].iter().all(|it| on_path(it))
+}
+
+/// Where the provider is installed, out of the sources' way.
+const OIDC_PROVIDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/oidc-provider");
+
+/// The versions of it and of all that it needs, with their checksums.
+const OIDC_PROVIDER_VERSIONS: [(&str, &str); 2] = [
+    ("package.json", include_str!("../oidc-provider/package.json")),
+    (
+        "package-lock.json",
+        include_str!("../oidc-provider/package-lock.json"),
+    ),
+];
+
+fn has_oidc_provider() -> bool {
+    let folder = Path::new(OIDC_PROVIDER);
+    let are_there = OIDC_PROVIDER_VERSIONS
+        .iter()
+        .all(|(name, text)| std::fs::read_to_string(folder.join(name)).is_ok_and(|there| there == *text));
+    are_there && folder.join("node_modules/oidc-provider").is_dir()
+}
+
+/// Installs npm's `oidc-provider`, without running anything that comes with it. The error is a sentence about why that
+/// failed.
+fn install_oidc_provider() -> Result<(), String> {
+    println!("xtask: installing oidc-provider");
+    let folder = Path::new(OIDC_PROVIDER);
+    let written = std::fs::create_dir_all(folder).and_then(|()| {
+        OIDC_PROVIDER_VERSIONS
+            .iter()
+            .try_for_each(|(name, text)| std::fs::write(folder.join(name), text))
+    });
+    written.map_err(|error| format!("{} cannot be written: {error}.", folder.display()))?;
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    match succeeds(npm.current_dir(folder)) {
+        true => Ok(()),
+        false => Err(format!("npm ci in {} failed.", folder.display())),
+    }
 }
 
 fn has_openssl() -> bool {

@@ -462,6 +462,25 @@ sign-in-too-early = { $count ->
    *[other] Too many sign-ins have failed. Try again in { $count } seconds.
 }
 sign-in-busy = Too many people sign in at this moment. Try again in a few seconds.
+sign-in-provider = Sign in with your organization's account
+sign-in-no-passwords = Passwords are switched off here. Sign in at the provider.
+sign-in-disabled = Your account in Rollcall is disabled. An administrator of Rollcall can enable it.
+provider-unavailable = The provider cannot be reached at this moment. Try again in a few minutes; who has a password here can sign in with it.
+provider-distrusted = The provider's answer cannot be trusted, so nobody is signed in. The log of Rollcall says why; an administrator has to look into it.
+provider-stale = This answer belongs to no sign-in that this browser has begun in the last ten minutes. Sign in again.
+provider-refused = The provider did not sign you in: { $reason }.
+provider-no-name = The provider does not say what a new account is to be called: the claim { $claim } holds no name that an account may have. An administrator of Rollcall has to look into it.
+provider-no-role-title = You have no role here
+provider-no-role = The provider says who you are, but nothing that the claim { $claim } holds permits anything in Rollcall. It holds:
+provider-claim-empty = The provider says who you are, but not what you may do in Rollcall: the claim { $claim } holds nothing.
+provider-name-taken-title = The name is taken
+provider-name-taken = There is another account in Rollcall that is called { $name }, and a name alone does not make it yours. The provider knows you as:
+provider-name-taken-advice = If that account is yours, an administrator can give it to you:
+provider-ask = Whom to ask:
+provider-ask-administrator = Ask an administrator of Rollcall.
+signed-out = You are signed out of Rollcall
+signed-out-lead = You may still be signed in at the provider, and then come back here without a password.
+signed-out-provider = Sign out at the provider too
 sign-in-help = No account, or the password is lost? An administrator of Rollcall can help.
 password-title = Choose a password
 password-lead = The one that you have signed in with was for one time. Choose one of your own to go on.

@@ -2,6 +2,8 @@
 //!
 //! Every setting is checked when it is read, and an error names it. `contrib/rollcall.toml` shows all of them.
 
+mod oidc;
+
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use crate::maintenance;
 use crate::maintenance::retention::Retention;
 use crate::private;
 use crate::secret::SecretString;
+pub use oidc::{Granted, OidcConfig, Owned};
 
 /// The configuration as it is written.
 #[derive(Clone, Debug, confique::Config)]
@@ -140,6 +143,10 @@ pub struct AccessConfig {
     /// How many of them may come at once, 1 to 100000.
     #[config(env = "ROLLCALL_ACCESS_REQUESTS_AT_ONCE", default = 500)]
     pub requests_at_once: u32,
+
+    /// Signing in to the console at a provider (OpenID Connect). It is off unless an issuer is named.
+    #[config(nested)]
+    pub oidc: OidcConfig,
 }
 
 /// How requests leave the hub.
@@ -367,6 +374,13 @@ impl Config {
             100_000,
         )?;
         within("access.requests_at_once", requests_at_once.into(), 1, 100_000)?;
+        within(
+            "access.oidc.session_lifetime",
+            self.access.oidc.session_lifetime.into(),
+            1,
+            720,
+        )?;
+        self.access.oidc.validate(self.public_url.as_deref())?;
         within("retention.changes", self.retention.changes, 1, 3_650)?;
         within(
             "retention.laggards",

@@ -6,6 +6,7 @@ use rollcall_db::{DbError, Row, Tx, Value, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
+use super::identity::Identity;
 use super::{AccountError, sessions};
 use crate::access::{Context, Role, RoleName};
 use crate::application::store;
@@ -45,6 +46,8 @@ pub struct Account {
     pub update_time: Millis,
     /// When somebody last signed in.
     pub last_sign_in: Option<Millis>,
+    /// Whom the provider knows its owner as, if that is where they sign in.
+    pub identity: Option<Box<Identity>>,
 }
 
 /// A new account.
@@ -80,13 +83,14 @@ pub struct AccountChanges {
 
 const COLUMNS: &str =
     "id, name, display_name, email, role, applications, password_hash, must_change_password, disabled,
-                       create_time, update_time, last_sign_in";
+                       create_time, update_time, last_sign_in, issuer, subject";
 
 /// An account, and the hash of its password.
 type Stored = (Account, Option<String>);
 
 fn from_row(row: &Row, there: &BTreeSet<String>) -> Result<Stored, DbError> {
     let hash: Option<String> = row.get(6)?;
+    let (issuer, subject): (Option<String>, Option<String>) = (row.get(12)?, row.get(13)?);
     let account = Account {
         id: row.get(0)?,
         name: row.get(1)?,
@@ -99,6 +103,9 @@ fn from_row(row: &Row, there: &BTreeSet<String>) -> Result<Stored, DbError> {
         create_time: row.get(9)?,
         update_time: row.get(10)?,
         last_sign_in: row.get(11)?,
+        identity: issuer
+            .zip(subject)
+            .map(|(issuer, subject)| Box::new(Identity { issuer, subject })),
     };
     Ok((account, hash))
 }
@@ -161,7 +168,11 @@ pub(super) fn check_role(tx: &mut Tx<'_>, role: &Role) -> Result<(), AccountErro
     Ok(())
 }
 
-fn load(tx: &mut Tx<'_>, condition: &str, values: &[Value<'_>]) -> Result<Option<Stored>, DbError> {
+pub(super) fn load(
+    tx: &mut Tx<'_>,
+    condition: &str,
+    values: &[Value<'_>],
+) -> Result<Option<Stored>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM accounts WHERE {condition}");
     let rows = tx.query(&sql, values)?;
     let there = there(tx, &rows, 5)?;
@@ -226,7 +237,7 @@ pub(super) fn get(tx: &mut Tx<'_>, id: &str) -> Result<Option<Account>, DbError>
     Ok(load(tx, "id = $1", params![id])?.map(|(account, _)| account))
 }
 
-fn existing(tx: &mut Tx<'_>, id: &str) -> Result<Account, AccountError> {
+pub(super) fn existing(tx: &mut Tx<'_>, id: &str) -> Result<Account, AccountError> {
     get(tx, id)?.ok_or_else(|| AccountError::not_found("account", id))
 }
 
@@ -258,7 +269,7 @@ fn shown(account: &Account) -> Map<String, Json> {
     shown
 }
 
-fn tell(
+pub(super) fn tell(
     tx: &mut Tx<'_>,
     ctx: &Context<'_>,
     action: &str,
@@ -328,7 +339,7 @@ fn check_people(display_name: Option<&str>, email: Option<&str>) -> Result<(), A
 }
 
 /// The account, if it still has the version that the caller has read.
-fn open(tx: &mut Tx<'_>, ctx: &Context<'_>, id: &str) -> Result<Account, AccountError> {
+pub(super) fn open(tx: &mut Tx<'_>, ctx: &Context<'_>, id: &str) -> Result<Account, AccountError> {
     let account = existing(tx, id)?;
     match ctx.caller.expected {
         Some(expected) if expected != account.update_time => Err(AccountError::Changed {
@@ -449,6 +460,9 @@ pub(super) fn reset_password(
     hash: &str,
 ) -> Result<Account, AccountError> {
     let account = open(tx, ctx, id)?;
+    if account.identity.is_some() {
+        return Err(AccountError::SignsInElsewhere(account.name));
+    }
     let account = set_password(tx, ctx, &account, hash, true)?;
     tell(tx, ctx, "reset_password", &account, None, None)?;
     Ok(account)
@@ -482,12 +496,21 @@ pub(super) fn sign_in(
     hash: &str,
 ) -> Result<Account, AccountError> {
     let account = recognized(tx, id, hash)?;
+    note_sign_in(tx, ctx, &account)
+}
+
+/// Notes that somebody has signed in.
+pub(super) fn note_sign_in(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    account: &Account,
+) -> Result<Account, AccountError> {
     tx.execute(
         "UPDATE accounts SET last_sign_in = $2 WHERE id = $1",
-        params![id, ctx.now],
+        params![account.id.as_str(), ctx.now],
     )?;
-    tell(tx, ctx, "sign_in", &account, None, None)?;
-    existing(tx, id)
+    tell(tx, ctx, "sign_in", account, None, None)?;
+    existing(tx, &account.id)
 }
 
 pub(super) fn delete(tx: &mut Tx<'_>, ctx: &Context<'_>, id: &str) -> Result<Account, AccountError> {

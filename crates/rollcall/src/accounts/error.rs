@@ -55,6 +55,9 @@ pub enum AccountError {
     /// The password is not the one that was shown, or the account may not sign in; also if that has changed meanwhile.
     #[error("the name or the password is wrong, or the account is disabled")]
     SignIn,
+    /// The account has no password, because its owner signs in at the provider.
+    #[error("{0} signs in at the provider and has no password here")]
+    SignsInElsewhere(String),
     /// About somebody else.
     #[error("this is about another account than your own")]
     NotYours,
@@ -77,6 +80,7 @@ impl AccountError {
             Self::LastAdministrator(_) => "last_administrator",
             Self::Changed { .. } => "changed",
             Self::SignIn => "sign_in",
+            Self::SignsInElsewhere(_) => "signs_in_elsewhere",
             Self::NotYours => "forbidden",
             Self::Application(error) => error.code(),
             Self::Database(error) => error.class().code(),

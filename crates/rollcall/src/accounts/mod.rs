@@ -8,6 +8,8 @@
 //! - **Accounts** ([`Account`]) have a name, a [`Role`], and a password of which an Argon2id hash is kept ([`password`]).
 //!   There is always an administrator who is not disabled: the last one can be neither disabled, deleted nor given
 //!   another role. A password that somebody else has set is good for one thing, choosing another.
+//! - **Identities** ([`Identity`]) are what accounts have instead of a password whose owners sign in at a provider. They
+//!   alone tell which account is whose; a name is never compared.
 //! - **Sessions** ([`sessions`]) are what somebody has who has signed in. Each request reads the session together with
 //!   its account, so what is changed there holds from the next request on.
 //! - **Tokens** ([`tokens`]) are for programs. They belong to nobody: whoever made one may go.
@@ -16,6 +18,7 @@
 
 mod account;
 mod error;
+mod identity;
 pub mod password;
 pub mod sessions;
 pub mod throttle;
@@ -31,6 +34,7 @@ pub use account::{
     Account, AccountChanges, NewAccount, any, find, list, names, nobody_signed_in, page, with_password,
 };
 pub use error::AccountError;
+pub use identity::{Arrival, Identity, with_identity};
 use sessions::{NewSession, Session};
 use tokens::{ApiToken, NewApiToken};
 
@@ -63,6 +67,10 @@ pub enum Command {
         session: NewSession,
         before: Option<String>,
     },
+    /// A provider vouches for somebody, who gets an account at the first time.
+    SignInElsewhere(Arrival),
+    /// Gives an account to whom the provider knows so, instead of a password. All sessions end.
+    Link { id: String, identity: Identity },
     /// Ends one session of an account.
     EndSession { id: String, account_id: String },
     /// Ends all sessions of an account.
@@ -182,6 +190,11 @@ pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Ap
             }
             Ok(Applied::Session(sessions::begin(tx, ctx, id, session)?, account))
         }
+        Command::SignInElsewhere(arrival) => {
+            let (session, account) = identity::sign_in(tx, ctx, arrival)?;
+            Ok(Applied::Session(session, account))
+        }
+        Command::Link { id, identity } => identity::link(tx, ctx, id, identity).map(Applied::Account),
         Command::EndSession { id, account_id } => sessions::end(tx, ctx, id, account_id).map(Applied::Ended),
         Command::EndSessions { account_id } => sessions::end_all(tx, ctx, account_id).map(Applied::Ended),
         Command::CreateToken(new) => tokens::create(tx, ctx, new).map(Applied::Token),

@@ -56,7 +56,7 @@ impl Allowance {
 /// Who tries to sign in: under which name, and from which address.
 #[derive(Clone, Debug)]
 pub struct Try {
-    account: String,
+    account: Option<String>,
     address: Option<String>,
 }
 
@@ -68,19 +68,28 @@ impl Try {
     /// Under this name, which is folded, and from this address. An IPv6 address counts with its /64, which is what one
     /// customer has.
     pub fn of(folded: &str, address: Option<IpAddr>) -> Self {
+        Self {
+            account: Some(hash_token(&format!("account/{folded}"))),
+            ..Self::at_provider(address)
+        }
+    }
+
+    /// By what a provider says, of which nobody can guess a name: only the address counts.
+    pub fn at_provider(address: Option<IpAddr>) -> Self {
         let network = |address: IpAddr| match address {
             IpAddr::V4(_) => address.to_string(),
             IpAddr::V6(v6) => format!("{:x?}", &v6.segments()[..4]),
         };
         Self {
-            account: hash_token(&format!("account/{folded}")),
+            account: None,
             address: address.map(|address| hash_token(&format!("address/{}", network(address)))),
         }
     }
 
     fn subjects(&self) -> impl Iterator<Item = (&str, Allowance)> {
+        let account = self.account.as_deref().map(|account| (account, OF_ACCOUNT));
         let address = self.address.as_deref().map(|address| (address, OF_ADDRESS));
-        std::iter::once((self.account.as_str(), OF_ACCOUNT)).chain(address)
+        account.into_iter().chain(address)
     }
 }
 
@@ -125,10 +134,12 @@ pub fn begin(tx: &mut Tx<'_>, of: &Try, now: Millis) -> Result<Result<(), TooEar
 /// # Errors
 /// What the database reports.
 pub fn succeed(tx: &mut Tx<'_>, of: &Try) -> Result<(), DbError> {
-    tx.execute(
-        "DELETE FROM sign_in_failures WHERE subject = $1",
-        params![of.account.as_str()],
-    )?;
+    if let Some(account) = &of.account {
+        tx.execute(
+            "DELETE FROM sign_in_failures WHERE subject = $1",
+            params![account.as_str()],
+        )?;
+    }
     if let Some(address) = &of.address {
         tx.execute(
             "UPDATE sign_in_failures SET failures = failures - 1, blocked_until = 0 WHERE subject = $1",

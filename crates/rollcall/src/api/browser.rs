@@ -24,6 +24,12 @@ const SECURE: &str = "__Host-rollcall";
 /// The cookie where it did not: on the machine itself, say.
 const PLAIN: &str = "rollcall_session";
 
+/// What a browser keeps while it is at a provider (`crate::signin::oidc`), where the client came encrypted.
+const SECURE_AWAY: &str = "__Host-rollcall-sign-in";
+
+/// The same where it did not.
+const PLAIN_AWAY: &str = "rollcall_sign_in";
+
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The header in which pages of ours show that they are ours.
@@ -38,9 +44,21 @@ fn cookie_name(parts: &Parts) -> &'static str {
     if is_secure(parts) { SECURE } else { PLAIN }
 }
 
+fn away_name(parts: &Parts) -> &'static str {
+    if is_secure(parts) { SECURE_AWAY } else { PLAIN_AWAY }
+}
+
 /// The token of a session that a request shows.
 pub fn session_token(parts: &Parts) -> Option<&str> {
-    let name = cookie_name(parts);
+    shown_cookie(parts, cookie_name(parts))
+}
+
+/// What a browser has kept that comes back from a provider.
+pub fn kept_away(parts: &Parts) -> Option<&str> {
+    shown_cookie(parts, away_name(parts))
+}
+
+fn shown_cookie<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
     parts
         .headers
         .get_all(header::COOKIE)
@@ -53,16 +71,26 @@ pub fn session_token(parts: &Parts) -> Option<&str> {
 
 /// What makes a browser show the token of a session from now on, for so long at most.
 pub fn set_cookie(parts: &Parts, token: &SecretString, lives: Millis) -> HeaderMap {
-    cookie(parts, token.expose_secret(), lives / 1_000)
+    cookie(parts, cookie_name(parts), token.expose_secret(), lives / 1_000)
+}
+
+/// What makes a browser keep something while it is at a provider, for so many seconds at most.
+pub fn keep_away(parts: &Parts, kept: &SecretString, seconds: Millis) -> HeaderMap {
+    cookie(parts, away_name(parts), kept.expose_secret(), seconds)
+}
+
+/// What makes a browser forget that.
+pub fn forget_away(parts: &Parts) -> HeaderMap {
+    cookie(parts, away_name(parts), "", 0)
 }
 
 /// What makes a browser forget the session.
 pub fn forget_cookie(parts: &Parts) -> HeaderMap {
-    cookie(parts, "", 0)
+    cookie(parts, cookie_name(parts), "", 0)
 }
 
-fn cookie(parts: &Parts, value: &str, seconds: Millis) -> HeaderMap {
-    let (name, secure) = (cookie_name(parts), if is_secure(parts) { "; Secure" } else { "" });
+fn cookie(parts: &Parts, name: &str, value: &str, seconds: Millis) -> HeaderMap {
+    let secure = if is_secure(parts) { "; Secure" } else { "" };
     let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
     let mut headers = HeaderMap::new();
     // Tokens consist of letters, digits, hyphens and underscores.

@@ -485,7 +485,8 @@ impl From<AccountError> for ApiError {
             AccountError::NotYours => StatusCode::FORBIDDEN,
             AccountError::Ambiguous { .. }
             | AccountError::NameTaken(_)
-            | AccountError::LastAdministrator(_) => StatusCode::CONFLICT,
+            | AccountError::LastAdministrator(_)
+            | AccountError::SignsInElsewhere(_) => StatusCode::CONFLICT,
         };
         let refused = Self::of(status, error.code(), error.to_string());
         match &error {
@@ -506,6 +507,7 @@ impl From<SignInError> for ApiError {
                 retry_after: u16::try_from(wait.as_secs() + 1).ok(),
                 ..Self::of(StatusCode::TOO_MANY_REQUESTS, "too_many_sign_ins", message)
             },
+            SignInError::PasswordsOff => Self::of(StatusCode::FORBIDDEN, "password_sign_in_off", message),
             SignInError::Busy => Self {
                 retry_after: Some(BUSY),
                 ..Self::of(StatusCode::SERVICE_UNAVAILABLE, "busy", message)

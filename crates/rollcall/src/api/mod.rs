@@ -42,6 +42,7 @@ use crate::maintenance::Upkeep;
 use crate::meter::RouteLabels;
 use crate::secret::AdminToken;
 use crate::signin::SignIn;
+use crate::signin::oidc::Provider;
 pub(crate) use admin::ShownChange;
 use document::Described;
 pub use error::ApiError;
@@ -79,6 +80,15 @@ impl Api {
             limiter: Limiter::new(None),
             readiness: Readiness::default(),
             metrics: Kept::default(),
+        }
+    }
+
+    /// The same, where people may sign in at a provider too.
+    #[must_use]
+    pub fn with_provider(self, provider: Option<Provider>) -> Self {
+        Self {
+            sign_in: self.sign_in.with_provider(provider),
+            ..self
         }
     }
 

@@ -270,6 +270,8 @@ const TABLES: [Table; 19] = [
             ("create_time", Int),
             ("update_time", Int),
             ("last_sign_in", Int),
+            ("issuer", Text),
+            ("subject", Text),
         ],
         key: &["id"],
     },

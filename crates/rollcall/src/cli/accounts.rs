@@ -13,7 +13,7 @@ use super::password;
 use crate::access::Role;
 use crate::accounts::sessions::{self, Lifetime, Session};
 use crate::accounts::tokens::{self, ApiToken, Term};
-use crate::accounts::{self, Account, AccountChanges, AccountError, Command, NewAccount};
+use crate::accounts::{self, Account, AccountChanges, AccountError, Command, Identity, NewAccount};
 use crate::hub::Hub;
 use crate::secret::ExposeSecret as _;
 use crate::signin::manage::{self, Fresh};
@@ -43,6 +43,7 @@ pub(super) async fn account(
     hub: &Hub,
     out: &Output,
     lifetime: Lifetime,
+    provider: Option<&str>,
     verb: AccountVerb,
 ) -> Result<ExitCode> {
     match verb {
@@ -94,6 +95,22 @@ pub(super) async fn account(
         AccountVerb::ResetPassword { account } => {
             let account = find(hub, account).await?;
             fresh(out, manage::reset_password(hub, caller(), &account).await?);
+        }
+        AccountVerb::Link {
+            account,
+            subject,
+            issuer,
+        } => {
+            let Some(issuer) = issuer.or_else(|| provider.map(str::to_owned)) else {
+                bail!("no provider is configured (access.oidc.issuer); name one with --issuer");
+            };
+            let id = find(hub, account).await?.id;
+            let identity = Identity { issuer, subject };
+            let linked = hub
+                .apply_account(caller(), Command::Link { id, identity })
+                .await?;
+            let account = linked.account()?;
+            out.show(&account, || line_of_account(&account));
         }
         AccountVerb::Delete { account, confirm } => {
             let Account { id, name, .. } = find(hub, account).await?;
@@ -170,17 +187,27 @@ fn line_of_account(account: &Account) -> String {
     )
 }
 
+/// How somebody signs in to an account.
+fn signs_in(account: &Account) -> String {
+    match &account.identity {
+        Some(identity) => format!("at {} as {}", identity.issuer, identity.subject),
+        None if account.password_set => "with a password".to_owned(),
+        None => "nowhere".to_owned(),
+    }
+}
+
 fn page_of(account: &Account, sessions: &[Session]) -> String {
     let or_nothing = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let mut text = format!(
-        "{}  {}\nname for people {}\nemail address   {}\nrole            {}\nstate           {}\ncreated         {}\n\
-         last signed in  {}\nsessions        {}\n",
+        "{}  {}\nname for people {}\nemail address   {}\nrole            {}\nstate           {}\nsigns in        {}\n\
+         created         {}\nlast signed in  {}\nsessions        {}\n",
         account.id,
         account.name,
         or_nothing(&account.display_name),
         or_nothing(&account.email),
         shown_role(&account.role),
         state(account),
+        signs_in(account),
         time(account.create_time),
         account.last_sign_in.map_or_else(|| "never".to_owned(), time),
         sessions.len()

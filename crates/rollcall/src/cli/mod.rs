@@ -150,7 +150,10 @@ async fn on_hub(
         Verb::User { verb } => people::user(hub, out, verb).await,
         Verb::Unit { verb } => people::unit(hub, out, verb).await,
         Verb::Group { verb } => people::group(hub, out, verb).await,
-        Verb::Account { verb } => accounts::account(hub, out, sessions, verb).await,
+        Verb::Account { verb } => {
+            let provider = config.access.oidc.issuer.as_deref();
+            accounts::account(hub, out, sessions, provider, verb).await
+        }
         Verb::Token { verb } => accounts::token(hub, out, verb).await,
         Verb::Session { verb } => accounts::session(hub, out, sessions, verb).await,
         Verb::Log(log) => log::run(hub, out, log).await,

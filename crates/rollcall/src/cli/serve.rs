@@ -112,8 +112,10 @@ pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode
         tracing::info!("where applications fetch their public keys: {note}");
     }
     let (shared, upkeep) = (Arc::clone(delivery.shared()), Arc::clone(maintenance.upkeep()));
+    let provider = config.provider(hub.clock.clone())?;
     let api = Arc::new(
         Api::new(shared, upkeep, token)
+            .with_provider(provider)
             .with_tls(options.tls.clone())
             .with_rate_limit(config.rate_limit()),
     );

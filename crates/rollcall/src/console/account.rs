@@ -12,10 +12,11 @@ use serde::Deserialize;
 use super::Console;
 use super::error::Failure;
 use super::locale::{LANGUAGE_COOKIE, Language, Reader};
-use super::page::{Answer, Entering, Page, show};
+use super::page::{Answer, Entering, Page, address, show};
 use crate::accounts::AccountError;
 use crate::api::browser;
 use crate::secret::{ExposeSecret as _, SecretString};
+use crate::signin::oidc::Provider;
 use crate::signin::{SignInError, SignedIn};
 
 #[derive(Template)]
@@ -26,6 +27,48 @@ struct SignInPage {
     next: String,
     name: String,
     wrong: Option<String>,
+    /// What stands on the button that leads to the provider.
+    provider: Option<String>,
+    passwords: bool,
+}
+
+impl SignInPage {
+    fn of(console: &Console, page: Page, next: String) -> Self {
+        let sign_in = &console.api.sign_in;
+        let label = |provider: &Provider| match provider.label() {
+            Some(label) => label.to_owned(),
+            None => page.t("sign-in-provider"),
+        };
+        Self {
+            next,
+            name: String::new(),
+            wrong: None,
+            provider: sign_in.provider().map(label),
+            passwords: sign_in.takes_passwords(),
+            page,
+        }
+    }
+
+    /// Where the provider is reached.
+    fn way(&self) -> String {
+        address("/console/sign-in/provider", &[("next", self.next.as_str())])
+    }
+}
+
+/// The page for signing in, which says why that failed.
+pub(super) fn sign_in_again(
+    console: &Console,
+    parts: &Parts,
+    status: StatusCode,
+    wrong: impl FnOnce(&Page) -> String,
+) -> Answer {
+    let page = stranger(console, parts);
+    let wrong = Some(wrong(&page));
+    let shown = show(&SignInPage {
+        wrong,
+        ..SignInPage::of(console, page, "/console/".to_owned())
+    })?;
+    Ok((status, shown).into_response())
 }
 
 #[derive(Template)]
@@ -38,7 +81,7 @@ struct PasswordPage {
 }
 
 /// Only a place within the console is gone back to.
-fn within_console(next: &str) -> &str {
+pub(super) fn within_console(next: &str) -> &str {
     let is_ours = next.starts_with("/console/") && next.bytes().all(|byte| byte.is_ascii_graphic());
     if is_ours { next } else { "/console/" }
 }
@@ -64,11 +107,11 @@ pub(super) async fn language(Form(chosen): Form<Chosen>) -> Answer {
 #[derive(Deserialize)]
 pub(super) struct Next {
     #[serde(default)]
-    next: String,
+    pub(super) next: String,
 }
 
 /// A page for somebody whom nobody knows yet.
-fn stranger(console: &Console, parts: &Parts) -> Page {
+pub(super) fn stranger(console: &Console, parts: &Parts) -> Page {
     Page::of(
         Reader::of(&parts.headers, console.now()),
         "/console/sign-in".to_owned(),
@@ -80,12 +123,8 @@ pub(super) async fn sign_in(
     Query(next): Query<Next>,
     parts: Parts,
 ) -> Answer {
-    show(&SignInPage {
-        page: stranger(&console, &parts),
-        next: within_console(&next.next).to_owned(),
-        name: String::new(),
-        wrong: None,
-    })
+    let next = within_console(&next.next).to_owned();
+    show(&SignInPage::of(&console, stranger(&console, &parts), next))
 }
 
 #[derive(Deserialize)]
@@ -97,20 +136,21 @@ pub(super) struct Credentials {
 }
 
 /// Gives the browser the cookie of a new session, and leads on.
-fn begin(console: &Console, parts: &Parts, signed_in: &SignedIn, to: &str) -> Response {
+pub(super) fn begin(console: &Console, parts: &Parts, signed_in: &SignedIn, to: &str) -> Response {
     let lifetime = console.api.sign_in.lifetime();
     let cookie = browser::set_cookie(parts, &signed_in.token, lifetime.absolute);
     (cookie, Redirect::to(to)).into_response()
 }
 
 /// What is said to somebody whose sign-in failed; the status with it.
-fn refused(page: &Page, error: SignInError, wrong: &str) -> Result<(StatusCode, String), Failure> {
+pub(super) fn refused(page: &Page, error: SignInError, wrong: &str) -> Result<(StatusCode, String), Failure> {
     match error {
         SignInError::TooEarly(early) => {
             let seconds = early.0.as_secs() + 1;
             let text = page.t1("sign-in-too-early", "count", seconds);
             Ok((StatusCode::TOO_MANY_REQUESTS, text))
         }
+        SignInError::PasswordsOff => Ok((StatusCode::FORBIDDEN, page.t("sign-in-no-passwords"))),
         SignInError::Busy => Ok((StatusCode::SERVICE_UNAVAILABLE, page.t("sign-in-busy"))),
         SignInError::Account(AccountError::SignIn) => Ok((StatusCode::UNAUTHORIZED, page.t(wrong))),
         SignInError::Account(AccountError::InvalidField { .. }) => {
@@ -142,10 +182,9 @@ pub(super) async fn enter(
     let page = stranger(&console, &parts);
     let (status, wrong) = refused(&page, error, "sign-in-wrong")?;
     let shown = show(&SignInPage {
-        page,
-        next,
         name: given.name,
         wrong: Some(wrong),
+        ..SignInPage::of(&console, page, next)
     })?;
     Ok((status, shown).into_response())
 }
@@ -166,7 +205,12 @@ pub(super) async fn sign_out(Entering(view): Entering, Form(sent): Form<Csrf>) -
         Err(other) => return Err(Failure::Conflict(other.to_string())),
     }
     let cookie = browser::forget_cookie(&view.request);
-    Ok((cookie, Redirect::to("/console/sign-in")).into_response())
+    let account = view.visitor.account();
+    let to = match account.is_some_and(|account| account.identity.is_some()) {
+        true => "/console/signed-out",
+        false => "/console/sign-in",
+    };
+    Ok((cookie, Redirect::to(to)).into_response())
 }
 
 pub(super) async fn password(Entering(view): Entering) -> Answer {

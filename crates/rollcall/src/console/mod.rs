@@ -29,6 +29,7 @@ mod live;
 mod locale;
 mod once;
 mod page;
+mod provider;
 mod tested;
 mod visitor;
 
@@ -47,6 +48,7 @@ use crate::api::Api;
 use crate::change;
 use crate::clock::Millis;
 use crate::hub::Hub;
+use crate::signin::oidc;
 use error::Failure;
 use history::History;
 use tested::Tests;
@@ -143,7 +145,10 @@ pub fn router(console: Arc<Console>) -> Router {
         .route("/console/audit", get(audit::audit))
         .route("/console/audit.csv", get(audit::audit_csv))
         .route("/console/sign-in", get(account::sign_in).post(account::enter))
+        .route("/console/sign-in/provider", get(provider::leave))
+        .route(oidc::RETURN, get(provider::arrive))
         .route("/console/sign-out", post(account::sign_out))
+        .route("/console/signed-out", get(provider::signed_out))
         .route(
             "/console/password",
             get(account::password).post(account::change_password),

@@ -45,6 +45,11 @@ impl Visitor {
         self.access.session().map(|(account, _)| account)
     }
 
+    /// Whether they sign in with a password, which they may change.
+    pub(super) fn has_password(&self) -> bool {
+        self.account().is_some_and(|account| account.password_set)
+    }
+
     /// The account's name.
     pub(super) fn name(&self) -> &str {
         self.account().map_or("", |account| &account.name)

@@ -14,6 +14,7 @@
 
 mod hashing;
 pub mod manage;
+pub mod oidc;
 
 use std::net::IpAddr;
 
@@ -32,6 +33,7 @@ use crate::directory::fields::fold;
 use crate::hub::Hub;
 use crate::secret::{ExposeSecret as _, NewToken, SecretString, hash_token};
 use hashing::{Busy, Hashing};
+use oidc::Provider;
 
 /// From where somebody signs in.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +55,9 @@ pub enum SignInError {
     /// Too many tries have failed.
     #[error("too many sign-ins have failed; try again in {} s", .0.0.as_secs() + 1)]
     TooEarly(TooEarly),
+    /// Nobody signs in with a password here.
+    #[error("passwords are switched off here; sign in at the provider, in the console")]
+    PasswordsOff,
     /// Too many want to sign in at once.
     #[error("too many want to sign in at once; try again in a few seconds")]
     Busy,
@@ -80,6 +85,15 @@ pub struct SignedIn {
     pub token: SecretString,
     /// What its holder may do.
     pub access: Access,
+}
+
+impl SignedIn {
+    fn of(token: SecretString, session: Session, account: Account, authority: Authority) -> Self {
+        Self {
+            access: Access::of_session(account, session, authority, token.expose_secret()),
+            token,
+        }
+    }
 }
 
 /// By what somebody is known.
@@ -233,6 +247,7 @@ pub struct SignIn {
     hub: Hub,
     lifetime: Lifetime,
     hashing: Hashing,
+    provider: Option<Provider>,
 }
 
 impl SignIn {
@@ -242,7 +257,24 @@ impl SignIn {
             hub,
             lifetime,
             hashing: Hashing::default(),
+            provider: None,
         }
+    }
+
+    /// The same, where people may sign in at a provider too.
+    #[must_use]
+    pub fn with_provider(self, provider: Option<Provider>) -> Self {
+        Self { provider, ..self }
+    }
+
+    /// The provider, if there is one.
+    pub fn provider(&self) -> Option<&Provider> {
+        self.provider.as_ref()
+    }
+
+    /// Whether anybody signs in with a password.
+    pub fn takes_passwords(&self) -> bool {
+        self.provider.as_ref().is_none_or(Provider::beside_passwords)
     }
 
     /// How long sessions live.
@@ -286,6 +318,9 @@ impl SignIn {
         password::check(&new, &account.name)?;
         if present.expose_secret() == new.expose_secret() {
             return Err(AccountError::invalid("password", "must not be the present one").into());
+        }
+        if account.identity.is_some() {
+            return Err(AccountError::SignsInElsewhere(account.name.clone()).into());
         }
         let verified = self.verify(&account.name, present, from).await?;
         let to = self.hashing.hash(new, &self.hub.random).await??;
@@ -382,6 +417,9 @@ impl SignIn {
 
     /// The account that has this name and password.
     async fn verify(&self, name: &str, plain: SecretString, from: &Visitor) -> Result<Verified, SignInError> {
+        if !self.takes_passwords() {
+            return Err(SignInError::PasswordsOff);
+        }
         let place = self.hashing.queue()?;
         let (attempt, now) = (Try::of(&fold(name), from.address), self.hub.clock.now());
         let (name, of) = (name.to_owned(), attempt.clone());
@@ -421,17 +459,8 @@ impl SignIn {
         from: &Visitor,
         command: impl FnOnce(NewSession) -> Command,
     ) -> Result<SignedIn, SignInError> {
-        let token = NewToken::generate("", &*self.hub.random);
-        let agent = from.user_agent.as_deref().map(|agent| {
-            let seen = agent.chars().filter(|c| !c.is_control());
-            seen.take(USER_AGENT).collect()
-        });
-        let command = command(NewSession {
-            hash: token.hash,
-            expires_at: self.ends_at(self.hub.clock.now()),
-            address: from.address.map(|address| address.to_string()),
-            user_agent: agent,
-        });
+        let (session, token) = self.new_session(from, self.lifetime.absolute);
+        let command = command(session);
         let principal = Principal::Account { id: account_id };
         let caller = Caller::from(principal).from_there(from.origin.clone());
         let begun = self.hub.write_as(caller, move |tx, ctx| {
@@ -441,14 +470,22 @@ impl SignIn {
             Ok::<_, AccountError>((session, account, authority))
         });
         let (session, account, authority) = begun.await?;
-        let access = Access::of_session(account, session, authority, token.text.expose_secret());
-        Ok(SignedIn {
-            token: token.text,
-            access,
-        })
+        Ok(SignedIn::of(token, session, account, authority))
     }
 
-    fn ends_at(&self, now: Millis) -> Millis {
-        now.saturating_add(self.lifetime.absolute)
+    /// A session that ends after so long at the latest, and its token.
+    fn new_session(&self, from: &Visitor, lives: Millis) -> (NewSession, SecretString) {
+        let token = NewToken::generate("", &*self.hub.random);
+        let agent = from.user_agent.as_deref().map(|agent| {
+            let seen = agent.chars().filter(|c| !c.is_control());
+            seen.take(USER_AGENT).collect()
+        });
+        let session = NewSession {
+            hash: token.hash,
+            expires_at: self.hub.clock.now().saturating_add(lives),
+            address: from.address.map(|address| address.to_string()),
+            user_agent: agent,
+        };
+        (session, token.text)
     }
 }

@@ -66,6 +66,17 @@ pub(in crate::cli) enum Account {
         /// Its id or name.
         account: String,
     },
+    /// Let the owner of an account sign in at the provider instead of with a password. Its sessions end.
+    Link {
+        /// Its id or name.
+        account: String,
+        /// Whom the provider knows the owner as: the claim `sub`.
+        #[arg(long)]
+        subject: String,
+        /// The provider. Left out: that of access.oidc.issuer.
+        #[arg(long, value_name = "URL")]
+        issuer: Option<String>,
+    },
     /// Delete an account.
     Delete {
         /// Its id or name.

@@ -20,6 +20,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -168,7 +169,11 @@ impl Egress {
     pub async fn post(&self, url: &Url, body: Bytes) -> Exchange {
         let watch = self.clock.stopwatch();
         let result = match &self.way {
-            Way::Http(http) => self.send(&http.client, url, body).await,
+            Way::Http(http) => {
+                let request = http.client.post(url.clone()).body(body);
+                let kind = "application/json;charset=utf-8";
+                self.send(url, request.header(CONTENT_TYPE, kind)).await
+            }
             Way::Within(peer) => tokio::time::timeout(ANSWER_WITHIN, peer.post(url, body))
                 .await
                 .unwrap_or(Err(Failure::TimedOut)),
@@ -179,13 +184,49 @@ impl Egress {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that sends")]
-    async fn send(&self, client: &reqwest::Client, url: &Url, body: Bytes) -> Result<Reply, Failure> {
-        self.policy.check_literal(url)?;
-        let request = client
+    /// Fetches a document.
+    ///
+    /// # Errors
+    /// What became of it on the way.
+    pub async fn get(&self, url: &Url) -> Result<Reply, Failure> {
+        let client = self.client()?;
+        self.send(url, client.get(url.clone()).header(ACCEPT, "application/json"))
+            .await
+    }
+
+    /// Sends a form, with the header `Authorization` if there is one, and reads the response.
+    ///
+    /// # Errors
+    /// What became of it on the way.
+    pub async fn post_form(
+        &self,
+        url: &Url,
+        form: String,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Reply, Failure> {
+        let mut request = self
+            .client()?
             .post(url.clone())
-            .header(reqwest::header::CONTENT_TYPE, "application/json;charset=utf-8")
-            .body(body);
+            .header(ACCEPT, "application/json");
+        if let Some(mut authorization) = authorization {
+            authorization.set_sensitive(true);
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let kind = "application/x-www-form-urlencoded";
+        self.send(url, request.header(CONTENT_TYPE, kind).body(form))
+            .await
+    }
+
+    fn client(&self) -> Result<&reqwest::Client, Failure> {
+        match &self.way {
+            Way::Http(http) => Ok(&http.client),
+            Way::Within(_) => Err(Failure::Connect("there is no network here".to_owned())),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that sends")]
+    async fn send(&self, url: &Url, request: reqwest::RequestBuilder) -> Result<Reply, Failure> {
+        self.policy.check_literal(url)?;
         match request.send().await {
             Ok(response) => read(response, self.clock.now()).await,
             Err(error) => Err(classify(&error)),

@@ -8,6 +8,7 @@ mod operating;
 mod pages;
 mod people;
 mod permissions;
+mod provider;
 mod receiving;
 mod sample;
 mod sight;

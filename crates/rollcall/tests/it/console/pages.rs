@@ -64,7 +64,7 @@ fn without_plan(text: &str) -> String {
 }
 
 /// What is within the page, beside what is the same on all.
-fn within(page: &str) -> String {
+pub(super) fn within(page: &str) -> String {
     let begin = page.find("<main").unwrap();
     let end = page.find("</main>").unwrap();
     let lines = page[begin..end].lines().map(str::trim_end);
