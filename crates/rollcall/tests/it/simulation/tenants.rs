@@ -36,6 +36,10 @@ pub(super) struct Tenant {
     awaits_everything: bool,
 }
 
+/// How many events a request of an application may carry. With few of them there is a round that was made ahead, and
+/// much that a node does not come to before something happens to it.
+pub(super) const EVENTS: [u32; 4] = [1, 2, 5, 100];
+
 /// The command that makes an application.
 pub(super) fn new_application(hub: &Hub, name: &str, key: Option<EncryptionKey>, scope: Scope) -> AppCommand {
     let encryption = if key.is_some() {
@@ -70,21 +74,22 @@ impl World {
     fn join(&mut self, name: &str, scope: Scope, manner: Manner) {
         let key = (manner == Manner::Sdk).then(|| EncryptionKey::generate(&self.dice));
         let too = key.clone();
+        let settings = SettingsPatch {
+            password_synchronization: Some(manner == Manner::Sdk),
+            max_events: self.dice.pick(&EVENTS).copied(),
+            lanes: self.dice.pick(&[1, 1, 3]).copied(),
+            ..SettingsPatch::default()
+        };
         let application = self
             .on_hub(async |hub| {
                 let create = new_application(hub, name, too, scope);
                 let application = hub.apply_application(caller(), create).await.unwrap().application;
-                if manner == Manner::Sdk {
-                    let update = AppCommand::Update {
-                        id: application.id.clone(),
-                        name: None,
-                        settings: SettingsPatch {
-                            password_synchronization: Some(true),
-                            ..SettingsPatch::default()
-                        },
-                    };
-                    hub.apply_application(caller(), update).await.unwrap();
-                }
+                let update = AppCommand::Update {
+                    id: application.id.clone(),
+                    name: None,
+                    settings,
+                };
+                hub.apply_application(caller(), update).await.unwrap();
                 super::deeds::synchronize(hub, &application.id).await.unwrap();
                 application
             })

@@ -14,7 +14,7 @@ use rollcall_protocol::{EncryptionKey, EventType};
 use super::super::keys::new_key;
 use super::super::known::pick;
 use super::super::plan::{Deed, Step};
-use super::super::tenants::Manner;
+use super::super::tenants::{EVENTS, Manner};
 use super::super::world::{World, caller};
 use super::told;
 
@@ -208,14 +208,13 @@ async fn at_the_ledger(
 fn command(hub: &Hub, step: &Step, id: String) -> Option<Command> {
     let key = || new_key(hub);
     let rotate = |step| Command::RotateSigningKey { id: id.clone(), step };
-    let small = |bound: u64| u32::try_from(step.what % bound).unwrap() + 1;
     Some(match step.deed {
         Deed::UpdateApplication => Command::Update {
             id,
             name: None,
             settings: SettingsPatch {
-                max_events: Some(small(100)),
-                lanes: Some(small(4)),
+                max_events: Some(EVENTS[usize::try_from(step.what % 4).unwrap()]),
+                lanes: Some(u32::try_from(step.number % 4).unwrap() + 1),
                 ..SettingsPatch::default()
             },
         },
