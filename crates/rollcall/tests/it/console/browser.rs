@@ -12,7 +12,7 @@ use super::webdriver::Browser;
 use crate::world::open_hub;
 
 /// What axe-core looks at: the rules of WCAG 2.2 AA, and what is good practice.
-const AXE: &str = r#"
+pub(super) const AXE: &str = r#"
     const done = arguments[arguments.length - 1];
     axe.run(document, { resultTypes: ["violations"] }).then((result) => done({
         violations: result.violations.map((it) => ({
@@ -102,7 +102,7 @@ impl Look<'_> {
     }
 }
 
-fn violations(dress: &str, found: &Value) -> Vec<String> {
+pub(super) fn violations(dress: &str, found: &Value) -> Vec<String> {
     let mut wrong: Vec<String> = found["violations"]
         .as_array()
         .unwrap()

@@ -13,6 +13,7 @@ mod receiving;
 mod sample;
 mod sight;
 mod signing_in;
+mod story;
 mod texts;
 mod webdriver;
 

@@ -4,10 +4,13 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use serde_json::{Value, json};
+
+/// For how long something is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A browser without a window.
 pub(super) struct Browser {
@@ -105,6 +108,116 @@ impl Browser {
             .await
     }
 
+    /// Whether scripts of pages run.
+    pub(super) async fn scripts(&self, run: bool) {
+        let parameters = json!({ "value": !run });
+        self.chromium("Emulation.setScriptExecutionDisabled", parameters)
+            .await;
+    }
+
+    /// The first element that a selector finds, once it is there.
+    async fn element(&self, selector: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = self.found(selector).await {
+                return found;
+            }
+            if begun.elapsed() > PATIENCE {
+                let page = self.get("source").await;
+                panic!("there is no {selector}: {}", page.as_str().unwrap_or_default());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn found(&self, selector: &str) -> Option<String> {
+        let body = json!({ "using": "css selector", "value": selector });
+        let elements = self.command("elements", body).await;
+        let element = elements.as_array().unwrap().first()?.as_object().unwrap();
+        element.values().next().unwrap().as_str().map(str::to_owned)
+    }
+
+    /// Whether a selector finds something.
+    pub(super) async fn has(&self, selector: &str) -> bool {
+        self.found(selector).await.is_some()
+    }
+
+    /// Waits for something to be there.
+    pub(super) async fn wait_for(&self, selector: &str) {
+        self.element(selector).await;
+    }
+
+    /// Clicks on something that leads to another page, and waits until this one is gone.
+    pub(super) async fn press(&self, selector: &str) {
+        let page = self.element("html").await;
+        self.click(selector).await;
+        let begun = Instant::now();
+        loop {
+            let request = self.client.get(format!("{}/element/{page}/name", self.session));
+            if !ask(request, &Value::Null).await["error"].is_null() {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{selector} leads nowhere");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Clicks on something.
+    pub(super) async fn click(&self, selector: &str) {
+        self.with(selector, async |element| {
+            let request = self.client.post(format!("{}/{element}/click", self.session));
+            ask(request, &json!({})).await
+        })
+        .await;
+    }
+
+    /// Does something with an element; again, if a page that is followed live has replaced it meanwhile.
+    async fn with(&self, selector: &str, run: impl AsyncFn(String) -> Value) -> Value {
+        loop {
+            let element = self.element(selector).await;
+            let answer = run(format!("element/{element}")).await;
+            if answer["error"] != "stale element reference" {
+                assert!(answer["error"].is_null(), "{selector}: {answer}");
+                return answer;
+            }
+        }
+    }
+
+    /// Types a text into a field, in place of what stands there.
+    pub(super) async fn fill(&self, selector: &str, text: &str) {
+        let element = self.element(selector).await;
+        self.command(&format!("element/{element}/clear"), json!({})).await;
+        let keys = json!({ "text": text });
+        self.command(&format!("element/{element}/value"), keys).await;
+    }
+
+    /// What people read of something.
+    pub(super) async fn text(&self, selector: &str) -> String {
+        self.read(selector, "text").await
+    }
+
+    /// What an attribute of something says.
+    pub(super) async fn attribute(&self, selector: &str, name: &str) -> String {
+        self.read(selector, &format!("attribute/{name}")).await
+    }
+
+    async fn read(&self, selector: &str, what: &str) -> String {
+        let found = self.with(selector, async |element| {
+            let request = self.client.get(format!("{}/{element}/{what}", self.session));
+            ask(request, &Value::Null).await
+        });
+        found.await.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The address of the page.
+    pub(super) async fn address(&self) -> String {
+        self.get("url").await.as_str().unwrap().to_owned()
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        send(self.client.get(format!("{}/{path}", self.session)), &Value::Null).await
+    }
+
     /// How wide the window is; a phone scrolls and zooms as phones do.
     pub(super) async fn resize(&self, width: u32, height: u32, is_phone: bool) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone });
@@ -142,12 +255,20 @@ fn which(program: &str) -> String {
 }
 
 async fn send(request: reqwest::RequestBuilder, body: &Value) -> Value {
-    let request = request
-        .header("Content-Type", "application/json")
-        .body(body.to_string());
-    let text = request.send().await.unwrap().text().await.unwrap();
-    let mut answer: Value = serde_json::from_str(&text).unwrap();
-    let value = answer["value"].take();
+    let value = ask(request, body).await;
     assert!(value["error"].is_null(), "the browser: {value}");
     value
+}
+
+/// The same; the answer may be an error.
+async fn ask(request: reqwest::RequestBuilder, body: &Value) -> Value {
+    let request = match body {
+        Value::Null => request,
+        body => request
+            .header("Content-Type", "application/json")
+            .body(body.to_string()),
+    };
+    let text = request.send().await.unwrap().text().await.unwrap();
+    let mut answer: Value = serde_json::from_str(&text).unwrap();
+    answer["value"].take()
 }
