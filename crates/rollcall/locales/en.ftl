@@ -908,3 +908,80 @@ invitation-make = Make the account
 invitation-made = Invitation to { $name }
 invitation-made-lead = The username is { $name }. Give both to the developer on a safe way; the password has to be changed at the first sign-in.
 invitation-password = One-time password
+
+## Import and export
+tab-transfer = Import and export
+transfer-lead = The whole directory as a file: to begin with, to keep in step with another system, or to take away.
+export-download = Download
+import-title = Import
+import-lead = The directory becomes what the file says. Only differences become changes, and importing a file again changes nothing.
+import-file = File
+import-file-hint = CSV, LDIF or JSON Lines, at most { $count } MiB. Larger files are imported at the command line.
+import-format = Format
+import-format-auto = As the name says (.csv, .ldif, .jsonl)
+import-more = More choices
+import-owner = Owner
+import-owner-hint = TYPE:ID, such as ldap:example. The import then leaves alone what belongs to others.
+import-adopt = Take over what belongs to others
+import-adopt-hint = What is in the file belongs to the owner from now on.
+import-delete = Delete what is missing in the file
+import-delete-hint = Of what belongs to the owner.
+import-limit = Delete nothing if more than this would go
+import-mapping = Other names of columns or attributes
+import-mapping-hint = FIELD=NAME, one in each line, such as username=Login.
+import-base = LDIF: the entry that is the top here
+import-base-hint = Such as dc=example,dc=org.
+import-preview = Show the plan
+import-preview-hint = Nothing is changed yet.
+import-no-file = Choose a file that is not empty.
+import-too-large = The file is larger than { $count } MiB. Import it at the command line.
+import-no-format = The name does not tell the format. Choose it.
+import-needs-owner = Only an import with an owner can delete what is missing: name one.
+import-wrong = This cannot be used: { $reason }
+import-unreadable = Nothing was changed, since the file cannot be imported: { $reason }. What begins with -- in it is a field below, under “More choices”.
+import-gone = The file is not here any more: it is kept for an hour, by the node that it was sent to. Send it again.
+import-plan-title = Plan for { $name }
+import-plan-lead = Nothing is changed yet. Exactly this is done when you confirm it.
+import-plan-changed = Nothing was done: the directory has changed since the plan was shown, and something else would be done now. Look at it again, and confirm it.
+import-nothing = There is nothing to do: the directory is already as the file says.
+import-apply = { $count ->
+    [one] Make this one change
+   *[other] Make these { $count } changes
+}
+import-discard = Discard
+import-result-title = Import of { $name }
+import-would = What would be done
+import-did = What was done
+import-kind = Kind
+import-created = Created
+import-updated = Changed
+import-unchanged = Unchanged
+import-deleted = Deleted
+import-members = Memberships in groups: { $added } added, { $removed } removed.
+import-passed-over = { $count ->
+    [one] One entry is passed over: it is neither a unit nor a user nor a group, or outside of what is imported.
+   *[other] { $count } entries are passed over: they are neither units nor users nor groups, or outside of what is imported.
+}
+import-interrupted = It was stopped before its end. What is counted here is done; import the file again to go on.
+import-withheld = Nothing is deleted: { $deletions } of { $owned } that the owner has would go, which is more than the limit.
+import-withheld-limit = The limit is { $limit }. If the file is complete, send it again with a higher one.
+import-samples = Some of it
+import-refused = { $count ->
+    [one] One entry is refused
+   *[other] { $count } entries are refused
+}
+import-noted = { $count ->
+    [one] In one place something is passed over
+   *[other] In { $count } places something is passed over
+}
+import-why = Why, and what to do
+import-entries = Entries
+import-lines = Lines
+rule-owner = TYPE:ID, such as ldap:example.
+rule-deletions = A number, or a percentage of what the owner has, such as 10%.
+done-imported = The file was imported. What was refused stands below.
+export-title = Export
+export-lead = Can be imported again without a difference. Passwords are never exported.
+export-jsonl = Everything: units, users and groups, a line for each.
+export-csv = Users with their units and groups, for spreadsheets.
+export-ldif = What LDAP has attributes for.

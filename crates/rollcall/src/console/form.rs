@@ -81,6 +81,19 @@ impl Filled {
         self.value(name) == value
     }
 
+    /// The fields of a form that was sent in another way.
+    pub(super) fn sent(values: Vec<(String, String)>) -> Self {
+        // Browsers end the lines of a text as mail does.
+        let values = values
+            .into_iter()
+            .map(|(name, value)| (name, value.replace("\r\n", "\n")))
+            .collect();
+        Self {
+            values,
+            ..Self::default()
+        }
+    }
+
     /// Takes a secret out, as it was typed: it is not shown again.
     pub(super) fn take_secret(&mut self, name: &str) -> SecretString {
         let place = self.values.iter().position(|(known, _)| known == name);
@@ -166,15 +179,7 @@ impl FromRequest<Arc<Console>> for Posted {
         let Ok(Form(values)) = sent else {
             return Err(Failure::Stale.into_response());
         };
-        // Browsers end the lines of a text as mail does.
-        let values = values
-            .into_iter()
-            .map(|(name, value)| (name, value.replace("\r\n", "\n")))
-            .collect();
-        let form = Filled {
-            values,
-            ..Filled::default()
-        };
+        let form = Filled::sent(values);
         match view.is_genuine(form.value("csrf")) {
             Ok(()) => Ok(Self { view, form }),
             Err(failure) => Err(failure.into_response()),

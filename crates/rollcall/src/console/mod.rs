@@ -31,6 +31,7 @@ mod once;
 mod page;
 mod provider;
 mod tested;
+mod transfer;
 mod visitor;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ use crate::signin::oidc;
 use error::Failure;
 use history::History;
 use tested::Tests;
+use transfer::Imports;
 
 /// What the pages share.
 pub struct Console {
@@ -60,6 +62,7 @@ pub struct Console {
     source: Option<std::net::IpAddr>,
     history: History,
     tests: Tests,
+    imports: Imports,
     ended: watch::Sender<bool>,
 }
 
@@ -80,6 +83,7 @@ impl Console {
             source,
             history: History::default(),
             tests: Tests::default(),
+            imports: Imports::default(),
             ended: watch::Sender::new(false),
         }
     }
@@ -142,6 +146,7 @@ pub fn router(console: Arc<Console>) -> Router {
         .merge(application::routes())
         .merge(directory::routes())
         .merge(access::routes())
+        .merge(transfer::routes())
         .route("/console/audit", get(audit::audit))
         .route("/console/audit.csv", get(audit::audit_csv))
         .route("/console/sign-in", get(account::sign_in).post(account::enter))

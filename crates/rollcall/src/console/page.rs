@@ -100,6 +100,7 @@ const DONE: &[&str] = &[
     "done-key-withdraw",
     "done-key-revert",
     "done-key-replace",
+    "done-imported",
 ];
 
 /// What every page has.
@@ -218,6 +219,11 @@ impl Page {
     /// Whether the visitor may change the directory.
     pub(super) fn may_write(&self) -> bool {
         self.may(Permission::WriteDirectory)
+    }
+
+    /// Whether the visitor may take the directory away as a file.
+    pub(super) fn may_export(&self) -> bool {
+        self.may(Permission::ExportDirectory)
     }
 
     /// Whether the visitor may change accounts and tokens.

@@ -44,6 +44,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws_lc_rs::digest;
 use rollcall_db::DbError;
 
 use crate::access::Principal;
@@ -266,6 +267,8 @@ struct Import<'a, P> {
     report: Writer,
     /// Nobody in a dry run.
     executor: Option<Executor>,
+    /// What tells the plan of a dry run from others.
+    fingerprint: digest::Context,
     progress: P,
 }
 
@@ -289,6 +292,25 @@ impl From<DbError> for Stop {
     }
 }
 
+/// Says what an import would do, and what tells its plan from others: every step of it counts, and so does everything
+/// that is refused. The plan of the same file is the same as long as nobody changes what it is about.
+///
+/// # Errors
+/// [`ImportError`] if the file is not such a file.
+pub async fn plan(hub: &Hub, options: &Options) -> Result<(ImportReport, String), ImportError> {
+    let options = Options {
+        dry_run: true,
+        ..options.clone()
+    };
+    let (report, mut fingerprint) = run(hub, &options, |_, _| {}).await?;
+    fingerprint.update(format!("{report:?}").as_bytes());
+    let fingerprint = fingerprint.finish();
+    Ok((
+        report,
+        base16ct::lower::encode_string(&fingerprint.as_ref()[..16]),
+    ))
+}
+
 /// Imports a file. `progress` is called with what is being imported and how many entries are done.
 ///
 /// # Errors
@@ -298,6 +320,14 @@ pub async fn import(
     options: &Options,
     progress: impl FnMut(&'static str, u64) + Send,
 ) -> Result<ImportReport, ImportError> {
+    Ok(run(hub, options, progress).await?.0)
+}
+
+async fn run(
+    hub: &Hub,
+    options: &Options,
+    progress: impl FnMut(&'static str, u64) + Send,
+) -> Result<(ImportReport, digest::Context), ImportError> {
     if options.delete_missing.is_some() && options.owner.is_none() {
         return Err(ImportError::NoOwner);
     }
@@ -323,6 +353,7 @@ pub async fn import(
         waiting: BTreeMap::new(),
         report: Writer::default(),
         executor,
+        fingerprint: digest::Context::new(&digest::SHA256),
         progress,
     };
     import.report.report.dry_run = options.dry_run;
@@ -339,7 +370,7 @@ pub async fn import(
         Err(Stop::Asked) => import.report.report.interrupted = true,
         Err(Stop::Failed(error)) => return Err(error),
     }
-    Ok(import.report.report)
+    Ok((import.report.report, import.fingerprint))
 }
 
 impl<P: FnMut(&'static str, u64)> Import<'_, P> {
@@ -368,7 +399,10 @@ impl<P: FnMut(&'static str, u64)> Import<'_, P> {
     async fn step(&mut self, step: Step) -> Result<(), Stop> {
         match &mut self.executor {
             Some(executor) => Ok(executor.run(step, &mut self.report).await?),
-            None => Ok(()),
+            None => {
+                self.fingerprint.update(format!("{step:?}").as_bytes());
+                Ok(())
+            }
         }
     }
 

@@ -15,6 +15,7 @@ mod sight;
 mod signing_in;
 mod story;
 mod texts;
+mod transfer;
 mod webdriver;
 
 use std::sync::Arc;

@@ -379,6 +379,7 @@ impl Sample {
             ("explain", format!("/console/users/{user}/{wiki}")),
             ("groups", "/console/groups".into()),
             ("group", format!("/console/groups/{group}")),
+            ("transfer", "/console/transfer".into()),
             ("accounts", "/console/accounts".into()),
             ("account", format!("/console/accounts/{account}")),
             ("account-new", "/console/accounts/new".into()),
