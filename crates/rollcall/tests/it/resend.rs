@@ -168,3 +168,39 @@ fn a_deletion_that_was_refused_is_sent_again_although_the_log_has_forgotten_who_
         delivery.stop().await;
     });
 }
+
+#[test]
+fn who_leaves_by_a_change_of_scope_is_deleted_however_often_its_job_begins_anew() {
+    on_both("resend_repinned", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let before = apply(&hub, Command::CreateUnit(unit("Before"))).await;
+        let after = apply(&hub, Command::CreateUnit(unit("After"))).await;
+        let ada = apply(&hub, Command::CreateUser(new_user("ada", &before))).await;
+        let only = |unit: &str| Scope {
+            organizational_unit_ids: [unit.to_owned()].into(),
+            ..Scope::default()
+        };
+        let app = Simple::new(&hub, "App", only(&before), Forgetful::new()).await;
+        let delivery = deliver(&hub, hasty()).await;
+        app.synchronize().await;
+        delivery.stop().await;
+        assert!(app.app.snapshot().users.contains_key(&ada));
+        let id = app.application.id.clone();
+        let edit = ScopeEdit::to(&only(&after));
+        let changing = job::change_scope(&hub, Caller::system("test"), &id, edit, None);
+        let (_, job_id) = changing.await.unwrap();
+        // Retention does this each time that the application falls behind.
+        for _ in 0..3 {
+            let id = id.clone();
+            let repinned = hub
+                .db
+                .write(move |tx| job::repin(tx, &id, "job_new", job::Trigger::Retention, 1));
+            assert_eq!(repinned.await.unwrap(), job_id);
+        }
+        let delivery = deliver(&hub, hasty()).await;
+        app.ended(&job_id).await;
+        app.is_right().await;
+        assert!(!app.app.snapshot().users.contains_key(&ada));
+        delivery.stop().await;
+    });
+}

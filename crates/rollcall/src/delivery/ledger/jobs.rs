@@ -70,8 +70,17 @@ pub(in crate::delivery) fn items_left(tx: &mut Tx<'_>, job_id: &str) -> Result<i
     .get(0)
 }
 
-/// Makes an unfinished job a full synchronization from the log's present end on. It first sends what it has still to
-/// send, if that is a list of who leaves a scope.
+/// Whether something is left of a change of scope after a position of a job's list.
+fn has_scope_items(tx: &mut Tx<'_>, job_id: &str, done: i64) -> Result<bool, DbError> {
+    let found = tx.query_opt(
+        "SELECT 1 FROM job_items WHERE job_id = $1 AND ordinal > $2 AND action <> $3 LIMIT 1",
+        params![job_id, done, Action::Push.as_str()],
+    )?;
+    Ok(found.is_some())
+}
+
+/// Makes an unfinished job a full synchronization from the log's present end on. It first sends what is left of a
+/// change of scope, which nobody else tells, however often it has begun anew.
 ///
 /// # Errors
 /// What the database reports.
@@ -84,7 +93,14 @@ pub(in crate::delivery) fn restart(
     let progress = Progress {
         position_time: head.time,
         phase: match job.phase {
-            Phase::Items { .. } if job.kind == JobKind::ChangeOfScope => job.phase,
+            Phase::Items { done, .. } if has_scope_items(tx, &job.id, done)? => {
+                // The units that a full synchronization pushes are listed when it begins.
+                tx.execute(
+                    "DELETE FROM job_items WHERE job_id = $1 AND action = $2",
+                    params![job.id.as_str(), Action::Push.as_str()],
+                )?;
+                job.phase
+            }
             _ => {
                 tx.execute(
                     "DELETE FROM job_items WHERE job_id = $1",
