@@ -24,9 +24,10 @@ use axum::routing::{get, post};
 
 use super::Console;
 use super::applications;
+use super::error::Failure;
 use super::health::Health;
-use super::page::Page;
-use crate::application::Application;
+use super::page::{Page, View};
+use crate::application::{Application, Entitlement, Entitlements};
 use crate::delivery::status::ApplicationStatus;
 
 /// The pages of applications.
@@ -71,6 +72,13 @@ pub(super) fn routes() -> Router<Arc<Console>> {
         .route(&on("dismiss"), post(actions::dismiss))
         .route(&on("skip"), post(actions::skip))
         .route(&on("push"), post(actions::push))
+}
+
+/// What an application is told now.
+async fn entitlement(view: &View, application: &Application) -> Result<Entitlement, Failure> {
+    let id = application.id.clone();
+    let load = view.console.db().read(move |tx| Entitlements::load(tx, &id));
+    Ok(load.await?.current().clone())
 }
 
 /// A tab.

@@ -10,10 +10,11 @@ use askama::Template;
 use axum::extract::Path;
 use rollcall_db::DbError;
 
+use super::entitlement;
 use super::meanwhile::{Meanwhile, meanwhile};
 use super::tree::Tree;
 use crate::access::Permission;
-use crate::application::{Application, ApplicationError, Edit, Entitlements, Scope, ScopeEdit};
+use crate::application::{Application, ApplicationError, Edit, Scope, ScopeEdit};
 use crate::console::error::Failure;
 use crate::console::form::{Filled, Posted, again, done};
 use crate::console::page::{Answer, Page, Section, View, show};
@@ -260,16 +261,6 @@ impl ScopePlanPage {
     }
 }
 
-async fn current(view: &View, application: &Application) -> Result<Scope, Failure> {
-    let id = application.id.clone();
-    let entitlements = view
-        .console
-        .db()
-        .read(move |tx| Entitlements::load(tx, &id))
-        .await?;
-    Ok(entitlements.current().scope.clone())
-}
-
 /// Takes a scope as the one that the form begins with, and this one as what is ticked.
 fn begin(form: &mut Filled, application: &Application, is: &Scope, ticked: &Scope) {
     let mut fresh = Filled::default();
@@ -295,7 +286,7 @@ pub(super) async fn form(view: View, Path(id): Path<String>) -> Answer {
     let view = view.within(Section::Applications);
     view.needs(Permission::ConfigureApplications)?;
     let application = view.application(id).await?;
-    let scope = current(&view, &application).await?;
+    let scope = entitlement(&view, &application).await?.scope;
     let above = {
         let units: Vec<String> = scope.organizational_unit_ids.iter().cloned().collect();
         view.console
@@ -327,7 +318,7 @@ pub(super) async fn change(Path(id): Path<String>, mut posted: Posted) -> Answer
         .filter(|version| *version != application.update_time)
     {
         let changes = meanwhile(&view, &application.id, version).await?;
-        let is = current(&view, &application).await?;
+        let is = entitlement(&view, &application).await?.scope;
         begin(&mut form, &application, &is, &wanted.applied_to(&is));
         form.warn(view.page.t("scope-changed-meanwhile"));
         return again(&ScopeFormPage::of(view, form, application, changes).await?);
@@ -365,7 +356,7 @@ pub(super) async fn change(Path(id): Path<String>, mut posted: Posted) -> Answer
             };
         }
         Err(JobError::Application(ApplicationError::UnknownInScope(gone))) => {
-            let is = current(&view, &application).await?;
+            let is = entitlement(&view, &application).await?.scope;
             let mut ticked = chosen(&form);
             ticked.organizational_unit_ids.remove(&gone);
             ticked.group_ids.remove(&gone);

@@ -6,12 +6,12 @@ use askama::Template;
 use axum::extract::Path;
 use rollcall_protocol::EventType;
 
+use super::entitlement;
 use super::meanwhile::{Meanwhile, meanwhile};
 use super::provisioning::{Events, events};
 use crate::access::Permission;
 use crate::application::command::plan_subscription;
-use crate::application::{Application, ApplicationError, Command, Edit, Entitlements, Subscription};
-use crate::console::error::Failure;
+use crate::application::{Application, ApplicationError, Command, Edit, Subscription};
 use crate::console::form::{Filled, Posted, again, done};
 use crate::console::page::{Answer, Page, Section, View, show};
 
@@ -82,21 +82,11 @@ struct SubscriptionPlanPage {
     is_nothing: bool,
 }
 
-async fn current(view: &View, application: &Application) -> Result<Subscription, Failure> {
-    let id = application.id.clone();
-    let entitlements = view
-        .console
-        .db()
-        .read(move |tx| Entitlements::load(tx, &id))
-        .await?;
-    Ok(entitlements.current().subscription.clone())
-}
-
 pub(super) async fn form(view: View, Path(id): Path<String>) -> Answer {
     let view = view.within(Section::Applications);
     view.needs(Permission::ConfigureApplications)?;
     let application = view.application(id).await?;
-    let was = current(&view, &application).await?;
+    let was = entitlement(&view, &application).await?.subscription;
     let is = was.events().collect();
     show(&SubscriptionFormPage::of(
         view.page,
@@ -114,7 +104,7 @@ pub(super) async fn change(Path(id): Path<String>, mut posted: Posted) -> Answer
     let caller = posted.caller();
     let Posted { view, mut form } = posted;
     let application = view.application(id).await?;
-    let was = current(&view, &application).await?;
+    let was = entitlement(&view, &application).await?.subscription;
     let wanted = edit(&form);
     let ticked = match form.value("do") {
         "all" => Some(Subscription::everything().events().collect()),

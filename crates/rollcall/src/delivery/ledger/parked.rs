@@ -77,16 +77,21 @@ pub fn list_with_members(
     tx: &mut Tx<'_>,
     application_id: &str,
 ) -> Result<Vec<(Parked, Vec<String>)>, DbError> {
-    let parked = list(tx, application_id)?;
-    let with_members = |parked: Parked| {
-        let record = match parked.event_type {
-            EventType::GroupAddUser => record(tx, &parked)?,
-            _ => None,
-        };
-        let members = record.map(|record| added_members(parked.event_type, &record));
-        Ok((parked, members.unwrap_or_default()))
-    };
-    parked.into_iter().map(with_members).collect()
+    let rows = tx.query(
+        "SELECT p.event_id, p.event_type, p.subject_id, p.seq, p.event_time, p.record, p.state, p.attempts,
+                p.next_try, p.code, p.message, p.strikes, COALESCE(p.record, c.record)
+         FROM parked_events p LEFT JOIN changes c ON c.seq = p.seq AND p.event_type = $2
+         WHERE p.application_id = $1 ORDER BY p.id",
+        params![application_id, EventType::GroupAddUser.short()],
+    )?;
+    rows.iter()
+        .map(|row| {
+            let parked = from_row(row)?;
+            let record: Option<String> = row.get(12)?;
+            let members = record.map(|record| added_members(parked.event_type, &record));
+            Ok((parked, members.unwrap_or_default()))
+        })
+        .collect()
 }
 
 /// What a parked event tells: its own record, or that of the change that it comes from, unless that is no longer in
