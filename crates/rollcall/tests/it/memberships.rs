@@ -5,23 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rollcall::application::Scope;
 use rollcall::delivery::ledger::parked::ParkedState;
-use rollcall::directory::{Command, NewGroup};
+use rollcall::directory::Command;
 use rollcall::hub::Hub;
 use rollcall_protocol::EventType;
 use rollcall_receiver::Outcome;
 use rollcall_receiver::testing::{Act, Forgetful};
 
 use crate::forgetful::{Simple, kind, user_ids};
-use crate::plain::{apply, deliver, parked_of, settled, until, user};
+use crate::plain::{apply, deliver, group, parked_of, settled, until, user};
 use crate::world::{hasty, on_both, open_hub};
-
-async fn group(hub: &Hub) -> String {
-    let group = NewGroup {
-        name: "Staff".to_owned(),
-        ..NewGroup::default()
-    };
-    apply(hub, Command::CreateGroup(group)).await
-}
 
 async fn add(hub: &Hub, group: &str, user: &str) {
     let (group_id, user_ids) = (group.to_owned(), vec![user.to_owned()]);
@@ -71,7 +63,7 @@ fn whoever_is_added_to_a_group_is_there_before() {
         let delivery = deliver(&hub, hasty()).await;
         app.synchronize().await;
         delivery.stop().await;
-        let staff = group(&hub).await;
+        let staff = group(&hub, "Staff").await;
         // These are in one request, so that the membership is accepted by the answer that wants the user again.
         let ada = user(&hub, "ada").await;
         add(&hub, &staff, &ada).await;
@@ -118,7 +110,7 @@ fn a_membership_does_not_wait_for_whoever_is_set_aside() {
         });
         let app = Simple::new(&hub, "App", Scope::everything(), app).await;
         let delivery = deliver(&hub, hasty()).await;
-        let (staff, ada) = (group(&hub).await, user(&hub, "ada").await);
+        let (staff, ada) = (group(&hub, "Staff").await, user(&hub, "ada").await);
         add(&hub, &staff, &ada).await;
         settled(&hub, &app.application).await;
         let parked = parked_of(&hub, &app.application).await;

@@ -23,17 +23,8 @@ use rollcall_protocol::{EventType, SystemRandom};
 use rollcall_receiver::testing::{Act, Forgetful, RawAnswer};
 
 use crate::forgetful::{Simple, kind};
-use crate::plain::{Plain, Say, apply, deliver, limit, parked_of, settled, stored, until, user};
+use crate::plain::{Plain, Say, apply, deliver, limit, parked_of, settled, stored, unit, until, user};
 use crate::world::{described, hasty, new_user, on_both, open_hub, parts};
-
-async fn unit(hub: &Hub, name: &str, parent_id: &str) -> String {
-    let new = NewUnit {
-        name: name.to_owned(),
-        parent_id: parent_id.to_owned(),
-        ..NewUnit::default()
-    };
-    apply(hub, Command::CreateUnit(new)).await
-}
 
 #[test]
 fn a_unit_that_moves_between_two_pages_of_a_synchronization_hides_nobody() {

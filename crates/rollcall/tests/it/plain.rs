@@ -16,7 +16,7 @@ use rollcall::delivery::ledger::attempts;
 use rollcall::delivery::ledger::parked::{self, Parked, ParkedState};
 use rollcall::delivery::model::Attempt;
 use rollcall::delivery::{Delivery, Options};
-use rollcall::directory::Command;
+use rollcall::directory::{Command, NewGroup, NewUnit};
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
 use rollcall_protocol::{Answer, Event, EventResult, EventType, JwkSet};
@@ -271,6 +271,24 @@ pub(crate) async fn apply(hub: &Hub, command: Command) -> String {
 
 pub(crate) async fn user(hub: &Hub, name: &str) -> String {
     apply(hub, Command::CreateUser(new_user(name, ROOT_UNIT))).await
+}
+
+pub(crate) async fn unit(hub: &Hub, name: &str, parent_id: &str) -> String {
+    let new = NewUnit {
+        name: name.to_owned(),
+        parent_id: parent_id.to_owned(),
+        ..NewUnit::default()
+    };
+    apply(hub, Command::CreateUnit(new)).await
+}
+
+/// A group without members.
+pub(crate) async fn group(hub: &Hub, name: &str) -> String {
+    let new = NewGroup {
+        name: name.to_owned(),
+        ..NewGroup::default()
+    };
+    apply(hub, Command::CreateGroup(new)).await
 }
 
 pub(crate) async fn deliver(hub: &Hub, options: Options) -> Delivery {

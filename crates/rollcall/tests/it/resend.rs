@@ -8,7 +8,7 @@ use rollcall::application::{Scope, ScopeEdit};
 use rollcall::delivery::job;
 use rollcall::delivery::ledger::operate::{self, Resent};
 use rollcall::delivery::ledger::parked::ParkedState;
-use rollcall::directory::{Command, NewUnit, Source};
+use rollcall::directory::Command;
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
 use rollcall::maintenance::retention::{Retention, trim};
@@ -17,7 +17,7 @@ use rollcall_receiver::Outcome;
 use rollcall_receiver::testing::{Act, Forgetful};
 
 use crate::forgetful::Simple;
-use crate::plain::{apply, deliver, parked_of, settled, user};
+use crate::plain::{apply, deliver, parked_of, settled, unit, user};
 use crate::world::{described, hasty, new_user, on_both, open_hub};
 
 /// An application that refuses what says "refused" when it comes for the first time, and applies it afterwards.
@@ -41,6 +41,17 @@ async fn resend(hub: &Hub, app: &Simple) -> Resent {
         operate::resend(tx, ctx, &id, None)
     });
     resending.await.unwrap()
+}
+
+/// Has retention remove all that it may from the log; returns how many changes those were.
+async fn forget(hub: &Hub) -> u64 {
+    // What happened in this very millisecond is not older than now.
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    let nothing_is_kept = Retention {
+        changes: Duration::ZERO,
+        ..Retention::default()
+    };
+    trim(hub, nothing_is_kept).await.unwrap().changes
 }
 
 async fn is_set_aside(hub: &Hub, app: &Simple) {
@@ -84,13 +95,7 @@ fn retention_keeps_what_tells_that_an_event_was_overtaken() {
         apply(&hub, described(&ada, "newest")).await;
         apply(&hub, described(&bob, "newest")).await;
         is_set_aside(&hub, &app).await;
-        // What happened in this very millisecond is not older than now.
-        tokio::time::sleep(Duration::from_millis(3)).await;
-        let nothing_is_kept = Retention {
-            changes: Duration::ZERO,
-            ..Retention::default()
-        };
-        assert!(trim(&hub, nothing_is_kept).await.unwrap().changes >= 2);
+        assert!(forget(&hub).await >= 2);
         let resent = resend(&hub, &app).await;
         assert_eq!((resent.queued, resent.refreshed), (0, 1));
         app.is_right().await;
@@ -116,27 +121,30 @@ fn an_event_that_a_synchronization_has_overtaken_is_told_anew() {
     });
 }
 
-fn unit(name: &str) -> NewUnit {
-    NewUnit {
-        name: name.to_owned(),
-        parent_id: ROOT_UNIT.to_owned(),
-        description: None,
-        external_id: None,
-        source: Source::default(),
-    }
+/// An application that sees one unit, in which ada stands; and the change by which it sees another one instead.
+async fn leaving(hub: &Hub, forgetful: Forgetful) -> (Simple, String, ScopeEdit) {
+    let before = unit(hub, "Before", ROOT_UNIT).await;
+    let after = unit(hub, "After", ROOT_UNIT).await;
+    let ada = apply(hub, Command::CreateUser(new_user("ada", &before))).await;
+    let only = |unit: String| Scope {
+        organizational_unit_ids: [unit].into(),
+        ..Scope::default()
+    };
+    let app = Simple::new(hub, "App", only(before), forgetful).await;
+    (app, ada, ScopeEdit::to(&only(after)))
+}
+
+/// Changes an application's scope; returns the job's id.
+async fn change_scope(hub: &Hub, app: &Simple, edit: ScopeEdit) -> String {
+    let id = &app.application.id;
+    let changing = job::change_scope(hub, Caller::system("test"), id, edit, None);
+    changing.await.unwrap().1
 }
 
 #[test]
 fn a_deletion_that_was_refused_is_sent_again_although_the_log_has_forgotten_who_was_told() {
     on_both("resend_gone", |hub, _| async move {
         let hub = open_hub(&hub).await;
-        let before = apply(&hub, Command::CreateUnit(unit("Before"))).await;
-        let after = apply(&hub, Command::CreateUnit(unit("After"))).await;
-        let ada = apply(&hub, Command::CreateUser(new_user("ada", &before))).await;
-        let only = |unit: &str| Scope {
-            organizational_unit_ids: [unit.to_owned()].into(),
-            ..Scope::default()
-        };
         let first = AtomicBool::new(true);
         let forgetful = Forgetful::scripted(move |event, _| {
             match event.kind() == Some(EventType::UserDelete) && first.swap(false, Ordering::SeqCst) {
@@ -147,21 +155,14 @@ fn a_deletion_that_was_refused_is_sent_again_although_the_log_has_forgotten_who_
                 false => Act::Apply,
             }
         });
-        let app = Simple::new(&hub, "App", only(&before), forgetful).await;
+        let (app, ada, edit) = leaving(&hub, forgetful).await;
         let delivery = deliver(&hub, hasty()).await;
         app.synchronize().await;
-        let edit = ScopeEdit::to(&only(&after));
-        let changing = job::change_scope(&hub, Caller::system("test"), &app.application.id, edit, None);
-        let (_, job_id) = changing.await.unwrap();
+        let job_id = change_scope(&hub, &app, edit).await;
         app.ended(&job_id).await;
         is_set_aside(&hub, &app).await;
         assert!(app.app.snapshot().users.contains_key(&ada));
-        tokio::time::sleep(Duration::from_millis(3)).await;
-        let nothing_is_kept = Retention {
-            changes: Duration::ZERO,
-            ..Retention::default()
-        };
-        assert!(trim(&hub, nothing_is_kept).await.unwrap().changes >= 3);
+        assert!(forget(&hub).await >= 3);
         let resent = resend(&hub, &app).await;
         assert_eq!((resent.refreshed, resent.superseded), (1, 0));
         app.is_right().await;
@@ -173,25 +174,15 @@ fn a_deletion_that_was_refused_is_sent_again_although_the_log_has_forgotten_who_
 fn who_leaves_by_a_change_of_scope_is_deleted_however_often_its_job_begins_anew() {
     on_both("resend_repinned", |hub, _| async move {
         let hub = open_hub(&hub).await;
-        let before = apply(&hub, Command::CreateUnit(unit("Before"))).await;
-        let after = apply(&hub, Command::CreateUnit(unit("After"))).await;
-        let ada = apply(&hub, Command::CreateUser(new_user("ada", &before))).await;
-        let only = |unit: &str| Scope {
-            organizational_unit_ids: [unit.to_owned()].into(),
-            ..Scope::default()
-        };
-        let app = Simple::new(&hub, "App", only(&before), Forgetful::new()).await;
+        let (app, ada, edit) = leaving(&hub, Forgetful::new()).await;
         let delivery = deliver(&hub, hasty()).await;
         app.synchronize().await;
         delivery.stop().await;
         assert!(app.app.snapshot().users.contains_key(&ada));
-        let id = app.application.id.clone();
-        let edit = ScopeEdit::to(&only(&after));
-        let changing = job::change_scope(&hub, Caller::system("test"), &id, edit, None);
-        let (_, job_id) = changing.await.unwrap();
+        let job_id = change_scope(&hub, &app, edit).await;
         // Retention does this each time that the application falls behind.
         for _ in 0..3 {
-            let id = id.clone();
+            let id = app.application.id.clone();
             let repinned = hub
                 .db
                 .write(move |tx| job::repin(tx, &id, "job_new", job::Trigger::Retention, 1));

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use rollcall::access::{Caller, Role};
-use rollcall::directory::{
-    Command, CustomFields, NewGroup, NewUnit, User, UserChanges, query, verify_password,
-};
+use rollcall::access::Role;
+use rollcall::directory::{Command, CustomFields, NewGroup, User, UserChanges, query, verify_password};
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
 use rollcall::secret::SecretString;
@@ -13,20 +11,8 @@ use rollcall::secret::SecretString;
 use super::Served;
 use super::forms::Form;
 use super::sample::fill;
+use crate::plain::{apply, unit};
 use crate::world::{described, new_user, on_both, open_hub};
-
-async fn apply(hub: &Hub, command: Command) -> String {
-    hub.apply(Caller::system("test"), command).await.unwrap().id
-}
-
-async fn unit(hub: &Hub, name: &str, parent_id: &str) -> String {
-    let new = NewUnit {
-        name: name.to_owned(),
-        parent_id: parent_id.to_owned(),
-        ..NewUnit::default()
-    };
-    apply(hub, Command::CreateUnit(new)).await
-}
 
 async fn user(hub: &Hub, name: &str) -> Option<User> {
     let name = name.to_owned();

@@ -2,42 +2,26 @@
 
 use std::collections::BTreeSet;
 
-use rollcall::access::{Caller, Role};
+use rollcall::access::Role;
 use rollcall::application::Scope;
-use rollcall::directory::{Command, NewGroup, NewUnit, NewUser};
+use rollcall::directory::{Command, NewUser};
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
 
 use super::Served;
+use crate::plain::{self, apply, unit};
 use crate::world::{add_application, create_users, new_user, on_both, open_hub};
 
 /// What is outside bears this in each of its names.
 const FOREIGN: &str = "foreign";
 
-async fn make(hub: &Hub, command: Command) -> String {
-    hub.apply(Caller::system("test"), command).await.unwrap().id
-}
-
-async fn unit(hub: &Hub, name: &str, parent_id: &str) -> String {
-    let new = NewUnit {
-        name: name.to_owned(),
-        parent_id: parent_id.to_owned(),
-        ..NewUnit::default()
-    };
-    make(hub, Command::CreateUnit(new)).await
-}
-
 async fn group(hub: &Hub, name: &str, members: &[&String]) -> String {
-    let new = NewGroup {
-        name: name.to_owned(),
-        ..NewGroup::default()
-    };
-    let group_id = make(hub, Command::CreateGroup(new)).await;
+    let group_id = plain::group(hub, name).await;
     let add = Command::AddMembers {
         group_id: group_id.clone(),
         user_ids: members.iter().map(|id| (*id).clone()).collect(),
     };
-    make(hub, add).await;
+    apply(hub, add).await;
     group_id
 }
 
@@ -67,9 +51,9 @@ impl Divided {
             phone_number: Some("13812345678".to_owned()),
             ..new_user("both", &deep)
         };
-        let both = make(hub, Command::CreateUser(both)).await;
-        let foreign_user = make(hub, Command::CreateUser(new_user("foreign-user", &foreign_unit))).await;
-        let member = make(hub, Command::CreateUser(new_user("member", &foreign_unit))).await;
+        let both = apply(hub, Command::CreateUser(both)).await;
+        let foreign_user = apply(hub, Command::CreateUser(new_user("foreign-user", &foreign_unit))).await;
+        let member = apply(hub, Command::CreateUser(new_user("member", &foreign_unit))).await;
         let foreign_group = group(hub, "foreign group", &[&both, &foreign_user]).await;
         let own_group = group(hub, "Own group", &[&member]).await;
         let url = "http://127.0.0.1:1/events";
