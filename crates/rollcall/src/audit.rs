@@ -158,6 +158,8 @@ pub struct Entry {
 pub struct Filter {
     /// Only by actors whose text contains this.
     pub who: Option<String>,
+    /// Only from origins whose text contains this, such as an address.
+    pub origin: Option<String>,
     /// Only actions whose name contains this, such as `delete`.
     pub action: Option<String>,
     /// Only about targets with one of these ids; empty for all.
@@ -173,6 +175,10 @@ impl Filter {
         self.who
             .as_ref()
             .is_none_or(|who| entry.actor.contains(who.as_str()))
+            && self.origin.as_ref().is_none_or(|origin| {
+                let from = entry.origin.as_deref().unwrap_or_default();
+                from.contains(origin.as_str())
+            })
             && self
                 .action
                 .as_ref()

@@ -371,6 +371,20 @@ pub fn of_subject(tx: &mut Tx<'_>, subject_id: &str) -> Result<Vec<Change>, DbEr
     .collect()
 }
 
+/// Reads so many of the changes of one subject, newest first.
+///
+/// # Errors
+/// What the database reports.
+pub fn newest_of_subject(tx: &mut Tx<'_>, subject_id: &str, limit: usize) -> Result<Vec<Change>, DbError> {
+    tx.query(
+        &format!("SELECT {COLUMNS} FROM changes WHERE subject_id = $1 ORDER BY seq DESC LIMIT $2"),
+        params![subject_id, i64::try_from(limit).unwrap_or(i64::MAX)],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
 /// The last name that the log knows of a subject.
 ///
 /// # Errors

@@ -51,6 +51,8 @@ async fn all<T: Send + 'static>(
 pub struct Audited {
     /// Only by actors whose text contains this.
     pub who: Option<String>,
+    /// Only from origins whose text contains this, such as an address.
+    pub origin: Option<String>,
     /// Only actions whose name contains this.
     pub action: Option<String>,
     /// The id or name of what something was done to.
@@ -101,6 +103,7 @@ impl Audited {
         }
         Ok(audit::Filter {
             who: self.who.clone(),
+            origin: self.origin.clone(),
             action: self.action.clone(),
             targets,
             since: self.since,

@@ -5,6 +5,7 @@
 
 mod conclusion;
 mod fate;
+mod standing;
 
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::{EventType, SubjectKind};
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 pub use self::fate::Fate;
 use self::fate::Inquiry;
+pub use self::standing::{Last, Standing, standings};
 
 use crate::application::keys::rotation;
 use crate::application::{Application, ApplicationError, Entitlements, store};

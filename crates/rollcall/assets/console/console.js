@@ -18,7 +18,33 @@
   show(document);
   document.addEventListener("htmx:load", (event) => show(event.detail.elt));
 
-  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+  // Only the list is scrolled: with scrollIntoView the keyboard would begin here, behind the skip link.
+  const tab = document.querySelector(".tabs [aria-current]");
+  if (tab) {
+    const [tabs, here] = [tab.closest(".tabs"), tab.getBoundingClientRect()];
+    const all = tabs.getBoundingClientRect();
+    tabs.scrollLeft += here.left + here.width / 2 - all.left - all.width / 2;
+  }
+
+  // How many a choice covers follows what is ticked, in place of the button that counts.
+  for (const form of document.querySelectorAll("form[data-count]")) {
+    const button = form.querySelector("[data-counts]");
+    button.hidden = true;
+    let last = 0;
+    form.addEventListener("change", async (event) => {
+      if (event.target.type !== "checkbox") return;
+      const asked = ++last;
+      try {
+        const body = new URLSearchParams(new FormData(form));
+        const answer = await fetch(form.dataset.count, { method: "POST", body, redirect: "error" });
+        if (!answer.ok) throw new Error(answer.status);
+        const words = await answer.text();
+        if (asked === last) form.querySelector("[data-counted]").textContent = words;
+      } catch {
+        button.hidden = false;
+      }
+    });
+  }
 
   // A part that is followed live waits with what is new as long as somebody is in it or has opened something there.
   const held = new Map();

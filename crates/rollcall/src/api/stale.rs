@@ -62,6 +62,7 @@ pub(super) async fn tell(api: &Api, access: &Access, mut response: Response) -> 
 async fn read(api: &Api, stale: Stale) -> Result<Vec<Entry>, DbError> {
     let wanted = Audited {
         who: None,
+        origin: None,
         action: None,
         target: Some(stale.id),
         since: Some(stale.expected + 1),

@@ -199,6 +199,9 @@ fn rotate(
             ("revert_signing_key", (reverted.kid, None))
         }
         RotationStep::Replace { key } => {
+            let mut keys = keys::list(tx, id, now)?.into_iter();
+            let signing = keys.find(|key| key.trial.is_none() && key.retires_at.is_none());
+            was = signing.map(|key| json!({ "kid": key.kid }));
             rotation::replace(tx, id, key, now)?;
             ("replace_signing_key", (key.kid().to_owned(), None))
         }

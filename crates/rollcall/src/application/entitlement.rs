@@ -2,14 +2,14 @@
 //! they cover.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use rollcall_db::{DbError, Tx, params};
+use rollcall_db::{DbError, Row, Tx, Value, params};
 use rollcall_protocol::{EventType, SubjectKind};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::change::{Change, ChangeKind, Placement, Seq};
+use crate::change::{Change, ChangeKind, Placement, Seq, placeholders};
 use crate::id::ROOT_UNIT;
 
 /// The synchronization scope: organizational units with all below them, and groups with their members.
@@ -150,6 +150,16 @@ pub struct Entitlement {
 }
 
 impl Entitlement {
+    /// Reads position, scope and subscription.
+    fn from_row(application_id: &str, row: &Row) -> Result<Self, DbError> {
+        let unreadable = |error| DbError::Other(format!("the entitlement of {application_id}: {error}"));
+        Ok(Self {
+            from_seq: row.get(0)?,
+            scope: serde_json::from_str(&row.get::<String>(1)?).map_err(unreadable)?,
+            subscription: serde_json::from_str(&row.get::<String>(2)?).map_err(unreadable)?,
+        })
+    }
+
     /// The event that a change is to this application; `None` if it gets none.
     ///
     /// A subject that enters the scope is created there, one that leaves it is deleted, whatever it
@@ -208,20 +218,39 @@ impl Entitlements {
                 params![application_id],
             )?
             .iter()
-            .map(|row| {
-                let unreadable =
-                    |error| DbError::Other(format!("the entitlement of {application_id}: {error}"));
-                Ok(Entitlement {
-                    from_seq: row.get(0)?,
-                    scope: serde_json::from_str(&row.get::<String>(1)?).map_err(unreadable)?,
-                    subscription: serde_json::from_str(&row.get::<String>(2)?).map_err(unreadable)?,
-                })
-            })
+            .map(|row| Entitlement::from_row(application_id, row))
             .collect::<Result<Vec<_>, DbError>>()?;
         if versions.is_empty() {
             return Err(DbError::Other(format!("{application_id} has no entitlement")));
         }
         Ok(Self(versions))
+    }
+
+    /// All versions of the entitlements of some applications, by id; those that are gone are left out.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn of_each(tx: &mut Tx<'_>, ids: &[String]) -> Result<HashMap<String, Self>, DbError> {
+        let mut found = HashMap::<String, Self>::with_capacity(ids.len());
+        if ids.is_empty() {
+            return Ok(found);
+        }
+        let sql = format!(
+            "SELECT from_seq, scope, subscription, application_id FROM entitlements
+             WHERE application_id IN {} ORDER BY from_seq",
+            placeholders(1, ids.len())
+        );
+        let values: Vec<Value<'_>> = ids.iter().map(Value::from).collect();
+        for row in &tx.query(&sql, &values)? {
+            let id: String = row.get(3)?;
+            let version = Entitlement::from_row(&id, row)?;
+            found
+                .entry(id)
+                .or_insert_with(|| Self(Vec::new()))
+                .0
+                .push(version);
+        }
+        Ok(found)
     }
 
     /// The scope that each application has now: its id, its name and the scope, by name.

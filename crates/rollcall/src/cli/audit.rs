@@ -19,6 +19,9 @@ pub(super) struct Audit {
     /// Only what somebody did, such as administrator:root, token:admin or import:people.csv; a part suffices.
     #[arg(long)]
     who: Option<String>,
+    /// Only what was done from there, such as 192.0.2.7 or the id of a request; a part suffices.
+    #[arg(long)]
+    origin: Option<String>,
     /// Only what was done to this: a user, unit, group or application, by id or name, or an
     /// imported file, by name.
     #[arg(long)]
@@ -44,6 +47,7 @@ pub(super) async fn run(hub: &Hub, out: &Output, args: Audit) -> Result<ExitCode
     let wanted = if args.all { usize::MAX } else { args.last };
     let audited = Audited {
         who: args.who,
+        origin: args.origin,
         action: args.action,
         target: args.target,
         since: args.since.map(jiff::Timestamp::as_millisecond),

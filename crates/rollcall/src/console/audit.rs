@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use askama::Template;
+use axum::body::Body;
 use axum::extract::Query;
 use axum::http::header;
 use axum::response::IntoResponse;
+use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,13 +21,15 @@ use crate::listing::Audited;
 
 /// How many entries a page has.
 const ON_A_PAGE: usize = 50;
-/// How many lines a file has at most.
-const IN_A_FILE: usize = 10_000;
+/// How many entries are written to a file at once.
+const AT_ONCE: usize = 500;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Wanted {
     #[serde(default)]
     who: String,
+    #[serde(default)]
+    origin: String,
     #[serde(default)]
     action: String,
     #[serde(default)]
@@ -48,6 +52,7 @@ impl Wanted {
         let time = |text: &str| given(text).and_then(|text| page.read_field(&text));
         Audited {
             who: given(&self.who),
+            origin: given(&self.origin),
             action: given(&self.action),
             target: given(&self.target),
             since: time(&self.since),
@@ -71,6 +76,7 @@ impl Wanted {
         };
         let query = [
             ("who", self.who.as_str()),
+            ("origin", &self.origin),
             ("action", &self.action),
             ("target", &self.target),
             ("since", &self.since),
@@ -146,25 +152,52 @@ pub(super) async fn audit(view: View, Query(wanted): Query<Wanted>) -> Answer {
     })
 }
 
-/// The same as a file for a spreadsheet, the newest first.
+/// The same as a file for a spreadsheet, the newest first: all entries, however many, read while they are sent.
 pub(super) async fn audit_csv(view: View, Query(wanted): Query<Wanted>) -> Answer {
     view.needs(Permission::ReadAudit)?;
-    let asked = wanted.asked(&view.page, IN_A_FILE);
-    let entries = asked.read(view.console.db()).await?;
-    let unwritten = |error: csv::Error| Failure::Internal(error.to_string());
+    let asked = wanted.asked(&view.page, AT_ONCE);
+    let first = asked.clone().page(view.console.db(), Position::default()).await?;
+    let begun = lines(Some(COLUMNS), first.entries).map_err(|error| Failure::Internal(error.to_string()))?;
+    let db = view.console.db().clone();
+    let rest = stream::try_unfold(first.next, move |from| {
+        let (db, asked) = (db.clone(), asked.clone());
+        async move {
+            let Some(from) = from else { return Ok(None) };
+            let page = asked.page(&db, from).await.map_err(std::io::Error::other)?;
+            let portion = lines(None, page.entries).map_err(std::io::Error::other)?;
+            Ok::<_, std::io::Error>(Some((portion, page.next)))
+        }
+    });
+    let all = stream::once(async { Ok(begun) }).chain(rest);
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (
+            header::CONTENT_DISPOSITION,
+            "attachment; filename=\"rollcall-audit.csv\"",
+        ),
+    ];
+    Ok((headers, Body::from_stream(all)).into_response())
+}
+
+/// The columns of the file.
+const COLUMNS: [&str; 9] = [
+    "time",
+    "actor",
+    "origin",
+    "action",
+    "target_kind",
+    "target_id",
+    "target_name",
+    "before",
+    "after",
+];
+
+/// Entries as lines of the file, beneath the names of its columns where it begins.
+fn lines(head: Option<[&str; 9]>, entries: Vec<Entry>) -> Result<Vec<u8>, csv::Error> {
     let mut file = csv::Writer::from_writer(Vec::new());
-    file.write_record([
-        "time",
-        "actor",
-        "origin",
-        "action",
-        "target_kind",
-        "target_id",
-        "target_name",
-        "before",
-        "after",
-    ])
-    .map_err(unwritten)?;
+    if let Some(head) = head {
+        file.write_record(head)?;
+    }
     let text = |value: Option<Value>| value.map(|value| value.to_string()).unwrap_or_default();
     for entry in entries {
         let fields = [
@@ -178,20 +211,9 @@ pub(super) async fn audit_csv(view: View, Query(wanted): Query<Wanted>) -> Answe
             text(entry.before),
             text(entry.after),
         ];
-        file.write_record(fields.map(|field| harmless(&field)))
-            .map_err(unwritten)?;
+        file.write_record(fields.map(|field| harmless(&field)))?;
     }
-    let bytes = file
-        .into_inner()
-        .map_err(|error| Failure::Internal(error.to_string()))?;
-    let headers = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
-        (
-            header::CONTENT_DISPOSITION,
-            "attachment; filename=\"rollcall-audit.csv\"",
-        ),
-    ];
-    Ok((headers, bytes).into_response())
+    file.into_inner().map_err(|error| error.into_error().into())
 }
 
 /// The same text, so that no spreadsheet takes it for a formula.

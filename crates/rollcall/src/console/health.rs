@@ -22,6 +22,8 @@ pub(super) enum Health {
     Lagging { changes: i64, since: Millis },
     /// Nothing was ever pushed to it but the changes since it is there.
     NeverSynchronized,
+    /// It has everything but the events that are set aside.
+    SetAside { events: u64, synchronized_at: Millis },
     /// It has everything.
     InStep { synchronized_at: Millis },
 }
@@ -59,7 +61,13 @@ impl Health {
                 since,
             },
             (None, None, None, None) => Self::NeverSynchronized,
-            (None, None, None, Some(synchronized_at)) => Self::InStep { synchronized_at },
+            (None, None, None, Some(synchronized_at)) => match status.parked[2] {
+                0 => Self::InStep { synchronized_at },
+                events => Self::SetAside {
+                    events,
+                    synchronized_at,
+                },
+            },
         }
     }
 
@@ -68,7 +76,7 @@ impl Health {
             Self::Paused { .. } => "idle",
             Self::Suspended(_) => "bad",
             Self::Synchronizing(_) => "wait",
-            Self::Lagging { .. } | Self::NeverSynchronized => "warn",
+            Self::Lagging { .. } | Self::NeverSynchronized | Self::SetAside { .. } => "warn",
             Self::InStep { .. } => "good",
         }
     }
@@ -80,6 +88,7 @@ impl Health {
             Self::Synchronizing(_) => "health-synchronizing",
             Self::Lagging { .. } => "health-lagging",
             Self::NeverSynchronized => "health-never",
+            Self::SetAside { .. } => "health-set-aside",
             Self::InStep { .. } => "health-in-step",
         }
     }
@@ -108,6 +117,16 @@ impl Health {
                 reader.since(since),
             ),
             Self::NeverSynchronized => reader.t("health-never-detail"),
+            Self::SetAside {
+                events,
+                synchronized_at,
+            } => reader.t2(
+                "health-set-aside-detail",
+                "count",
+                events,
+                "span",
+                reader.since(synchronized_at),
+            ),
             Self::InStep { synchronized_at } => {
                 reader.t1("health-in-step-detail", "span", reader.since(synchronized_at))
             }
@@ -118,11 +137,12 @@ impl Health {
     pub(super) fn urgency(&self) -> u8 {
         match self {
             Self::Suspended(_) => 0,
-            Self::Lagging { .. } => 1,
-            Self::Synchronizing(_) => 2,
-            Self::NeverSynchronized => 3,
-            Self::Paused { .. } => 4,
-            Self::InStep { .. } => 5,
+            Self::SetAside { .. } => 1,
+            Self::Lagging { .. } => 2,
+            Self::Synchronizing(_) => 3,
+            Self::NeverSynchronized => 4,
+            Self::Paused { .. } => 5,
+            Self::InStep { .. } => 6,
         }
     }
 

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use rollcall_db::{DbError, Tx, Value};
+use rollcall_db::{DbError, Tx, Value, params};
 
+use super::fields::fold;
 use super::inside::Inside;
 use super::query::AT_ONCE;
 use super::{Unit, unit};
@@ -82,6 +83,26 @@ pub fn above(tx: &mut Tx<'_>, ids: &[String]) -> Result<BTreeSet<String>, DbErro
         }
     }
     Ok(found)
+}
+
+/// The ids of units in whose names a text stands, whatever its case, by name: at most so many.
+///
+/// # Errors
+/// What the database reports.
+pub fn named(tx: &mut Tx<'_>, text: &str, limit: usize) -> Result<Vec<String>, DbError> {
+    let mut pattern = String::from("%");
+    for c in fold(text).chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    let rows = tx.query(
+        "SELECT id FROM organizational_units WHERE name_folded LIKE $1 ESCAPE '!' ORDER BY name_folded, id LIMIT $2",
+        params![pattern, i64::try_from(limit).unwrap_or(i64::MAX)],
+    )?;
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 /// How many users stand in some units, at any depth, or in some groups.

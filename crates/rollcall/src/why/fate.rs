@@ -77,6 +77,14 @@ pub enum Fate {
     Settled,
 }
 
+impl Fate {
+    /// Whether the event is set aside.
+    pub fn is_set_aside(&self) -> bool {
+        let aside = ParkedState::Failed;
+        matches!(self, Self::Parked { state, .. } if *state == aside)
+    }
+}
+
 /// What is known of a user and an application while one change after the other is looked into.
 pub(super) struct Inquiry<'a> {
     application: &'a Application,
@@ -284,7 +292,7 @@ fn outcome<'a>((attempt, carried): (&'a Attempt, &Carried)) -> Option<&'a str> {
 
 /// The fate of what a request carried that was not confirmed. Of an answer that leaves out very many of its events
 /// only their number is kept, so that nobody knows any more whether this one was `told_apart` from the others.
-fn assumed(attempt: &Attempt, told_apart: bool) -> Fate {
+pub(super) fn assumed(attempt: &Attempt, told_apart: bool) -> Fate {
     let answer = match (attempt.outcome.as_str(), &attempt.detail) {
         ("assumed", Some(detail)) => detail.clone(),
         _ if told_apart => {
@@ -300,12 +308,12 @@ fn assumed(attempt: &Attempt, told_apart: bool) -> Fate {
     Fate::Assumed { at, answer }
 }
 
-fn ended(attempt: &Attempt) -> Millis {
+pub(super) fn ended(attempt: &Attempt) -> Millis {
     attempt.started_at + attempt.latency_us / 1_000
 }
 
 /// A code and what was said with it.
-fn answer(code: &str, message: Option<&str>) -> String {
+pub(super) fn answer(code: &str, message: Option<&str>) -> String {
     format!("{code} {}", message.unwrap_or_default())
         .trim()
         .to_owned()

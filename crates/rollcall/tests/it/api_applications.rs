@@ -239,7 +239,7 @@ fn deliveries_are_looked_at_and_mended() {
                 .await
                 .last()
                 .unwrap()
-                .event_time;
+                .next_try;
         }
         let path = "/applications/wiki/events";
         let events = get(&site, &format!("{path}?state=failed")).await;

@@ -204,7 +204,7 @@ async fn list_events(
 struct Which {
     /// The events with these ids.
     event_ids: Option<Vec<String>>,
-    /// Those that tell of something that happened at this time or later.
+    /// Those that were set aside at this time or later.
     since: Option<Millis>,
     /// All of them.
     all: bool,

@@ -6,6 +6,7 @@ use askama::Template;
 use axum::extract::Path;
 use rollcall_db::{DbError, Tx};
 
+use super::meanwhile::{Meanwhile, meanwhile};
 use super::provisioning::jwks;
 use super::settings::signing_key;
 use super::{Head, Tab};
@@ -92,6 +93,7 @@ fn proved(
 struct KeysPage {
     page: Page,
     form: Filled,
+    meanwhile: Vec<Meanwhile>,
     head: Head,
     jwks: String,
     keys: Vec<ShownKey>,
@@ -103,7 +105,12 @@ struct KeysPage {
 }
 
 impl KeysPage {
-    async fn of(view: View, mut form: Filled, application: Application) -> Result<Self, Failure> {
+    async fn of(
+        view: View,
+        mut form: Filled,
+        application: Application,
+        meanwhile: Vec<Meanwhile>,
+    ) -> Result<Self, Failure> {
         form.put("version", application.update_time.to_string());
         let (id, now) = (application.id.clone(), view.console.now());
         let (status, found, proved, serving) = view
@@ -119,6 +126,7 @@ impl KeysPage {
         Ok(Self {
             head: Head::of(&status, Tab::Keys, &view.page),
             form,
+            meanwhile,
             jwks: jwks(&view, serving.as_ref(), &id),
             rotation: Rotation::of(&found, now),
             is_under_way: found.iter().any(|key| key.trial.is_some()),
@@ -137,7 +145,7 @@ pub(super) async fn keys(view: View, Path(id): Path<String>) -> Answer {
     view.needs(Permission::ReadApplications)?;
     let application = view.application(id).await?;
     let form = Filled::with(&[("hours", HOURS)]);
-    show(&KeysPage::of(view, form, application).await?)
+    show(&KeysPage::of(view, form, application, Vec::new()).await?)
 }
 
 /// The step that a button stands for, and what is said when it is done; `None` for one that is refused in the form.
@@ -177,12 +185,16 @@ pub(super) async fn rotate(Path(id): Path<String>, posted: Posted) -> Answer {
     let Posted { view, mut form } = posted;
     let view = view.within(Section::Applications);
     let mut application = view.application(id).await?;
+    let mut changes = Vec::new();
     if let Some((step, what)) = step(&view, &mut form).await? {
         let id = application.id.clone();
         let command = Command::RotateSigningKey { id, step };
         let key = match view.console.hub().apply_application(caller, command).await {
             Ok(_) => return done(&format!("/console/applications/{}/keys", application.id), what),
-            Err(ApplicationError::Changed { .. }) => "keys-changed",
+            Err(ApplicationError::Changed { id, expected, .. }) => {
+                changes = meanwhile(&view, &id, expected).await?;
+                "keys-changed"
+            }
             Err(ApplicationError::Rotation(RotationError::UnderWay(_))) => "rotate-under-way",
             Err(ApplicationError::Rotation(RotationError::NotUnderWay)) => "rotate-not-under-way",
             Err(ApplicationError::Rotation(RotationError::NothingEarlier)) => "revert-nothing",
@@ -191,5 +203,5 @@ pub(super) async fn rotate(Path(id): Path<String>, posted: Posted) -> Answer {
         form.warn(view.page.t(key));
         application = view.application(application.id).await?;
     }
-    again(&KeysPage::of(view, form, application).await?)
+    again(&KeysPage::of(view, form, application, changes).await?)
 }

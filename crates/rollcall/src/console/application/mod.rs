@@ -47,6 +47,7 @@ pub(super) fn routes() -> Router<Arc<Console>> {
             get(settings::encryption).post(settings::set_encryption),
         )
         .route(&on("scope"), get(scope::form).post(scope::change))
+        .route(&on("scope/count"), post(scope::count))
         .route(
             &on("subscription"),
             get(subscription::form).post(subscription::change),

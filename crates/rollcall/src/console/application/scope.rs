@@ -1,13 +1,14 @@
-//! The synchronization scope: units are chosen in a tree, groups in a search, and what that would do is shown before it
-//! is done.
+//! The synchronization scope: units are chosen in a tree or a search, groups in a search, and what that would do is
+//! shown before it is done.
 //!
 //! The form carries everything itself: what is ticked, what was ticked when it was opened, which units are open. Each
 //! of its buttons sends it, and brings it back as it is then, so it works without JavaScript.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use askama::Template;
 use axum::extract::Path;
+use axum::response::IntoResponse as _;
 use rollcall_db::DbError;
 
 use super::entitlement;
@@ -23,8 +24,8 @@ use crate::directory::search::Wanted;
 use crate::directory::{extent, view};
 use crate::listing;
 
-/// How many groups a search shows.
-const GROUPS: usize = 20;
+/// How many units, and how many groups, a search shows.
+const FOUND: usize = 20;
 
 /// The ids that fields of this name have.
 fn ids(form: &Filled, name: &str) -> BTreeSet<String> {
@@ -88,13 +89,31 @@ struct ScopeFormPage {
     id: String,
     name: String,
     meanwhile: Vec<Meanwhile>,
-    tree: Tree,
+    /// The part of the tree that is open; `None` while units are searched for.
+    tree: Option<Tree>,
     open: Vec<String>,
-    /// Units that are ticked and stand in no part of the tree that is open.
+    /// Units that were found.
+    found: Vec<Ticked>,
+    has_more_units: bool,
+    /// Units that are ticked and stand in nothing of that.
     further: Vec<Ticked>,
     groups: Vec<Ticked>,
     has_more_groups: bool,
     users: u64,
+}
+
+/// Units by their paths, as a form names them.
+fn units(paths: HashMap<String, String>, ticked: &BTreeSet<String>) -> Vec<Ticked> {
+    let mut units: Vec<Ticked> = paths
+        .into_iter()
+        .map(|(id, path)| Ticked {
+            is_on: ticked.contains(&id),
+            id,
+            name: format!("/{path}"),
+        })
+        .collect();
+    units.sort_by(|a, b| a.name.cmp(&b.name));
+    units
 }
 
 impl ScopeFormPage {
@@ -111,35 +130,47 @@ impl ScopeFormPage {
             sight: None,
             unit_id: None,
         };
-        let mut found = listing::groups(db, &wanted, "", GROUPS + 1).await?;
-        let has_more_groups = found.len() > GROUPS;
-        found.truncate(GROUPS);
+        let mut found = listing::groups(db, &wanted, "", FOUND + 1).await?;
+        let has_more_groups = found.len() > FOUND;
+        found.truncate(FOUND);
         let open = open(&form);
         let of = scope.clone();
         let shown = open.iter().cloned().collect();
-        let (tree, users, paths, names) = db
+        let searched = form.given("unit-search");
+        let (tree, mut named, paths, users, names) = db
             .read(move |tx| {
-                let tree = Tree::load(tx, open.clone(), &of.organizational_unit_ids)?;
-                let units = tree.hidden(&of.organizational_unit_ids);
+                let ticked = &of.organizational_unit_ids;
+                let (tree, named, hidden) = match &searched {
+                    None => {
+                        let tree = Tree::load(tx, open.clone(), ticked)?;
+                        let hidden = tree.hidden(ticked);
+                        (Some(tree), Vec::new(), hidden)
+                    }
+                    Some(text) => {
+                        let named = extent::named(tx, text, FOUND + 1)?;
+                        let shown = &named[..named.len().min(FOUND)];
+                        let hidden = ticked.iter().filter(|id| !shown.contains(id)).cloned().collect();
+                        (None, named, hidden)
+                    }
+                };
                 let groups: Vec<String> = of.group_ids.iter().cloned().collect();
-                let users = extent::users_within(tx, &of.organizational_unit_ids, &of.group_ids)?;
+                let all: Vec<String> = named.iter().chain(&hidden).cloned().collect();
                 Ok::<_, DbError>((
                     tree,
-                    users,
-                    view::unit_paths(tx, &units)?,
+                    named,
+                    view::unit_paths(tx, &all)?,
+                    extent::users_within(tx, ticked, &of.group_ids)?,
                     view::names(tx, &groups)?,
                 ))
             })
             .await?;
-        let mut further: Vec<Ticked> = paths
+        let has_more_units = named.len() > FOUND;
+        let beyond = named.split_off(named.len().min(FOUND));
+        let (searched, hidden): (HashMap<_, _>, HashMap<_, _>) = paths
             .into_iter()
-            .map(|(id, path)| Ticked {
-                id,
-                name: format!("/{path}"),
-                is_on: true,
-            })
-            .collect();
-        further.sort_by(|a, b| a.name.cmp(&b.name));
+            .filter(|(id, _)| scope.organizational_unit_ids.contains(id) || !beyond.contains(id))
+            .partition(|(id, _)| named.contains(id));
+        let further = units(hidden, &scope.organizational_unit_ids);
         // Those that are ticked come first, whether they were found or not.
         let mut groups: Vec<Ticked> = names
             .into_iter()
@@ -166,6 +197,8 @@ impl ScopeFormPage {
             meanwhile,
             tree,
             open: shown,
+            found: units(searched, &scope.organizational_unit_ids),
+            has_more_units,
             further,
             groups,
             has_more_groups,
@@ -277,7 +310,9 @@ fn begin(form: &mut Filled, application: &Application, is: &Scope, ticked: &Scop
     for open in form.all("open") {
         fresh.add("open", open);
     }
-    fresh.put("search", form.value("search"));
+    for search in ["search", "unit-search"] {
+        fresh.put(search, form.value(search));
+    }
     fresh.put("version", application.update_time.to_string());
     *form = fresh;
 }
@@ -302,12 +337,29 @@ pub(super) async fn form(view: View, Path(id): Path<String>) -> Answer {
     show(&ScopeFormPage::of(view, form, application, Vec::new()).await?)
 }
 
+/// How many users are covered by what is ticked, in a sentence: a script asks for it whenever something is ticked.
+pub(super) async fn count(Path(id): Path<String>, posted: Posted) -> Answer {
+    let Posted { view, form } = posted;
+    view.needs(Permission::ConfigureApplications)?;
+    view.application(id).await?;
+    let scope = chosen(&form);
+    let covered = view
+        .console
+        .db()
+        .read(move |tx| extent::users_within(tx, &scope.organizational_unit_ids, &scope.group_ids));
+    let words = view.page.t1("scope-users", "count", covered.await?);
+    Ok(words.into_response())
+}
+
 pub(super) async fn change(Path(id): Path<String>, mut posted: Posted) -> Answer {
     posted.view = posted.view.within(Section::Applications);
     posted.view.needs(Permission::ConfigureApplications)?;
     let caller = posted.caller();
     let Posted { view, mut form } = posted;
     let application = view.application(id).await?;
+    if form.is("do", "tree") {
+        form.put("unit-search", "");
+    }
     let wanted = edit(&form);
     let token = form.given("token").filter(|_| form.is("do", "confirm"));
     if token.is_none() && !form.is("do", "plan") {

@@ -8,8 +8,50 @@ use crate::access::Permission;
 use crate::clock::Millis;
 use crate::console::health::without_query;
 use crate::console::page::{Answer, Page, Section, View, show};
+use crate::delivery::connectivity::finding::Code;
 use crate::delivery::connectivity::{Report, StepResult};
 use crate::delivery::status;
+
+/// The key of what to do about what a test came upon: without the commands that the command line names.
+fn advice(code: Code) -> &'static str {
+    match code {
+        Code::HostNotFound => "advice-host-not-found",
+        Code::AddressNotAllowed => "advice-address-not-allowed",
+        Code::ConnectionRefused => "advice-connection-refused",
+        Code::ConnectionTimedOut => "advice-connection-timed-out",
+        Code::Unreachable => "advice-unreachable",
+        Code::NotTls => "advice-not-tls",
+        Code::TlsExpected => "advice-tls-expected",
+        Code::CertificateSelfSigned => "advice-certificate-self-signed",
+        Code::CertificateOfAuthority => "advice-certificate-of-authority",
+        Code::CertificateUnknownAuthority => "advice-certificate-unknown-authority",
+        Code::CertificateOtherHost => "advice-certificate-other-host",
+        Code::CertificateExpired => "advice-certificate-expired",
+        Code::CertificateNotYetValid => "advice-certificate-not-yet-valid",
+        Code::CertificateRefused => "advice-certificate-refused",
+        Code::ClientCertificateWanted => "advice-client-certificate-wanted",
+        Code::TlsFailed => "advice-tls-failed",
+        Code::NotSealed => "advice-not-sealed",
+        Code::TimedOut => "advice-timed-out",
+        Code::ConnectionLost => "advice-connection-lost",
+        Code::Redirected => "advice-redirected",
+        Code::RefusedByApplication => "advice-refused-by-application",
+        Code::RefusedInBetween => "advice-refused-in-between",
+        Code::NotFound => "advice-not-found",
+        Code::Busy => "advice-busy",
+        Code::GatewayFailed => "advice-gateway-failed",
+        Code::ApplicationFailed => "advice-application-failed",
+        Code::OtherStatus => "advice-other-status",
+        Code::AnswerUnreadable => "advice-answer-unreadable",
+        Code::AnswerEmpty => "advice-answer-empty",
+        Code::AnswerHtml => "advice-answer-html",
+        Code::AnswerForeign => "advice-answer-foreign",
+        Code::EventMisnamed => "advice-event-misnamed",
+        Code::EventNotNamed => "advice-event-not-named",
+        Code::EventRefused => "advice-event-refused",
+        Code::EventWantedAgain => "advice-event-wanted-again",
+    }
+}
 
 /// A step as it is shown.
 struct Step {
@@ -17,7 +59,8 @@ struct Step {
     tone: &'static str,
     result: &'static str,
     detail: String,
-    advice: Option<String>,
+    /// The key of what to do about it.
+    advice: Option<&'static str>,
     millis: f64,
 }
 
@@ -25,17 +68,14 @@ impl Step {
     fn of(step: &crate::delivery::connectivity::Step) -> Self {
         let (tone, result, detail, advice) = match &step.result {
             StepResult::Passed { detail } => ("good", "step-passed", detail, None),
-            StepResult::Failed(finding) => (
-                "bad",
-                "step-failed",
-                &finding.detail,
-                Some(finding.advice.clone()),
-            ),
+            StepResult::Failed(finding) => {
+                ("bad", "step-failed", &finding.detail, Some(advice(finding.code)))
+            }
             StepResult::Assumed(finding) => (
                 "warn",
                 "step-assumed",
                 &finding.detail,
-                Some(finding.advice.clone()),
+                Some(advice(finding.code)),
             ),
             StepResult::Skipped { detail } => ("idle", "step-skipped", detail, None),
         };

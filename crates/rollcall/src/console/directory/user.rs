@@ -1,18 +1,21 @@
 //! One user: who it is, where it stands, and how it stands with each application.
 
 use askama::Template;
-use axum::extract::Path;
+use axum::extract::{Path, Query};
 use rollcall_db::DbError;
+use rollcall_protocol::SubjectKind;
+use serde::Deserialize;
 
 use crate::application::{Entitlements, Scope};
 use crate::clock::Millis;
 use crate::console::error::Failure;
-use crate::console::page::{Answer, Page, Section, View, show};
+use crate::console::page::{Answer, Page, Section, View, address, show};
 use crate::delivery::ledger::attempts::Search;
 use crate::delivery::model::ParkedState;
+use crate::directory::fields::fold;
 use crate::directory::{DirectoryError, LOCKED_UNTIL_UNLOCKED, User, query, view};
 use crate::placement::Placement;
-use crate::why::{ChangeFate, Fate, Why, WhyError, why_seen_within};
+use crate::why::{ChangeFate, Fate, Last, Standing, Why, WhyError, standings, why_seen_within};
 
 /// How many requests are looked at to explain one user at one application.
 const LOOKED_AT: i64 = 20_000;
@@ -24,14 +27,72 @@ struct Place {
     is_primary: bool,
 }
 
-/// An application and whether the user is in its scope.
+/// An application, whether the user is in its scope, and what it knows of the user.
 struct Reached {
     id: String,
     name: String,
     is_in_scope: bool,
     /// The names of the units and groups of the scope in which the user stands.
     through: Vec<String>,
+    last: Option<ShownLast>,
+    /// How many events of the user are set aside, besides the last one.
+    set_aside: usize,
+    /// When everything was last pushed to the application.
+    synchronized_at: Option<Millis>,
 }
+
+impl Reached {
+    fn of(
+        (id, name, scope): (String, String, Scope),
+        standing: Standing,
+        through: Vec<String>,
+        placement: &Placement,
+    ) -> Self {
+        let last_is_aside = standing
+            .last
+            .as_ref()
+            .is_some_and(|last| last.fate.is_set_aside());
+        Self {
+            is_in_scope: scope.covers(SubjectKind::User, placement),
+            through,
+            set_aside: standing.set_aside - usize::from(last_is_aside),
+            synchronized_at: standing.synchronized_at,
+            last: standing.last.map(ShownLast::of),
+            id,
+            name,
+        }
+    }
+}
+
+/// What an application was told last, and what it answered.
+struct ShownLast {
+    event: &'static str,
+    time: Millis,
+    outcome: Outcome,
+}
+
+impl ShownLast {
+    fn of(last: Last) -> Self {
+        let mut outcome = Outcome::of(&last.fate);
+        outcome.answer = outcome.answer.or(last.first_answer);
+        Self {
+            event: last.event.short(),
+            time: last.time,
+            outcome,
+        }
+    }
+}
+
+/// Which applications are shown.
+#[derive(Deserialize)]
+pub(in crate::console) struct Shown {
+    /// Those after the one of this name.
+    #[serde(default)]
+    after: String,
+}
+
+/// How many applications are shown at once.
+const APPLICATIONS: usize = 20;
 
 #[derive(Template)]
 #[template(path = "user.html")]
@@ -44,6 +105,15 @@ struct UserPage {
     groups: Vec<(String, String)>,
     custom: Vec<(String, String)>,
     applications: Vec<Reached>,
+    is_first: bool,
+    next: Option<String>,
+}
+
+impl UserPage {
+    /// The address of the page with the first applications.
+    fn first(&self) -> String {
+        format!("/console/users/{}", self.user.id)
+    }
 }
 
 /// The units and groups of a scope in which somebody stands.
@@ -54,11 +124,15 @@ fn within<'a>(scope: &'a Scope, placement: &'a Placement) -> impl Iterator<Item 
     units.chain(groups.filter(|id| scope.group_ids.contains(*id)))
 }
 
-pub(in crate::console) async fn user(view: View, Path(id): Path<String>) -> Answer {
+pub(in crate::console) async fn user(
+    view: View,
+    Path(id): Path<String>,
+    Query(shown): Query<Shown>,
+) -> Answer {
     let view = view.within(Section::Directory);
     let sight = view.sight().await?;
     let now = view.console.now();
-    let visitor = view.visitor.clone();
+    let (visitor, after) = (view.visitor.clone(), fold(&shown.after));
     let found = view
         .console
         .db()
@@ -68,27 +142,36 @@ pub(in crate::console) async fn user(view: View, Path(id): Path<String>) -> Answ
                 return Ok(None);
             };
             let paths = sight.paths(tx, &user.unit_ids())?;
-            let placement = query::record_of(tx, rollcall_protocol::SubjectKind::User, &id)?;
+            let placement = query::record_of(tx, SubjectKind::User, &id)?;
             let placement = placement.map(|(_, placement)| placement).unwrap_or_default();
             let mut scopes = Entitlements::scopes(tx)?;
-            scopes.retain(|(id, ..)| visitor.reaches(id));
+            scopes.retain(|(id, name, _)| visitor.reaches(id) && (after.is_empty() || fold(name) > after));
+            // Databases differ in what they take for the order of names.
+            scopes.sort_by_cached_key(|(_, name, _)| fold(name));
+            let has_more = scopes.len() > APPLICATIONS;
+            scopes.truncate(APPLICATIONS);
+            let shown: Vec<String> = scopes.iter().map(|(id, ..)| id.clone()).collect();
+            let standings = standings(tx, &id, &shown)?;
             let through = scopes.iter().flat_map(|(.., scope)| within(scope, &placement));
             let mut named: Vec<String> = through.chain(&user.groups).cloned().collect();
             named.sort_unstable();
             named.dedup();
             let names = view::names(tx, &named)?;
-            Ok::<_, DbError>(Some((user, paths, names, placement, scopes)))
+            Ok::<_, DbError>(Some((user, paths, names, placement, scopes, standings, has_more)))
         })
         .await?;
-    let (user, paths, names, placement, scopes) = found.ok_or(Failure::NotFound)?;
+    let (user, paths, names, placement, scopes, mut standings, has_more) = found.ok_or(Failure::NotFound)?;
     let name_of = |id: &String| names.get(id).cloned().unwrap_or_default();
     let mut groups: Vec<(String, String)> = user.groups.iter().map(|id| (id.clone(), name_of(id))).collect();
     groups.sort_by(|a, b| a.1.cmp(&b.1));
-    let applications = scopes.into_iter().map(|(id, name, scope)| Reached {
-        is_in_scope: scope.covers(rollcall_protocol::SubjectKind::User, &placement),
-        through: within(&scope, &placement).map(name_of).collect(),
-        id,
-        name,
+    let next = scopes
+        .last()
+        .filter(|_| has_more)
+        .map(|(_, last, _)| address(&format!("/console/users/{}", user.id), &[("after", last)]));
+    let applications = scopes.into_iter().map(|application| {
+        let through = within(&application.2, &placement).map(name_of).collect();
+        let standing = standings.remove(&application.0).unwrap_or_default();
+        Reached::of(application, standing, through, &placement)
     });
     show(&UserPage {
         is_locked: user
@@ -113,23 +196,24 @@ pub(in crate::console) async fn user(view: View, Path(id): Path<String>) -> Answ
             .map(|(name, value)| (name.clone(), value.to_string()))
             .collect(),
         applications: applications.collect(),
+        is_first: shown.after.is_empty(),
+        next,
         user,
         page: view.page,
     })
 }
 
-/// A change of the user, and what became of it at the application.
-struct ShownFate {
+/// What became of an event: in a word, when, and what the application said.
+struct Outcome {
     tone: &'static str,
     key: &'static str,
-    change: ChangeFate,
     answer: Option<String>,
     at: Option<Millis>,
 }
 
-impl ShownFate {
-    fn of(change: ChangeFate) -> Self {
-        let (tone, key, at, answer) = match &change.fate {
+impl Outcome {
+    fn of(fate: &Fate) -> Self {
+        let (tone, key, at, answer) = match fate {
             Fate::NotForIt { reason } => ("idle", "fate-not-for-it", None, Some((*reason).to_owned())),
             Fate::Waiting => ("wait", "fate-waiting", None, None),
             Fate::Delivered { at, .. } => ("good", "fate-delivered", Some(*at), None),
@@ -151,6 +235,20 @@ impl ShownFate {
             key,
             at,
             answer: answer.filter(|answer| !answer.is_empty()),
+        }
+    }
+}
+
+/// A change of the user, and what became of it at the application.
+struct ShownFate {
+    change: ChangeFate,
+    outcome: Outcome,
+}
+
+impl ShownFate {
+    fn of(change: ChangeFate) -> Self {
+        Self {
+            outcome: Outcome::of(&change.fate),
             change,
         }
     }

@@ -9,6 +9,7 @@
 //! attempt that retention has removed, it ends.
 
 mod filter;
+mod many;
 mod search;
 
 use rollcall_db::{DbError, Dialect, Row, Tx, params};
@@ -19,6 +20,7 @@ use crate::delivery::model::skips::Skips;
 use crate::delivery::model::{Attempt, Remark};
 
 pub use filter::{Filter, Outcome, Page, load, page};
+pub use many::first_of_each;
 pub use search::{LOOKED_AT, Search, covering, exception, newest_failed, sent_again};
 
 /// Stores an attempt as the application's last one. The caller holds the application's row in the ledger.
@@ -104,6 +106,9 @@ pub fn skipped_lately(tx: &mut Tx<'_>, application_id: &str, limit: usize) -> Re
 const COLUMNS: &str = "id, source, from_seq, to_seq, lane, lanes, try_number, started_at, latency_us, \
      outcome, http_status, events, succeeded, skipped, failed, retried, exceptions, detail, assumed, said, \
      carried, next_try";
+
+/// How many columns those are.
+const COLUMN_COUNT: usize = 22;
 
 /// The newest attempts of an application, newest first, each with its number; only those after
 /// `after`, if given.

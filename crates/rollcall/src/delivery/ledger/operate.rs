@@ -37,7 +37,7 @@ pub enum Chosen {
     All,
     /// These, each of which has to be there.
     Events(BTreeSet<String>),
-    /// Those that tell of something that happened at this time or later.
+    /// Those that were set aside at this time or later.
     Since(Millis),
 }
 
@@ -46,7 +46,7 @@ impl Chosen {
         match self {
             Self::All => true,
             Self::Events(ids) => ids.contains(&parked.event_id),
-            Self::Since(time) => parked.event_time >= *time,
+            Self::Since(time) => parked.next_try >= *time,
         }
     }
 

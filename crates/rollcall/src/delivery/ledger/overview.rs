@@ -44,6 +44,17 @@ pub fn open_jobs(tx: &mut Tx<'_>) -> Result<HashMap<String, JobPosition>, DbErro
         .collect()
 }
 
+/// Up to which position of the log each application is settled.
+///
+/// # Errors
+/// What the database reports.
+pub fn positions(tx: &mut Tx<'_>) -> Result<HashMap<String, Seq>, DbError> {
+    tx.query("SELECT application_id, position FROM deliveries", params![])?
+        .iter()
+        .map(|row| Ok((row.get(0)?, row.get(1)?)))
+        .collect()
+}
+
 /// When each application was last synchronized in full; who never was is not named. Retention keeps the job that
 /// tells it.
 ///

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use rollcall_db::{DbError, Row, Tx, params};
+use rollcall_db::{DbError, Row, Tx, Value, params};
 use rollcall_protocol::EventType;
 use strum::VariantArray as _;
 
@@ -134,6 +134,34 @@ pub fn page(
     rows.iter()
         .map(|row| Ok((row.get(12)?, from_row(row)?)))
         .collect()
+}
+
+/// The parked events of a subject, by application, in the order in which they were parked.
+///
+/// # Errors
+/// What the database reports.
+pub fn of_subject(
+    tx: &mut Tx<'_>,
+    applications: &[String],
+    subject_id: &str,
+) -> Result<HashMap<String, Vec<Parked>>, DbError> {
+    let mut found = HashMap::<String, Vec<Parked>>::new();
+    if applications.is_empty() {
+        return Ok(found);
+    }
+    let sql = format!(
+        "SELECT event_id, event_type, subject_id, seq, event_time, record, state, attempts, next_try,
+                code, message, strikes, application_id
+         FROM parked_events WHERE application_id IN {} AND subject_id = ${} ORDER BY id",
+        change::placeholders(1, applications.len()),
+        applications.len() + 1
+    );
+    let mut values: Vec<Value<'_>> = applications.iter().map(Value::from).collect();
+    values.push(Value::from(subject_id));
+    for row in &tx.query(&sql, &values)? {
+        found.entry(row.get(12)?).or_default().push(from_row(row)?);
+    }
+    Ok(found)
 }
 
 /// How many events of each application are parked, in the order of [`ParkedState::VARIANTS`]; applications without any

@@ -64,7 +64,7 @@ pub struct Parked {
     pub attempts: u32,
     /// How often the application wanted it again although it took other events meanwhile.
     pub strikes: u32,
-    /// When it is sent again.
+    /// When it is sent again; of one that is set aside, when that was.
     pub next_try: Millis,
     /// What the application answered.
     pub code: Option<String>,

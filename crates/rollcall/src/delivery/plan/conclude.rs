@@ -204,6 +204,7 @@ impl Concluding<'_> {
         let subject = parked.subject_id.clone();
         self.conclusion.park.push(Parked {
             state: ParkedState::Failed,
+            next_try: self.present.now,
             ..parked
         });
         self.release(&subject);

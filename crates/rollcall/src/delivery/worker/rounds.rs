@@ -238,12 +238,13 @@ impl Worker {
     }
 
     async fn give_up(&mut self, parked: &Parked, reason: &str) -> Result<(), Interrupt> {
+        let (now, at) = (self.shared().hub.clock.now(), Instant::now());
         let failed = Parked {
             state: ParkedState::Failed,
+            next_try: now,
             message: Some(reason.to_owned()),
             ..parked.clone()
         };
-        let (now, at) = (self.shared().hub.clock.now(), Instant::now());
         let next = self.queue.release(&parked.subject_id, now, at);
         self.commit(Settlement {
             park: std::iter::once(failed).chain(next).collect(),

@@ -1,7 +1,10 @@
 //! Setting up an application by the forms: made, changed, with plans that are shown before anything is done.
 
 use rollcall::access::{Caller, Principal, Role};
-use rollcall::application::{Application, Command, Edit, Encryption, Entitlements, SettingsPatch, store};
+use rollcall::application::{
+    Application, Command, Edit, Encryption, Entitlements, ScopeEdit, SettingsPatch, store,
+};
+use rollcall::delivery::job;
 use rollcall::directory;
 use rollcall::hub::Hub;
 use rollcall_protocol::EventType;
@@ -309,6 +312,95 @@ fn a_scope_is_chosen_in_the_tree_and_confirmed_by_its_plan() {
     });
 }
 
+#[test]
+fn units_are_searched_for_and_what_is_ticked_is_counted() {
+    on_both("console_scope_search", |database, _| async move {
+        let hub = open_hub(&database).await;
+        let sample = fill(&hub).await;
+        let served = Served::start(&hub, Some(Role::Administrator)).await;
+        let path = format!("/console/applications/{}/scope", sample.chat);
+        let form = Form::of(&served.page(&path).await, &path);
+        let searched = async |form: Form, text: &str| {
+            let answer = form
+                .fill("unit-search", text)
+                .tick("do", "search")
+                .send(&served)
+                .await;
+            assert_eq!(answer.status(), 200);
+            answer.text().await.unwrap()
+        };
+        let text = searched(form, "PHOTONICS").await;
+        for part in [&sample.unit, "/Engineering/Optics", "Also ticked", "/研发中心"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let form = Form::of(&text, &path);
+        assert_eq!(form.all("unit").len(), 2, "what was ticked stays");
+        let form = form.tick_too("unit", &sample.unit);
+
+        // A sign that means something to databases means nothing here.
+        let text = searched(form, "%").await;
+        assert!(text.contains("No unit has “%” in its name."), "{text}");
+        let form = Form::of(&text, &path);
+        assert!(form.all("unit").contains(&sample.unit.as_str()));
+        let answer = form.tick("do", "tree").send(&served).await;
+        let text = answer.text().await.unwrap();
+        assert!(
+            text.contains("value=\"open ") && text.contains("Also ticked"),
+            "{text}"
+        );
+        let form = Form::of(&text, &path);
+        assert_eq!((form.all("unit").len(), form.value("unit-search")), (3, ""));
+
+        // A script asks how many that covers; nobody else does.
+        let count = format!("{path}/count");
+        let ticked = [("csrf", served.csrf.as_str()), ("unit", &sample.unit)];
+        let answer = served.post(&count, &ticked).await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(
+            answer.text().await.unwrap(),
+            "2 users are covered by what is ticked."
+        );
+        assert_eq!(served.post(&count, &[("unit", "ou_nothing")]).await.status(), 403);
+        let operator = Served::start(&hub, Some(Role::Operator)).await;
+        let ticked = [("csrf", operator.csrf.as_str()), ("unit", &sample.unit)];
+        assert_eq!(operator.post(&count, &ticked).await.status(), 403);
+    });
+}
+
+#[test]
+fn whoever_edits_a_scope_is_told_what_another_has_made_of_it() {
+    on_both("console_scope_meanwhile", |database, _| async move {
+        let hub = open_hub(&database).await;
+        let sample = fill(&hub).await;
+        let served = Served::start(&hub, Some(Role::Administrator)).await;
+        let path = format!("/console/applications/{}/scope", sample.chat);
+        let form = Form::of(&served.page(&path).await, &path);
+        let other = ScopeEdit {
+            units: Edit::Change {
+                add: [sample.unit.clone()].into(),
+                remove: [].into(),
+            },
+            groups: Edit::Change {
+                add: [].into(),
+                remove: [sample.group.clone()].into(),
+            },
+        };
+        job::change_scope(&hub, somebody_else(), &sample.chat, other, None)
+            .await
+            .unwrap();
+        let text = served.refused(form.tick("do", "plan")).await;
+        for part in [
+            "What others have changed meanwhile",
+            "administrator:grace",
+            "Synchronization scope: <code>全体员工</code> → <code>/Engineering/Optics &#38; Photonics</code>",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let form = Form::of(&text, &path);
+        assert!(form.all("unit").contains(&sample.unit.as_str()) && form.all("group").is_empty());
+    });
+}
+
 #[tokio::test]
 async fn a_choice_is_applied_to_what_somebody_else_has_made_of_it() {
     let database = rollcall_db::testing::sqlite();
@@ -347,7 +439,11 @@ async fn a_choice_is_applied_to_what_somebody_else_has_made_of_it() {
     let answer = wanted.tick("do", "plan").send(&served).await;
     assert_eq!(answer.status(), 422);
     let text = answer.text().await.unwrap();
-    assert!(text.contains("administrator:grace"));
+    let told = "<code>ud:user:push</code> → <code>—</code>";
+    assert!(
+        text.contains("administrator:grace") && text.contains(told),
+        "{text}"
+    );
     let form = Form::of(&text, &path);
     assert_eq!(form.all("event").len(), all - 2);
     let answer = form.tick("do", "plan").send(&served).await;

@@ -1,6 +1,7 @@
 //! The console: its pages, its texts, who may do what, and how it looks in a browser.
 
 mod accounts;
+mod auditing;
 mod browser;
 mod configuring;
 mod forms;
@@ -13,6 +14,7 @@ mod receiving;
 mod sample;
 mod sight;
 mod signing_in;
+mod standing;
 mod story;
 mod texts;
 mod transfer;

@@ -158,7 +158,7 @@ fn aside(event: &str, subject: &str, seq: i64, at: Millis) -> Parked {
         state: ParkedState::Failed,
         attempts: 6,
         strikes: 6,
-        next_try: at,
+        next_try: at + 2 * HOUR,
         code: Some("invalid_department".into()),
         message: Some("department “Optics & Photonics” is not known here; create it first".into()),
     }

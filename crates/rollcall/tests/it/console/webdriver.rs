@@ -37,7 +37,7 @@ fn found(names: &[&'static str]) -> Option<&'static str> {
 
 impl Browser {
     /// Starts one. The error says what is missing.
-    pub(super) async fn start() -> Result<Self, String> {
+    async fn start() -> Result<Self, String> {
         let Some(driver) = found(&["chromedriver"]) else {
             return Err("chromedriver is not installed".to_owned());
         };
@@ -82,6 +82,24 @@ impl Browser {
             client,
             _profile: profile,
         })
+    }
+
+    /// One whose pages can be asked by axe-core what is wrong with them; `None` if there is no browser here, and then
+    /// it is said `what` was not done.
+    pub(super) async fn with_axe(what: &str) -> Option<Self> {
+        let browser = match Self::start().await {
+            Ok(browser) => browser,
+            Err(missing) => {
+                rollcall_db::testing::did_not_run("chromium", &format!("{missing}, so {what}"));
+                return None;
+            }
+        };
+        let axe = include_str!("../data/axe-core/axe.min.js");
+        let source = json!({ "source": axe });
+        browser
+            .chromium("Page.addScriptToEvaluateOnNewDocument", source)
+            .await;
+        Some(browser)
     }
 
     async fn command(&self, path: &str, body: Value) -> Value {

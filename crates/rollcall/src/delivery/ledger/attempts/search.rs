@@ -20,7 +20,7 @@ pub const LOOKED_AT: i64 = 200_000;
 const PORTION: i64 = 2_000;
 
 /// For clocks of several nodes.
-const SKEW: Millis = 60_000;
+pub(super) const SKEW: Millis = 60_000;
 
 /// A question, which may have several parts, and how much it may still look at.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod coming;
 mod fake;
+mod looks;
 mod misfortunes;
 mod pages;
 mod program;

@@ -1,0 +1,118 @@
+//! By which requests many applications got what they were told of a subject.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use rollcall_db::{DbError, Tx, Value};
+
+use super::search::{SKEW, end, first_since};
+use super::{COLUMN_COUNT, COLUMNS, from_row};
+use crate::change::Seq;
+use crate::clock::Millis;
+use crate::delivery::model::Attempt;
+
+/// How many attempts are looked at, of all applications together.
+const LOOKED_AT: i64 = 20_000;
+
+/// How many are looked at for one change at first.
+const PORTION: i64 = 1_000;
+
+/// How much more is looked at each time that something was not found, so that there are few statements.
+const GROWTH: i64 = 8;
+
+/// A change that some applications got.
+struct Wanted<'a> {
+    seq: Seq,
+    /// The number from which on its requests are looked for next.
+    from: i64,
+    /// Those of which it is not known yet how they got it.
+    applications: BTreeSet<&'a str>,
+}
+
+/// The first requests that cover a change and are of the right kind, by application. Each application is named with the
+/// position of its change, and with the time at which that was made. There are as many statements for many applications
+/// as for one. What was not found among the attempts that are looked at, or is not kept any more, is left out.
+///
+/// # Errors
+/// What the database reports.
+pub fn first_of_each(
+    tx: &mut Tx<'_>,
+    told: &[(&str, Seq, Millis)],
+    is_right: impl Fn(&Attempt) -> bool,
+) -> Result<HashMap<String, Attempt>, DbError> {
+    let mut found = HashMap::new();
+    if told.is_empty() {
+        return Ok(found);
+    }
+    let mut changes: BTreeMap<(Seq, Millis), BTreeSet<&str>> = BTreeMap::new();
+    for (application, seq, time) in told {
+        changes.entry((*seq, *time)).or_default().insert(application);
+    }
+    let end = end(tx)?;
+    // The newest come first: what is found of them is near.
+    let mut wanted = Vec::with_capacity(changes.len());
+    for ((seq, time), applications) in changes.into_iter().rev() {
+        wanted.push(Wanted {
+            seq,
+            from: first_since(tx, time - SKEW)?,
+            applications,
+        });
+    }
+    let (mut left, mut portion) = (LOOKED_AT, PORTION);
+    loop {
+        let (sql, values) = statement(&mut wanted, end, portion, &mut left);
+        if values.is_empty() {
+            return Ok(found);
+        }
+        for row in tx.query(&sql, &values)? {
+            let (_, attempt) = from_row(&row)?;
+            let application: String = row.get(COLUMN_COUNT)?;
+            let change = wanted.iter_mut().find(|change| {
+                let seq = Some(change.seq);
+                let covers = attempt.from_seq <= seq && seq <= attempt.to_seq;
+                covers && change.applications.contains(application.as_str())
+            });
+            if let Some(change) = change.filter(|_| is_right(&attempt)) {
+                change.applications.remove(application.as_str());
+                found.insert(application, attempt);
+            }
+        }
+        portion *= GROWTH;
+    }
+}
+
+/// Looks further for all that was not found yet; without values if there is nothing to look at any more.
+fn statement(
+    wanted: &mut [Wanted<'_>],
+    end: i64,
+    portion: i64,
+    left: &mut i64,
+) -> (String, Vec<Value<'static>>) {
+    let mut values: Vec<Value<'static>> = Vec::new();
+    let mut number = |value: Value<'static>| {
+        values.push(value);
+        format!("${}", values.len())
+    };
+    let mut ranges = Vec::new();
+    for change in wanted.iter_mut().filter(|it| !it.applications.is_empty()) {
+        let looked = (end - change.from).min(portion).min(*left);
+        if looked <= 0 {
+            continue;
+        }
+        *left -= looked;
+        let to = change.from + looked;
+        let (from, to) = (number(change.from.into()), number(to.into()));
+        let seq = number(change.seq.into());
+        let ids = change.applications.iter();
+        let ids: Vec<String> = ids.map(|id| number((*id).to_owned().into())).collect();
+        ranges.push(format!(
+            "(id >= {from} AND id < {to} AND from_seq <= {seq} AND to_seq >= {seq} AND application_id IN ({}))",
+            ids.join(", ")
+        ));
+        change.from += looked;
+    }
+    let sql = format!(
+        "SELECT {COLUMNS}, application_id FROM attempts WHERE {} ORDER BY id",
+        ranges.join(" OR ")
+    );
+    (sql, values)
+}
