@@ -396,8 +396,8 @@ async fn handle<H: Handler + 'static>(
     stored: Stored,
 ) -> Result<(), DbError> {
     let news = {
-        let event = stored.event.clone();
-        db.read(move |tx| news::look(tx, &event)).await?
+        let (event, number) = (stored.event.clone(), stored.id);
+        db.read(move |tx| news::look(tx, &event, number)).await?
     };
     let outcome = match news.event {
         None => Outcome::stale(),
@@ -422,7 +422,10 @@ async fn handle<H: Handler + 'static>(
     if state == "failed" {
         tracing::error!(event_id = event.event_id, message, "an event is set aside");
     }
-    let time = event.event_time;
+    let at = news::Moment {
+        time: event.event_time,
+        stored: stored.id,
+    };
     let subjects = news.subjects;
     let inventory = news.inventory.filter(|_| handled);
     db.write(move |tx| {
@@ -433,9 +436,9 @@ async fn handle<H: Handler + 'static>(
                 params![stored.id, state, i64::from(attempts), message.as_str()],
             )?;
             if let Some(inventory) = &inventory {
-                news::note_inventory(tx, inventory, time)?;
+                news::note_inventory(tx, inventory, at)?;
             }
-            subjects.iter().try_for_each(|subject| subject.note(tx, time))
+            subjects.iter().try_for_each(|subject| subject.note(tx, at))
         } else {
             tx.execute(
                 "UPDATE inbox_events SET state = $2, attempts = $3, next_try = $4, message = $5 WHERE id = $1",

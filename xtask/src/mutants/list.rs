@@ -90,11 +90,11 @@ pub(super) const ALL: &[Mutant] = &[
         mutated: "Ok(true)",
     },
     Mutant {
-        name: "a-failed-commit-is-overlooked",
-        breaks: "delivery goes on after a settlement that was not stored",
-        file: SETTLE,
-        original: "settled.await?;",
-        mutated: "drop(settled.await);",
+        name: "an-act-is-like-a-settlement",
+        breaks: "of the settlements that are queued when somebody acts, the second is taken over without the first",
+        file: OPERATE,
+        original: "params![application_id, ACT]",
+        mutated: "params![application_id, ACT / ACT]",
     },
     Mutant {
         name: "nothing-is-held-within-a-round",
@@ -191,11 +191,17 @@ pub(super) const ALL: &[Mutant] = &[
         mutated: "true",
     },
     Mutant {
-        name: "a-resent-event-jumps-the-queue",
-        breaks: "an event that is sent again goes beside an earlier one of its subject",
-        file: OPERATE,
-        original: "waiting_state(tx, application_id, &parked.subject_id)?",
-        mutated: "ParkedState::Retrying",
+        name: "what-waits-is-served-from-its-end",
+        breaks: "of the events of a subject that wait, the newest is sent first",
+        file: PARKED,
+        original: r"self.subjects
+            .entry(waiting.parked.subject_id.clone())
+            .or_default()
+            .push_back(waiting);",
+        mutated: r"self.subjects
+            .entry(waiting.parked.subject_id.clone())
+            .or_default()
+            .push_front(waiting);",
     },
     Mutant {
         name: "who-moves-out-is-forgotten",

@@ -1,11 +1,15 @@
 //! Whether an event is news: newer than what was handled for its subject.
 //!
 //! A subject is a user, a unit, a group, or a user in a group; and the last deletion of a user or group,
-//! which ends memberships that are older. Each has a time of its own.
+//! which ends memberships that are older. Each has a time of its own. Of two events of the same time, as
+//! a clock that was set back makes many, the one that was stored later is the newer.
 //!
-//! An inventory has many subjects. It is handed on after all events that were stored before it, and with
-//! the ids of those added of which something newer was handled, so that a handler may remove whatever is
-//! not named. Afterwards, older events of what was removed are stale.
+//! An inventory has many subjects. It is handed on after all events that were stored before it, and as if it
+//! told of the present: those are added to it of whom something newer was handled, and those are taken out
+//! who are gone since. So a handler may remove whatever is not named, and add the members that are.
+//! Afterwards, older events of what was removed are stale.
+
+use std::collections::BTreeSet;
 
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::{Event, EventType, GroupPayload, InventoryKind, InventoryPayload};
@@ -22,12 +26,29 @@ pub(super) struct News {
     pub(super) inventory: Option<InventoryPayload>,
 }
 
+/// When an event happened: its time, and its place among those of the same time.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    /// Unix milliseconds.
+    pub(super) time: i64,
+    /// The number under which the event is stored.
+    pub(super) stored: i64,
+}
+
 /// A row of `inbox_subjects`.
 pub(super) struct Subject {
     kind: &'static str,
     group_id: String,
     id: String,
+    /// Whether the event says that it is gone.
+    gone: bool,
 }
+
+/// What becomes of a subject that is known: its time only moves forward.
+const FORWARD: &str = "ON CONFLICT (kind, group_id, subject) DO UPDATE
+    SET event_time = excluded.event_time, stored = excluded.stored, gone = excluded.gone
+    WHERE inbox_subjects.event_time < excluded.event_time
+       OR inbox_subjects.event_time = excluded.event_time AND inbox_subjects.stored < excluded.stored";
 
 /// The last deletion of a user or group.
 const DELETION: &str = "deletion";
@@ -38,43 +59,60 @@ impl Subject {
             kind,
             group_id: String::new(),
             id: id.to_owned(),
+            gone: false,
         }
     }
 
     fn member(group_id: &str, user_id: &str) -> Self {
         Self {
-            kind: InventoryKind::GroupMember.as_str(),
             group_id: group_id.to_owned(),
-            id: user_id.to_owned(),
+            ..Self::new(InventoryKind::GroupMember.as_str(), user_id)
         }
     }
 
-    fn is_newer(&self, tx: &mut Tx<'_>, time: i64) -> Result<bool, DbError> {
+    fn is_newer(&self, tx: &mut Tx<'_>, than: Moment) -> Result<bool, DbError> {
         let row = tx.query_opt(
-            "SELECT event_time FROM inbox_subjects WHERE kind = $1 AND group_id = $2 AND subject = $3",
-            params![self.kind, self.group_id.as_str(), self.id.as_str()],
+            "SELECT 1 FROM inbox_subjects WHERE kind = $1 AND group_id = $2 AND subject = $3
+             AND (event_time > $4 OR event_time = $4 AND stored > $5)",
+            params![
+                self.kind,
+                self.group_id.as_str(),
+                self.id.as_str(),
+                than.time,
+                than.stored
+            ],
         )?;
-        Ok(match row {
-            Some(row) => row.get::<i64>(0)? > time,
-            None => false,
-        })
+        Ok(row.is_some())
     }
 
     /// Moves the subject's time forward.
-    pub(super) fn note(&self, tx: &mut Tx<'_>, time: i64) -> Result<(), DbError> {
+    pub(super) fn note(&self, tx: &mut Tx<'_>, at: Moment) -> Result<(), DbError> {
         tx.execute(
-            "INSERT INTO inbox_subjects (kind, group_id, subject, event_time) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (kind, group_id, subject) DO UPDATE SET event_time = excluded.event_time
-             WHERE inbox_subjects.event_time < excluded.event_time",
-            params![self.kind, self.group_id.as_str(), self.id.as_str(), time],
+            &format!(
+                "INSERT INTO inbox_subjects (kind, group_id, subject, event_time, stored, gone)
+                 VALUES ($1, $2, $3, $4, $5, $6) {FORWARD}"
+            ),
+            params![
+                self.kind,
+                self.group_id.as_str(),
+                self.id.as_str(),
+                at.time,
+                at.stored,
+                self.gone
+            ],
         )?;
         Ok(())
     }
 }
 
-pub(super) fn look(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
+/// Looks at an event that is stored under a number.
+pub(super) fn look(tx: &mut Tx<'_>, event: &Event, stored: i64) -> Result<News, DbError> {
     use EventType as T;
-    let (id, time) = (event.biz_id.as_str(), event.event_time);
+    let id = event.biz_id.as_str();
+    let at = Moment {
+        time: event.event_time,
+        stored,
+    };
     let whole = |subjects| News {
         event: Some(event.clone()),
         subjects,
@@ -86,20 +124,23 @@ pub(super) fn look(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
         .map(|kind| Subject::new(kind.as_str(), id))
     else {
         return match kind {
-            Some(T::Inventory) => inventory(tx, event),
+            Some(T::Inventory) => inventory(tx, event, at),
             _ => Ok(whole(Vec::new())),
         };
     };
     match kind {
         Some(T::UnitAddUser | T::UnitRemoveUser | T::Test | T::Inventory) | None => Ok(whole(Vec::new())),
-        Some(T::GroupAddUser | T::GroupRemoveUser) => members(tx, event),
+        Some(T::GroupAddUser | T::GroupRemoveUser) => members(tx, event, at),
         Some(T::UserDelete | T::UnitDelete | T::GroupDelete) => {
             // A deletion that comes late still ends the memberships from before it.
             let mut news = whole(vec![Subject::new(DELETION, id)]);
-            if subject.is_newer(tx, time)? {
+            if subject.is_newer(tx, at)? {
                 news.event = None;
             } else {
-                news.subjects.push(subject);
+                news.subjects.push(Subject {
+                    gone: true,
+                    ..subject
+                });
             }
             Ok(news)
         }
@@ -120,7 +161,7 @@ pub(super) fn look(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
             | T::UnitPush
             | T::GroupCreate
             | T::GroupUpdate,
-        ) => Ok(match subject.is_newer(tx, time)? {
+        ) => Ok(match subject.is_newer(tx, at)? {
             true => News {
                 event: None,
                 subjects: Vec::new(),
@@ -131,8 +172,8 @@ pub(super) fn look(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
     }
 }
 
-fn members(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
-    let (id, time) = (event.biz_id.as_str(), event.event_time);
+fn members(tx: &mut Tx<'_>, event: &Event, at: Moment) -> Result<News, DbError> {
+    let id = event.biz_id.as_str();
     let mut news = News {
         event: Some(event.clone()),
         subjects: Vec::new(),
@@ -144,11 +185,15 @@ fn members(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
     let Some(users) = group.user_ids.take() else {
         return Ok(news);
     };
-    let ended = Subject::new(DELETION, id).is_newer(tx, time)?;
+    let ended = Subject::new(DELETION, id).is_newer(tx, at)?;
+    let gone = event.kind() == Some(EventType::GroupRemoveUser);
     let mut joined = Vec::new();
     for user in users {
-        let pair = Subject::member(id, &user);
-        if !ended && !Subject::new(DELETION, &user).is_newer(tx, time)? && !pair.is_newer(tx, time)? {
+        let pair = Subject {
+            gone,
+            ..Subject::member(id, &user)
+        };
+        if !ended && !Subject::new(DELETION, &user).is_newer(tx, at)? && !pair.is_newer(tx, at)? {
             joined.push(user);
             news.subjects.push(pair);
         }
@@ -163,7 +208,7 @@ fn members(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
     Ok(news)
 }
 
-fn inventory(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
+fn inventory(tx: &mut Tx<'_>, event: &Event, at: Moment) -> Result<News, DbError> {
     let mut news = News {
         event: Some(event.clone()),
         subjects: Vec::new(),
@@ -172,22 +217,45 @@ fn inventory(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
     let Ok(mut inventory) = InventoryPayload::from_json(&event.biz_data) else {
         return Ok(news);
     };
+    let mut named: BTreeSet<String> = std::mem::take(&mut inventory.ids).into_iter().collect();
+    if inventory.kind == InventoryKind::GroupMember {
+        let group = inventory.group_id.as_deref().unwrap_or_default();
+        if Subject::new(DELETION, group).is_newer(tx, at)? {
+            news.event = None;
+            return Ok(news);
+        }
+        let list = id_list(&named.iter().collect::<Vec<_>>());
+        let deleted = format!(
+            "SELECT subject FROM inbox_subjects
+             WHERE kind = $2 AND group_id = '' AND (event_time > $3 OR event_time = $3 AND stored > $4)
+               AND subject IN (SELECT ids.value FROM {})",
+            ids(tx)
+        );
+        for row in tx.query(&deleted, params![&list, DELETION, at.time, at.stored])? {
+            named.remove(&row.get::<String>(0)?);
+        }
+    }
     for row in tx.query(
-        "SELECT subject FROM inbox_subjects
-         WHERE kind = $1 AND group_id = $2 AND event_time > $3 AND subject > CAST($4 AS TEXT)
-           AND (CAST($5 AS TEXT) IS NULL OR subject <= CAST($5 AS TEXT))",
+        "SELECT subject, gone FROM inbox_subjects
+         WHERE kind = $1 AND group_id = $2 AND (event_time > $3 OR event_time = $3 AND stored > $6)
+           AND subject > CAST($4 AS TEXT) AND (CAST($5 AS TEXT) IS NULL OR subject <= CAST($5 AS TEXT))",
         params![
             inventory.kind.as_str(),
             inventory.group_id.as_deref().unwrap_or_default(),
-            event.event_time,
+            at.time,
             inventory.after.as_str(),
-            inventory.through.as_deref()
+            inventory.through.as_deref(),
+            at.stored
         ],
     )? {
-        inventory.ids.push(row.get(0)?);
+        let subject: String = row.get(0)?;
+        if row.get(1)? {
+            named.remove(&subject);
+        } else {
+            named.insert(subject);
+        }
     }
-    inventory.ids.sort_unstable();
-    inventory.ids.dedup();
+    inventory.ids = named.into_iter().collect();
     news.event = Some(Event {
         biz_data: inventory.to_json(),
         ..event.clone()
@@ -196,15 +264,17 @@ fn inventory(tx: &mut Tx<'_>, event: &Event) -> Result<News, DbError> {
     Ok(news)
 }
 
-/// Makes older events stale of what an inventory does not name, once the handler has removed it.
+/// Makes older events stale of what an inventory does not name, and of the members that it names, once the handler has
+/// removed the one and added the other.
 pub(super) fn note_inventory(
     tx: &mut Tx<'_>,
     inventory: &InventoryPayload,
-    time: i64,
+    at: Moment,
 ) -> Result<(), DbError> {
     let ids = ids(tx);
     let unnamed = format!(
-        "kind = CAST($4 AS TEXT) AND group_id = CAST($5 AS TEXT) AND event_time <= CAST($6 AS BIGINT)
+        "kind = CAST($4 AS TEXT) AND group_id = CAST($5 AS TEXT)
+         AND (event_time < CAST($6 AS BIGINT) OR event_time = CAST($6 AS BIGINT) AND stored < CAST($7 AS BIGINT))
          AND subject > CAST($2 AS TEXT) AND (CAST($3 AS TEXT) IS NULL OR subject <= CAST($3 AS TEXT))
          AND subject NOT IN (SELECT ids.value FROM {ids})"
     );
@@ -212,20 +282,35 @@ pub(super) fn note_inventory(
     let (after, through) = (inventory.after.as_str(), inventory.through.as_deref());
     let group_id = inventory.group_id.as_deref().unwrap_or_default();
     let kind = inventory.kind.as_str();
-    if inventory.kind != InventoryKind::GroupMember {
+    if inventory.kind == InventoryKind::GroupMember {
         tx.execute(
             &format!(
-                "INSERT INTO inbox_subjects (kind, group_id, subject, event_time)
-                 SELECT CAST($7 AS TEXT), '', subject, CAST($6 AS BIGINT) FROM inbox_subjects WHERE {unnamed}
-                 ON CONFLICT (kind, group_id, subject) DO UPDATE SET event_time = excluded.event_time
-                 WHERE inbox_subjects.event_time < excluded.event_time"
+                "INSERT INTO inbox_subjects (kind, group_id, subject, event_time, stored, gone)
+                 SELECT CAST($2 AS TEXT), CAST($3 AS TEXT), ids.value, CAST($4 AS BIGINT), CAST($5 AS BIGINT), FALSE
+                 FROM {ids} WHERE TRUE
+                 {FORWARD}"
             ),
-            params![&list, after, through, kind, group_id, time, DELETION],
+            params![&list, kind, group_id, at.time, at.stored],
+        )?;
+    } else {
+        tx.execute(
+            &format!(
+                "INSERT INTO inbox_subjects (kind, group_id, subject, event_time, stored, gone)
+                 SELECT CAST($8 AS TEXT), '', subject, CAST($6 AS BIGINT), CAST($7 AS BIGINT), TRUE
+                 FROM inbox_subjects WHERE {unnamed}
+                 {FORWARD}"
+            ),
+            params![
+                &list, after, through, kind, group_id, at.time, at.stored, DELETION
+            ],
         )?;
     }
     tx.execute(
-        &format!("UPDATE inbox_subjects SET event_time = CAST($6 AS BIGINT) WHERE {unnamed}"),
-        params![&list, after, through, kind, group_id, time],
+        &format!(
+            "UPDATE inbox_subjects
+             SET event_time = CAST($6 AS BIGINT), stored = CAST($7 AS BIGINT), gone = TRUE WHERE {unnamed}"
+        ),
+        params![&list, after, through, kind, group_id, at.time, at.stored],
     )?;
     Ok(())
 }

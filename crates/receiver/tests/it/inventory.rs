@@ -1,5 +1,6 @@
 //! Inventories, which close a full synchronization.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -200,13 +201,19 @@ async fn an_inventory_that_contradicts_itself_removes_nothing() {
 #[derive(Clone, Default)]
 struct Table {
     users: Arc<Mutex<Vec<String>>>,
-    broken: Arc<Mutex<bool>>,
+    /// Who cannot be stored.
+    broken: Arc<Mutex<Vec<&'static str>>>,
     unaware: bool,
 }
 
 impl Handler for Table {
     async fn user_created(&self, user: &Received<UserPayload>) -> Outcome {
-        if *self.broken.lock().unwrap() {
+        if self
+            .broken
+            .lock()
+            .unwrap()
+            .contains(&user.record.user_id.as_str())
+        {
             return Outcome::exception("locked");
         }
         self.users.lock().unwrap().push(user.record.user_id.clone());
@@ -230,7 +237,7 @@ impl Handler for Table {
 async fn the_inbox_hands_an_inventory_on_after_what_came_before_it() {
     for database in databases("inventoryinbox") {
         let table = Table::default();
-        *table.broken.lock().unwrap() = true;
+        *table.broken.lock().unwrap() = vec!["a", "b", "c"];
         let options = InboxOptions {
             tries: 1_000,
             first_pause: Duration::from_millis(10),
@@ -256,7 +263,7 @@ async fn the_inbox_hands_an_inventory_on_after_what_came_before_it() {
             .unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(inbox.counts().await.unwrap().done, 0);
-        *table.broken.lock().unwrap() = false;
+        table.broken.lock().unwrap().clear();
         crate::inbox::drain(&inbox).await;
         // b is gone; c is newer than the inventory, which may have been handled after it.
         let mut users = table.users.lock().unwrap().clone();
@@ -288,6 +295,130 @@ async fn the_inbox_hands_an_inventory_on_after_what_came_before_it() {
         inbox.process(vec![create("8", "d", 50)], NOW).await.unwrap();
         crate::inbox::drain(&inbox).await;
         assert_eq!(*table.users.lock().unwrap(), ["d", "d"]);
+        inbox.close().await;
+    }
+}
+
+#[tokio::test]
+async fn of_the_same_time_what_is_stored_after_an_inventory_is_newer() {
+    for database in databases("inventorytie") {
+        let table = Table::default();
+        *table.broken.lock().unwrap() = vec!["a"];
+        let options = InboxOptions {
+            tries: 1_000,
+            first_pause: Duration::from_millis(10),
+            longest_pause: Duration::from_millis(10),
+            ..InboxOptions::default()
+        };
+        let inbox = Inbox::open(&database.url, table.clone(), options).await.unwrap();
+        let events = vec![
+            create("1", "a", 10),
+            create("2", "b", 20),
+            inventory("3", 20, InventoryKind::User, ("", None), &["a"]),
+            create("4", "c", 20),
+        ];
+        inbox.process(events, NOW).await.unwrap();
+        // Everybody is handled but a, for whom the inventory waits.
+        while inbox.counts().await.unwrap().done < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(*table.users.lock().unwrap(), ["b", "c"]);
+        table.broken.lock().unwrap().clear();
+        crate::inbox::drain(&inbox).await;
+        let mut users = table.users.lock().unwrap().clone();
+        users.sort_unstable();
+        assert_eq!(users, ["a", "c"]);
+        inbox.close().await;
+    }
+}
+
+/// Who is in the group g.
+#[derive(Clone, Default)]
+struct Members {
+    members: Arc<Mutex<BTreeSet<String>>>,
+    /// Whether users cannot be stored.
+    broken: Arc<Mutex<bool>>,
+}
+
+impl Handler for Members {
+    async fn user_created(&self, _: &Received<UserPayload>) -> Outcome {
+        match *self.broken.lock().unwrap() {
+            true => Outcome::exception("locked"),
+            false => Outcome::success(),
+        }
+    }
+
+    async fn user_deleted(&self, user: &Received<UserPayload>) -> Outcome {
+        self.members.lock().unwrap().remove(&user.record.user_id);
+        Outcome::success()
+    }
+
+    async fn group_users_added(&self, group: &Received<GroupPayload>) -> Outcome {
+        let users = group.record.user_ids.clone().unwrap_or_default();
+        self.members.lock().unwrap().extend(users);
+        Outcome::success()
+    }
+
+    async fn group_users_removed(&self, group: &Received<GroupPayload>) -> Outcome {
+        let users = group.record.user_ids.clone().unwrap_or_default();
+        self.members.lock().unwrap().retain(|user| !users.contains(user));
+        Outcome::success()
+    }
+
+    async fn inventory(&self, inventory: &Received<InventoryPayload>) -> Outcome {
+        *self.members.lock().unwrap() = inventory.record.ids.iter().cloned().collect();
+        Outcome::success()
+    }
+}
+
+#[tokio::test]
+async fn an_inventory_that_is_handed_on_late_adds_nobody_who_has_left_since() {
+    for database in databases("inventorylate") {
+        let desk = Members::default();
+        *desk.broken.lock().unwrap() = true;
+        let options = InboxOptions {
+            tries: 1_000,
+            first_pause: Duration::from_millis(10),
+            longest_pause: Duration::from_millis(10),
+            ..InboxOptions::default()
+        };
+        let inbox = Inbox::open(&database.url, desk.clone(), options).await.unwrap();
+        let delete = |id: &str, subject: &str, time| {
+            event(
+                id,
+                EventType::UserDelete,
+                time,
+                subject,
+                user(subject, "ann").to_json(),
+            )
+        };
+        let events = vec![
+            create("1", "x", 10),
+            inventory(
+                "2",
+                20,
+                InventoryKind::GroupMember,
+                ("", None),
+                &["left", "deleted", "stays"],
+            ),
+            members("3", EventType::GroupRemoveUser, 30, &["left"]),
+            delete("4", "deleted", 30),
+            members("5", EventType::GroupAddUser, 20, &["new"]),
+        ];
+        inbox.process(events, NOW).await.unwrap();
+        // Everything is handled but x, and the inventory that waits for x.
+        while inbox.counts().await.unwrap().done < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        *desk.broken.lock().unwrap() = false;
+        crate::inbox::drain(&inbox).await;
+        let members_now = || desk.members.lock().unwrap().iter().cloned().collect::<Vec<_>>();
+        assert_eq!(members_now(), ["new", "stays"]);
+        // What is older than the inventory is old news of those whom it names.
+        let late = vec![members("6", EventType::GroupRemoveUser, 15, &["stays"])];
+        inbox.process(late, NOW).await.unwrap();
+        crate::inbox::drain(&inbox).await;
+        assert_eq!(members_now(), ["new", "stays"]);
         inbox.close().await;
     }
 }

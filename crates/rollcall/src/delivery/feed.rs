@@ -193,7 +193,11 @@ impl Feed {
                     Ok::<_, DbError>((tick, changes, versions))
                 })
                 .await?;
-            let read_to = changes.last().map_or(known.head, |change| change.seq);
+            // A page that is not full ends at the log's end, also if retention has taken the last changes, or all.
+            let read_to = match changes.last() {
+                Some(last) if changes.len() == PAGE => last.seq,
+                _ => tick.head,
+            };
             let more = read_to < tick.head;
             if let Some(versions) = versions {
                 *self.versions.write().unwrap_or_else(PoisonError::into_inner) =

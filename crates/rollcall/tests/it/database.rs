@@ -10,15 +10,18 @@ use rollcall::application::Scope;
 use rollcall::change;
 use rollcall::delivery::Delivery;
 use rollcall::delivery::feed::Feed;
+use rollcall::delivery::vitals::Pulse;
 use rollcall::directory::{Command, DirectoryError, NewGroup, NewUnit, UserChanges};
 use rollcall::hub::{Hub, HubError};
 use rollcall::id::ROOT_UNIT;
+use rollcall::maintenance::retention::{Retention, trim};
 use rollcall::maintenance::{self, Upkeep};
 use rollcall::secret::AdminToken;
 use rollcall_db::testing::{Fault, Faults, databases, postgres, sqlite};
 use rollcall_db::{DbError, Lane, params};
 use rollcall_protocol::SystemRandom;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::world::{World, egress, hasty, new_user, on_both, open_hub, parts, renamed};
 
@@ -334,6 +337,43 @@ async fn those_who_lag_together_read_the_log_once_also_at_its_end() {
             assert_eq!(one[0].record, other[0].record);
         }
         assert_eq!(hub.db.stats().reads - before, 1);
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_followed_also_when_retention_has_taken_all_of_it() {
+    for database in databases("taken") {
+        let hub = open_hub(&database.url).await;
+        // The feed of a node that stands still while the others go on.
+        let feed = Feed::start(hub.db.clone(), Duration::from_millis(10))
+            .await
+            .unwrap();
+        for number in 0..3 {
+            let new = new_user(&format!("user{number}"), ROOT_UNIT);
+            let made = hub.apply(Caller::system("test"), Command::CreateUser(new));
+            made.await.unwrap();
+        }
+        // What happened in this very millisecond is not older than now.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        let nothing_is_kept = Retention {
+            changes: Duration::ZERO,
+            ..Retention::default()
+        };
+        trim(&hub, nothing_is_kept).await.unwrap();
+        assert_eq!(hub.db.read(change::oldest).await.unwrap(), None);
+        let (stop, stopped) = watch::channel(false);
+        let pulse = Arc::new(Pulse::default());
+        let following = tokio::spawn(Arc::clone(&feed).follow(stopped, pulse.begin()));
+        let head = hub.db.read(change::head).await.unwrap().seq;
+        let caught_up = async {
+            while feed.now().head < head {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(10), caught_up).await;
+        waited.expect("the feed is at the log's end");
+        stop.send_replace(true);
+        following.await.unwrap();
     }
 }
 

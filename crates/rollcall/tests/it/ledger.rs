@@ -179,6 +179,42 @@ fn a_settlement_that_failed_stops_those_behind_it() {
 }
 
 #[test]
+fn an_act_stops_every_settlement_that_is_queued() {
+    on_both("queued", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        apply(&hub, described(&user(&hub, "ada").await, "second")).await;
+        let mut fence = Fence {
+            application_id: app.application.id.clone(),
+            epoch: 0,
+            revision: 0,
+        };
+        let id = app.application.id.clone();
+        hub.db.write(move |tx| operate::interfere(tx, &id)).await.unwrap();
+        // As many as wait for their commits at most: each was made from the one before it.
+        for _ in 0..64 {
+            let (queued, settlement) = (
+                fence.clone(),
+                Settlement {
+                    position: Some(2),
+                    ..Settlement::default()
+                },
+            );
+            let settled = hub
+                .db
+                .write(move |tx| ledger::settle(tx, &queued, &settlement, 1))
+                .await;
+            assert!(matches!(settled, Err(LedgerError::Fenced)), "{settled:?}");
+            fence = fence.next();
+        }
+        assert_eq!(
+            stored(&hub, &app.application).await.position,
+            app.application.position
+        );
+    });
+}
+
+#[test]
 fn parked_events_are_served_beside_a_backlog() {
     on_both("starved", |hub, _| async move {
         let hub = open_hub(&hub).await;

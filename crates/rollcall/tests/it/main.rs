@@ -21,6 +21,7 @@ mod cli_doors;
 mod cli_lists;
 mod cli_use;
 mod clocks;
+mod closing;
 mod connectivity;
 mod console;
 mod database;

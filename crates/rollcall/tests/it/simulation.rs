@@ -33,7 +33,9 @@ mod plan;
 mod receivers;
 mod scenarios;
 mod shrink;
+mod signers;
 mod tenants;
+mod wanted;
 mod world;
 mod wrong;
 

@@ -62,11 +62,27 @@ impl Served {
 
     /// Begins to create a user, and does not finish.
     fn send_half(&self, token: &str) -> TcpStream {
-        self.send(&format!(
-            "POST /api/v1/users HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {token}\r\ncontent-type: \
-             application/json\r\ncontent-length: 100\r\n\r\n{{\"username\":"
-        ))
+        self.send(&format!("{}\r\n{{\"username\":", creation(token)))
     }
+
+    /// Does that once the hub has the head of the request and asks for its body.
+    fn send_half_when_asked(&self, token: &str) -> TcpStream {
+        const ASKED: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        let mut stream = self.send(&format!("{}expect: 100-continue\r\n\r\n", creation(token)));
+        let mut answer = [0; ASKED.len()];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, ASKED);
+        stream.write_all(b"{\"username\":").unwrap();
+        stream
+    }
+}
+
+/// The head of a request that creates a user, but for its end.
+fn creation(token: &str) -> String {
+    format!(
+        "POST /api/v1/users HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {token}\r\ncontent-type: \
+         application/json\r\ncontent-length: 100\r\n"
+    )
 }
 
 /// Reads to the end; a connection that is reset has ended too.
@@ -122,7 +138,7 @@ fn the_end_stops_delivery_at_once_and_waits_for_no_half_request() {
         let mut served = serve(folder.path(), &hub);
         let (head, body) = (
             served.send("GET /healthz HTTP/1.1\r\nhost:"),
-            served.send_half(&token(folder.path())),
+            served.send_half_when_asked(&token(folder.path())),
         );
         assert!(served.get("/healthz").starts_with("HTTP/1.1 200"));
         world.user("before", ROOT_UNIT).await;
@@ -142,7 +158,7 @@ fn the_end_stops_delivery_at_once_and_waits_for_no_half_request() {
 
         let folder = self::folder("body_timeout = 3600\nstop_timeout = 1");
         let mut served = serve(folder.path(), &hub);
-        let body = served.send_half(&token(folder.path()));
+        let body = served.send_half_when_asked(&token(folder.path()));
         world.converged().await;
         let log = served.stop();
         assert!(log.contains("requests were cut off"), "{log}");

@@ -101,9 +101,10 @@ pub(in crate::delivery) async fn next_round(
         let mut steps = ahead.steps(hub, target, job, &phase).await?;
         while let Some(step) = steps.pop_front() {
             if let Some(outgoing) = &step.outgoing {
-                // An inventory goes alone: applications that do not understand it may refuse its request.
+                // An inventory goes alone: applications that do not understand it may refuse its request, and if it
+                // is wanted again, its round is made again from where it began.
                 let alone = outgoing.event_type == EventType::Inventory;
-                let fits = !alone || lanes.is_empty();
+                let fits = !alone || (lanes.is_empty() && held.is_empty());
                 if queue.blocks(outgoing) {
                     held.push(outgoing.clone());
                 } else if !fits || !lanes.take(step.kind, outgoing) {
@@ -132,11 +133,13 @@ pub(in crate::delivery) async fn next_round(
     }))
 }
 
-/// Takes a settled round into the job's record; `None` if the round was not a job's.
+/// Takes a settled round into the job's record; `None` if the round was not a job's. If the application wants an
+/// inventory again, the job `stays` before it, or ends.
 pub(in crate::delivery) fn settle(
     current: Option<&JobPosition>,
     round: &Round,
     answered: &[Answered],
+    stays: bool,
 ) -> Option<JobPosition> {
     if round.source != Source::Job {
         return None;
@@ -154,6 +157,12 @@ pub(in crate::delivery) fn settle(
                     // nothing by the rest of it; whoever does would keep what is gone without it.
                     (Verdict::Assumed, _) | (Verdict::Accepted, Inventory::Assumed) => Inventory::Assumed,
                     (Verdict::Accepted, _) => Inventory::Accepted,
+                    (Verdict::Again(_), before) if stays => {
+                        if let Some(current) = current {
+                            job.phase.clone_from(&current.phase);
+                        }
+                        before
+                    }
                     (Verdict::Skipped(_) | Verdict::Refused(_) | Verdict::Again(_), _) => {
                         // The rest of it would not be understood either.
                         job.phase = Phase::Done;

@@ -6,8 +6,9 @@
 //!
 //! - The **revision** must be the one that the settlement was made from. Settlements are queued without
 //!   waiting for one another; if one fails, none of those behind it can pass it, and what it was to park is
-//!   not lost. What an administrator does to delivery ([`operate`]) raises the revision as well: the
-//!   settlement of a request that was in flight meanwhile fails, and the worker loads the application again.
+//!   not lost. What an administrator does to delivery ([`operate`]) raises the revision as well, by more than
+//!   settlements can be queued: not only the settlement of the request that was in flight meanwhile fails, but
+//!   every one that is queued behind it, and the worker loads the application again.
 //! - The **epoch** must be the one of the lease ([`leases`]). A process that was paused longer than its
 //!   lease, or a second one that was started by mistake, can settle nothing.
 //!

@@ -184,6 +184,12 @@ impl Round {
         events.map(Outgoing::bytes).sum()
     }
 
+    /// Whether it is an inventory, which goes alone.
+    pub fn is_inventory(&self) -> bool {
+        let mut events = self.batches.iter().flat_map(|batch| batch.events.iter());
+        events.any(|outgoing| outgoing.event_type == EventType::Inventory)
+    }
+
     /// The range of the log that it covers.
     pub fn range(&self) -> Option<(Seq, Seq)> {
         (self.source == Source::Log).then_some((self.from + 1, self.after.cursor))

@@ -24,6 +24,8 @@ use crate::delivery::send::Interrupt;
 const UNCOMMITTED: usize = 64;
 /// After how many rounds in a row that the application wants again as a whole it is suspended.
 const STALLED_ROUNDS: u32 = 3;
+/// How often in a row an inventory is told that the application wants again, before the rest of it is left out.
+const INVENTORY_TRIES: u32 = 10;
 
 /// Says that an event waits for somebody. What the application said of it may name people, so only its code
 /// is logged.
@@ -99,7 +101,7 @@ impl Worker {
             longest_pause: options.longest_pause,
         };
         let present = self.present();
-        let conclusion = conclude(
+        let mut conclusion = conclude(
             &round,
             &answered,
             &mut self.queue,
@@ -107,7 +109,15 @@ impl Worker {
             &patience,
             &present,
         );
-        let job = job::settle(self.position.job.as_ref(), &round, &answered);
+        // An inventory goes alone, and is not parked: the job waits for it.
+        let wants_inventory = conclusion.all_again.is_some() && round.is_inventory();
+        let stays = wants_inventory && self.health.stalled < INVENTORY_TRIES;
+        if wants_inventory && !stays {
+            // It is given up, and says nothing about other events.
+            conclusion.all_again = None;
+            self.health.stalled = 0;
+        }
+        let job = job::settle(self.position.job.as_ref(), &round, &answered, stays);
         let suspension = match (&conclusion.all_again, &self.suspension) {
             (None, None) => SuspensionChange::Keep,
             (None, Some(_)) => {
@@ -128,7 +138,7 @@ impl Worker {
                 SuspensionChange::Set(self.suspended_again(present.now, reason, said))
             }
         };
-        let clean = conclusion.clean && suspension == SuspensionChange::Keep;
+        let clean = conclusion.clean && suspension == SuspensionChange::Keep && !stays;
         self.position = round.after;
         if let Some(job) = &job {
             self.position.job = Some(job.clone()).filter(|job| !job.is_finished());

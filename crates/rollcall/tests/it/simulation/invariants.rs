@@ -6,10 +6,10 @@ mod ledger;
 use rollcall::application::{Entitlements, store};
 use rollcall::delivery::job;
 use rollcall::delivery::ledger::operate;
-use rollcall::delivery::ledger::parked::{self, ParkedState};
+use rollcall::delivery::ledger::parked::{self, Parked, ParkedState};
 use rollcall::hub::Hub;
 use rollcall::{backup, compare};
-use rollcall_db::DbError;
+use rollcall_db::{DbError, params};
 use rollcall_receiver::Snapshot;
 
 pub(super) use arrivals::Seen;
@@ -18,6 +18,7 @@ pub(super) use ledger::watch_settlements;
 use super::deeds::PASSWORD;
 use super::network::Copy;
 use super::tenants::Manner;
+use super::wanted::Overtaking;
 use super::world::{World, caller};
 use super::wrong::{Checked, What, must, panicked};
 use crate::forgetful::without_strangers;
@@ -64,6 +65,8 @@ impl World {
         self.what_was_acknowledged_is_durable()?;
         self.positions_pass_what_was_answered()?;
         self.one_epoch_writes()?;
+        self.only_tried_keys_sign()?;
+        self.memberships_wait_for_their_members()?;
         self.note_who_is_in_scope();
         self.what_arrives_is_meant_for_it()?;
         self.the_newest_comes_last()?;
@@ -95,14 +98,81 @@ impl World {
         })
     }
 
-    fn note_who_is_in_scope(&mut self) {
+    /// A key that waits for its trial has signed nothing but tests.
+    fn only_tried_keys_sign(&self) -> Checked {
         for tenant in &self.tenants {
             let (id, name) = (&tenant.application.id, &tenant.application.name);
-            if let Some(Ok(snapshot)) = self.on_hub(async |hub| should_have(hub, id).await) {
-                let ids = snapshot.users.keys().chain(snapshot.units.keys());
-                let ids = ids.chain(snapshot.groups.keys()).cloned();
-                self.entitled.entry(name.clone()).or_default().extend(ids);
+            let signers = self.network.signers.take(name);
+            if signers.is_empty() {
+                continue;
             }
+            let untried = self.on_hub(async |hub| {
+                let id = id.clone();
+                let read = hub.db.read(move |tx| {
+                    let sql = "SELECT kid FROM signing_keys WHERE application_id = $1 AND trial IS NOT NULL";
+                    let row = tx.query_opt(sql, params![id.as_str()])?;
+                    row.map(|row| row.get::<String>(0)).transpose()
+                });
+                read.await
+            });
+            if let Some(Ok(Some(untried))) = untried {
+                must(!signers.contains(&untried), What::Key, || {
+                    format!("{untried} has signed for {name}, which has not accepted it yet")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody is added to a group while an event of theirs is still to be sent again.
+    fn memberships_wait_for_their_members(&self) -> Checked {
+        for tenant in &self.tenants {
+            let (id, name) = (&tenant.application.id, &tenant.application.name);
+            let overtaking = self.network.wanted(name).overtaking();
+            if overtaking.is_empty() {
+                continue;
+            }
+            let parked = self.on_hub(async |hub| {
+                let id = id.clone();
+                hub.db.read(move |tx| parked::list(tx, &id)).await
+            });
+            let Some(Ok(parked)) = parked else {
+                continue;
+            };
+            for Overtaking { membership, wanted } in overtaking {
+                let waits =
+                    |parked: &Parked| parked.event_id == wanted && parked.state != ParkedState::Failed;
+                must(!parked.iter().any(waits), What::Order, || {
+                    format!("{name} was told of the membership {membership} before {wanted}, which waits")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Scopes change with the directory and with the applications only.
+    fn note_who_is_in_scope(&mut self) {
+        let now = self.on_hub(async |hub| {
+            let read = hub.db.read(|tx| {
+                let head = rollcall::change::head(tx)?.seq;
+                Ok::<_, DbError>((head, rollcall::instance::applications_version(tx)?))
+            });
+            read.await.ok()
+        });
+        let now = now.flatten();
+        if now.is_none() || now == self.entitled_at {
+            return;
+        }
+        self.entitled_at = now;
+        for tenant in &self.tenants {
+            let (id, name) = (&tenant.application.id, &tenant.application.name);
+            let Some(Ok(snapshot)) = self.on_hub(async |hub| should_have(hub, id).await) else {
+                self.entitled_at = None;
+                continue;
+            };
+            let ids = snapshot.users.keys().chain(snapshot.units.keys());
+            let ids = ids.chain(snapshot.groups.keys()).cloned();
+            self.entitled.entry(name.clone()).or_default().extend(ids);
         }
     }
 
@@ -111,12 +181,14 @@ impl World {
         self.inboxes_are_empty()
             && self.tenants.iter().all(|tenant| {
                 let id = tenant.application.id.clone();
+                let wanted = self.network.wanted(&tenant.application.name);
                 let settled = self.on_hub(async |hub| {
                     hub.write_as(caller(), move |tx, ctx| {
                         let other = |error: &dyn std::fmt::Display| DbError::Other(error.to_string());
                         let parked = parked::list(tx, &id)?;
                         if parked.iter().any(|parked| parked.state == ParkedState::Failed) {
                             operate::resend(tx, ctx, &id, None).map_err(|error| other(&error))?;
+                            wanted.forget();
                             return Ok(false);
                         }
                         let head = rollcall::change::head(tx)?.seq;

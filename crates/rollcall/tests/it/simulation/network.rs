@@ -22,6 +22,8 @@ use super::chance::Dice;
 use super::deeds::PASSWORD;
 use super::history::{History, START};
 use super::plan::Kind;
+use super::signers::Signers;
+use super::wanted::Wanted;
 use super::wrong::{What, Wrong};
 
 /// How many of the last requests to an application may arrive once more.
@@ -40,6 +42,9 @@ pub(super) struct Heard<P> {
     pub(super) history: Arc<History>,
     /// What goes wrong with its database.
     pub(super) faults: Faults,
+    pub(super) signers: Arc<Signers>,
+    /// Nothing of those that remember: to them old requests come again.
+    pub(super) wanted: Option<Wanted>,
     pub(super) processor: P,
 }
 
@@ -68,6 +73,10 @@ impl<P: Process> Process for Heard<P> {
             self.history.note(format_args!(
                 "  {name} gets {event_id}: {kind} of {biz_id} at {at}"
             ));
+            self.signers.arrives(event);
+            if let Some(wanted) = &self.wanted {
+                wanted.arrives(event);
+            }
         }
         self.processor.process(events, now).await
     }
@@ -108,6 +117,9 @@ pub(super) struct Network {
     /// The last requests that each application got.
     old: Mutex<BTreeMap<String, VecDeque<Bytes>>>,
     under_way: Mutex<BTreeMap<u64, UnderWay>>,
+    /// What applications without memory want again.
+    wanted: Mutex<BTreeMap<String, Wanted>>,
+    pub(super) signers: Arc<Signers>,
     wrong: Mutex<Option<Wrong>>,
     /// What no request may hold.
     password: [String; 3],
@@ -127,6 +139,8 @@ impl Network {
             answered: Mutex::default(),
             old: Mutex::default(),
             under_way: Mutex::default(),
+            wanted: Mutex::default(),
+            signers: Arc::default(),
             wrong: Mutex::default(),
             password: encoded_password(),
         }
@@ -202,6 +216,16 @@ impl Network {
     /// What was wrong with a request, if something was.
     pub(super) fn wrong(&self) -> Option<Wrong> {
         self.wrong.lock().unwrap().take()
+    }
+
+    /// What an application wants again.
+    pub(super) fn wanted(&self, name: &str) -> Wanted {
+        self.wanted
+            .lock()
+            .unwrap()
+            .entry(name.to_owned())
+            .or_default()
+            .clone()
     }
 
     /// From now on an application is away for so long.
@@ -544,9 +568,13 @@ impl Peer for Cable {
             self.network.look_into(name, &body);
             let mut brought = Brought::default();
             let result = self.network.carry(self.node, name, &body, &mut brought).await;
+            self.network.signers.note(name, &body, &brought.0);
             history.passed(self.clock.now());
-            if result.as_ref().is_ok_and(|reply| reply.status == 200) {
+            if let Ok(reply) = &result
+                && reply.status == 200
+            {
                 self.network.is_accounted_for(name, brought.0);
+                self.network.wanted(name).hears(&reply.body);
             }
             let told = match &result {
                 // Of an answer to many events the beginning is enough.

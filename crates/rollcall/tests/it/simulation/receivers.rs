@@ -102,7 +102,11 @@ impl World {
                     Some(Copy::Forgetful(receiver)) => receiver.processor().processor.clone(),
                     _ => self.forgetful(name, tenant.manner),
                 };
-                Copy::Forgetful(builder.build(self.heard(name, faults, forgetful)).unwrap())
+                let heard = Heard {
+                    wanted: Some(self.network.wanted(name)),
+                    ..self.heard(name, faults, forgetful)
+                };
+                Copy::Forgetful(builder.build(heard).unwrap())
             }
         })
     }
@@ -141,6 +145,8 @@ impl World {
             name: name.to_owned(),
             history: Arc::clone(&self.history),
             faults,
+            signers: Arc::clone(&self.network.signers),
+            wanted: None,
             processor,
         }
     }

@@ -62,6 +62,8 @@ pub(super) struct World {
     pub(super) seen: BTreeMap<String, Seen>,
     /// Who has ever been within an application's scope.
     pub(super) entitled: BTreeMap<String, BTreeSet<String>>,
+    /// The end of the log and the version of the applications when that was looked at last.
+    pub(super) entitled_at: Option<(i64, i64)>,
     /// How far ahead of the time a clock has ever been.
     pub(super) furthest: i64,
     /// Whether an administrator gave something up.
@@ -121,6 +123,7 @@ impl World {
             settlements_seen: 0,
             seen: BTreeMap::new(),
             entitled: BTreeMap::new(),
+            entitled_at: None,
             furthest: 0,
             given_up: false,
             restored: false,

@@ -11,6 +11,7 @@ pub(super) enum What {
     Position,
     Unanswered,
     Epoch,
+    Key,
     Order,
     Different,
     OutOfScope,

@@ -70,6 +70,11 @@ impl World {
         let id = self.tenants[index].application.id.clone();
         let user = pick(&self.known.users, step.what);
         self.given_up |= step.deed.gives_up();
+        if matches!(step.deed, Deed::Resend | Deed::Skip | Deed::Dismiss) {
+            self.network
+                .wanted(&self.tenants[index].application.name)
+                .forget();
+        }
         let done = self.on_hub(async |hub| match step.deed {
             Deed::Synchronize => Some(told(synchronize(hub, &id).await)),
             Deed::Cancel => Some(told(cancel(hub, &id).await)),

@@ -106,6 +106,12 @@ impl World {
         self.acknowledged = head;
         self.positions.clear();
         self.epochs.clear();
+        self.entitled_at = None;
+        for tenant in &self.tenants {
+            // What the backup takes for the next key may have been the present one for long.
+            drop(self.network.signers.take(&tenant.application.name));
+            self.network.wanted(&tenant.application.name).forget();
+        }
         self.settlements_seen = 0;
         self.restored = true;
         self.files_are_clean = true;

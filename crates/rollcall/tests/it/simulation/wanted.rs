@@ -1,0 +1,87 @@
+//! Who is wanted again, and who arrives in spite of that: a membership must wait for the events of its members.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use rollcall_protocol::{Event, EventType, GroupPayload, SubjectKind};
+
+/// A membership that has arrived although an event of its member was wanted again.
+pub(super) struct Overtaking {
+    /// The event of the membership.
+    pub(super) membership: String,
+    /// The event of the member.
+    pub(super) wanted: String,
+}
+
+#[derive(Default)]
+struct Held {
+    /// The users of whom events tell, by the events' ids.
+    users: BTreeMap<String, String>,
+    /// The event that a node has heard to be wanted again, by the user.
+    wanted: BTreeMap<String, String>,
+    overtaking: Vec<Overtaking>,
+}
+
+/// What one application wants again. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Wanted(Arc<Mutex<Held>>);
+
+impl Wanted {
+    /// Looks at an event that arrives, before its answer.
+    pub(super) fn arrives(&self, event: &Event) {
+        let mut held = self.0.lock().unwrap();
+        match event.kind() {
+            Some(EventType::GroupAddUser) => {
+                let group = GroupPayload::from_json(&event.biz_data).ok();
+                for user in group.and_then(|group| group.user_ids).unwrap_or_default() {
+                    if let Some(wanted) = held.wanted.get(&user).cloned() {
+                        held.overtaking.push(Overtaking {
+                            membership: event.event_id.clone(),
+                            wanted,
+                        });
+                    }
+                }
+            }
+            Some(kind) if kind.subject_kind() == Some(SubjectKind::User) => {
+                held.users.insert(event.event_id.clone(), event.biz_id.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes over an answer that a node has heard.
+    pub(super) fn hears(&self, answer: &[u8]) {
+        let Ok(answer) = serde_json::from_slice::<serde_json::Value>(answer) else {
+            return;
+        };
+        let mut held = self.0.lock().unwrap();
+        let ids = |list: &str| {
+            let events = answer[list].as_array().into_iter().flatten();
+            events
+                .filter_map(|event| event["eventId"].as_str().map(str::to_owned))
+                .collect::<Vec<_>>()
+        };
+        for done in ["successEvents", "skippedEvents", "failedEvents"] {
+            for id in ids(done) {
+                held.wanted.retain(|_, wanted| *wanted != id);
+            }
+        }
+        for id in ids("retriedEvents") {
+            if let Some(user) = held.users.get(&id).cloned() {
+                held.wanted.insert(user, id);
+            }
+        }
+    }
+
+    /// Forgets what is wanted again: somebody decides about that now.
+    pub(super) fn forget(&self) {
+        let mut held = self.0.lock().unwrap();
+        held.wanted.clear();
+        held.overtaking.clear();
+    }
+
+    /// What has overtaken since the last time.
+    pub(super) fn overtaking(&self) -> Vec<Overtaking> {
+        std::mem::take(&mut self.0.lock().unwrap().overtaking)
+    }
+}
