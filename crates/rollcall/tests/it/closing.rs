@@ -65,7 +65,7 @@ fn an_inventory_that_is_wanted_again_is_waited_for_but_not_for_ever() {
         assert_eq!(times, [5; 4]);
         let (job, times) = closing(&hub, &app, usize::MAX).await;
         assert_eq!(job.statistics.inventory, Inventory::NotUnderstood);
-        assert_eq!(times, [10]);
+        assert_eq!(times, [5]);
         assert_eq!(stored(&hub, &app.application).await.suspended, None);
         delivery.stop().await;
     });

@@ -25,7 +25,7 @@ const UNCOMMITTED: usize = 64;
 /// After how many rounds in a row that the application wants again as a whole it is suspended.
 const STALLED_ROUNDS: u32 = 3;
 /// How often in a row an inventory is told that the application wants again, before the rest of it is left out.
-const INVENTORY_TRIES: u32 = 10;
+const INVENTORY_TRIES: u32 = 5;
 
 /// Says that an event waits for somebody. What the application said of it may name people, so only its code
 /// is logged.
