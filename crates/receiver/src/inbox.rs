@@ -418,7 +418,8 @@ async fn handle<H: Handler + 'static>(
         .first_pause
         .saturating_mul(1 << (attempts - 1).min(20))
         .min(options.longest_pause);
-    let next_try = (options.clock)().saturating_add(millis(pause));
+    let now = (options.clock)();
+    let next_try = now.saturating_add(millis(pause));
     if state == "failed" {
         tracing::error!(event_id = event.event_id, message, "an event is set aside");
     }
@@ -436,7 +437,7 @@ async fn handle<H: Handler + 'static>(
                 params![stored.id, state, i64::from(attempts), message.as_str()],
             )?;
             if let Some(inventory) = &inventory {
-                news::note_inventory(tx, inventory, at)?;
+                news::note_inventory(tx, inventory, at, now)?;
             }
             subjects.iter().try_for_each(|subject| subject.note(tx, at))
         } else {

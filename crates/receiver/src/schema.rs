@@ -159,6 +159,10 @@ fn forget(tx: &mut Tx<'_>, now: i64) -> Result<(), DbError> {
         params![before],
     )?;
     tx.execute(
+        "DELETE FROM inbox_inventories WHERE received_at < $1",
+        params![before],
+    )?;
+    tx.execute(
         "DELETE FROM inbox_events WHERE state = 'done' AND received_at < $1",
         params![before],
     )?;

@@ -7,7 +7,9 @@
 //! An inventory has many subjects. It is handed on after all events that were stored before it, and as if it
 //! told of the present: those are added to it of whom something newer was handled, and those are taken out
 //! who are gone since. So a handler may remove whatever is not named, and add the members that are.
-//! Afterwards, older events of what was removed are stale.
+//! Afterwards, older events of what was removed are stale. So are those of whom the inbox has never heard: an
+//! inventory's range is remembered (`inbox_inventories`), and whoever it does not name counts as gone since then.
+//! Whoever it names has a row, so that this does not hold for them.
 
 use std::collections::BTreeSet;
 
@@ -85,6 +87,24 @@ impl Subject {
         Ok(row.is_some())
     }
 
+    /// Whether nothing is known of the subject but that a later inventory does not name it.
+    fn is_gone_since(&self, tx: &mut Tx<'_>, than: Moment) -> Result<bool, DbError> {
+        let covered = tx.query_opt(
+            "SELECT 1 FROM inbox_inventories
+             WHERE kind = $1 AND group_id = $2 AND event_time > $4 AND after_id < CAST($3 AS TEXT)
+               AND (through_id IS NULL OR through_id >= CAST($3 AS TEXT))
+               AND NOT EXISTS (SELECT 1 FROM inbox_subjects WHERE kind = $1 AND group_id = $2 AND subject = $3)
+             LIMIT 1",
+            params![self.kind, self.group_id.as_str(), self.id.as_str(), than.time],
+        )?;
+        Ok(covered.is_some())
+    }
+
+    /// Whether the event is old news of the subject.
+    fn is_past(&self, tx: &mut Tx<'_>, than: Moment) -> Result<bool, DbError> {
+        Ok(self.is_newer(tx, than)? || self.is_gone_since(tx, than)?)
+    }
+
     /// Moves the subject's time forward.
     pub(super) fn note(&self, tx: &mut Tx<'_>, at: Moment) -> Result<(), DbError> {
         tx.execute(
@@ -134,7 +154,7 @@ pub(super) fn look(tx: &mut Tx<'_>, event: &Event, stored: i64) -> Result<News, 
         Some(T::UserDelete | T::UnitDelete | T::GroupDelete) => {
             // A deletion that comes late still ends the memberships from before it.
             let mut news = whole(vec![Subject::new(DELETION, id)]);
-            if subject.is_newer(tx, at)? {
+            if subject.is_past(tx, at)? {
                 news.event = None;
             } else {
                 news.subjects.push(Subject {
@@ -161,7 +181,7 @@ pub(super) fn look(tx: &mut Tx<'_>, event: &Event, stored: i64) -> Result<News, 
             | T::UnitPush
             | T::GroupCreate
             | T::GroupUpdate,
-        ) => Ok(match subject.is_newer(tx, at)? {
+        ) => Ok(match subject.is_past(tx, at)? {
             true => News {
                 event: None,
                 subjects: Vec::new(),
@@ -170,6 +190,12 @@ pub(super) fn look(tx: &mut Tx<'_>, event: &Event, stored: i64) -> Result<News, 
             false => whole(vec![subject]),
         }),
     }
+}
+
+/// Whether a user or group was deleted later.
+fn has_ended(tx: &mut Tx<'_>, kind: InventoryKind, id: &str, than: Moment) -> Result<bool, DbError> {
+    Ok(Subject::new(DELETION, id).is_newer(tx, than)?
+        || Subject::new(kind.as_str(), id).is_gone_since(tx, than)?)
 }
 
 fn members(tx: &mut Tx<'_>, event: &Event, at: Moment) -> Result<News, DbError> {
@@ -185,7 +211,7 @@ fn members(tx: &mut Tx<'_>, event: &Event, at: Moment) -> Result<News, DbError> 
     let Some(users) = group.user_ids.take() else {
         return Ok(news);
     };
-    let ended = Subject::new(DELETION, id).is_newer(tx, at)?;
+    let ended = has_ended(tx, InventoryKind::Group, id, at)?;
     let gone = event.kind() == Some(EventType::GroupRemoveUser);
     let mut joined = Vec::new();
     for user in users {
@@ -193,7 +219,7 @@ fn members(tx: &mut Tx<'_>, event: &Event, at: Moment) -> Result<News, DbError> 
             gone,
             ..Subject::member(id, &user)
         };
-        if !ended && !Subject::new(DELETION, &user).is_newer(tx, at)? && !pair.is_newer(tx, at)? {
+        if !ended && !has_ended(tx, InventoryKind::User, &user, at)? && !pair.is_past(tx, at)? {
             joined.push(user);
             news.subjects.push(pair);
         }
@@ -220,7 +246,7 @@ fn inventory(tx: &mut Tx<'_>, event: &Event, at: Moment) -> Result<News, DbError
     let mut named: BTreeSet<String> = std::mem::take(&mut inventory.ids).into_iter().collect();
     if inventory.kind == InventoryKind::GroupMember {
         let group = inventory.group_id.as_deref().unwrap_or_default();
-        if Subject::new(DELETION, group).is_newer(tx, at)? {
+        if has_ended(tx, InventoryKind::Group, group, at)? {
             news.event = None;
             return Ok(news);
         }
@@ -270,6 +296,7 @@ pub(super) fn note_inventory(
     tx: &mut Tx<'_>,
     inventory: &InventoryPayload,
     at: Moment,
+    now: i64,
 ) -> Result<(), DbError> {
     let ids = ids(tx);
     let unnamed = format!(
@@ -293,6 +320,15 @@ pub(super) fn note_inventory(
             params![&list, kind, group_id, at.time, at.stored],
         )?;
     } else {
+        // Older than everything: whatever comes for these is news.
+        tx.execute(
+            &format!(
+                "INSERT INTO inbox_subjects (kind, group_id, subject, event_time, stored, gone)
+                 SELECT CAST($2 AS TEXT), '', ids.value, CAST($3 AS BIGINT), 0, FALSE FROM {ids} WHERE TRUE
+                 ON CONFLICT (kind, group_id, subject) DO NOTHING"
+            ),
+            params![&list, kind, i64::MIN],
+        )?;
         tx.execute(
             &format!(
                 "INSERT INTO inbox_subjects (kind, group_id, subject, event_time, stored, gone)
@@ -311,6 +347,18 @@ pub(super) fn note_inventory(
              SET event_time = CAST($6 AS BIGINT), stored = CAST($7 AS BIGINT), gone = TRUE WHERE {unnamed}"
         ),
         params![&list, after, through, kind, group_id, at.time, at.stored],
+    )?;
+    // A later range stands for the earlier ones that it covers.
+    tx.execute(
+        "DELETE FROM inbox_inventories
+         WHERE kind = $1 AND group_id = $2 AND event_time <= $3 AND after_id >= CAST($4 AS TEXT)
+           AND (CAST($5 AS TEXT) IS NULL OR through_id <= CAST($5 AS TEXT))",
+        params![kind, group_id, at.time, after, through],
+    )?;
+    tx.execute(
+        "INSERT INTO inbox_inventories (kind, group_id, after_id, through_id, event_time, received_at)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        params![kind, group_id, after, through, at.time, now],
     )?;
     Ok(())
 }

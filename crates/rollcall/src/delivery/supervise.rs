@@ -3,11 +3,11 @@
 //! A worker that failed, which is a mistake of ours, is started again after a pause that grows while it goes on
 //! failing: what it did before it failed, it may do each time it is started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{self, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::ledger::leases::{self, Held, Observed, Policy};
@@ -39,6 +39,8 @@ struct Node {
     resting: BTreeMap<String, Resting>,
     /// Workers that end, after which what they delivered is given back.
     ending: JoinSet<()>,
+    /// What they deliver. Nobody else may begin with that before they have ended: what they sent is still on its way.
+    leaving: HashMap<task::Id, String>,
 }
 
 /// Runs until the hub stops.
@@ -51,6 +53,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut stopped: watch::Receiver<
         workers: BTreeMap::new(),
         resting: BTreeMap::new(),
         ending: JoinSet::new(),
+        leaving: HashMap::new(),
         shared: Arc::clone(&shared),
     };
     let life = shared.vitals.supervisor.begin();
@@ -178,7 +181,8 @@ impl Node {
                 continue;
             }
             let (shared, node) = (Arc::clone(&self.shared), self.id.clone());
-            self.ending.spawn(async move {
+            let leaving = id.clone();
+            let ending = self.ending.spawn(async move {
                 drop(running.task.await);
                 let epoch = running.epoch;
                 let released = shared
@@ -190,11 +194,18 @@ impl Node {
                     tracing::warn!(%error, "a lease is not given back; it is tried again");
                 }
             });
+            self.leaving.insert(ending.id(), leaving);
         }
-        while self.ending.try_join_next().is_some() {}
+        while let Some(ended) = self.ending.try_join_next_with_id() {
+            let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+            self.leaving.remove(&id);
+        }
         let now = Instant::now();
         self.resting.retain(|id, _| leases.contains_key(id));
         for (id, epoch) in leases {
+            if self.leaving.values().any(|leaving| *leaving == id) {
+                continue;
+            }
             if self.resting.get(&id).is_some_and(|resting| resting.until > now) {
                 continue;
             }
@@ -258,5 +269,6 @@ impl Node {
             }
         }
         while self.ending.join_next().await.is_some() {}
+        self.leaving.clear();
     }
 }

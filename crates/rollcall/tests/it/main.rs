@@ -38,6 +38,7 @@ mod import;
 mod import_again;
 mod import_files;
 mod killed;
+mod leaving;
 mod ledger;
 mod memberships;
 mod moments;

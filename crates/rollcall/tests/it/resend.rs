@@ -171,6 +171,39 @@ fn a_deletion_that_was_refused_is_sent_again_although_the_log_has_forgotten_who_
 }
 
 #[test]
+fn an_event_of_whoever_has_left_by_a_change_of_scope_since_is_not_sent_again() {
+    on_both("resend_left", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let forgetful = Forgetful::scripted(|event, _| match event.biz_data.contains("refused") {
+            true => Act::Answer(Outcome::Failed {
+                code: "no".to_owned(),
+                message: String::new(),
+            }),
+            false => Act::Apply,
+        });
+        let (app, ada, edit) = leaving(&hub, forgetful).await;
+        let delivery = deliver(&hub, hasty()).await;
+        app.synchronize().await;
+        apply(&hub, described(&ada, "refused")).await;
+        is_set_aside(&hub, &app).await;
+        let job_id = change_scope(&hub, &app, edit).await;
+        app.ended(&job_id).await;
+        // The job that has told of the deletion is forgotten, and the log knows nothing of it.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        let no_jobs_are_kept = Retention {
+            attempts: Duration::ZERO,
+            ..Retention::default()
+        };
+        trim(&hub, no_jobs_are_kept).await.unwrap();
+        let resent = resend(&hub, &app).await;
+        assert_eq!((resent.queued, resent.refreshed), (0, 1));
+        app.is_right().await;
+        assert!(!app.app.snapshot().users.contains_key(&ada));
+        delivery.stop().await;
+    });
+}
+
+#[test]
 fn who_leaves_by_a_change_of_scope_is_deleted_however_often_its_job_begins_anew() {
     on_both("resend_repinned", |hub, _| async move {
         let hub = open_hub(&hub).await;

@@ -19,7 +19,8 @@ use super::parked::{self, Parked, ParkedState};
 use super::standing;
 use crate::access::Context;
 use crate::application::{
-    self, Application, ApplicationError, Command, Entitlements, command::open, entitlement, store,
+    self, Application, ApplicationError, Command, Entitlement, Entitlements, command::open, entitlement,
+    store,
 };
 use crate::audit::{self, Target};
 use crate::change::{self, Change, Seq};
@@ -388,10 +389,14 @@ fn failed(tx: &mut Tx<'_>, application_id: &str, wanted: &Chosen) -> Result<Vec<
     Ok(found)
 }
 
-/// Whether nothing later of the event's subject can have been told to the application. Where that is not
-/// certain, the answer is no. (Retention keeps the later changes of whoever has an event set aside.)
+/// Whether nothing later of the event's subject can have been told to the application, and the event is still meant for
+/// it. Where that is not certain, the answer is no. (Retention keeps the later changes of whoever has an event set
+/// aside, but not the jobs that have told of them.)
 fn is_newest(tx: &mut Tx<'_>, application_id: &str, parked: &Parked) -> Result<bool, DbError> {
     let Some(seq) = parked.seq else { return Ok(false) };
+    if !is_still_meant(tx, application_id, parked)? {
+        return Ok(false);
+    }
     let position = standing(tx, application_id)?.map_or(0, |standing| standing.position);
     let later: Option<Seq> = tx
         .query_one(
@@ -409,6 +414,22 @@ fn is_newest(tx: &mut Tx<'_>, application_id: &str, parked: &Parked) -> Result<b
         params![application_id, parked.subject_id.as_str()],
     )?;
     Ok(later.is_none() && pushed.is_none() && told_anew.is_none() && change::read(tx, seq)?.is_some())
+}
+
+/// Whether an event is meant for an application by its present scope and subscription. A deletion is, wherever its
+/// subject is by now.
+fn is_still_meant(tx: &mut Tx<'_>, application_id: &str, parked: &Parked) -> Result<bool, DbError> {
+    let entitlements = Entitlements::load(tx, application_id)?;
+    let Entitlement {
+        scope, subscription, ..
+    } = entitlements.current();
+    let Some(kind) = parked.event_type.subject_kind() else {
+        return Ok(false);
+    };
+    let in_scope = parked.event_type == entitlement::deleted(kind)
+        || query::record_of(tx, kind, &parked.subject_id)?
+            .is_some_and(|(_, placement)| scope.covers(kind, &placement));
+    Ok(in_scope && subscription.contains(parked.event_type))
 }
 
 fn waiting_state(tx: &mut Tx<'_>, application_id: &str, subject_id: &str) -> Result<ParkedState, DbError> {

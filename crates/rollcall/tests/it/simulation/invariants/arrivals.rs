@@ -69,8 +69,8 @@ fn is_deletion(arrival: &Arrival) -> bool {
 enum Opinion {
     /// There is more to be told of the subject.
     Owed,
-    /// A backup was restored that does not know of the subject, so that nobody can tell it any more: only the closing
-    /// inventory of a full synchronization does, and that means nothing to such an application.
+    /// A backup was restored that does not know of the subject, or knows only that it is gone, so that nobody can tell it
+    /// any more: only the closing inventory of a full synchronization does, and that means nothing to such an application.
     Forgotten,
     /// It is the subject's last change that is told. A push may have come before it that bears a later time, since that is the time
     /// at which the same record was read.
@@ -88,7 +88,8 @@ async fn opinion(hub: &Hub, id: &str, subject: &str, last: &str, restored: bool)
             // Those alone that are told: where the subject stands may have changed since.
             let is_told = |change: &Change| entitlements.at(change.seq).event_for(change).is_some();
             let changes = change::of_subject(tx, &subject)?;
-            if restored && changes.is_empty() {
+            let last_change = changes.iter().max_by_key(|change| change.seq);
+            if restored && last_change.is_none_or(|change| change.after.is_none()) {
                 return Ok(Opinion::Forgotten);
             }
             let newest = changes
