@@ -10,7 +10,7 @@ use rollcall_db::{DbError, params};
 use rollcall_receiver::testing::Forgetful;
 
 use crate::forgetful::Simple;
-use crate::plain::{deliver, settled, until, user};
+use crate::plain::{deliver, until, user};
 use crate::world::{hasty, on_both, open_hub};
 
 const OTHER: &str = "node_other";
@@ -43,7 +43,7 @@ fn nobody_begins_with_an_application_while_a_request_to_it_is_under_way() {
             ..hasty()
         };
         let delivery = deliver(&hub, options).await;
-        settled(&hub, &app.application).await;
+        app.synchronize().await;
         let held = app.gate.hold_after(0);
         user(&hub, "ada").await;
         app.gate.has(held).await;

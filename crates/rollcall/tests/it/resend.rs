@@ -174,12 +174,12 @@ fn a_deletion_that_was_refused_is_sent_again_although_the_log_has_forgotten_who_
 fn an_event_of_whoever_has_left_by_a_change_of_scope_since_is_not_sent_again() {
     on_both("resend_left", |hub, _| async move {
         let hub = open_hub(&hub).await;
-        let forgetful = Forgetful::scripted(|event, _| match event.biz_data.contains("refused") {
-            true => Act::Answer(Outcome::Failed {
+        let forgetful = Forgetful::scripted(|event, _| match event.kind() {
+            Some(EventType::UserUpdateInfo) => Act::Answer(Outcome::Failed {
                 code: "no".to_owned(),
                 message: String::new(),
             }),
-            false => Act::Apply,
+            _ => Act::Apply,
         });
         let (app, ada, edit) = leaving(&hub, forgetful).await;
         let delivery = deliver(&hub, hasty()).await;
