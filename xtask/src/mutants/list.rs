@@ -93,8 +93,14 @@ pub(super) const ALL: &[Mutant] = &[
         name: "an-act-is-like-a-settlement",
         breaks: "of the settlements that are queued when somebody acts, the second is taken over without the first",
         file: OPERATE,
-        original: "params![application_id, ACT]",
-        mutated: "params![application_id, ACT / ACT]",
+        original: r#"tx.execute(
+        "UPDATE deliveries SET revision = revision + $2 WHERE application_id = $1",
+        params![application_id, ACT],
+    )?;"#,
+        mutated: r#"tx.execute(
+        "UPDATE deliveries SET revision = revision + $2 WHERE application_id = $1",
+        params![application_id, ACT / ACT],
+    )?;"#,
     },
     Mutant {
         name: "nothing-is-held-within-a-round",
