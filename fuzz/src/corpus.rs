@@ -110,7 +110,8 @@ macro_rules! replays {
 }
 
 replays! {
-    answer api batch claims config csv differential envelope imports jsonl jwks ldif receiver
+    answer api batch claims config csv differential envelope imports jsonl jwks ldif receiver scim_expression scim_filter
+    scim_patch
 }
 
 /// The target draws the number of a route from one byte; and every route stands in the corpus.

@@ -21,6 +21,7 @@ mod envelopes;
 mod fixtures;
 mod imports;
 mod receiving;
+mod scim;
 
 #[cfg(test)]
 mod corpus;
@@ -32,6 +33,7 @@ pub use differential::differential;
 pub use envelopes::{batch, claims, envelope, jwks};
 pub use imports::{csv, imports, jsonl, ldif};
 pub use receiving::receiver;
+pub use scim::{scim_expression, scim_filter, scim_patch};
 
 /// A property.
 pub type Property = fn(&[u8]);
@@ -51,6 +53,9 @@ pub const PROPERTIES: &[(&str, Property)] = &[
     ("jwks", jwks),
     ("ldif", ldif),
     ("receiver", receiver),
+    ("scim_expression", scim_expression),
+    ("scim_filter", scim_filter),
+    ("scim_patch", scim_patch),
 ];
 
 /// The program of a target. Without libFuzzer it does nothing: the tests call the property itself.
