@@ -315,6 +315,9 @@ fn must_stay(attribute: &Attribute) -> Error {
 }
 
 fn put(object: &mut Object, attribute: &Attribute, value: Value) -> Result<(), Error> {
+    if attribute.required && value.as_str() == Some("") {
+        return Err(Error::value(format!("{} must not be empty", attribute.name)));
+    }
     let before = object.get(&attribute.name);
     if attribute.mutability == Mutability::Immutable && before.is_some_and(|before| *before != value) {
         return Err(Error::mutability(format!("{} must not change", attribute.name)));

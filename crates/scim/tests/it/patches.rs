@@ -244,6 +244,10 @@ fn what_the_standard_refuses() {
         (json!([{ "op": "remove", "path": "groups" }]), Mutability),
         (json!([{ "op": "remove", "path": "userName" }]), Mutability),
         (
+            json!([{ "op": "replace", "path": "userName", "value": "" }]),
+            InvalidValue,
+        ),
+        (
             json!([{ "op": "replace", "path": "userName", "value": null }]),
             Mutability,
         ),
