@@ -280,7 +280,8 @@ fn members(operation: &Operation, path: &Path, said: &mut Said) -> Result<(), Er
                 let detail = format!("[{filter}]: members are selected by `value eq`, with `or` for several");
                 Error::of(ScimType::InvalidFilter, detail)
             })?;
-            for id in ids {
+            // Nobody has an empty id.
+            for id in ids.into_iter().filter(|id| !id.is_empty()) {
                 said.say(id.to_owned(), None);
             }
         }

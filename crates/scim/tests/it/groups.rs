@@ -55,7 +55,12 @@ fn names_and_members_in_one_request() {
     assert_eq!(change.display_name.as_deref(), Some("Tours"));
     assert_eq!(change.external_id, Some(None));
     assert!(!change.is_empty());
-    assert!(planned(json!([{ "op": "add", "value": {} }])).unwrap().is_empty());
+    for nothing in [
+        json!({ "op": "add", "value": {} }),
+        json!({ "op": "remove", "path": "members[value eq \"\"]" }),
+    ] {
+        assert!(planned(json!([nothing])).unwrap().is_empty(), "{nothing}");
+    }
 }
 
 #[test]
