@@ -126,9 +126,14 @@ impl Db {
         let readers = (0..options.readers.max(1))
             .map(|_| Ok((place.reader()?, patience())))
             .collect::<Result<_, DbError>>()?;
-        let reads = engine::read("db reader", readers, &shared.damage, &options)?;
+        let reads = engine::read("db reader", readers, &shared, &options)?;
         let feed = vec![(place.reader()?, patience())];
-        let feed = engine::read("db feed reader", feed, &shared.damage, &options)?;
+        // It looks all the time, which tells nothing of what anybody asked for.
+        let uncounted = Shared {
+            counters: Arc::default(),
+            ..shared.clone()
+        };
+        let feed = engine::read("db feed reader", feed, &uncounted, &options)?;
 
         let closed = watch::Sender::new(false);
         if let Some(name) = name {
@@ -340,6 +345,7 @@ impl Db {
         let counters = &self.inner.counters;
         Stats {
             reads: counters.reads.load(Ordering::Relaxed),
+            statements: counters.statements.load(Ordering::Relaxed),
             groups: counters.groups.load(Ordering::Relaxed),
             closures: counters.closures.load(Ordering::Relaxed),
             micros: counters.micros.load(Ordering::Relaxed),

@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::job::Job;
 use crate::patience::{Patience, monotonic};
 use crate::tx::{Connection, Scrub};
-use crate::writer::{self, Trouble, Writer};
+use crate::writer::{self, Shared, Writer};
 use crate::{DbError, Options};
 
 /// What a thread is to do.
@@ -206,16 +206,16 @@ pub(crate) fn write(name: &str, writer: Writer, options: &Options) -> Result<Que
 pub(crate) fn read(
     name: &str,
     connections: Vec<(Box<dyn Connection>, Patience)>,
-    damage: &Arc<Trouble>,
+    shared: &Shared,
     options: &Options,
 ) -> Result<Queue, DbError> {
     let (sender, queue) = channel(options.queue.max(1));
     let queue = Arc::new(Mutex::new(queue));
     let threads = connections.len();
     for (number, (connection, patience)) in connections.into_iter().enumerate() {
-        let (queue, damage) = (Arc::clone(&queue), Arc::clone(damage));
+        let (queue, shared) = (Arc::clone(&queue), shared.clone());
         spawn(&format!("{name} {}", number + 1), move || {
-            let closed = read_all(connection, patience, &damage, &queue);
+            let closed = read_all(connection, patience, &shared, &queue);
             // What is still queued is answered before the caller of `close` is.
             drop(queue);
             drop(closed);
@@ -311,7 +311,7 @@ fn write_all(mut writer: Writer, mut queue: Receiver<Message>, alarm: &Alarm, ti
 fn read_all(
     connection: Box<dyn Connection>,
     patience: Patience,
-    damage: &Trouble,
+    shared: &Shared,
     queue: &Mutex<Receiver<Message>>,
 ) -> Option<Arc<dyn Send + Sync>> {
     let mut reader = (connection, patience);
@@ -323,7 +323,7 @@ fn read_all(
         match message {
             Some(Message::Job(job, _)) => survive(
                 &mut reader,
-                |(connection, patience)| writer::read(&mut **connection, patience, damage, job),
+                |(connection, patience)| writer::read(&mut **connection, patience, shared, job),
                 |(connection, _)| connection.abandon(),
             ),
             Some(Message::Scrub(..)) => {}

@@ -137,6 +137,8 @@ impl Default for Options {
 pub struct Stats {
     /// Closures that were given to readers.
     pub reads: u64,
+    /// Statements that closures have run, whether they read or write, but for those of [`Db::read_feed`].
+    pub statements: u64,
     /// Commits, or groups that failed as a whole.
     pub groups: u64,
     /// Closures in them.

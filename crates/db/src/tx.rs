@@ -1,8 +1,8 @@
 //! A transaction as a closure sees it, and the connection underneath.
 
-use std::time::Duration;
-
 use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::{DbError, Dialect, Row, Value};
 
@@ -115,6 +115,8 @@ impl Gatherings {
 pub struct Tx<'c> {
     connection: &'c mut dyn Connection,
     gathered: Option<&'c mut Gatherings>,
+    /// How many statements there were, of all transactions.
+    statements: &'c AtomicU64,
     failure: Option<DbError>,
     announced: bool,
     wrote: bool,
@@ -122,10 +124,15 @@ pub struct Tx<'c> {
 
 impl<'c> Tx<'c> {
     /// A transaction that may write if it may gather.
-    pub(crate) fn new(connection: &'c mut dyn Connection, gathered: Option<&'c mut Gatherings>) -> Self {
+    pub(crate) fn new(
+        connection: &'c mut dyn Connection,
+        gathered: Option<&'c mut Gatherings>,
+        statements: &'c AtomicU64,
+    ) -> Self {
         Self {
             connection,
             gathered,
+            statements,
             failure: None,
             announced: false,
             wrote: false,
@@ -263,6 +270,7 @@ impl<'c> Tx<'c> {
             return Err(failure.clone());
         }
         self.write_gathered(Some(sql))?;
+        self.statements.fetch_add(1, Ordering::Relaxed);
         let result = statement(self.connection);
         self.failure = result.as_ref().err().cloned();
         result

@@ -37,6 +37,7 @@ pub(crate) const GROUP: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) reads: AtomicU64,
+    pub(crate) statements: AtomicU64,
     pub(crate) groups: AtomicU64,
     pub(crate) closures: AtomicU64,
     pub(crate) micros: AtomicU64,
@@ -80,6 +81,13 @@ pub(crate) struct Shared {
     pub(crate) trouble: Arc<Trouble>,
     /// What statements, and checks, have found wrong with the files.
     pub(crate) damage: Arc<Trouble>,
+}
+
+impl Shared {
+    /// A transaction whose statements are counted.
+    fn tx<'c>(&'c self, connection: &'c mut dyn Connection, gathered: Option<&'c mut Gatherings>) -> Tx<'c> {
+        Tx::new(connection, gathered, &self.counters.statements)
+    }
 }
 
 /// The only one who writes in its lane, on the one thread that does.
@@ -182,7 +190,7 @@ impl Writer {
         announce: &mut bool,
     ) -> Result<Attempt, DbError> {
         let connection = &mut *self.connection;
-        let damage = &*self.shared.damage;
+        let shared = &self.shared;
         if connection.begin_write()? == Begun::AlreadyCommitted {
             // The attempt before went through; its results and its announcement stand.
             return Ok(Attempt::Done);
@@ -194,14 +202,14 @@ impl Writer {
         if let (Some(read_ahead), false, false) = (self.read_ahead, careful, alone) {
             let about: Vec<&str> = jobs.iter().filter_map(|job| job.about()).collect();
             if about.len() > 1 {
-                read_ahead(&mut Tx::new(connection, Some(&mut gathered)), &about)?;
+                read_ahead(&mut shared.tx(connection, Some(&mut gathered)), &about)?;
             }
         }
         for job in jobs {
             let ran = if careful {
-                run_in_savepoint(connection, &mut gathered, job.as_mut(), damage)?
+                run_in_savepoint(connection, &mut gathered, job.as_mut(), shared)?
             } else {
-                run(connection, Some(&mut gathered), job.as_mut(), damage)?
+                run(connection, Some(&mut gathered), job.as_mut(), shared)?
             };
             match ran {
                 Ran::Keep {
@@ -216,7 +224,7 @@ impl Writer {
             }
         }
         if something {
-            Tx::new(connection, Some(&mut gathered)).write_gathered(None)?;
+            shared.tx(connection, Some(&mut gathered)).write_gathered(None)?;
             connection.commit(*announce)?;
         } else {
             connection.abandon();
@@ -225,12 +233,7 @@ impl Writer {
     }
 
     pub(crate) fn read(&mut self, job: Box<dyn Job>) {
-        read(
-            &mut *self.connection,
-            &mut self.patience,
-            &self.shared.damage,
-            job,
-        );
+        read(&mut *self.connection, &mut self.patience, &self.shared, job);
     }
 
     /// How much later than it was done the last commit is to be answered.
@@ -262,11 +265,12 @@ fn run_in_savepoint(
     connection: &mut dyn Connection,
     gathered: &mut Gatherings,
     job: &mut dyn Job,
-    damage: &Trouble,
+    shared: &Shared,
 ) -> Result<Ran, DbError> {
     connection.savepoint()?;
-    let ran = match run(connection, Some(gathered), job, damage) {
-        Ok(ran @ Ran::Keep { .. }) => Tx::new(connection, Some(gathered))
+    let ran = match run(connection, Some(gathered), job, shared) {
+        Ok(ran @ Ran::Keep { .. }) => shared
+            .tx(connection, Some(gathered))
             .write_gathered(None)
             .and_then(|()| connection.release())
             .map(|()| ran),
@@ -288,12 +292,12 @@ fn run_in_savepoint(
 pub(crate) fn read(
     connection: &mut dyn Connection,
     patience: &mut Patience,
-    damage: &Trouble,
+    shared: &Shared,
     mut job: Box<dyn Job>,
 ) {
     let fate = loop {
         let ran = connection.begin_read();
-        match ran.and_then(|()| run(connection, None, job.as_mut(), damage)) {
+        match ran.and_then(|()| run(connection, None, job.as_mut(), shared)) {
             Err(error) if error.is_transient() => {
                 if let Err(error) = patience.wait(error) {
                     break Err(error);
@@ -315,15 +319,15 @@ fn run(
     connection: &mut dyn Connection,
     gathered: Option<&mut Gatherings>,
     job: &mut dyn Job,
-    damage: &Trouble,
+    shared: &Shared,
 ) -> Result<Ran, DbError> {
-    let mut tx = Tx::new(connection, gathered);
+    let mut tx = shared.tx(connection, gathered);
     let ran = job.run(&mut tx);
     let failure = tx.failure().cloned();
     if let Some(error) = &failure
         && error.class() == ErrorClass::Damaged
     {
-        damage.set(Some(error.clone()));
+        shared.damage.set(Some(error.clone()));
     }
     match (failure, connection.failure()) {
         (Some(error), _) if error.is_transient() => Err(error),

@@ -238,6 +238,14 @@ pub fn name_in(record: &Map<String, Json>) -> Option<&str> {
         .find_map(|name| record.get(*name).and_then(Json::as_str))
 }
 
+/// Columns, each with the name of its table before it.
+pub fn columns_of(table: &str, columns: &str) -> String {
+    let columns = columns
+        .split(',')
+        .map(|column| format!("{table}.{}", column.trim()));
+    columns.collect::<Vec<_>>().join(", ")
+}
+
 /// Spells the VALUES of a multi-row statement: `($1, $2), ($3, $4)` for two rows of two columns.
 pub fn placeholders(rows: usize, columns: usize) -> String {
     let mut text = String::with_capacity(rows * columns * 5);
@@ -280,8 +288,12 @@ pub fn advance(tx: &mut Tx<'_>, time: Millis) -> Result<(), DbError> {
     Ok(())
 }
 
-const COLUMNS: &str = "seq, event_id, kind, subject_kind, subject_id, time, actor, record, previous, \
+/// The columns of a change, for statements that read something beside it: `seq` is the first one.
+pub(crate) const COLUMNS: &str = "seq, event_id, kind, subject_kind, subject_id, time, actor, record, previous, \
                        placed_before, placed_after, secret";
+
+/// How many columns those are.
+pub(crate) const COLUMN_COUNT: usize = 12;
 
 /// Reads up to `limit` changes that stand after a position, in order.
 ///
@@ -454,7 +466,11 @@ pub fn oldest(tx: &mut Tx<'_>) -> Result<Option<Seq>, DbError> {
     tx.query_one("SELECT MIN(seq) FROM changes", params![])?.get(0)
 }
 
-fn from_row(row: &Row) -> Result<Change, DbError> {
+/// Reads a change from its columns, which come first.
+///
+/// # Errors
+/// What the database reports, or if there is something else in it.
+pub(crate) fn from_row(row: &Row) -> Result<Change, DbError> {
     let kind: String = row.get(2)?;
     let subject_kind: String = row.get(3)?;
     let before: Option<String> = row.get(9)?;

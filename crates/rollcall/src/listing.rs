@@ -9,8 +9,11 @@ use crate::clock::Millis;
 use crate::directory::search::{self, Portion, Wanted};
 use crate::directory::{Group, User};
 
+/// How many portions are looked at for one page.
+const PORTIONS: usize = 3;
+
 /// Reads one portion of a list.
-type Read<T> = fn(&mut Tx<'_>, &Wanted, &str, usize) -> Result<Portion<T>, DbError>;
+pub type Read<T> = fn(&mut Tx<'_>, &Wanted, &str, usize) -> Result<Portion<T>, DbError>;
 
 /// Users by username, those after one.
 ///
@@ -26,6 +29,32 @@ pub async fn users(db: &Db, wanted: &Wanted, after: &str, limit: usize) -> Resul
 /// What the database reports.
 pub async fn groups(db: &Db, wanted: &Wanted, after: &str, limit: usize) -> Result<Vec<Group>, DbError> {
     all(db, search::groups, wanted, after, limit).await
+}
+
+/// What a page has of a list: what a few portions hold, and the name after which the next page begins. It may hold fewer
+/// than it has room for, and not be the last one: a search looks at so much for one page.
+///
+/// # Errors
+/// What the database reports.
+pub async fn page<T: Send + 'static>(
+    db: &Db,
+    read: Read<T>,
+    wanted: &Wanted,
+    after: &str,
+    limit: usize,
+) -> Result<Portion<T>, DbError> {
+    let mut found = Vec::new();
+    let mut next = Some(after.to_owned());
+    for _ in 0..PORTIONS {
+        let Some(from) = next.clone().filter(|_| found.len() < limit) else {
+            break;
+        };
+        let (wanted, left) = (wanted.clone(), limit - found.len());
+        let portion = db.read(move |tx| read(tx, &wanted, &from, left)).await?;
+        found.extend(portion.found);
+        next = portion.next;
+    }
+    Ok(Portion { found, next })
 }
 
 async fn all<T: Send + 'static>(

@@ -7,8 +7,11 @@ mod conclusion;
 mod fate;
 mod standing;
 
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
 use rollcall_db::{DbError, Tx};
-use rollcall_protocol::{EventType, SubjectKind};
+use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
 pub use self::fate::Fate;
@@ -16,18 +19,21 @@ use self::fate::Inquiry;
 pub use self::standing::{Last, Standing, standings};
 
 use crate::application::keys::rotation;
-use crate::application::{Application, ApplicationError, Entitlements, store};
-use crate::change::{self, Change, Placement, Seq};
+use crate::application::{Application, ApplicationError, Entitlements, Scope, store};
+use crate::change::{Change, Placement, Seq};
 use crate::clock::{Millis, shown};
 use crate::delivery::job::{self, JobKind, JobPosition};
-use crate::delivery::ledger::attempts::{self, Search};
-use crate::delivery::ledger::parked;
+use crate::delivery::ledger::attempts::{self, Search, Span};
+use crate::delivery::ledger::parked::{self, Parked};
 use crate::delivery::model::Attempt;
 use crate::directory::earlier::{self, Incarnation, SEARCHED, Whom};
-use crate::directory::{self, DirectoryError, Sight, User, query};
+use crate::directory::{self, DirectoryError, Sight, User};
 
 /// How many changes, newest first, are looked into.
 const CHANGES: usize = 50;
+
+/// A change of the user, and the event of it that is parked for the application.
+type Told = (Change, Option<Parked>);
 
 /// The page.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
@@ -215,12 +221,11 @@ pub fn why_seen_within(
     if sight.is_everything() {
         return why_within(tx, search, user, application, now);
     }
-    let Some(found) = sight.user(tx, user)? else {
+    let Some(found) = sight.standing(tx, user)? else {
         return Err(WhyError::Directory(directory::not_found(SubjectKind::User, user)));
     };
-    let application = store::find(tx, application)?;
-    let whom = (found.id.clone(), Some(found));
-    page(tx, search, sight, whom, &application, now)
+    let found = (found.0.id.clone(), Some(found));
+    page(tx, search, sight, found, application, now)
 }
 
 /// The same, looking at no more attempts than a search allows.
@@ -234,90 +239,85 @@ pub fn why_within(
     application: &str,
     now: Millis,
 ) -> Result<Why, WhyError> {
-    let application = store::find(tx, application)?;
-    let (user_id, found) = match earlier::whom(tx, user)? {
-        Whom::Here(user) => (user.id.clone(), Some(*user)),
+    let found = match earlier::whom(tx, user)? {
+        Whom::Here(found) => (found.0.id.clone(), Some(*found)),
         Whom::Gone(id) => (id, None),
         Whom::Several(others) => return Err(WhyError::several(user, &others)),
         Whom::Unknown => return Err(WhyError::UnknownUser(user.to_owned())),
     };
-    page(
-        tx,
-        search,
-        &Sight::EVERYTHING,
-        (user_id, found),
-        &application,
-        now,
-    )
+    page(tx, search, &Sight::EVERYTHING, found, application, now)
 }
 
+/// The page about somebody who was found, or who is gone. It is made with a fixed number of statements: what is told of
+/// each change, each synchronization and each name is read for all of them at once.
 fn page(
     tx: &mut Tx<'_>,
     search: &mut Search,
     sight: &Sight,
-    (user_id, found): (String, Option<User>),
-    application: &Application,
+    (user_id, found): (String, Option<(User, Arc<Placement>)>),
+    application: &str,
     now: Millis,
 ) -> Result<Why, WhyError> {
-    let mut changes = change::of_subject(tx, &user_id)?;
-    changes.reverse();
-    let entitlements = Entitlements::load(tx, &application.id)?;
-    let parked = parked::list(tx, &application.id)?;
+    let (application, entitlements) = store::find_entitled(tx, application)?;
+    let changes = parked::changes_of(tx, &application.id, &user_id)?;
     let jobs = job::newest(tx, &application.id, 10)?;
-    let placement = query::record_of(tx, SubjectKind::User, &user_id)?.map(|(_, placement)| placement);
-    let mut inquiry = Inquiry::new(application, &entitlements, &parked, &changes);
-    let mut fates = Vec::new();
-    for change in changes.iter().take(CHANGES) {
-        fates.push(inquiry.fate(tx, search, change)?);
-    }
-    let mut pushes = Vec::new();
-    for job in jobs.iter().filter(|job| job.kind == JobKind::Full) {
-        let included = included(job, &changes, placement.as_deref(), &entitlements);
-        pushes.push(Pushed {
-            job_id: job.id.clone(),
-            status: job.status.as_str(),
-            trigger: job.trigger,
-            created_at: job.created_at,
-            included,
-            answer: match included && job.statistics.users.has_exceptions() {
-                true => push_answer(tx, search, application, job, &user_id)?,
-                false => None,
-            },
-            summary: job.statistics.words(),
-        });
-    }
+    let placement = found.as_ref().map(|(_, placement)| &**placement);
+    let pushes: Vec<(JobPosition, bool)> = jobs
+        .into_iter()
+        .filter(|job| job.kind == JobKind::Full)
+        .map(|job| {
+            let included = included(&job, &changes, placement, &entitlements);
+            (job, included)
+        })
+        .collect();
+    let telling: Vec<Span> = pushes
+        .iter()
+        .filter(|(job, included)| tells(job, *included))
+        .map(|(job, _)| span(job))
+        .collect();
+    let entitled = (&application, &entitlements);
+    let inquiry = Inquiry::begin(tx, search, entitled, (&user_id, &changes), &telling)?;
+    let user = found.as_ref().map(|(user, _)| user);
     let scope = &entitlements.current().scope;
+    let names = Names::load(tx, sight, scope, user)?;
     let mut page = Why {
-        username: match &found {
+        username: match user {
             Some(user) => Some(user.username.clone()),
             None => earlier::name_of(tx, &user_id)?,
         },
-        deleted: found.is_none(),
+        deleted: user.is_none(),
         application_id: application.id.clone(),
         application: application.name.clone(),
         state: application.state(),
         conclusion: String::new(),
-        failing: Failing::of(tx, application)?,
+        failing: Failing::of(tx, &application)?,
         warnings: rotation::rotation(tx, &application.id, now)?
             .warning()
             .into_iter()
             .collect(),
-        in_scope_through: match &placement {
-            Some(placement) => through(tx, sight, scope, placement)?,
+        in_scope_through: match placement {
+            Some(placement) => names.of(
+                placement
+                    .units
+                    .iter()
+                    .filter(|unit| scope.organizational_unit_ids.contains(*unit)),
+                placement
+                    .groups
+                    .iter()
+                    .filter(|group| scope.group_ids.contains(*group)),
+            ),
             None => Vec::new(),
         },
-        stands_in: match &found {
-            Some(user) => stands_in(tx, sight, user)?,
+        stands_in: match user {
+            Some(user) => names.of(&user.unit_ids(), &user.groups),
             None => Vec::new(),
         },
-        scope: names(
-            tx,
-            sight,
-            scope.organizational_unit_ids.iter(),
-            scope.group_ids.iter(),
-        )?,
-        synchronizations: pushes,
-        changes: fates,
+        scope: names.of(&scope.organizational_unit_ids, &scope.group_ids),
+        synchronizations: pushes
+            .into_iter()
+            .map(|push| Pushed::of(push, &inquiry, &user_id))
+            .collect(),
+        changes: inquiry.fates(search),
         user_id,
     };
     if search.was_cut_short() {
@@ -327,7 +327,7 @@ fn page(
                 .to_owned(),
         );
     }
-    page.conclusion = conclusion::conclude(&page, application, now);
+    page.conclusion = conclusion::conclude(&page, &application, now);
     Ok(page)
 }
 
@@ -379,36 +379,46 @@ impl Failing {
     }
 }
 
-/// What the application said of the event that pushed the user, if it did not simply accept it.
-fn push_answer(
-    tx: &mut Tx<'_>,
-    search: &mut Search,
-    application: &Application,
-    job: &JobPosition,
-    user_id: &str,
-) -> Result<Option<String>, DbError> {
-    let during = (job.created_at, job.ended_at.unwrap_or(Millis::MAX));
-    let event = (user_id, EventType::UserPush);
-    let exception = attempts::exception(tx, search, &application.id, event, during)?;
-    Ok(exception.map(|exception| {
-        let words = [
-            exception.result,
-            exception.code,
-            exception.message.unwrap_or_default(),
-        ];
-        words.join(" ").trim().to_owned()
-    }))
+/// When the requests of a job were made.
+fn span(job: &JobPosition) -> Span {
+    (job.created_at, job.ended_at.unwrap_or(Millis::MAX))
+}
+
+/// Whether the requests of a job may tell something of a user.
+fn tells(job: &JobPosition, included: bool) -> bool {
+    included && job.statistics.users.has_exceptions()
+}
+
+impl Pushed {
+    /// A job, whether the user belonged to what it pushed, and what the application said of that.
+    fn of((job, included): (JobPosition, bool), inquiry: &Inquiry<'_>, user_id: &str) -> Self {
+        let answer = inquiry.answer_to_job(user_id, span(&job));
+        let answer = answer.filter(|_| tells(&job, included));
+        Self {
+            answer: answer.map(|exception| {
+                let message = exception.message.as_deref().unwrap_or_default();
+                let words = [exception.result.as_str(), &exception.code, message];
+                words.join(" ").trim().to_owned()
+            }),
+            included,
+            status: job.status.as_str(),
+            trigger: job.trigger,
+            created_at: job.created_at,
+            summary: job.statistics.words(),
+            job_id: job.id,
+        }
+    }
 }
 
 fn included(
     job: &JobPosition,
-    changes: &[Change],
+    changes: &[Told],
     present: Option<&Placement>,
     entitlements: &Entitlements,
 ) -> bool {
-    let last = changes.iter().find(|change| change.seq <= job.position);
+    let last = changes.iter().find(|(change, _)| change.seq <= job.position);
     let stood = match last {
-        Some(change) => change.after.as_deref(),
+        Some((change, _)) => change.after.as_deref(),
         None if changes.is_empty() => present,
         None => None,
     };
@@ -416,41 +426,38 @@ fn included(
     stood.is_some_and(|placement| scope.covers(SubjectKind::User, placement))
 }
 
-fn through(
-    tx: &mut Tx<'_>,
-    sight: &Sight,
-    scope: &crate::application::Scope,
-    placement: &Placement,
-) -> Result<Vec<String>, DbError> {
-    let units = placement
-        .units
-        .iter()
-        .filter(|unit| scope.organizational_unit_ids.contains(*unit));
-    let groups = placement
-        .groups
-        .iter()
-        .filter(|group| scope.group_ids.contains(*group));
-    names(tx, sight, units, groups)
+/// What the page calls units and groups.
+struct Names {
+    paths: HashMap<String, String>,
+    groups: HashMap<String, String>,
 }
 
-fn stands_in(tx: &mut Tx<'_>, sight: &Sight, user: &User) -> Result<Vec<String>, DbError> {
-    let units = user.unit_ids();
-    names(tx, sight, units.iter(), user.groups.iter())
-}
+impl Names {
+    /// Reads the names of what a scope has, and of what a user stands in.
+    fn load(tx: &mut Tx<'_>, sight: &Sight, scope: &Scope, user: Option<&User>) -> Result<Self, DbError> {
+        let mut units = scope.organizational_unit_ids.clone();
+        units.extend(user.into_iter().flat_map(User::unit_ids));
+        let mut groups = scope.group_ids.clone();
+        groups.extend(user.into_iter().flat_map(|user| user.groups.iter().cloned()));
+        let all = |ids: BTreeSet<String>| ids.into_iter().collect::<Vec<_>>();
+        Ok(Self {
+            paths: sight.paths(tx, &all(units))?,
+            groups: sight.group_names(tx, &all(groups))?,
+        })
+    }
 
-fn names<'a>(
-    tx: &mut Tx<'_>,
-    sight: &Sight,
-    units: impl Iterator<Item = &'a String>,
-    groups: impl Iterator<Item = &'a String>,
-) -> Result<Vec<String>, DbError> {
-    let mut names = Vec::new();
-    for unit in units {
-        names.push(format!("organizational unit /{}", sight.path(tx, unit)?));
+    fn of<'a>(
+        &self,
+        units: impl IntoIterator<Item = &'a String>,
+        groups: impl IntoIterator<Item = &'a String>,
+    ) -> Vec<String> {
+        let path = |id: &String| self.paths.get(id).map_or("", String::as_str);
+        let units = units
+            .into_iter()
+            .map(|id| format!("organizational unit /{}", path(id)));
+        let groups = groups
+            .into_iter()
+            .map(|id| format!("group {}", self.groups.get(id).unwrap_or(id)));
+        units.chain(groups).collect()
     }
-    for group in groups {
-        let name = query::group_name(tx, group)?.unwrap_or_else(|| group.clone());
-        names.push(format!("group {name}"));
-    }
-    Ok(names)
 }

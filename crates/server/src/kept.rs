@@ -38,4 +38,9 @@ impl<T: Clone> Kept<T> {
         *last = Some((Instant::now(), answer.clone()));
         Ok(answer)
     }
+
+    /// Keeps an answer that was just found without asking here.
+    pub async fn put(&self, answer: T) {
+        *self.0.lock().await = Some((Instant::now(), answer));
+    }
 }

@@ -81,14 +81,20 @@ pub struct AccountChanges {
     pub disabled: Option<bool>,
 }
 
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "id, name, display_name, email, role, applications, password_hash, must_change_password, disabled,
                        create_time, update_time, last_sign_in, issuer, subject";
 
 /// An account, and the hash of its password.
-type Stored = (Account, Option<String>);
+pub(super) type Stored = (Account, Option<String>);
 
-fn from_row(row: &Row, there: &BTreeSet<String>) -> Result<Stored, DbError> {
+/// Which column of an account names its applications.
+pub(super) const APPLICATIONS: usize = 5;
+
+/// How many columns there are.
+pub(super) const COLUMN_COUNT: usize = 14;
+
+pub(super) fn from_row(row: &Row, there: &BTreeSet<String>) -> Result<Stored, DbError> {
     let hash: Option<String> = row.get(6)?;
     let (issuer, subject): (Option<String>, Option<String>) = (row.get(12)?, row.get(13)?);
     let account = Account {
@@ -111,7 +117,7 @@ fn from_row(row: &Row, there: &BTreeSet<String>) -> Result<Stored, DbError> {
 }
 
 /// The applications of a role, as they are stored.
-fn wanted(applications: &str) -> Result<Vec<String>, DbError> {
+pub(super) fn wanted(applications: &str) -> Result<Vec<String>, DbError> {
     let unreadable = |_| DbError::Other(format!("{applications:?} are no applications of a role"));
     serde_json::from_str(applications).map_err(unreadable)
 }
@@ -175,7 +181,7 @@ pub(super) fn load(
 ) -> Result<Option<Stored>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM accounts WHERE {condition}");
     let rows = tx.query(&sql, values)?;
-    let there = there(tx, &rows, 5)?;
+    let there = there(tx, &rows, APPLICATIONS)?;
     rows.first().map(|row| from_row(row, &there)).transpose()
 }
 
@@ -186,7 +192,7 @@ pub(super) fn load(
 pub fn list(tx: &mut Tx<'_>) -> Result<Vec<Account>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM accounts ORDER BY name_folded");
     let rows = tx.query(&sql, params![])?;
-    let there = there(tx, &rows, 5)?;
+    let there = there(tx, &rows, APPLICATIONS)?;
     rows.iter().map(|row| Ok(from_row(row, &there)?.0)).collect()
 }
 
@@ -198,7 +204,7 @@ pub fn page(tx: &mut Tx<'_>, after: &str, limit: usize) -> Result<Vec<Account>, 
     let sql = format!("SELECT {COLUMNS} FROM accounts WHERE name_folded > $1 ORDER BY name_folded LIMIT $2");
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = tx.query(&sql, params![fold(after), limit])?;
-    let there = there(tx, &rows, 5)?;
+    let there = there(tx, &rows, APPLICATIONS)?;
     rows.iter().map(|row| Ok(from_row(row, &there)?.0)).collect()
 }
 

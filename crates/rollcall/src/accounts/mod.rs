@@ -24,12 +24,12 @@ pub mod sessions;
 pub mod throttle;
 pub mod tokens;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use rollcall_db::{DbError, Tx};
 
 use crate::access::{Authority, Context, Principal, Role};
-use crate::application::Entitlements;
+use crate::application::{Entitlements, Scope};
 pub use account::{
     Account, AccountChanges, NewAccount, any, find, list, names, nobody_signed_in, page, with_password,
 };
@@ -207,15 +207,32 @@ pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Ap
 /// # Errors
 /// What the database reports.
 pub fn authority(tx: &mut Tx<'_>, role: &Role) -> Result<Authority, DbError> {
-    let Some(applications) = role.applications() else {
-        return Ok(Authority::Everything);
-    };
-    let (mut units, mut groups) = (BTreeSet::new(), BTreeSet::new());
-    for application in applications {
-        let entitlements = Entitlements::load(tx, application)?;
-        let scope = &entitlements.current().scope;
-        units.extend(scope.organizational_unit_ids.iter().cloned());
-        groups.extend(scope.group_ids.iter().cloned());
+    let ids: Vec<String> = role.applications().into_iter().flatten().cloned().collect();
+    Ok(Reach::load(tx, &ids)?.authority(role))
+}
+
+/// The applications of a role that are still there, and what they are told of: read at once, because every request of
+/// an application owner asks for both.
+struct Reach(HashMap<String, Scope>);
+
+impl Reach {
+    fn load(tx: &mut Tx<'_>, applications: &[String]) -> Result<Self, DbError> {
+        Ok(Self(Entitlements::scopes_of(tx, applications)?))
     }
-    Ok(Authority::Scope { units, groups })
+
+    fn there(&self) -> BTreeSet<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    fn authority(&self, role: &Role) -> Authority {
+        let Some(applications) = role.applications() else {
+            return Authority::Everything;
+        };
+        let (mut units, mut groups) = (BTreeSet::new(), BTreeSet::new());
+        for scope in applications.iter().filter_map(|id| self.0.get(id)) {
+            units.extend(scope.organizational_unit_ids.iter().cloned());
+            groups.extend(scope.group_ids.iter().cloned());
+        }
+        Authority::Scope { units, groups }
+    }
 }

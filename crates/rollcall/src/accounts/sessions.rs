@@ -4,13 +4,16 @@
 //! not used for a while or is too old, and at once when its account is disabled, deleted or given another password, or
 //! when somebody ends it. When it was last used is written at most once a minute, so reading stays reading.
 
+use std::sync::LazyLock;
+
 use rollcall_db::{DbError, Row, Tx, params};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Account, AccountError, account};
-use crate::access::Context;
+use super::{Account, AccountError, Reach, account};
+use crate::access::{Authority, Context};
 use crate::audit::{self, Target};
+use crate::change::columns_of;
 use crate::clock::Millis;
 use crate::id;
 
@@ -70,19 +73,30 @@ pub struct NewSession {
 
 const COLUMNS: &str = "id, account_id, created_at, seen_at, expires_at, address, user_agent";
 
-fn from_row(row: &Row) -> Result<Session, DbError> {
+/// Reads a session whose columns begin with this one.
+fn from_row(row: &Row, first: usize) -> Result<Session, DbError> {
     Ok(Session {
-        id: row.get(0)?,
-        account_id: row.get(1)?,
-        created_at: row.get(2)?,
-        seen_at: row.get(3)?,
-        expires_at: row.get(4)?,
-        address: row.get(5)?,
-        user_agent: row.get(6)?,
+        id: row.get(first)?,
+        account_id: row.get(first + 1)?,
+        created_at: row.get(first + 2)?,
+        seen_at: row.get(first + 3)?,
+        expires_at: row.get(first + 4)?,
+        address: row.get(first + 5)?,
+        user_agent: row.get(first + 6)?,
     })
 }
 
-/// The session whose token has this hash, with its account, if both are still good.
+/// Sessions with their accounts, by the hash of a token: with one statement, because every request asks it.
+static WITH_HASH: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {}, {} FROM sessions s JOIN accounts a ON a.id = s.account_id WHERE s.hash = $1",
+        columns_of("a", account::COLUMNS),
+        columns_of("s", COLUMNS)
+    )
+});
+
+/// The session whose token has this hash, with its account and how far that reaches, if session and account are still
+/// good.
 ///
 /// # Errors
 /// What the database reports.
@@ -91,19 +105,19 @@ pub fn with_hash(
     hash: &str,
     now: Millis,
     lifetime: Lifetime,
-) -> Result<Option<(Session, Account)>, DbError> {
-    let sql = format!("SELECT {COLUMNS} FROM sessions WHERE hash = $1");
-    let Some(row) = tx.query_opt(&sql, params![hash])? else {
+) -> Result<Option<(Session, Account, Authority)>, DbError> {
+    let Some(row) = tx.query_opt(&WITH_HASH, params![hash])? else {
         return Ok(None);
     };
-    let session = from_row(&row)?;
+    let session = from_row(&row, account::COLUMN_COUNT)?;
     if now >= session.expires_at || now >= session.seen_at.saturating_add(lifetime.idle) {
         return Ok(None);
     }
-    let account = account::get(tx, &session.account_id)?;
-    Ok(account
-        .filter(|account| !account.disabled)
-        .map(|account| (session, account)))
+    let applications: String = row.get(account::APPLICATIONS)?;
+    let reach = Reach::load(tx, &account::wanted(&applications)?)?;
+    let (account, _) = account::from_row(&row, &reach.there())?;
+    let authority = reach.authority(&account.role);
+    Ok((!account.disabled).then_some((session, account, authority)))
 }
 
 /// Notes that a session was used.
@@ -133,7 +147,7 @@ pub fn list(
          WHERE expires_at > $1 AND seen_at > $2 AND account_id = COALESCE($3, account_id) ORDER BY id DESC"
     );
     let rows = tx.query(&sql, params![now, now.saturating_sub(lifetime.idle), account_id])?;
-    rows.iter().map(from_row).collect()
+    rows.iter().map(|row| from_row(row, 0)).collect()
 }
 
 pub(super) fn begin(

@@ -10,9 +10,9 @@ use rollcall_db::{DbError, Row, Tx, params};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::account::{check_role, role, stored, there};
-use super::{AccountError, sessions};
-use crate::access::{Context, Role};
+use super::account::{check_role, role, stored, there, wanted};
+use super::{AccountError, Reach, sessions};
+use crate::access::{Authority, Context, Role};
 use crate::audit::{self, Target};
 use crate::clock::Millis;
 use crate::directory::fields;
@@ -162,16 +162,20 @@ pub fn find(tx: &mut Tx<'_>, text: &str) -> Result<ApiToken, AccountError> {
     }
 }
 
-/// The token that has this hash, if it has not expired.
+/// The token that has this hash, if it has not expired, and how far it reaches.
 ///
 /// # Errors
 /// What the database reports.
-pub fn with_hash(tx: &mut Tx<'_>, hash: &str, now: Millis) -> Result<Option<ApiToken>, DbError> {
+pub fn with_hash(tx: &mut Tx<'_>, hash: &str, now: Millis) -> Result<Option<(ApiToken, Authority)>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM api_tokens WHERE hash = $1");
-    let rows = tx.query(&sql, params![hash])?;
-    let mut found = read(tx, &rows)?;
-    found.retain(|token| token.expires_at.is_none_or(|expires_at| now < expires_at));
-    Ok(found.pop())
+    let Some(row) = tx.query_opt(&sql, params![hash])? else {
+        return Ok(None);
+    };
+    let reach = Reach::load(tx, &wanted(&row.get::<String>(4)?)?)?;
+    let token = from_row(&row, &reach.there())?;
+    let authority = reach.authority(&token.role);
+    let is_good = token.expires_at.is_none_or(|expires_at| now < expires_at);
+    Ok(is_good.then_some((token, authority)))
 }
 
 /// Whether the use of a token has to be noted.

@@ -160,6 +160,11 @@ impl Collector for Commits {
                 "Transactions that shared them",
                 self.0.closures,
             ),
+            (
+                "rollcall_database_statements",
+                "Statements, reading or writing",
+                self.0.statements,
+            ),
         ] {
             let counter = ConstCounter::new(value);
             let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;

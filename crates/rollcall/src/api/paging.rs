@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{ApiError, PREFIX};
+use crate::directory::search::Portion;
 use crate::id;
 
 /// How many entries a page has if nobody says.
@@ -103,6 +104,23 @@ impl<P: Serialize> Paging<P> {
 }
 
 impl Paging<String> {
+    /// The page of entries of which one more was read than it holds, if so many were found; `position` tells where an
+    /// entry stands. There may be more although fewer were found.
+    pub(super) fn page_of_portion<T>(
+        self,
+        portion: Portion<T>,
+        position: impl Fn(&T) -> String,
+    ) -> Listed<T> {
+        let Portion { mut found, next } = portion;
+        let is_full = found.len() > self.limit;
+        found.truncate(self.limit);
+        let next = match is_full {
+            true => found.last().map(position),
+            false => next,
+        };
+        self.page(found, next)
+    }
+
     /// The page of a list that was read as a whole, in the order of its keys.
     pub(super) fn page_of_all<T>(self, mut all: Vec<T>, key: impl Fn(&T) -> String) -> Listed<T> {
         all.sort_by_cached_key(&key);

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use rollcall_db::{DbError, Row, Tx, Value, params};
 use rollcall_protocol::{EventType, SubjectKind};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, ChangeKind, Placement, Seq, placeholders};
@@ -150,13 +151,12 @@ pub struct Entitlement {
 }
 
 impl Entitlement {
-    /// Reads position, scope and subscription.
-    fn from_row(application_id: &str, row: &Row) -> Result<Self, DbError> {
-        let unreadable = |error| DbError::Other(format!("the entitlement of {application_id}: {error}"));
+    /// Reads a version whose columns begin with this one.
+    fn from_row(application_id: &str, row: &Row, first: usize) -> Result<Self, DbError> {
         Ok(Self {
-            from_seq: row.get(0)?,
-            scope: serde_json::from_str(&row.get::<String>(1)?).map_err(unreadable)?,
-            subscription: serde_json::from_str(&row.get::<String>(2)?).map_err(unreadable)?,
+            from_seq: row.get(first)?,
+            scope: parsed(application_id, &row.get::<String>(first + 1)?)?,
+            subscription: parsed(application_id, &row.get::<String>(first + 2)?)?,
         })
     }
 
@@ -201,6 +201,18 @@ pub fn deleted(kind: SubjectKind) -> EventType {
     }
 }
 
+/// How many applications one statement asks for.
+const AT_ONCE: usize = 500;
+
+/// What a version is made of, as it is stored.
+pub(super) const COLUMNS: &str = "from_seq, scope, subscription";
+
+/// A part of an entitlement as it is stored.
+fn parsed<T: DeserializeOwned>(application_id: &str, json: &str) -> Result<T, DbError> {
+    serde_json::from_str(json)
+        .map_err(|error| DbError::Other(format!("the entitlement of {application_id}: {error}")))
+}
+
 /// All versions of an application's entitlement, oldest first; never empty.
 #[derive(Clone, Debug)]
 pub struct Entitlements(Vec<Entitlement>);
@@ -211,14 +223,21 @@ impl Entitlements {
     /// # Errors
     /// What the database reports; also if the application has none.
     pub fn load(tx: &mut Tx<'_>, application_id: &str) -> Result<Self, DbError> {
-        let versions = tx
-            .query(
-                "SELECT from_seq, scope, subscription FROM entitlements
-                 WHERE application_id = $1 ORDER BY from_seq",
-                params![application_id],
-            )?
+        let rows = tx.query(
+            &format!("SELECT {COLUMNS} FROM entitlements WHERE application_id = $1 ORDER BY from_seq"),
+            params![application_id],
+        )?;
+        Self::read(application_id, &rows, 0)
+    }
+
+    /// Reads them from rows in which their columns begin with this one.
+    ///
+    /// # Errors
+    /// If they cannot be read, or there are none.
+    pub(super) fn read(application_id: &str, rows: &[Row], first: usize) -> Result<Self, DbError> {
+        let versions = rows
             .iter()
-            .map(|row| Entitlement::from_row(application_id, row))
+            .map(|row| Entitlement::from_row(application_id, row, first))
             .collect::<Result<Vec<_>, DbError>>()?;
         if versions.is_empty() {
             return Err(DbError::Other(format!("{application_id} has no entitlement")));
@@ -243,7 +262,7 @@ impl Entitlements {
         let values: Vec<Value<'_>> = ids.iter().map(Value::from).collect();
         for row in &tx.query(&sql, &values)? {
             let id: String = row.get(3)?;
-            let version = Entitlement::from_row(&id, row)?;
+            let version = Entitlement::from_row(&id, row, 0)?;
             found
                 .entry(id)
                 .or_insert_with(|| Self(Vec::new()))
@@ -268,11 +287,33 @@ impl Entitlements {
         .iter()
         .map(|row| {
             let id: String = row.get(0)?;
-            let scope = serde_json::from_str(&row.get::<String>(2)?)
-                .map_err(|error| DbError::Other(format!("the entitlement of {id}: {error}")))?;
+            let scope = parsed(&id, &row.get::<String>(2)?)?;
             Ok((id, row.get(1)?, scope))
         })
         .collect()
+    }
+
+    /// The scopes that these applications have now, by id; those that are gone are left out.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn scopes_of(tx: &mut Tx<'_>, ids: &[String]) -> Result<HashMap<String, Scope>, DbError> {
+        let mut scopes = HashMap::with_capacity(ids.len());
+        for ids in ids.chunks(AT_ONCE) {
+            let sql = format!(
+                "SELECT e.application_id, e.scope FROM entitlements e
+                 WHERE e.application_id IN {} AND e.from_seq =
+                       (SELECT MAX(from_seq) FROM entitlements newest WHERE newest.application_id = e.application_id)",
+                placeholders(1, ids.len())
+            );
+            let values: Vec<Value<'_>> = ids.iter().map(|id| Value::from(id.as_str())).collect();
+            for row in tx.query(&sql, &values)? {
+                let id: String = row.get(0)?;
+                let scope = parsed(&id, &row.get::<String>(1)?)?;
+                scopes.insert(id, scope);
+            }
+        }
+        Ok(scopes)
     }
 
     /// Stores a version that is valid after `entitlement.from_seq`; it replaces one from there.

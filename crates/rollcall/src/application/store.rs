@@ -4,7 +4,7 @@ use rollcall_db::{DbError, Row, Tx, params};
 use rollcall_protocol::{EncryptionKey, Random};
 use serde::{Deserialize, Serialize};
 
-use super::entitlement::Scope;
+use super::entitlement::{self, Entitlements, Scope};
 use super::keys::rotation::RotationError;
 use super::settings::{Settings, SettingsError};
 use crate::access::Version;
@@ -230,7 +230,8 @@ pub(super) fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
 
 const COLUMNS: &str = "id, name, synchronize, settings, encryption_key IS NOT NULL, version, position, \
                        suspended, create_time, update_time";
-const TABLES: &str = "applications JOIN deliveries ON application_id = id";
+const COLUMN_COUNT: usize = 10;
+const TABLES: &str = "applications JOIN deliveries ON deliveries.application_id = id";
 
 /// Reads an application by its id.
 ///
@@ -253,20 +254,47 @@ pub fn load(tx: &mut Tx<'_>, id: &str) -> Result<Application, ApplicationError> 
 /// another, which `id:` or `name:` before it tells apart; what the database reports.
 pub fn find(tx: &mut Tx<'_>, id_or_name: &str) -> Result<Application, ApplicationError> {
     let written = Written::of(id_or_name);
-    let mut found = tx
-        .query(
-            &format!("SELECT {COLUMNS} FROM {TABLES} WHERE id = $1 OR name_folded = $2"),
-            params![written.id(), written.name().map(fold)],
-        )?
-        .iter()
-        .map(from_row)
-        .collect::<Result<Vec<_>, _>>()?;
-    if found.len() > 1 {
-        return Err(ApplicationError::Ambiguous(written.bare().to_owned()));
+    let rows = tx.query(
+        &format!("SELECT {COLUMNS} FROM {TABLES} WHERE id = $1 OR name_folded = $2"),
+        params![written.id(), written.name().map(fold)],
+    )?;
+    only(written, &rows)
+}
+
+/// Finds an application, with what it is and was entitled to.
+///
+/// # Errors
+/// Those of [`find`].
+pub fn find_entitled(
+    tx: &mut Tx<'_>,
+    id_or_name: &str,
+) -> Result<(Application, Entitlements), ApplicationError> {
+    let written = Written::of(id_or_name);
+    let rows = tx.query(
+        &format!(
+            "SELECT {COLUMNS}, {} FROM {TABLES} JOIN entitlements ON entitlements.application_id = id
+             WHERE id = $1 OR name_folded = $2 ORDER BY from_seq",
+            entitlement::COLUMNS
+        ),
+        params![written.id(), written.name().map(fold)],
+    )?;
+    let application = only(written, &rows)?;
+    let entitlements = Entitlements::read(&application.id, &rows, COLUMN_COUNT)?;
+    Ok((application, entitlements))
+}
+
+/// The one application that rows are about.
+fn only(written: Written<'_>, rows: &[Row]) -> Result<Application, ApplicationError> {
+    let Some(first) = rows.first() else {
+        return Err(ApplicationError::NotFound(written.bare().to_owned()));
+    };
+    let application = from_row(first)?;
+    for row in rows {
+        if row.get::<String>(0)? != application.id {
+            return Err(ApplicationError::Ambiguous(written.bare().to_owned()));
+        }
     }
-    found
-        .pop()
-        .ok_or_else(|| ApplicationError::NotFound(written.bare().to_owned()))
+    Ok(application)
 }
 
 /// The ids of all that is written so: users, units, groups, applications. The text itself is among them, since

@@ -6,7 +6,7 @@ use rollcall_db::{DbError, Tx};
 use rollcall_protocol::SubjectKind;
 
 use super::entitlement::Scope;
-use crate::directory::{self, DirectoryError, query};
+use crate::directory::{self, DirectoryError, query, view};
 use crate::id::ROOT_UNIT;
 
 /// The ids of units that are written as ids or paths.
@@ -48,16 +48,15 @@ pub fn groups<'a>(
 /// # Errors
 /// What the database reports.
 pub fn names(tx: &mut Tx<'_>, scope: &Scope) -> Result<Vec<String>, DbError> {
-    let mut names = Vec::new();
-    for id in &scope.organizational_unit_ids {
-        names.push(match id.as_str() {
-            ROOT_UNIT => "everything".to_owned(),
-            id => format!("/{}", query::unit_path(tx, id)?),
-        });
-    }
-    for id in &scope.group_ids {
-        let name = query::group_name(tx, id)?.unwrap_or_else(|| id.clone());
-        names.push(format!("group {name}"));
-    }
-    Ok(names)
+    let units: Vec<String> = scope.organizational_unit_ids.iter().cloned().collect();
+    let groups: Vec<String> = scope.group_ids.iter().cloned().collect();
+    let (paths, names) = (view::unit_paths(tx, &units)?, view::names(tx, &groups)?);
+    let units = units.iter().map(|id| match id.as_str() {
+        ROOT_UNIT => "everything".to_owned(),
+        id => format!("/{}", paths.get(id).map_or("", String::as_str)),
+    });
+    let groups = groups
+        .iter()
+        .map(|id| format!("group {}", names.get(id).unwrap_or(id)));
+    Ok(units.chain(groups).collect())
 }

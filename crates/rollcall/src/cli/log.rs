@@ -38,7 +38,7 @@ pub(super) async fn run(hub: &Hub, out: &Output, log: args::Log) -> Result<ExitC
 /// The id of a user, also of one who was deleted; of another subject, the id as it was written.
 fn subject_id(tx: &mut Tx<'_>, text: &str) -> Result<String, WhyError> {
     match earlier::whom(tx, text)? {
-        Whom::Here(user) => Ok(user.id),
+        Whom::Here(found) => Ok(found.0.id),
         Whom::Gone(id) => Ok(id),
         Whom::Several(others) => Err(WhyError::several(text, &others)),
         Whom::Unknown => Err(WhyError::UnknownUser(text.to_owned())),

@@ -203,54 +203,66 @@ pub(super) struct Todo {
     pub(super) press: Option<(String, &'static str)>,
 }
 
-/// What needs a person about an application, the most urgent first.
-pub(super) fn todo(row: &Row, reader: &Reader) -> Vec<Todo> {
-    let at = |tab: &str| format!("/console/applications/{}/{tab}", row.id);
-    let mut found = Vec::new();
-    let mut needs = |tone, what: String, detail: String, look, press| {
-        found.push(Todo {
-            application: row.name.clone(),
-            tone,
-            what,
-            detail,
-            look,
-            press,
-        });
+/// Why an application needs a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    Suspended,
+    NeverSynchronized,
+    SetAside,
+    Key,
+}
+
+/// Why an application needs a person, the most urgent first. To count them costs no words.
+pub(super) fn needs(row: &Row) -> impl Iterator<Item = Need> {
+    let standing = match &row.health {
+        Health::Suspended(_) => Some(Need::Suspended),
+        Health::NeverSynchronized => Some(Need::NeverSynchronized),
+        _ => None,
     };
-    match &row.health {
-        Health::Suspended(_) => needs(
+    let aside = (row.set_aside > 0).then_some(Need::SetAside);
+    let key = row.refuses_key.then_some(Need::Key);
+    [standing, aside, key].into_iter().flatten()
+}
+
+/// The same in words.
+pub(super) fn todo(row: &Row, need: Need, reader: &Reader) -> Todo {
+    let at = |tab: &str| format!("/console/applications/{}/{tab}", row.id);
+    let (tone, what, detail, look, press) = match need {
+        Need::Suspended => (
             "bad",
             reader.t("todo-suspended"),
             row.health.sentence(reader),
             (at("test"), "action-look-test"),
             Some((at("resume"), "action-resume")),
         ),
-        Health::NeverSynchronized => needs(
+        Need::NeverSynchronized => (
             "warn",
             reader.t("todo-never"),
             row.health.sentence(reader),
             (at("test"), "action-look-test"),
             Some((at("synchronize"), "action-synchronize")),
         ),
-        _ => {}
-    }
-    if row.set_aside > 0 {
-        needs(
+        Need::SetAside => (
             "bad",
             reader.t1("todo-set-aside", "count", row.set_aside),
             reader.t("todo-set-aside-detail"),
             (at("deliveries"), "action-look-deliveries"),
             Some((at("resend"), "action-resend-all")),
-        );
-    }
-    if row.refuses_key {
-        needs(
+        ),
+        Need::Key => (
             "bad",
             reader.t("todo-key"),
             reader.t("todo-key-detail"),
             (at("keys"), "action-look-keys"),
             None,
-        );
+        ),
+    };
+    Todo {
+        application: row.name.clone(),
+        tone,
+        what,
+        detail,
+        look,
+        press,
     }
-    found
 }

@@ -10,11 +10,12 @@ use rollcall_db::DbError;
 use super::Console;
 use super::chart::Chart;
 use super::error::Failure;
-use super::health::{Health, Row, Todo, todo};
+use super::health::{Health, Row, Todo, needs, todo};
 use super::live;
 use super::page::{Answer, Page, Section, View, show};
+use crate::change::Seq;
 use crate::delivery::ledger::leases::{self, NodeInfo};
-use crate::delivery::status;
+use crate::delivery::status::{self, ApplicationStatus};
 
 /// How many applications are shown here; the others are on their own page.
 const APPLICATIONS: usize = 12;
@@ -49,13 +50,31 @@ struct Standing {
     nodes: Vec<NodeInfo>,
 }
 
-async fn state(console: &Console, page: Page) -> Result<Standing, Failure> {
-    let ((head, applications), nodes) = console
-        .db()
-        .read(|tx| Ok::<_, DbError>((status::applications(tx)?, leases::nodes(tx)?)))
-        .await?;
+/// What the database says of everything, of which everybody is shown a part.
+pub(super) struct Everything {
+    head: Seq,
+    applications: Vec<ApplicationStatus>,
+    nodes: Vec<NodeInfo>,
+}
+
+impl Everything {
+    async fn read(console: &Console) -> Result<Arc<Self>, Failure> {
+        let ((head, applications), nodes) = console
+            .db()
+            .read(|tx| Ok::<_, DbError>((status::applications(tx)?, leases::nodes(tx)?)))
+            .await?;
+        Ok(Arc::new(Self {
+            head,
+            applications,
+            nodes,
+        }))
+    }
+}
+
+fn state(console: &Console, page: Page, everything: &Everything) -> Standing {
     let now = console.now();
-    let mut rows: Vec<Row> = applications
+    let mut rows: Vec<Row> = everything
+        .applications
         .iter()
         .filter(|status| page.reaches(&status.application.id))
         .map(|status| Row::of(status, now))
@@ -66,30 +85,39 @@ async fn state(console: &Console, page: Page) -> Result<Standing, Failure> {
         in_step: rows.iter().filter(is_in_step).count(),
     };
     rows.sort_by_key(|row| row.health.urgency());
-    let mut needs: Vec<Todo> = rows.iter().flat_map(|row| todo(row, &page)).collect();
-    let todo_left = needs.len().saturating_sub(NEEDS);
-    needs.truncate(NEEDS);
+    let all_needs = || {
+        rows.iter()
+            .flat_map(|row| needs(row).map(move |need| (row, need)))
+    };
+    let todo_left = all_needs().count().saturating_sub(NEEDS);
+    let todo = all_needs()
+        .take(NEEDS)
+        .map(|(row, need)| todo(row, need, &page))
+        .collect();
     rows.truncate(APPLICATIONS);
     let minutes = console.history.minutes();
-    Ok(Standing {
+    Standing {
         counts,
-        head,
+        head: everything.head,
         rows,
-        todo: needs,
+        todo,
         todo_left,
         charts: [
             Chart::of("chart-changes", "", &minutes, |minute| minute.changes),
             Chart::of("chart-delivered", "", &minutes, |minute| minute.delivered),
             Chart::of("chart-failed", "bad", &minutes, |minute| minute.failed),
         ],
-        nodes,
+        nodes: everything.nodes.clone(),
         page,
-    })
+    }
 }
 
 pub(super) async fn home(view: View) -> Answer {
     let view = view.within(Section::Home);
-    let state = state(&view.console, view.page.clone()).await?;
+    let everything = Everything::read(&view.console).await?;
+    // Whoever goes on to follow it sees nothing older.
+    view.console.everything.put(Arc::clone(&everything)).await;
+    let state = state(&view.console, view.page.clone(), &everything);
     show(&HomePage {
         page: view.page,
         state,
@@ -100,6 +128,10 @@ pub(super) async fn home_live(State(console): State<Arc<Console>>, view: View) -
     let page = view.within(Section::Home).page;
     live::follow(console.ended(), move || {
         let (console, page) = (Arc::clone(&console), page.at(console.now()));
-        async move { Ok(state(&console, page).await?.render()?) }
+        async move {
+            // Many who watch cost the database as much as one.
+            let everything = console.everything.get(Everything::read(&console)).await?;
+            Ok(state(&console, page, &everything).render()?)
+        }
     })
 }

@@ -13,6 +13,7 @@
 
 mod access;
 mod account;
+mod addresses;
 mod application;
 mod applications;
 mod assets;
@@ -42,6 +43,7 @@ use axum::middleware;
 use axum::response::Redirect;
 use axum::routing::{get, post};
 use rollcall_db::{Db, DbError};
+use rollcall_server::kept::Kept;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -50,8 +52,10 @@ use crate::change;
 use crate::clock::Millis;
 use crate::hub::Hub;
 use crate::signin::oidc;
+use addresses::Addresses;
 use error::Failure;
 use history::History;
+use home::Everything;
 use tested::Tests;
 use transfer::Imports;
 
@@ -61,6 +65,8 @@ pub struct Console {
     /// The address from which requests leave, if one is set.
     source: Option<std::net::IpAddr>,
     history: History,
+    /// What Home has shown last.
+    everything: Kept<Arc<Everything>>,
     tests: Tests,
     imports: Imports,
     ended: watch::Sender<bool>,
@@ -82,6 +88,7 @@ impl Console {
             api,
             source,
             history: History::default(),
+            everything: Kept::default(),
             tests: Tests::default(),
             imports: Imports::default(),
             ended: watch::Sender::new(false),
@@ -138,9 +145,9 @@ impl Console {
     }
 }
 
-/// All pages, with `/`, which leads to the first one.
-pub fn router(console: Arc<Console>) -> Router {
-    let pages = Router::new()
+/// What is served to somebody who has signed in, and what leads there.
+fn addresses() -> Addresses {
+    Addresses::default()
         .route("/console/", get(home::home))
         .route("/console/live/home", get(home::home_live))
         .merge(application::routes())
@@ -159,7 +166,18 @@ pub fn router(console: Arc<Console>) -> Router {
             get(account::password).post(account::change_password),
         )
         .route("/console/language", post(account::language))
+}
+
+/// The addresses of the console, with a place in braces for each id; not those of style sheet and scripts.
+pub fn declared() -> Vec<String> {
+    addresses().declared()
+}
+
+/// All pages, with `/`, which leads to the first one.
+pub fn router(console: Arc<Console>) -> Router {
+    let pages = addresses()
         .route("/console/{*rest}", get(nowhere))
+        .router()
         .method_not_allowed_fallback(nowhere)
         .layer(middleware::from_fn_with_state(Arc::clone(&console), error::dress));
     Router::new()

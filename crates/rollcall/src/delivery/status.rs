@@ -2,7 +2,8 @@
 
 use rollcall_db::{DbError, Tx};
 
-use super::ledger::{jobs, overview, parked};
+use super::ledger::overview::{self, Standing};
+use super::ledger::{jobs, parked};
 use super::model::job::JobPosition;
 use crate::application::{Application, keys::rotation, store};
 use crate::change::{self, Seq};
@@ -83,18 +84,19 @@ pub fn applications(tx: &mut Tx<'_>) -> Result<(Seq, Vec<ApplicationStatus>), Db
 /// # Errors
 /// What the database reports.
 pub fn of(tx: &mut Tx<'_>, application: Application) -> Result<ApplicationStatus, DbError> {
-    let head = change::head(tx)?.seq;
     let id = application.id.as_str();
+    let Standing {
+        head,
+        oldest,
+        synchronized_at,
+    } = overview::standing(tx, id, application.position)?;
     Ok(ApplicationStatus {
         lag: (head - application.position).max(0),
-        oldest: match application.position < head {
-            true => change::time_after(tx, application.position)?,
-            false => None,
-        },
+        oldest,
         parked: parked::counts_of(tx, id)?,
         refuses_key: rotation::refusing(tx)?.iter().any(|refusing| refusing == id),
         job: jobs::open_job(tx, id)?,
-        synchronized_at: overview::synchronized(tx)?.get(id).copied(),
+        synchronized_at,
         application,
     })
 }

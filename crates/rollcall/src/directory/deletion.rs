@@ -11,7 +11,7 @@ use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
 use super::placement::Tree;
-use super::{DirectoryError, group, query, unit, user};
+use super::{DirectoryError, query, unit, user, view};
 use crate::id::{self, ROOT_UNIT};
 
 /// How many names a plan shows of each kind.
@@ -110,10 +110,8 @@ pub fn plan_deletion(tx: &mut Tx<'_>, id: &str) -> Result<DeletionPlan, Director
             }
         }
     }
-    let mut groups = Vec::new();
-    for id in losing {
-        groups.extend(group::get(tx, &id)?.map(|group| group.name));
-    }
+    let losing: Vec<String> = losing.into_iter().collect();
+    let mut groups: Vec<String> = view::names(tx, &losing)?.into_values().collect();
     for names in [&mut deleted, &mut staying, &mut groups] {
         names.sort_unstable();
     }

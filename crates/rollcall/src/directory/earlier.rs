@@ -6,14 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
 
 use super::fields::fold;
-use super::{DirectoryError, User, Written, query};
-use crate::change::{self, Seq};
+use super::{DirectoryError, User, Written, query, view};
+use crate::change::{self, Placement, Seq};
 use crate::clock::{Millis, shown};
 
 /// How many changes one statement reads.
@@ -152,8 +153,8 @@ pub fn name_of(tx: &mut Tx<'_>, id: &str) -> Result<Option<String>, DbError> {
 /// Whom somebody means by what is written: an id, a username or an e-mail address.
 #[derive(Clone, Debug)]
 pub enum Whom {
-    /// Somebody in the directory.
-    Here(Box<User>),
+    /// Somebody in the directory, and where it stands.
+    Here(Box<(User, Arc<Placement>)>),
     /// A subject that only the change log knows; its id.
     Gone(String),
     /// Several users had this name or address, and none is in the directory under it now.
@@ -167,8 +168,8 @@ pub enum Whom {
 /// # Errors
 /// What is written means several users, or what the database reports.
 pub fn whom(tx: &mut Tx<'_>, text: &str) -> Result<Whom, DirectoryError> {
-    if let Some(user) = query::find_user(tx, text)? {
-        return Ok(Whom::Here(Box::new(user)));
+    if let Some(found) = query::find_standing(tx, text)? {
+        return Ok(Whom::Here(Box::new(found)));
     }
     let bare = Written::of(text).bare();
     if change::kind_of(tx, bare)?.is_some() {
@@ -230,9 +231,11 @@ fn find(
             break;
         }
     }
-    let mut found: Vec<Incarnation> = found.into_values().collect();
-    for incarnation in &mut found {
-        incarnation.in_directory = query::record_of(tx, SubjectKind::User, &incarnation.id)?.is_some();
-    }
-    Ok(found)
+    let ids: Vec<String> = found.keys().cloned().collect();
+    let there = view::names(tx, &ids)?;
+    let found = found.into_values().map(|incarnation| Incarnation {
+        in_directory: there.contains_key(&incarnation.id),
+        ..incarnation
+    });
+    Ok(found.collect())
 }

@@ -5,11 +5,14 @@
 //! from people and from imports. So what fits more than one is refused ([`DirectoryError::Ambiguous`]), and a
 //! prefix says which is meant: `id:`, `name:` (of a user: the username; of a unit: the path) or `email:`.
 
-use rollcall_db::{DbError, Tx, params};
+use std::sync::Arc;
+
+use rollcall_db::{DbError, Tx, Value, params};
 use rollcall_protocol::SubjectKind;
 
 use super::fields::fold;
 use super::{DirectoryError, Group, Unit, User, group, path, unit, user};
+use crate::change::Placement;
 use crate::id::ROOT_UNIT;
 
 /// How somebody is written.
@@ -120,21 +123,22 @@ fn fitting_users(tx: &mut Tx<'_>, written: Written<'_>) -> Result<Fitting, DbErr
 }
 
 fn fitting_groups(tx: &mut Tx<'_>, written: Written<'_>) -> Result<Fitting, DbError> {
+    let (id, name) = (written.id(), written.name().map(fold));
+    let rows = tx.query(
+        "SELECT id, name_folded FROM groups WHERE id = $1 OR name_folded = $2",
+        params![id, name.as_deref()],
+    )?;
     let mut fitting = Vec::new();
-    if let Some(id) = written.id()
-        && let Some(group) = group::get(tx, id)?
-    {
-        fitting.push(("id:", group.id));
-    }
-    if let Some(name) = written.name() {
-        let row = tx.query_opt(
-            "SELECT id FROM groups WHERE name_folded = $1",
-            params![fold(name)],
-        )?;
-        if let Some(row) = row {
-            fitting.push(("name:", row.get(0)?));
+    for row in rows {
+        let (own, own_name): (String, String) = (row.get(0)?, row.get(1)?);
+        if id == Some(own.as_str()) {
+            fitting.push(("id:", own.clone()));
+        }
+        if name.as_ref() == Some(&own_name) {
+            fitting.push(("name:", own));
         }
     }
+    fitting.sort_by_key(|(prefix, _)| *prefix);
     Ok(fitting)
 }
 
@@ -154,18 +158,41 @@ fn fitting_units(tx: &mut Tx<'_>, written: Written<'_>) -> Result<Fitting, DbErr
 }
 
 fn unit_at(tx: &mut Tx<'_>, path: &str) -> Result<Option<String>, DbError> {
-    let mut id = ROOT_UNIT.to_owned();
-    for name in path::split(path) {
-        let below = tx.query_opt(
-            "SELECT id FROM organizational_units WHERE parent_id = $1 AND name_folded = $2",
-            params![id.as_str(), fold(&name)],
-        )?;
-        match below {
-            Some(row) => id = row.get(0)?,
-            None => return Ok(None),
-        }
+    let names = names_in(path);
+    if names.is_empty() {
+        return Ok(Some(ROOT_UNIT.to_owned()));
     }
-    Ok(Some(id))
+    let sql = format!(
+        "{} SELECT id FROM found WHERE place = {}",
+        way(1, names.len()),
+        names.len()
+    );
+    let mut values = vec![Value::from(ROOT_UNIT)];
+    values.extend(names.iter().map(|name| Value::from(name.as_str())));
+    tx.query_opt(&sql, &values)?.map(|row| row.get(0)).transpose()
+}
+
+/// The names of a path, folded.
+fn names_in(path: &str) -> Vec<String> {
+    path::split(path).iter().map(|name| fold(name)).collect()
+}
+
+/// What a statement begins with that goes a way down from a unit: `found` holds the units on it, and at which `place`
+/// each is. The unit is the parameter `first`, those behind it are the folded names, of which there is one at least.
+fn way(first: usize, names: usize) -> String {
+    let wanted: Vec<String> = (1..=names)
+        .map(|place| format!("({place}, ${})", first + place))
+        .collect();
+    format!(
+        "WITH RECURSIVE wanted (place, name) AS (VALUES {}),
+         found (id, place) AS (
+             SELECT id, 0 FROM organizational_units WHERE id = ${first}
+             UNION ALL
+             SELECT u.id, f.place + 1
+             FROM found f JOIN wanted w ON w.place = f.place + 1
+                  JOIN organizational_units u ON u.parent_id = f.id AND u.name_folded = w.name)",
+        wanted.join(", ")
+    )
 }
 
 /// Finds a user by id, username or email address.
@@ -173,11 +200,27 @@ fn unit_at(tx: &mut Tx<'_>, path: &str) -> Result<Option<String>, DbError> {
 /// # Errors
 /// [`DirectoryError::Ambiguous`], or what the database reports.
 pub fn find_user(tx: &mut Tx<'_>, text: &str) -> Result<Option<User>, DirectoryError> {
+    Ok(find_standing(tx, text)?.map(|(user, _)| user))
+}
+
+/// Finds a user as [`find_user`] does, and where it stands.
+///
+/// # Errors
+/// [`DirectoryError::Ambiguous`], or what the database reports.
+pub fn find_standing(tx: &mut Tx<'_>, text: &str) -> Result<Option<(User, Arc<Placement>)>, DirectoryError> {
     let written = Written::of(text);
-    let fitting = fitting_users(tx, written)?;
-    match one(SubjectKind::User, written.bare(), fitting)? {
-        Some(id) => Ok(user::get(tx, &id)?),
-        None => Ok(None),
+    if let Written::Id(id) = written {
+        return Ok(user::standing(tx, id)?);
+    }
+    match user::standing_written(tx, written)? {
+        user::Found::Nobody => Ok(None),
+        user::Found::One(found) => Ok(Some(*found)),
+        // They are read once more only to be told apart.
+        user::Found::Several => {
+            let fitting = fitting_users(tx, written)?;
+            one(SubjectKind::User, written.bare(), fitting)?;
+            Ok(None)
+        }
     }
 }
 
@@ -197,6 +240,9 @@ pub fn user_id(tx: &mut Tx<'_>, text: &str) -> Result<String, DirectoryError> {
 /// [`DirectoryError::Ambiguous`], or what the database reports.
 pub fn find_group(tx: &mut Tx<'_>, text: &str) -> Result<Option<Group>, DirectoryError> {
     let written = Written::of(text);
+    if let Written::Id(id) = written {
+        return Ok(group::get(tx, id)?);
+    }
     let fitting = fitting_groups(tx, written)?;
     match one(SubjectKind::Group, written.bare(), fitting)? {
         Some(id) => Ok(group::get(tx, &id)?),
@@ -211,6 +257,9 @@ pub fn find_group(tx: &mut Tx<'_>, text: &str) -> Result<Option<Group>, Director
 /// [`DirectoryError::Ambiguous`], or what the database reports.
 pub fn find_unit(tx: &mut Tx<'_>, text: &str) -> Result<Option<Unit>, DirectoryError> {
     let written = Written::of(text);
+    if let Written::Id(id) = written {
+        return Ok(unit::get(tx, id)?);
+    }
     let fitting = fitting_units(tx, written)?;
     match one(SubjectKind::Unit, written.bare(), fitting)? {
         Some(id) => Ok(unit::get(tx, &id)?),
@@ -224,10 +273,30 @@ pub fn find_unit(tx: &mut Tx<'_>, text: &str) -> Result<Option<Unit>, DirectoryE
 /// What the database reports.
 pub fn ids_of(tx: &mut Tx<'_>, text: &str) -> Result<Vec<String>, DbError> {
     let written = Written::of(text);
-    let mut fitting = fitting_users(tx, written)?;
-    fitting.extend(fitting_units(tx, written)?);
-    fitting.extend(fitting_groups(tx, written)?);
-    Ok(fitting.into_iter().map(|(_, id)| id).collect())
+    let (name, email) = (written.name().map(fold), written.email().map(fold));
+    let mut values = vec![
+        Value::from(written.id()),
+        Value::from(name.as_deref()),
+        Value::from(email.as_deref()),
+    ];
+    let names = written.name().map(names_in).unwrap_or_default();
+    let (way, at_its_end) = match names.len() {
+        0 => (String::new(), String::new()),
+        count => (
+            way(values.len() + 1, count),
+            format!("UNION SELECT id FROM found WHERE place = {count}"),
+        ),
+    };
+    if !names.is_empty() {
+        values.push(Value::from(ROOT_UNIT));
+        values.extend(names.iter().map(|name| Value::from(name.as_str())));
+    }
+    let sql = format!(
+        "{way} SELECT id FROM users WHERE id = $1 OR username_folded = $2 OR email_folded = $3
+         UNION SELECT id FROM groups WHERE id = $1 OR name_folded = $2
+         UNION SELECT id FROM organizational_units WHERE id = $1 {at_its_end}"
+    );
+    tx.query(&sql, &values)?.iter().map(|row| row.get(0)).collect()
 }
 
 /// The name of a group; `None` if there is none.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rollcall_db::{DbError, Tx, Value, params};
 
+use super::Unit;
 use crate::change::{Placement, placeholders};
 
 /// Units, each with its parent: the whole tree, or what stands above some of them. Read once for work on many
@@ -23,6 +24,16 @@ impl Tree {
             tree.insert(row.get(0)?, row.get(1)?);
         }
         Ok(Self(tree))
+    }
+
+    /// The tree of all units.
+    pub(super) fn of(units: &[Unit]) -> Self {
+        let units = units.iter();
+        Self(
+            units
+                .map(|unit| (unit.id.clone(), unit.parent_id.clone()))
+                .collect(),
+        )
     }
 
     /// Reads these units and all that contain them.

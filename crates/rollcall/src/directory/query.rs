@@ -8,9 +8,9 @@ use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
 
 use super::fields::{Source, fold};
-pub use super::find::{find_group, find_unit, find_user, group_name, ids_of, user_id};
+pub use super::find::{find_group, find_standing, find_unit, find_user, group_name, ids_of, user_id};
 use super::placement::{Tree, placement};
-use super::{Group, Unit, User, group, path, unit, user};
+use super::{Group, Unit, User, group, path, unit, user, view};
 use crate::access::Version;
 use crate::change::{Placement, placeholders};
 use crate::instance;
@@ -203,13 +203,9 @@ pub fn record_of(
 ) -> Result<Option<(String, Arc<Placement>)>, DbError> {
     let instance = instance::id(tx)?;
     Ok(match kind {
-        SubjectKind::User => match user::get(tx, id)? {
-            Some(user) => Some((
-                user.record(&instance),
-                placement(tx, &user.unit_ids(), user.groups.clone())?,
-            )),
-            None => None,
-        },
+        SubjectKind::User => {
+            user::standing(tx, id)?.map(|(user, placement)| (user.record(&instance), placement))
+        }
         SubjectKind::Unit => match unit::get(tx, id)? {
             Some(unit) => Some((
                 unit.record(&instance),
@@ -494,15 +490,8 @@ pub fn name_of(tx: &mut Tx<'_>, id: &str) -> Result<Option<String>, DbError> {
 /// # Errors
 /// What the database reports.
 pub fn unit_path(tx: &mut Tx<'_>, id: &str) -> Result<String, DbError> {
-    let mut names = Vec::new();
-    let mut next = unit::get(tx, id)?;
-    while let Some(unit) = next {
-        let Some(parent) = unit.parent_id else { break };
-        names.push(unit.name);
-        next = unit::get(tx, &parent)?;
-    }
-    names.reverse();
-    Ok(path::join(&names))
+    let mut paths = view::unit_paths(tx, &[id.to_owned()])?;
+    Ok(paths.remove(id).unwrap_or_default())
 }
 
 /// How many users, units and groups there are.

@@ -127,7 +127,7 @@ pub fn user_ids(
 ) -> Result<Portion<String>, DbError> {
     let everything = Sight::EVERYTHING;
     let sight = wanted.sight.as_deref().unwrap_or(&everything);
-    let (begin, mut values, are_all_seen) = sight.of_users(COLUMNS);
+    let (begin, mut values, are_all_seen) = sight.of_users(tx, COLUMNS)?;
     let search = Search::new(wanted, limit, are_all_seen);
     let number = values.len();
     let after = fold(after);

@@ -5,6 +5,7 @@
 //! names and ids of what is outside: the further units and groups of a user, the unit above the topmost ones.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use rollcall_db::{DbError, Tx, Value};
 
@@ -15,6 +16,7 @@ use super::query::UnitAt;
 use super::view::{self, BELOW, Branch};
 use super::{DirectoryError, Group, Unit, User, Written, path, query, unit};
 use crate::access::Authority;
+use crate::change::{Placement, placeholders};
 use crate::id::ROOT_UNIT;
 
 /// What a caller sees.
@@ -28,41 +30,21 @@ struct Part {
     units: Vec<(Unit, Vec<String>)>,
     ids: BTreeSet<String>,
     groups: BTreeSet<String>,
-    users: Users,
-}
-
-/// Where a part's users are looked for.
-#[derive(Clone, Debug)]
-enum Users {
-    /// Everybody is inside.
-    All,
-    /// So few are inside that all of them are read.
-    Few(Inside),
-    /// Among everybody.
-    Many(Inside),
-}
-
-impl Users {
-    fn of(tx: &mut Tx<'_>, units: &BTreeSet<String>, groups: &BTreeSet<String>) -> Result<Self, DbError> {
-        if units.contains(ROOT_UNIT) {
-            return Ok(Self::All);
-        }
-        let inside = Inside::new(units, groups);
-        Ok(match inside.is_small(tx)? {
-            true => Self::Few(inside),
-            false => Self::Many(inside),
-        })
-    }
+    /// The names of those groups, by id.
+    group_names: HashMap<String, String>,
+    /// Where its users are looked for; `None` if everybody is inside.
+    inside: Option<Inside>,
+    /// Whether so few are inside that all of them are read, rather than looked for among everybody; known once
+    /// somebody lists them.
+    is_small: OnceLock<bool>,
 }
 
 impl Part {
     fn load(tx: &mut Tx<'_>, tops: &BTreeSet<String>, groups: &BTreeSet<String>) -> Result<Self, DbError> {
-        let users = Users::of(tx, tops, groups)?;
-        let mut all: HashMap<String, Unit> = unit::all(tx)?
-            .into_iter()
-            .map(|unit| (unit.id.clone(), unit))
-            .collect();
-        let tree = Tree::load(tx)?;
+        let inside = (!tops.contains(ROOT_UNIT)).then(|| Inside::new(tops, groups));
+        let (all, group_names) = units_and_groups(tx, groups)?;
+        let tree = Tree::of(&all);
+        let mut all: HashMap<String, Unit> = all.into_iter().map(|unit| (unit.id.clone(), unit)).collect();
         let mut tops: Vec<&String> = tops.iter().collect();
         // So that of two that contain each other the upper one comes first.
         tops.sort_by_key(|id| tree.depth(id));
@@ -84,7 +66,9 @@ impl Part {
             units,
             ids: paths.into_keys().collect(),
             groups: groups.clone(),
-            users,
+            group_names,
+            inside,
+            is_small: OnceLock::new(),
         })
     }
 
@@ -175,12 +159,29 @@ impl Sight {
 
     /// Where users are looked for: the beginning of a statement about users `u` with these columns and one more, which
     /// says whether a user is seen, with its parameters. The flag says that nobody else is read.
-    pub(super) fn of_users(&self, columns: &str) -> (String, Vec<Value<'_>>, bool) {
-        match self.0.as_ref().map(|part| &part.users) {
-            None | Some(Users::All) => (format!("SELECT {columns}, TRUE FROM users u"), Vec::new(), true),
-            Some(Users::Few(inside)) => (inside.only(columns), inside.values(), true),
-            Some(Users::Many(inside)) => (inside.marked(columns), inside.values(), false),
-        }
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub(super) fn of_users(
+        &self,
+        tx: &mut Tx<'_>,
+        columns: &str,
+    ) -> Result<(String, Vec<Value<'_>>, bool), DbError> {
+        let part = self.0.as_ref();
+        let Some((part, inside)) = part.and_then(|part| Some((part, part.inside.as_ref()?))) else {
+            return Ok((format!("SELECT {columns}, TRUE FROM users u"), Vec::new(), true));
+        };
+        let is_small = match part.is_small.get() {
+            Some(is_small) => *is_small,
+            None => {
+                let is_small = inside.is_small(tx)?;
+                *part.is_small.get_or_init(|| is_small)
+            }
+        };
+        Ok(match is_small {
+            true => (inside.only(columns), inside.values(), true),
+            false => (inside.marked(columns), inside.values(), false),
+        })
     }
 
     /// The branch of a unit, or else the topmost units. One that is not seen has nothing above.
@@ -208,18 +209,42 @@ impl Sight {
             .collect())
     }
 
+    /// The names of groups that are seen, by id.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn group_names(&self, tx: &mut Tx<'_>, ids: &[String]) -> Result<HashMap<String, String>, DbError> {
+        let Some(part) = self.0.as_ref().filter(|part| !part.ids.contains(ROOT_UNIT)) else {
+            return view::names(tx, ids);
+        };
+        let seen = ids.iter().filter_map(|id| part.group_names.get_key_value(id));
+        Ok(seen.map(|(id, name)| (id.clone(), name.clone())).collect())
+    }
+
     /// Finds a user as [`query::find_user`] does.
     ///
     /// # Errors
     /// [`DirectoryError::NotFound`] also of somebody who is outside; or what the database reports.
     pub fn user(&self, tx: &mut Tx<'_>, text: &str) -> Result<Option<User>, DirectoryError> {
-        let found = query::find_user(tx, text);
+        Ok(self.standing(tx, text)?.map(|(user, _)| user))
+    }
+
+    /// Finds a user as [`query::find_standing`] does. Where it stands is told in full, for comparing it with scopes.
+    ///
+    /// # Errors
+    /// [`DirectoryError::NotFound`] also of somebody who is outside; or what the database reports.
+    pub fn standing(
+        &self,
+        tx: &mut Tx<'_>,
+        text: &str,
+    ) -> Result<Option<(User, Arc<Placement>)>, DirectoryError> {
+        let found = query::find_standing(tx, text);
         let Some(part) = &self.0 else { return found };
-        let mut user = hidden(found)?.filter(|user| part.sees_user(user));
-        if let Some(user) = &mut user {
+        let mut found = hidden(found)?.filter(|(user, _)| part.sees_user(user));
+        if let Some((user, _)) = &mut found {
             part.cut_user(user);
         }
-        Ok(user)
+        Ok(found)
     }
 
     /// Of these users those who are seen.
@@ -264,18 +289,6 @@ impl Sight {
         Ok(part.units.iter().find(fits).map(|(unit, _)| unit.clone()))
     }
 
-    /// The path of a unit that is seen, from the topmost one that is.
-    ///
-    /// # Errors
-    /// What the database reports.
-    pub fn path(&self, tx: &mut Tx<'_>, unit_id: &str) -> Result<String, DbError> {
-        let Some(part) = &self.0 else {
-            return query::unit_path(tx, unit_id);
-        };
-        let found = part.units.iter().find(|(unit, _)| unit.id == unit_id);
-        Ok(found.map_or_else(String::new, |(_, path)| path::join(path)))
-    }
-
     /// The units directly below one, or else the topmost ones; or those at any depth in whose names a text stands, as
     /// [`query::list_units`] has them.
     ///
@@ -312,6 +325,37 @@ impl Sight {
         found.sort_by_cached_key(|at| fold(&at.path));
         Ok(found)
     }
+}
+
+/// All units, and the names of some groups: with one statement, because every request of an application owner asks for
+/// both.
+fn units_and_groups(
+    tx: &mut Tx<'_>,
+    groups: &BTreeSet<String>,
+) -> Result<(Vec<Unit>, HashMap<String, String>), DbError> {
+    let values: Vec<Value<'_>> = groups.iter().map(|id| Value::from(id.as_str())).collect();
+    let of_groups = match values.len() {
+        0 => String::new(),
+        count => format!(
+            "UNION ALL SELECT id, NULL, name, description, source_type, source_id, external_id, create_time, update_time, 1
+             FROM groups WHERE id IN {}",
+            placeholders(1, count)
+        ),
+    };
+    let sql = format!(
+        "SELECT {}, 0 FROM organizational_units {of_groups}",
+        unit::columns("organizational_units")
+    );
+    let (mut units, mut names) = (Vec::new(), HashMap::new());
+    for row in tx.query(&sql, &values)? {
+        match row.get::<i64>(unit::COLUMN_COUNT)? {
+            0 => units.push(unit::from_row(&row)?),
+            _ => {
+                names.insert(row.get(0)?, row.get(2)?);
+            }
+        }
+    }
+    Ok((units, names))
 }
 
 fn folded(path: &[String]) -> Vec<String> {

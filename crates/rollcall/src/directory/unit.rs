@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::fields::{self, Source, fold, present};
 use super::placement::placement;
 use super::{Context, DirectoryError, previous};
-use crate::change::{ChangeKind, NewChange};
+use crate::change::{ChangeKind, NewChange, columns_of};
 use crate::clock::Millis;
 use crate::id::{self, ROOT_UNIT};
 pub(super) use subtree::{delete, move_below};
@@ -72,16 +72,15 @@ pub struct UnitChanges {
     pub source: Option<Source>,
 }
 
+/// How many columns of a unit there are.
+pub(super) const COLUMN_COUNT: usize = 9;
+
 const COLUMNS: &str =
     "id, parent_id, name, description, source_type, source_id, external_id, create_time, update_time";
 
 /// The columns of a unit, for a statement that names other tables as well.
 pub(super) fn columns(table: &str) -> String {
-    let columns: Vec<String> = COLUMNS
-        .split(", ")
-        .map(|column| format!("{table}.{column}"))
-        .collect();
-    columns.join(", ")
+    columns_of(table, COLUMNS)
 }
 
 pub(super) fn from_row(row: &Row) -> Result<Unit, DbError> {

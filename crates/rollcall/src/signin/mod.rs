@@ -342,13 +342,10 @@ impl SignIn {
     /// What the database reports.
     pub async fn session(&self, shown: &str) -> Result<Option<Access>, DbError> {
         let (hash, now, lifetime) = (hash_token(shown), self.hub.clock.now(), self.lifetime);
-        let found = self.hub.db.read(move |tx| {
-            let Some((session, account)) = sessions::with_hash(tx, &hash, now, lifetime)? else {
-                return Ok::<_, DbError>(None);
-            };
-            let authority = accounts::authority(tx, &account.role)?;
-            Ok(Some((session, account, authority)))
-        });
+        let found = self
+            .hub
+            .db
+            .read(move |tx| sessions::with_hash(tx, &hash, now, lifetime));
         let Some((session, account, authority)) = found.await? else {
             return Ok(None);
         };
@@ -371,13 +368,7 @@ impl SignIn {
             return Ok(None);
         }
         let (hash, now) = (hash_token(shown), self.hub.clock.now());
-        let found = self.hub.db.read(move |tx| {
-            let Some(token) = tokens::with_hash(tx, &hash, now)? else {
-                return Ok::<_, DbError>(None);
-            };
-            let authority = accounts::authority(tx, &token.role)?;
-            Ok(Some((token, authority)))
-        });
+        let found = self.hub.db.read(move |tx| tokens::with_hash(tx, &hash, now));
         let Some((token, authority)) = found.await? else {
             return Ok(None);
         };

@@ -1,16 +1,19 @@
 //! What became of one event of a user: from the log's position, the parked events, and the requests that covered it
 //! or carried it.
 
+use std::collections::HashMap;
+
 use rollcall_db::{DbError, Tx};
+use rollcall_protocol::EventType;
 use serde::Serialize;
 
-use super::{CHANGES, ChangeFate};
+use super::{CHANGES, ChangeFate, Told};
 use crate::application::{Application, Entitlement, Entitlements};
-use crate::change::{Change, ChangeKind};
+use crate::change::{Change, ChangeKind, Seq};
 use crate::clock::Millis;
-use crate::delivery::ledger::attempts::{self, Search};
+use crate::delivery::ledger::attempts::{self, Located, Search, Span};
 use crate::delivery::ledger::parked::{Parked, ParkedState};
-use crate::delivery::model::{Attempt, Carried};
+use crate::delivery::model::{Attempt, Carried, Exception, Source};
 use crate::delivery::plan::lanes::lane_of;
 use crate::placement::Placement;
 
@@ -89,93 +92,147 @@ impl Fate {
 pub(super) struct Inquiry<'a> {
     application: &'a Application,
     entitlements: &'a Entitlements,
-    parked: &'a [Parked],
     /// The changes of the user, newest first.
-    changes: &'a [Change],
-    /// The requests that carried parked events of the user, oldest first, once somebody wanted to know.
-    sent_again: Option<Vec<Attempt>>,
+    changes: &'a [Told],
+    /// The requests that covered each change.
+    covering: HashMap<Seq, Vec<Attempt>>,
+    /// The requests that name the user, oldest first: with parked events, and with events of jobs that were not simply
+    /// taken.
+    naming: Vec<Attempt>,
 }
 
 impl<'a> Inquiry<'a> {
-    pub(super) fn new(
-        application: &'a Application,
-        entitlements: &'a Entitlements,
-        parked: &'a [Parked],
-        changes: &'a [Change],
-    ) -> Self {
-        Self {
-            application,
-            entitlements,
-            parked,
-            changes,
-            sent_again: None,
-        }
-    }
-
-    /// What a change is to the application, and what became of it.
-    pub(super) fn fate(
-        &mut self,
+    /// Reads the requests that tell of the newest changes, and of what the application did not simply take of the jobs
+    /// of these spans: with three statements, however much there is.
+    pub(super) fn begin(
         tx: &mut Tx<'_>,
         search: &mut Search,
-        change: &Change,
-    ) -> Result<ChangeFate, DbError> {
-        let entitlement = self.entitlements.at(change.seq);
-        let before = change.seq <= self.entitlements.begins();
-        let event = entitlement.event_for(change).filter(|_| !before);
+        (application, entitlements): (&'a Application, &'a Entitlements),
+        (user_id, changes): (&str, &'a [Told]),
+        jobs: &[Span],
+    ) -> Result<Self, DbError> {
+        let mut inquiry = Self {
+            application,
+            entitlements,
+            changes,
+            covering: HashMap::new(),
+            naming: Vec::new(),
+        };
+        let was_sent = |(change, parked): &&Told| {
+            inquiry.event(change).is_some() && parked.is_none() && change.seq <= application.position
+        };
+        let sent: Vec<(Seq, Millis)> = inquiry
+            .newest()
+            .iter()
+            .filter(was_sent)
+            .map(|(change, _)| (change.seq, change.time))
+            .collect();
+        let mut spans: Vec<Span> = sent.iter().map(|(_, time)| attempts::since(*time)).collect();
+        spans.extend(jobs);
+        let located = Located::find(tx, &spans)?;
+        let id = application.id.as_str();
+        inquiry.covering = attempts::covering(tx, search, &located, id, &sent)?;
+        let mut naming = jobs.to_vec();
+        let open = inquiry.newest().iter().filter(|told| inquiry.is_open(told));
+        naming.extend(open.map(|(change, _)| change.time).min().map(attempts::since));
+        inquiry.naming = attempts::about(tx, search, &located, id, user_id, &naming)?;
+        Ok(inquiry)
+    }
+
+    fn newest(&self) -> &'a [Told] {
+        &self.changes[..self.changes.len().min(CHANGES)]
+    }
+
+    /// What each of the newest changes is to the application, and what became of it.
+    pub(super) fn fates(&self, search: &Search) -> Vec<ChangeFate> {
+        let newest = self.newest().iter();
+        newest.map(|told| self.fate(told, search)).collect()
+    }
+
+    /// What the application said of the user's event of a job, if it did not simply take it: the last time, of the
+    /// requests of a span.
+    pub(super) fn answer_to_job(&self, user_id: &str, (since, until): Span) -> Option<&Exception> {
+        let wanted = |it: &&Exception| {
+            it.subject_id == user_id && it.event_type == EventType::UserPush.short() && it.result != "assumed"
+        };
+        self.naming
+            .iter()
+            .rev()
+            .filter(|attempt| attempt.source == Source::Job.as_str())
+            .filter(|attempt| (since..=until).contains(&attempt.started_at))
+            .find_map(|attempt| attempt.exceptions.iter().find(wanted))
+    }
+
+    /// The request by which the application got a change, if that is known.
+    fn received(&self, change: &Change) -> Option<&Attempt> {
+        let covers = |attempt: &&Attempt| {
+            let lanes = attempt.lanes as usize;
+            let by_lane = lane_of(&change.subject_id, lanes) == attempt.lane as usize;
+            attempt.was_received() && (lanes <= 1 || by_lane)
+        };
+        self.covering.get(&change.seq)?.iter().find(covers)
+    }
+
+    /// Whether a change was sent, and the request that covered it does not tell what became of it.
+    fn is_open(&self, (change, _): &Told) -> bool {
+        if !self.covering.contains_key(&change.seq) {
+            return false;
+        }
+        self.received(change).is_none_or(|attempt| {
+            let exception = exception(attempt, &change.event_id);
+            exception.is_some_and(|it| !["skipped", "assumed"].contains(&it.result.as_str()))
+        })
+    }
+
+    /// The event that a change is to the application.
+    fn event(&self, change: &Change) -> Option<EventType> {
+        let is_later = change.seq > self.entitlements.begins();
+        let event = self.entitlements.at(change.seq).event_for(change);
+        event.filter(|_| is_later)
+    }
+
+    fn fate(&self, (change, parked): &Told, search: &Search) -> ChangeFate {
+        let event = self.event(change);
         let fate = match event {
-            None if before => Fate::NotForIt {
+            None if change.seq <= self.entitlements.begins() => Fate::NotForIt {
                 reason: "the application was added later",
             },
             None => Fate::NotForIt {
-                reason: not_for_it(entitlement, change),
+                reason: not_for_it(self.entitlements.at(change.seq), change),
             },
-            Some(_) => self.of_event(tx, search, change)?,
+            Some(_) => self.of_event(change, parked.as_ref(), search),
         };
-        Ok(ChangeFate {
+        ChangeFate {
             seq: change.seq,
             event_id: change.event_id.clone(),
             time: change.time,
             kind: change.kind.as_str().to_owned(),
             actor: change.actor.clone(),
-            event: event.map(rollcall_protocol::EventType::short),
+            event: event.map(EventType::short),
             fate,
-        })
+        }
     }
 
-    fn of_event(&mut self, tx: &mut Tx<'_>, search: &mut Search, change: &Change) -> Result<Fate, DbError> {
-        if let Some(parked) = self
-            .parked
-            .iter()
-            .find(|parked| parked.event_id == change.event_id)
-        {
-            return Ok(Fate::Parked {
+    fn of_event(&self, change: &Change, parked: Option<&Parked>, search: &Search) -> Fate {
+        if let Some(parked) = parked {
+            return Fate::Parked {
                 state: parked.state,
                 attempts: parked.attempts,
                 answer: answer(
                     parked.code.as_deref().unwrap_or_default(),
                     parked.message.as_deref(),
                 ),
-            });
+            };
         }
         if change.seq > self.application.position {
-            return Ok(Fate::Waiting);
+            return Fate::Waiting;
         }
-        let covers = |attempt: &Attempt| {
-            let lanes = attempt.lanes as usize;
-            let by_lane = lane_of(&change.subject_id, lanes) == attempt.lane as usize;
-            attempt.was_received() && (lanes <= 1 || by_lane)
-        };
-        let attempts = attempts::covering(tx, search, &self.application.id, (change.seq, change.time))?;
-        let Some(attempt) = attempts.iter().find(|attempt| covers(attempt)) else {
-            let again = self.when_sent_again(tx, search, (change, change.time), "")?;
-            return Ok(again.unwrap_or(Fate::Settled));
+        let Some(attempt) = self.received(change) else {
+            let again = self.when_sent_again((change, change.time), "");
+            return again.unwrap_or(Fate::Settled);
         };
         let at = ended(attempt);
-        let exception = attempt
-            .exceptions
-            .iter()
-            .find(|it| it.event_id == change.event_id);
-        Ok(match exception {
+        match exception(attempt, &change.event_id) {
             Some(exception) if exception.result == "skipped" => Fate::Skipped {
                 at,
                 answer: answer(&exception.code, exception.message.as_deref()),
@@ -184,7 +241,7 @@ impl<'a> Inquiry<'a> {
             // It was parked then and has been dealt with since.
             Some(exception) => {
                 let answer = answer(&exception.code, exception.message.as_deref());
-                match self.when_sent_again(tx, search, (change, attempt.started_at), &answer)? {
+                match self.when_sent_again((change, attempt.started_at), &answer) {
                     Some(fate) => fate,
                     None if exception.result == "failed" && !search.was_cut_short() => {
                         Fate::Dismissed { at, answer }
@@ -197,21 +254,16 @@ impl<'a> Inquiry<'a> {
                 at,
                 try_number: attempt.try_number,
             },
-        })
+        }
     }
 
     /// What became of an event that was parked at a time and is no more, as the requests tell that carried it, or
     /// what was told of the user instead.
-    fn when_sent_again(
-        &mut self,
-        tx: &mut Tx<'_>,
-        search: &mut Search,
-        (change, since): (&Change, Millis),
-        first_answer: &str,
-    ) -> Result<Option<Fate>, DbError> {
-        let changes = self.changes;
-        let requests = self.requests(tx, search, &change.subject_id)?;
-        let requests = requests.iter().filter(|attempt| attempt.started_at >= since);
+    fn when_sent_again(&self, (change, since): (&Change, Millis), first_answer: &str) -> Option<Fate> {
+        let requests = self
+            .naming
+            .iter()
+            .filter(|attempt| attempt.source == Source::Parked.as_str() && attempt.started_at >= since);
         let tries = |wanted: &dyn Fn(&Carried) -> bool| -> Vec<(&Attempt, &Carried)> {
             let carrying = requests.clone().filter_map(|attempt| {
                 let carried = attempt.carried.iter().find(|it| wanted(it))?;
@@ -222,22 +274,17 @@ impl<'a> Inquiry<'a> {
         let same = tries(&|it| it.event_id == change.event_id);
         // What is told anew comes from no change.
         let instead = tries(&|it| {
-            let told = |change: &Change| change.event_id == it.event_id;
-            it.subject_id == change.subject_id && !changes.iter().any(told)
+            let told = |(change, _): &Told| change.event_id == it.event_id;
+            it.subject_id == change.subject_id && !self.changes.iter().any(told)
         });
         let refused_again = same.last().is_some_and(|last| outcome(*last) == Some("failed"));
         let anew = same.is_empty() || (refused_again && !instead.is_empty());
         let tries = if anew { instead } else { same };
-        let Some(&(attempt, carried)) = tries.last() else {
-            return Ok(None);
-        };
+        let &(attempt, carried) = tries.last()?;
         let at = ended(attempt);
-        let exception = attempt
-            .exceptions
-            .iter()
-            .find(|it| it.event_id == carried.event_id);
+        let exception = exception(attempt, &carried.event_id);
         let said = exception.map_or_else(String::new, |it| answer(&it.code, it.message.as_deref()));
-        Ok(match outcome((attempt, carried)) {
+        match outcome((attempt, carried)) {
             Some("skipped") => Some(Fate::Skipped { at, answer: said }),
             Some("failed") if !anew => Some(Fate::Dismissed { at, answer: said }),
             Some("assumed") => Some(assumed(attempt, exception.is_some())),
@@ -248,23 +295,13 @@ impl<'a> Inquiry<'a> {
                 anew,
             }),
             _ => None,
-        })
-    }
-
-    /// The requests that carried parked events of the user. They are looked for once.
-    fn requests(
-        &mut self,
-        tx: &mut Tx<'_>,
-        search: &mut Search,
-        user_id: &str,
-    ) -> Result<&[Attempt], DbError> {
-        if self.sent_again.is_none() {
-            let since = self.changes.iter().take(CHANGES).map(|change| change.time).min();
-            let about = (user_id, since.unwrap_or_default());
-            self.sent_again = Some(attempts::sent_again(tx, search, &self.application.id, about)?);
         }
-        Ok(self.sent_again.as_deref().unwrap_or_default())
     }
+}
+
+/// What a request's answer said of an event in particular.
+fn exception<'a>(attempt: &'a Attempt, event_id: &str) -> Option<&'a Exception> {
+    attempt.exceptions.iter().find(|it| it.event_id == event_id)
 }
 
 fn not_for_it(entitlement: &Entitlement, change: &Change) -> &'static str {

@@ -13,6 +13,7 @@ use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
 use crate::api::versions::{Record, Single, Versioned};
 use crate::api::{Api, ApiError, Shown};
+use crate::application::ApplicationError;
 use crate::clock::Millis;
 use crate::delivery::connectivity;
 use crate::delivery::contents::Contents;
@@ -20,7 +21,7 @@ use crate::delivery::ledger::attempts::{self, Filter, Outcome, Search};
 use crate::delivery::ledger::operate::{self, Chosen, Resent};
 use crate::delivery::ledger::parked::{self, ParkedState};
 use crate::delivery::model::{Attempt, Parked};
-use crate::why::{Why, why, why_seen};
+use crate::why::{Why, WhyError, why, why_seen};
 
 /// The routes.
 pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
@@ -281,15 +282,22 @@ async fn skip(api: Door, Path(id): Path<String>, Body(which): Body<Skip>) -> Sho
 
 async fn page_of(api: &Door, id: String, user: String) -> Result<Why, ApiError> {
     let (hub, now) = (&api.shared.hub, api.shared.hub.clock.now());
-    let id = api.application(id).await?.id;
-    Ok(match api.sight().await? {
-        None => hub.db.read(move |tx| why(tx, &user, &id, now)).await?,
-        Some(sight) => {
-            hub.db
-                .read(move |tx| why_seen(tx, &sight, &user, &id, now))
-                .await?
+    let Some(sight) = api.sight().await? else {
+        return Ok(hub.db.read(move |tx| why(tx, &user, &id, now)).await?);
+    };
+    let wanted = id.clone();
+    let found = hub
+        .db
+        .read(move |tx| why_seen(tx, &sight, &user, &wanted, now))
+        .await;
+    match found {
+        Ok(page) if api.access.role.reaches(&page.application_id) => Ok(page),
+        // What fits several may be out of reach, and the ways to write them would tell.
+        Ok(_) | Err(WhyError::Application(ApplicationError::Ambiguous(_))) => {
+            Err(ApplicationError::NotFound(id).into())
         }
-    })
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Why a user did or did not arrive.

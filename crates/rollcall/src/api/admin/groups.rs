@@ -12,7 +12,7 @@ use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
 use crate::api::versions::{Record, Single};
 use crate::api::{Api, Shown};
-use crate::directory::search::Wanted;
+use crate::directory::search::{self, Wanted};
 use crate::directory::{Applied, Command, Group, GroupChanges, NewGroup, query};
 use crate::listing;
 
@@ -91,8 +91,9 @@ async fn list_groups(api: Door, paging: Paging<String>, Query(which): Query<Whic
         ..Wanted::default()
     };
     let after = paging.after.clone().unwrap_or_default();
-    let groups = listing::groups(&api.shared.hub.db, &wanted, &after, paging.limit + 1).await?;
-    Ok(paging.page_of_more(groups, |group| group.name.clone()))
+    let db = &api.shared.hub.db;
+    let portion = listing::page(db, search::groups, &wanted, &after, paging.limit + 1).await?;
+    Ok(paging.page_of_portion(portion, |group| group.name.clone()))
 }
 
 async fn show_group(api: Door, Path(id): Path<String>) -> Single<Group> {

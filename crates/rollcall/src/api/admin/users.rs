@@ -15,7 +15,7 @@ use crate::api::routes::Routes;
 use crate::api::versions::{Record, Single};
 use crate::api::{Api, ApiError, Shown};
 use crate::clock::Millis;
-use crate::directory::search::Wanted;
+use crate::directory::search::{self, Portion, Wanted};
 use crate::directory::{Applied, Command, NewPassword, NewUser, User, UserChanges, query};
 use crate::listing;
 use crate::maintenance::erasure::{self, Erased};
@@ -242,6 +242,13 @@ async fn list_users(api: Door, paging: Paging<String>, Query(which): Query<Which
         sight: api.sight().await?,
     };
     let after = paging.after.clone().unwrap_or_default();
-    let users = listing::users(&api.shared.hub.db, &wanted, &after, paging.limit + 1).await?;
-    Ok(paging.page_of_more(users, |user| user.username.clone()))
+    let db = &api.shared.hub.db;
+    let Portion { found, next } =
+        listing::page(db, search::user_ids, &wanted, &after, paging.limit + 1).await?;
+    let mut found = db.read(move |tx| query::users_of(tx, &found)).await?;
+    if let Some(sight) = &wanted.sight {
+        found = sight.users(found);
+    }
+    let portion = Portion { found, next };
+    Ok(paging.page_of_portion(portion, |user| user.username.clone()))
 }

@@ -6,12 +6,10 @@ mod sessions;
 mod token;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
-use axum::Router;
 use axum::routing::{get, post};
 
-use super::Console;
+use super::addresses::Addresses;
 use super::error::Failure;
 use super::form::Filled;
 use super::page::{Page, View};
@@ -24,9 +22,9 @@ use crate::signin::manage;
 const ON_A_PAGE: usize = 50;
 
 /// The pages of accounts, tokens and sessions.
-pub(super) fn routes() -> Router<Arc<Console>> {
+pub(super) fn routes() -> Addresses {
     let account = |what: &str| format!("/console/accounts/{{id}}/{what}");
-    Router::new()
+    Addresses::default()
         .route("/console/accounts", get(account::list))
         .route(
             "/console/accounts/new",

@@ -17,12 +17,9 @@ mod synchronize;
 mod test;
 mod tree;
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::routing::{get, post};
 
-use super::Console;
+use super::addresses::Addresses;
 use super::applications;
 use super::error::Failure;
 use super::health::Health;
@@ -31,10 +28,10 @@ use crate::application::{Application, Entitlement, Entitlements};
 use crate::delivery::status::ApplicationStatus;
 
 /// The pages of applications.
-pub(super) fn routes() -> Router<Arc<Console>> {
+pub(super) fn routes() -> Addresses {
     let one = "/console/applications/{id}";
     let on = |tab: &str| format!("{one}/{tab}");
-    Router::new()
+    Addresses::default()
         .route("/console/applications", get(applications::list))
         .route(
             "/console/applications/new",

@@ -7,12 +7,13 @@ use axum::extract::{Path, Query};
 use rollcall_db::DbError;
 use serde::Deserialize;
 
-use super::{ON_A_PAGE, read_page, wanted_text};
+use super::{ON_A_PAGE, wanted_text};
 use crate::console::error::Failure;
 use crate::console::form::{Filled, again};
 use crate::console::page::{Answer, Page, Section, View, address, show};
 use crate::directory::search::{self, Wanted as Searched};
 use crate::directory::{Group, User, query};
+use crate::listing;
 
 #[derive(Deserialize)]
 pub(in crate::console) struct Wanted {
@@ -42,7 +43,14 @@ pub(in crate::console) async fn groups(view: View, Query(wanted): Query<Wanted>)
         sight: Some(Arc::clone(&sight)),
         search: wanted_text(&wanted.search),
     };
-    let portion = read_page(view.console.db(), search::groups, &searched, &wanted.after).await?;
+    let portion = listing::page(
+        view.console.db(),
+        search::groups,
+        &searched,
+        &wanted.after,
+        ON_A_PAGE,
+    )
+    .await?;
     let next = portion.next.map(|after| {
         let query = [("search", wanted.search.trim()), ("after", &after)];
         address("/console/groups", &query)

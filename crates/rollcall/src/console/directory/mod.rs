@@ -12,26 +12,26 @@ mod user_state;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Router;
 use axum::extract::Query;
 use axum::routing::{get, post};
-use rollcall_db::{Db, DbError, Tx};
+use rollcall_db::DbError;
 use serde::Deserialize;
 
-use super::Console;
+use super::addresses::Addresses;
 use super::error::Failure;
 use super::locale::Html;
 use super::page::{Answer, Page, Section, View, address, show};
 use crate::directory::search::{self, Portion, Wanted as Searched};
 use crate::directory::view::{self, Branch};
 use crate::directory::{Unit, User, query};
+use crate::listing;
 
 /// The pages of the directory.
-pub(super) fn routes() -> Router<Arc<Console>> {
+pub(super) fn routes() -> Addresses {
     let user = |what: &str| format!("/console/users/{{id}}/{what}");
     let unit = |what: &str| format!("/console/units/{{id}}/{what}");
     let group = |what: &str| format!("/console/groups/{{id}}/{what}");
-    Router::new()
+    Addresses::default()
         .route("/console/directory", get(directory))
         .route("/console/users/new", get(user_form::new).post(user_form::create))
         .route("/console/users/{id}", get(user::user))
@@ -87,33 +87,6 @@ async fn suggested_units(view: &View) -> Result<Vec<String>, Failure> {
 
 /// How many users or groups a page has.
 const ON_A_PAGE: usize = 50;
-/// How many portions of a search are looked at for one page.
-const PORTIONS: usize = 3;
-
-/// Reads one portion of a list.
-type Read<T> = fn(&mut Tx<'_>, &Searched, &str, usize) -> Result<Portion<T>, DbError>;
-
-/// Reads what a page has of a long list, in portions, so that others can read in between.
-async fn read_page<T: Send + 'static>(
-    db: &Db,
-    read: Read<T>,
-    searched: &Searched,
-    after: &str,
-) -> Result<Portion<T>, DbError> {
-    let mut found = Vec::new();
-    let mut next = Some(after.to_owned());
-    for _ in 0..PORTIONS {
-        let Some(from) = next.clone().filter(|_| found.len() < ON_A_PAGE) else {
-            break;
-        };
-        let (searched, left) = (searched.clone(), ON_A_PAGE - found.len());
-        let portion = db.read(move |tx| read(tx, &searched, &from, left)).await?;
-        found.extend(portion.found);
-        next = portion.next;
-    }
-    Ok(Portion { found, next })
-}
-
 /// What is looked for; nothing if it is empty.
 fn wanted_text(text: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -175,7 +148,8 @@ pub(super) async fn directory(view: View, Query(wanted): Query<Wanted>) -> Answe
         unit_id,
         search: wanted_text(&wanted.search),
     };
-    let Portion { found, next } = read_page(db, search::user_ids, &searched, &wanted.after).await?;
+    let Portion { found, next } =
+        listing::page(db, search::user_ids, &searched, &wanted.after, ON_A_PAGE).await?;
     let users = {
         let sight = Arc::clone(&sight);
         db.read(move |tx| Ok::<_, DbError>(sight.users(query::users_of(tx, &found)?)))

@@ -267,14 +267,16 @@ struct ExplainPage {
 pub(in crate::console) async fn explain(view: View, Path((user, id)): Path<(String, String)>) -> Answer {
     let view = view.within(Section::Directory);
     let sight = view.sight().await?;
-    let application = view.application(id).await?;
+    if !view.visitor.reaches(&id) {
+        return Err(Failure::NotFound);
+    }
     let now = view.console.now();
     let explained = view
         .console
         .db()
         .read(move |tx| {
             let mut search = Search::of(LOOKED_AT);
-            let (user, application) = (format!("id:{user}"), format!("id:{}", application.id));
+            let (user, application) = (format!("id:{user}"), format!("id:{id}"));
             why_seen_within(tx, &mut search, &sight, &user, &application, now)
         })
         .await;

@@ -8,13 +8,12 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::{get, post};
 use rollcall_db::DbError;
 
-use super::Console;
+use super::addresses::Addresses;
 use super::error::Failure;
 use super::form::{Filled, Posted, again, done};
 use super::page::{Answer, Page, Section, View, show};
@@ -33,8 +32,8 @@ pub(super) use kept::Imports;
 const MESSAGES: usize = 100;
 
 /// The pages of import and export.
-pub(super) fn routes() -> Router<Arc<Console>> {
-    Router::new()
+pub(super) fn routes() -> Addresses {
+    Addresses::default()
         .route("/console/transfer", get(transfer).post(receive))
         .route("/console/transfer/plan", get(plan))
         .route("/console/transfer/apply", post(apply))

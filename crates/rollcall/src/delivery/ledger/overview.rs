@@ -29,6 +29,35 @@ pub fn oldest_waiting(tx: &mut Tx<'_>, head: Seq) -> Result<HashMap<String, Mill
     Ok(oldest)
 }
 
+/// How far an application is, as one statement tells.
+pub struct Standing {
+    /// The log's end.
+    pub head: Seq,
+    /// The time of the first change that is not settled.
+    pub oldest: Option<Millis>,
+    /// When the application was last synchronized in full.
+    pub synchronized_at: Option<Millis>,
+}
+
+/// Reads how far an application is that stands at this position.
+///
+/// # Errors
+/// What the database reports.
+pub fn standing(tx: &mut Tx<'_>, application_id: &str, position: Seq) -> Result<Standing, DbError> {
+    let row = tx.query_one(
+        "SELECT (SELECT seq FROM change_head WHERE id = 1),
+                (SELECT time FROM changes WHERE seq > $2 ORDER BY seq LIMIT 1),
+                (SELECT MAX(ended_at) FROM jobs
+                 WHERE application_id = $1 AND kind = 'full' AND status IN ('success', 'partial_success'))",
+        params![application_id, position],
+    )?;
+    Ok(Standing {
+        head: row.get(0)?,
+        oldest: row.get(1)?,
+        synchronized_at: row.get(2)?,
+    })
+}
+
 /// The unfinished jobs, by application.
 ///
 /// # Errors

@@ -7,9 +7,15 @@ use rollcall_db::{DbError, Row, Tx, Value, params};
 use rollcall_protocol::EventType;
 use strum::VariantArray as _;
 
-use crate::change::{self, Seq};
+use crate::change::{self, Change, Seq, columns_of};
 use crate::delivery::model::added_members;
 pub use crate::delivery::model::{Parked, ParkedState};
+
+const COLUMNS: &str = "event_id, event_type, subject_id, seq, event_time, record, state, attempts, next_try, \
+                       code, message, strikes";
+
+/// How many columns those are.
+const COLUMN_COUNT: usize = 12;
 
 /// Stores a parked event, or what has become of it.
 ///
@@ -58,13 +64,11 @@ pub fn remove(tx: &mut Tx<'_>, application_id: &str, event_id: &str) -> Result<(
 /// What the database reports.
 pub fn list(tx: &mut Tx<'_>, application_id: &str) -> Result<Vec<Parked>, DbError> {
     tx.query(
-        "SELECT event_id, event_type, subject_id, seq, event_time, record, state, attempts, next_try,
-                code, message, strikes
-         FROM parked_events WHERE application_id = $1 ORDER BY id",
+        &format!("SELECT {COLUMNS} FROM parked_events WHERE application_id = $1 ORDER BY id"),
         params![application_id],
     )?
     .iter()
-    .map(from_row)
+    .map(|row| from_row(row, 0))
     .collect()
 }
 
@@ -78,18 +82,48 @@ pub fn list_with_members(
     application_id: &str,
 ) -> Result<Vec<(Parked, Vec<String>)>, DbError> {
     let rows = tx.query(
-        "SELECT p.event_id, p.event_type, p.subject_id, p.seq, p.event_time, p.record, p.state, p.attempts,
-                p.next_try, p.code, p.message, p.strikes, COALESCE(p.record, c.record)
-         FROM parked_events p LEFT JOIN changes c ON c.seq = p.seq AND p.event_type = $2
-         WHERE p.application_id = $1 ORDER BY p.id",
+        &format!(
+            "SELECT {}, COALESCE(p.record, c.record)
+             FROM parked_events p LEFT JOIN changes c ON c.seq = p.seq AND p.event_type = $2
+             WHERE p.application_id = $1 ORDER BY p.id",
+            columns_of("p", COLUMNS)
+        ),
         params![application_id, EventType::GroupAddUser.short()],
     )?;
     rows.iter()
         .map(|row| {
-            let parked = from_row(row)?;
-            let record: Option<String> = row.get(12)?;
+            let parked = from_row(row, 0)?;
+            let record: Option<String> = row.get(COLUMN_COUNT)?;
             let members = record.map(|record| added_members(parked.event_type, &record));
             Ok((parked, members.unwrap_or_default()))
+        })
+        .collect()
+}
+
+/// The changes of a subject, newest first, each with the event of it that is parked for an application.
+///
+/// # Errors
+/// What the database reports.
+pub fn changes_of(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    subject_id: &str,
+) -> Result<Vec<(Change, Option<Parked>)>, DbError> {
+    let sql = format!(
+        "SELECT {}, {} FROM changes c
+         LEFT JOIN parked_events p ON p.application_id = $1 AND p.event_id = c.event_id
+         WHERE c.subject_id = $2 ORDER BY c.seq DESC",
+        columns_of("c", change::COLUMNS),
+        columns_of("p", COLUMNS)
+    );
+    tx.query(&sql, params![application_id, subject_id])?
+        .iter()
+        .map(|row| {
+            let is_parked = row.get::<Option<String>>(change::COLUMN_COUNT)?.is_some();
+            let parked = is_parked
+                .then(|| from_row(row, change::COLUMN_COUNT))
+                .transpose()?;
+            Ok((change::from_row(row)?, parked))
         })
         .collect()
 }
@@ -120,10 +154,10 @@ pub fn page(
     limit: usize,
 ) -> Result<Vec<(i64, Parked)>, DbError> {
     let rows = tx.query(
-        "SELECT event_id, event_type, subject_id, seq, event_time, record, state, attempts, next_try,
-                code, message, strikes, id
-         FROM parked_events WHERE application_id = $1 AND id > $2 AND state = COALESCE($3, state)
-         ORDER BY id LIMIT $4",
+        &format!(
+            "SELECT {COLUMNS}, id FROM parked_events
+             WHERE application_id = $1 AND id > $2 AND state = COALESCE($3, state) ORDER BY id LIMIT $4"
+        ),
         params![
             application_id,
             after,
@@ -132,7 +166,7 @@ pub fn page(
         ],
     )?;
     rows.iter()
-        .map(|row| Ok((row.get(12)?, from_row(row)?)))
+        .map(|row| Ok((row.get(COLUMN_COUNT)?, from_row(row, 0)?)))
         .collect()
 }
 
@@ -150,8 +184,7 @@ pub fn of_subject(
         return Ok(found);
     }
     let sql = format!(
-        "SELECT event_id, event_type, subject_id, seq, event_time, record, state, attempts, next_try,
-                code, message, strikes, application_id
+        "SELECT {COLUMNS}, application_id
          FROM parked_events WHERE application_id IN {} AND subject_id = ${} ORDER BY id",
         change::placeholders(1, applications.len()),
         applications.len() + 1
@@ -159,7 +192,8 @@ pub fn of_subject(
     let mut values: Vec<Value<'_>> = applications.iter().map(Value::from).collect();
     values.push(Value::from(subject_id));
     for row in &tx.query(&sql, &values)? {
-        found.entry(row.get(12)?).or_default().push(from_row(row)?);
+        let of_it = found.entry(row.get(COLUMN_COUNT)?).or_default();
+        of_it.push(from_row(row, 0)?);
     }
     Ok(found)
 }
@@ -213,13 +247,14 @@ pub fn counts_of(tx: &mut Tx<'_>, application_id: &str) -> Result<[u64; 3], DbEr
 /// What the database reports.
 pub fn set_aside(tx: &mut Tx<'_>, application_id: &str, limit: usize) -> Result<Vec<Parked>, DbError> {
     tx.query(
-        "SELECT event_id, event_type, subject_id, seq, event_time, record, state, attempts, next_try,
-                code, message, strikes
-         FROM parked_events WHERE application_id = $1 AND state = 'failed' ORDER BY id LIMIT $2",
+        &format!(
+            "SELECT {COLUMNS} FROM parked_events
+             WHERE application_id = $1 AND state = 'failed' ORDER BY id LIMIT $2"
+        ),
         params![application_id, i64::try_from(limit).unwrap_or(i64::MAX)],
     )?
     .iter()
-    .map(from_row)
+    .map(|row| from_row(row, 0))
     .collect()
 }
 
@@ -235,20 +270,24 @@ pub fn first_that_waits(tx: &mut Tx<'_>, application_id: &str) -> Result<Option<
     .get(0)
 }
 
-fn from_row(row: &Row) -> Result<Parked, DbError> {
+/// Reads a parked event whose columns begin with this one.
+fn from_row(row: &Row, first: usize) -> Result<Parked, DbError> {
     let unreadable = |what: &str| DbError::Other(format!("a parked event has an unreadable {what}"));
     Ok(Parked {
-        event_id: row.get(0)?,
-        event_type: EventType::parse(&row.get::<String>(1)?).ok_or_else(|| unreadable("type"))?,
-        subject_id: row.get(2)?,
-        seq: row.get(3)?,
-        event_time: row.get(4)?,
-        record: row.get(5)?,
-        state: row.get::<String>(6)?.parse().map_err(|_| unreadable("state"))?,
-        attempts: u32::try_from(row.get::<i64>(7)?).unwrap_or(u32::MAX),
-        next_try: row.get(8)?,
-        code: row.get(9)?,
-        message: row.get(10)?,
-        strikes: u32::try_from(row.get::<i64>(11)?).unwrap_or(u32::MAX),
+        event_id: row.get(first)?,
+        event_type: EventType::parse(&row.get::<String>(first + 1)?).ok_or_else(|| unreadable("type"))?,
+        subject_id: row.get(first + 2)?,
+        seq: row.get(first + 3)?,
+        event_time: row.get(first + 4)?,
+        record: row.get(first + 5)?,
+        state: row
+            .get::<String>(first + 6)?
+            .parse()
+            .map_err(|_| unreadable("state"))?,
+        attempts: u32::try_from(row.get::<i64>(first + 7)?).unwrap_or(u32::MAX),
+        next_try: row.get(first + 8)?,
+        code: row.get(first + 9)?,
+        message: row.get(first + 10)?,
+        strikes: u32::try_from(row.get::<i64>(first + 11)?).unwrap_or(u32::MAX),
     })
 }

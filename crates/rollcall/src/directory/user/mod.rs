@@ -21,7 +21,7 @@ pub(super) use check::held;
 pub use check::{Held, UniqueValue};
 pub(super) use commands::{delete, expire_due, set_enabled, set_lock, set_password, set_units, update};
 pub(super) use create::{create, create_many};
-pub(super) use rows::{get, in_units, load_many, owned_after, page};
+pub(super) use rows::{Found, get, in_units, load_many, owned_after, page, standing, standing_written};
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]

@@ -9,7 +9,7 @@ use rollcall_protocol::SubjectKind;
 use super::{User, UserUnit, ahead};
 use crate::change::{Placement, placeholders};
 use crate::directory::fields::{CustomFields, LOCKED_UNTIL_UNLOCKED, Source, fold};
-use crate::directory::{self, DirectoryError, NewPassword, unit};
+use crate::directory::{self, DirectoryError, NewPassword, Written, unit};
 
 const COLUMNS: &str = "id, username, display_name, email, email_verified, phone_region, phone_number, \
      phone_verified, password_hash IS NOT NULL, status, account_expire_time, lock_expire_time, \
@@ -152,7 +152,7 @@ fn each_of(
 /// # Errors
 /// What the database reports.
 pub(in crate::directory) fn get(tx: &mut Tx<'_>, id: &str) -> Result<Option<User>, DbError> {
-    Ok(load_many(tx, &[id.to_owned()])?.pop())
+    Ok(standing(tx, id)?.map(|(user, _)| user))
 }
 
 /// How many columns of a user there are.
@@ -160,38 +160,88 @@ const COUNT: usize = 20;
 
 /// One user in one answer, of which the column behind those of a user says what a row is: the user itself (0), its
 /// primary unit (1), a further unit (2), a group (3), a unit that contains it at any height (4).
-static STANDING: LazyLock<String> = LazyLock::new(|| {
+fn standing_of(me: &str, is_me: &str) -> String {
     let nothing = |columns: usize| "NULL, ".repeat(columns);
     format!(
-        "WITH RECURSIVE up (id) AS (
-             SELECT unit_id FROM unit_members WHERE user_id = $1
+        "WITH RECURSIVE {me} up (id) AS (
+             SELECT unit_id FROM unit_members WHERE user_id {is_me}
              UNION
              SELECT u.parent_id FROM organizational_units u JOIN up ON u.id = up.id
              WHERE u.parent_id IS NOT NULL)
-         SELECT {COLUMNS}, 0 FROM users WHERE id = $1
+         SELECT {COLUMNS}, 0 FROM users WHERE id {is_me}
          UNION ALL
          SELECT m.unit_id, u.name, {two} CASE WHEN m.is_primary THEN 1 ELSE 2 END
-         FROM unit_members m JOIN organizational_units u ON u.id = m.unit_id WHERE m.user_id = $1
+         FROM unit_members m JOIN organizational_units u ON u.id = m.unit_id WHERE m.user_id {is_me}
          UNION ALL
-         SELECT group_id, {one} 3 FROM group_members WHERE user_id = $1
+         SELECT group_id, {one} 3 FROM group_members WHERE user_id {is_me}
          UNION ALL
          SELECT id, {one} 4 FROM up",
         two = nothing(COUNT - 2),
         one = nothing(COUNT - 1),
     )
+}
+
+/// The user with an id.
+static STANDING: LazyLock<String> = LazyLock::new(|| standing_of("", "= $1"));
+
+/// Whoever has an id, a username or an email address; the latter two are folded.
+static STANDING_WRITTEN: LazyLock<String> = LazyLock::new(|| {
+    standing_of(
+        "me (id) AS (SELECT id FROM users WHERE id = $1 OR username_folded = $2 OR email_folded = $3),",
+        "IN (SELECT id FROM me)",
+    )
 });
 
-/// Reads a user that has to exist, and where it stands, with one statement, unless it was read ahead.
+/// Reads a user that has to exist, and where it stands, unless it was read ahead.
 pub(super) fn require(tx: &mut Tx<'_>, id: &str) -> Result<(User, Arc<Placement>), DirectoryError> {
     if let Some(found) = ahead::take(tx, id) {
         return Ok(found);
     }
-    let mut user = None;
+    standing(tx, id)?.ok_or_else(|| directory::not_found(SubjectKind::User, id))
+}
+
+/// Reads a user and where it stands, with one statement.
+///
+/// # Errors
+/// What the database reports.
+pub(in crate::directory) fn standing(
+    tx: &mut Tx<'_>,
+    id: &str,
+) -> Result<Option<(User, Arc<Placement>)>, DbError> {
+    let rows = tx.query(&STANDING, params![id])?;
+    Ok(match read_standing(&rows)? {
+        Found::One(found) => Some(*found),
+        Found::Nobody | Found::Several => None,
+    })
+}
+
+/// Whom a text fits.
+pub(in crate::directory) enum Found {
+    Nobody,
+    One(Box<(User, Arc<Placement>)>),
+    Several,
+}
+
+/// Reads the user who has an id, a username or an email address, and where it stands, with one statement.
+///
+/// # Errors
+/// What the database reports.
+pub(in crate::directory) fn standing_written(
+    tx: &mut Tx<'_>,
+    written: Written<'_>,
+) -> Result<Found, DbError> {
+    let (name, email) = (written.name().map(fold), written.email().map(fold));
+    read_standing(&tx.query(&STANDING_WRITTEN, params![written.id(), name, email])?)
+}
+
+fn read_standing(rows: &[Row]) -> Result<Found, DbError> {
+    let mut user: Option<User> = None;
     let mut placement = Placement::default();
     let (mut units, mut groups) = (Vec::new(), Vec::new());
-    for row in tx.query(&STANDING, params![id])? {
+    for row in rows {
         match row.get::<i64>(COUNT)? {
-            0 => user = Some(from_row(&row)?),
+            0 if user.is_some() => return Ok(Found::Several),
+            0 => user = Some(from_row(row)?),
             3 => groups.push(row.get(0)?),
             4 => placement.units.push(row.get(0)?),
             kind => units.push(UserUnit {
@@ -201,12 +251,14 @@ pub(super) fn require(tx: &mut Tx<'_>, id: &str) -> Result<(User, Arc<Placement>
             }),
         }
     }
-    let mut user: User = user.ok_or_else(|| directory::not_found(SubjectKind::User, id))?;
+    let Some(mut user) = user else {
+        return Ok(Found::Nobody);
+    };
     units.sort_by(|a, b| (!a.primary, &a.id).cmp(&(!b.primary, &b.id)));
     groups.sort_unstable();
     placement.groups.clone_from(&groups);
     (user.units, user.groups) = (units, groups);
-    Ok((user, Arc::new(placement)))
+    Ok(Found::One(Box::new((user, Arc::new(placement)))))
 }
 
 /// The ids of all users that stand in one of these units.

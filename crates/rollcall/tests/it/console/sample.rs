@@ -73,7 +73,7 @@ async fn app(hub: &Hub, name: &str, scope: Scope) -> Application {
     add_application(hub, name, url, None, scope).await
 }
 
-async fn sql(
+pub(super) async fn sql(
     hub: &Hub,
     statement: &'static str,
     id: &str,
@@ -86,7 +86,7 @@ async fn sql(
         .unwrap();
 }
 
-async fn attempt(hub: &Hub, id: &str, attempt: Attempt) -> i64 {
+pub(super) async fn attempt(hub: &Hub, id: &str, attempt: Attempt) -> i64 {
     let id = id.to_owned();
     hub.db
         .write(move |tx| {
@@ -97,7 +97,7 @@ async fn attempt(hub: &Hub, id: &str, attempt: Attempt) -> i64 {
         .unwrap()
 }
 
-fn sent(source: Source, range: Option<(i64, i64)>, events: u32, at: Millis) -> Attempt {
+pub(super) fn sent(source: Source, range: Option<(i64, i64)>, events: u32, at: Millis) -> Attempt {
     Attempt {
         started_at: at,
         latency_us: 42_300,
@@ -109,7 +109,12 @@ fn sent(source: Source, range: Option<(i64, i64)>, events: u32, at: Millis) -> A
 }
 
 /// A full synchronization that came to this end.
-async fn synchronized(hub: &Hub, application: &Application, at: Millis, end: impl FnOnce(&mut JobPosition)) {
+pub(super) async fn synchronized(
+    hub: &Hub,
+    application: &Application,
+    at: Millis,
+    end: impl FnOnce(&mut JobPosition),
+) {
     let id = application.id.clone();
     let job_id = hub
         .write_as(somebody(), move |tx, ctx| job::request_full(tx, ctx, &id))
@@ -147,7 +152,7 @@ fn tally(total: u64, success: u64, failed: u64, skipped: u64) -> Tally {
     }
 }
 
-fn aside(event: &str, subject: &str, seq: i64, at: Millis) -> Parked {
+pub(super) fn aside(event: &str, subject: &str, seq: i64, at: Millis) -> Parked {
     Parked {
         event_id: event.into(),
         event_type: EventType::UserUpdateInfo,

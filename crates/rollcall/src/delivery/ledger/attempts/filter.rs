@@ -2,7 +2,7 @@
 
 use rollcall_db::{DbError, Tx, Value, params};
 
-use super::search::{Search, begin, end, first_since};
+use super::search::{Search, first_since};
 use super::{COLUMNS, from_row};
 use crate::clock::Millis;
 use crate::delivery::model::Attempt;
@@ -36,6 +36,23 @@ pub struct Filter {
     pub until: Option<Millis>,
 }
 
+impl Filter {
+    fn is_nothing(&self) -> bool {
+        let Self {
+            outcome,
+            event_type,
+            subject,
+            since,
+            until,
+        } = self;
+        *outcome == Outcome::Any
+            && event_type.is_none()
+            && subject.is_none()
+            && since.is_none()
+            && until.is_none()
+    }
+}
+
 /// A page of attempts.
 #[derive(Debug)]
 pub struct Page {
@@ -57,30 +74,77 @@ pub fn page(
     before: Option<i64>,
     limit: usize,
 ) -> Result<Page, DbError> {
-    let begin = match filter.since {
-        Some(since) => first_since(tx, since)?,
-        None => begin(tx)?,
-    };
-    let mut to = match filter.until {
-        Some(until) => first_since(tx, until)?,
-        None => end(tx)?,
-    };
-    to = to.min(before.unwrap_or(i64::MAX));
-    let mut found = Vec::new();
-    while found.len() < limit
-        && let Some(portion) = search.next(to - begin)
-    {
-        let (sql, values) = statement(application_id, filter, (to - portion, to), limit - found.len());
-        for row in &tx.query(&sql, &values)? {
-            found.push(from_row(row)?);
-        }
-        to -= portion;
+    if filter.is_nothing() {
+        return unfiltered(tx, application_id, before, limit);
     }
+    let times = [
+        filter.since.unwrap_or(Millis::MIN),
+        filter.until.unwrap_or(Millis::MAX),
+    ];
+    let (first, end) = first_since(tx, &times)?;
+    let (begin, to) = (first[0], first[1].min(before.unwrap_or(end)));
+    let looked = search.take(to - begin);
+    let from = to - looked;
+    let (sql, values) = statement(application_id, filter, (from, to), limit);
+    let found = tx
+        .query(&sql, &values)?
+        .iter()
+        .map(from_row)
+        .collect::<Result<Vec<_>, _>>()?;
     let last = found.last().map(|(number, _)| *number);
-    let next = if found.len() == limit { last } else { Some(to) };
+    let next = if found.len() == limit { last } else { Some(from) };
+    if found.len() < limit && from > begin {
+        search.cut();
+    }
     Ok(Page {
         found,
         before: next.filter(|next| *next > begin),
+    })
+}
+
+/// All attempts of an application before a number, along their chain: however many others have, no more are read than
+/// the page has.
+fn unfiltered(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    before: Option<i64>,
+    limit: usize,
+) -> Result<Page, DbError> {
+    let (begin, mut values) = match before {
+        None => (
+            "SELECT last_attempt AS id FROM deliveries WHERE application_id = $1",
+            vec![Value::from(application_id)],
+        ),
+        Some(before) => (
+            "SELECT previous AS id FROM attempts WHERE application_id = $1 AND id = $2",
+            vec![Value::from(application_id), Value::from(before)],
+        ),
+    };
+    values.push(Value::from(
+        i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
+    ));
+    let mut found = tx
+        .query(
+            &format!(
+                "WITH RECURSIVE chain (id, place) AS (
+                     SELECT id, CAST(1 AS BIGINT) FROM ({begin}) AS newest WHERE id IS NOT NULL
+                     UNION ALL
+                     SELECT a.previous, place + 1 FROM chain JOIN attempts a ON a.id = chain.id
+                     WHERE a.previous IS NOT NULL AND place < ${})
+                 SELECT {COLUMNS} FROM attempts WHERE id IN (SELECT id FROM chain) ORDER BY id DESC",
+                values.len()
+            ),
+            &values,
+        )?
+        .iter()
+        .map(from_row)
+        .collect::<Result<Vec<_>, _>>()?;
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().map(|(number, _)| *number);
+    Ok(Page {
+        before: last.filter(|_| has_more),
+        found,
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rollcall_db::{DbError, Tx, Value};
 
-use super::search::{SKEW, end, first_since};
+use super::search::{SKEW, first_since};
 use super::{COLUMN_COUNT, COLUMNS, from_row};
 use crate::change::Seq;
 use crate::clock::Millis;
@@ -47,16 +47,19 @@ pub fn first_of_each(
     for (application, seq, time) in told {
         changes.entry((*seq, *time)).or_default().insert(application);
     }
-    let end = end(tx)?;
     // The newest come first: what is found of them is near.
-    let mut wanted = Vec::with_capacity(changes.len());
-    for ((seq, time), applications) in changes.into_iter().rev() {
-        wanted.push(Wanted {
+    let times: Vec<Millis> = changes.keys().rev().map(|(_, time)| time - SKEW).collect();
+    let (first, end) = first_since(tx, &times)?;
+    let mut wanted: Vec<Wanted<'_>> = changes
+        .into_iter()
+        .rev()
+        .zip(first)
+        .map(|(((seq, _), applications), from)| Wanted {
             seq,
-            from: first_since(tx, time - SKEW)?,
+            from,
             applications,
-        });
-    }
+        })
+        .collect();
     let (mut left, mut portion) = (LOOKED_AT, PORTION);
     loop {
         let (sql, values) = statement(&mut wanted, end, portion, &mut left);
