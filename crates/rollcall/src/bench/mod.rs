@@ -9,6 +9,7 @@
 //! and stores nothing.
 
 mod bare;
+mod client;
 mod commits;
 mod crowd;
 mod crypto;
@@ -16,8 +17,10 @@ mod database;
 mod deliver;
 mod endpoint;
 mod nodes;
+mod pages;
 mod requests;
 mod scale;
+mod site;
 mod world;
 
 use std::ffi::OsStr;
@@ -29,9 +32,9 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 /// The sections, in the order in which they run.
-pub const SECTIONS: [&str; 12] = [
-    "crypto", "commit", "idle", "deliver", "requests", "nodes", "crowd", "import", "sync", "sick", "storage",
-    "backlog",
+pub const SECTIONS: [&str; 14] = [
+    "crypto", "commit", "idle", "deliver", "requests", "nodes", "crowd", "pages", "watchers", "import",
+    "sync", "sick", "storage", "backlog",
 ];
 
 /// What to measure, and how much of it.
@@ -43,6 +46,17 @@ pub struct Options {
     pub postgres: Option<String>,
     /// The sizes of the targets (100,000 users, a backlog of a million changes) instead of a tenth.
     pub full: bool,
+    /// How many users pages are shown of; 10,000 or 100,000 if nobody says.
+    pub users: Option<usize>,
+    /// How many applications pages are shown of, and are delivered to while somebody watches; 100 or 1,000 if nobody
+    /// says.
+    pub applications: Option<usize>,
+}
+
+impl Options {
+    fn applications(&self) -> usize {
+        self.applications.unwrap_or(if self.full { 1_000 } else { 100 })
+    }
 }
 
 /// A figure beside its floor.
@@ -103,6 +117,8 @@ pub async fn section(name: &str, options: &Options) -> Result<Vec<Figure>> {
         "requests" => requests::measure(options).await,
         "nodes" => nodes::measure(options).await,
         "crowd" => crowd::measure().await,
+        "pages" => pages::measure(options).await,
+        "watchers" => pages::watchers(options).await,
         "import" => scale::import(options).await,
         "sync" => scale::sync(options).await,
         "sick" => scale::sick(options).await,
@@ -138,6 +154,14 @@ pub fn run(options: &Options, mut each: impl FnMut(&str, Vec<Figure>)) -> Result
         }
         if let Some(url) = &options.postgres {
             command.args(["--postgres", url]);
+        }
+        for (option, count) in [
+            ("--users", options.users),
+            ("--applications", options.applications),
+        ] {
+            if let Some(count) = count {
+                command.args([option, &count.to_string()]);
+            }
         }
         let output = command
             .stderr(Stdio::inherit())

@@ -21,7 +21,7 @@ use crate::import::{self, Format};
 use crate::meter::peak_memory;
 
 /// A directory of this many users.
-fn users_of(options: &Options) -> usize {
+pub(super) fn users_of(options: &Options) -> usize {
     if options.full { 100_000 } else { 10_000 }
 }
 
@@ -43,7 +43,7 @@ fn memory(section: &str, what: &str) -> Option<Figure> {
 }
 
 /// A file of invented people in a tree of a thousand units.
-fn people(world: &World, count: usize) -> Result<std::path::PathBuf> {
+pub(super) fn people(world: &World, count: usize) -> Result<std::path::PathBuf> {
     let file = world.folder.path().join("people.csv");
     let mut sink = std::io::BufWriter::new(std::fs::File::create(&file)?);
     writeln!(

@@ -12,19 +12,25 @@ use crate::bench::{self, Figure, Options, Part};
 /// Measure what this machine can do, each figure beside its floor.
 ///
 /// A floor is the same work without the hub: a bare signature, a bare request, a bare commit, taken in the
-/// same run. The sections are crypto, commit, idle, deliver, requests, nodes, crowd, import, sync, sick, storage
-/// and backlog; all of them take some minutes. Nothing of the configured hub is used or touched.
+/// same run. The sections are crypto, commit, idle, deliver, requests, nodes, crowd, pages, watchers, import, sync,
+/// sick, storage and backlog; all of them take some minutes. Nothing of the configured hub is used or touched.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     /// Only these sections.
     sections: Vec<String>,
-    /// Also measure commits, requests and nodes on this PostgreSQL server: postgres://USER@HOST/DATABASE, of a
+    /// Also measure commits, requests, nodes and pages on this PostgreSQL server: postgres://USER@HOST/DATABASE, of a
     /// superuser. Databases are made and dropped on it.
     #[arg(long, value_name = "URL")]
     postgres: Option<String>,
     /// The whole sizes: 100,000 users, a backlog of a million changes. Takes a quarter of an hour.
     #[arg(long)]
     full: bool,
+    /// How many users pages are shown of.
+    #[arg(long, value_name = "COUNT")]
+    users: Option<usize>,
+    /// How many applications pages are shown of, and are delivered to while somebody watches.
+    #[arg(long, value_name = "COUNT")]
+    applications: Option<usize>,
     /// Run one section in this process.
     #[arg(long, hide = true)]
     alone: Option<String>,
@@ -59,6 +65,8 @@ pub(super) async fn run(out: &Output, arguments: &Bench) -> Result<ExitCode> {
         sections: arguments.sections.clone(),
         postgres: arguments.postgres.clone(),
         full: arguments.full,
+        users: arguments.users,
+        applications: arguments.applications,
     };
     if let Some(section) = &arguments.alone {
         let figures = bench::section(section, &options).await?;

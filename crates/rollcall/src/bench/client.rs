@@ -1,0 +1,89 @@
+//! A browser that keeps one connection and reads what it gets as fast as it comes: the time of an answer is that of the
+//! server and the loopback interface.
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+
+/// How long a line of a head may be.
+const LINE: usize = 16_384;
+
+/// An answer.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+}
+
+/// A connection to the hub, with the session of somebody who has signed in.
+pub(super) struct Client {
+    stream: BufReader<TcpStream>,
+    cookie: String,
+}
+
+impl Client {
+    pub(super) async fn connect(port: u16, session: &str) -> Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+            cookie: format!("rollcall_session={session}"),
+        })
+    }
+
+    async fn ask(&mut self, path: &str) -> Result<()> {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Language: en\r\nCookie: {}\r\n\r\n",
+            self.cookie
+        );
+        self.stream.write_all(request.as_bytes()).await?;
+        Ok(())
+    }
+
+    /// A line of the head, without its end.
+    async fn line(&mut self) -> Result<String> {
+        let mut line = Vec::new();
+        loop {
+            match self.stream.read_u8().await? {
+                b'\n' => break,
+                byte => line.push(byte),
+            }
+            ensure!(line.len() < LINE, "the head of an answer does not end");
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
+    /// The status, and how long the body is if that is said.
+    async fn head(&mut self) -> Result<(u16, Option<usize>)> {
+        let first = self.line().await?;
+        let status = first.split(' ').nth(1).context("no status")?.parse()?;
+        let mut length = None;
+        loop {
+            let line = self.line().await?;
+            if line.is_empty() {
+                return Ok((status, length));
+            }
+            let (name, value) = line.split_once(':').context("no header")?;
+            if name.eq_ignore_ascii_case("content-length") {
+                length = Some(value.trim().parse()?);
+            }
+        }
+    }
+
+    /// Asks for something and reads the answer.
+    pub(super) async fn get(&mut self, path: &str) -> Result<Answer> {
+        self.ask(path).await?;
+        let (status, length) = self.head().await?;
+        let mut body = vec![0; length.with_context(|| format!("{path}: an answer of unknown length"))?];
+        self.stream.read_exact(&mut body).await?;
+        Ok(Answer { status, body })
+    }
+
+    /// Follows something live for as long as it is sent, and throws away what comes.
+    pub(super) async fn follow(mut self, path: &str) -> Result<()> {
+        self.ask(path).await?;
+        let (status, _) = self.head().await?;
+        ensure!(status == 200, "{path}: {status}");
+        tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await?;
+        Ok(())
+    }
+}
