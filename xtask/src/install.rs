@@ -19,12 +19,21 @@ enum What {
     Slapd,
     OpenSsl,
     Chromium,
+    Python,
     Schemathesis,
     Node,
     OidcProvider,
+    /// Node.js is there, and too old for it.
+    NewerNode,
 }
 
 impl Missing {
+    /// Whether nothing that this program could have done would have brought it: the system's own packages do not
+    /// have it.
+    pub(crate) fn is_excused(&self) -> bool {
+        self.what == What::NewerNode
+    }
+
     pub(crate) fn postgres(why: String) -> Self {
         Self {
             what: What::Postgres,
@@ -49,12 +58,24 @@ impl fmt::Display for Missing {
                 "Chromium and its driver (Debian: chromium chromium-driver fonts-noto-cjk)",
                 "no page of the console is looked at in a browser",
             ),
+            What::Python => (
+                "Python with venv (Debian: python3 python3-venv)",
+                "Schemathesis cannot be installed",
+            ),
             What::Schemathesis => (
                 "Schemathesis (a program of Python's, below target)",
                 "the administrator's API is not tried on what its description permits",
             ),
-            What::Node | What::OidcProvider => (
-                "Node.js with npm (Debian: nodejs npm), or its package oidc-provider",
+            What::Node => (
+                "Node.js with npm (Debian: nodejs npm)",
+                "oidc-provider cannot be installed",
+            ),
+            What::OidcProvider => (
+                "npm's oidc-provider (below target)",
+                "nobody signs in at a provider that others have written",
+            ),
+            What::NewerNode => (
+                "a Node.js on which oidc-provider runs",
                 "nobody signs in at a provider that others have written",
             ),
             What::OpenSsl => (
@@ -73,29 +94,38 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         What::Slapd => !has_slapd(),
         What::OpenSsl => !has_openssl(),
         What::Chromium => !has_chromium(),
-        What::Schemathesis => false,
+        What::Python => schemathesis::program().is_none() && !has_python(),
         What::Node => !has_node(),
         What::OidcProvider => !has_oidc_provider(),
+        // They are no packages of the system.
+        What::Schemathesis | What::NewerNode => false,
     };
     let mut missing = vec![
         What::Postgres,
         What::Slapd,
         What::OpenSsl,
         What::Chromium,
+        What::Python,
         What::Node,
     ];
     missing.retain(wanted);
-    let without = schemathesis::install().err().map(|why| Missing {
-        what: What::Schemathesis,
-        why,
-    });
     let mut still = match missing.is_empty() {
         true => Vec::new(),
         false => missing_after_installing_packages(missing, wanted),
     };
-    still.extend(without);
-    // It needs Node.js, which was installed just now, perhaps.
-    if has_node() && wanted(&What::OidcProvider) {
+    // These need Python and Node.js, which were installed just now, perhaps.
+    still.extend(schemathesis::install().err().map(|why| Missing {
+        what: What::Schemathesis,
+        why,
+    }));
+    if has_node()
+        && let Some(why) = too_old_for_oidc_provider()
+    {
+        still.push(Missing {
+            what: What::NewerNode,
+            why,
+        });
+    } else if has_node() && wanted(&What::OidcProvider) {
         let tried = install_oidc_provider();
         if wanted(&What::OidcProvider) {
             let why = tried
@@ -117,10 +147,10 @@ fn missing_after_installing_packages(mut missing: Vec<What>, wanted: impl Fn(&Wh
         What::OpenSsl => &["libssl-dev", "pkg-config"],
         // Without a font for them, Chinese texts would be looked at as empty boxes.
         What::Chromium => &["chromium", "chromium-driver", "fonts-noto-cjk"],
-        // It comes from elsewhere.
-        What::Schemathesis => &[],
+        What::Python => &["python3", "python3-venv"],
         What::Node => &["nodejs", "npm"],
-        What::OidcProvider => &[],
+        // They come from elsewhere.
+        What::Schemathesis | What::OidcProvider | What::NewerNode => &[],
     });
     let tried = install(&packages.copied().collect::<Vec<_>>());
     missing.retain(wanted);
@@ -172,6 +202,32 @@ fn has_chromium() -> bool {
     on_path("chromedriver") && browsers.iter().any(|it| on_path(it))
 }
 
+/// Whether Python makes environments with pip in them, which Debian keeps apart.
+fn has_python() -> bool {
+    succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"]))
+}
+
+/// The first version on which oidc-provider runs: its dependencies take Web Crypto from the global scope.
+const NODE: u32 = 20;
+
+/// Why the Node.js that is there does not run oidc-provider, if it does not.
+fn too_old_for_oidc_provider() -> Option<String> {
+    let told = Command::new("node").arg("--version").output().ok()?;
+    let version = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+    let major = version
+        .strip_prefix('v')?
+        .split('.')
+        .next()?
+        .parse::<u32>()
+        .ok()?;
+    (major < NODE).then(|| {
+        format!(
+            "This is Node.js {version}, and it needs {NODE} or newer: Debian has that from version 13 on, nodejs.org for \
+             older ones."
+        )
+    })
+}
+
 fn has_node() -> bool {
     ["node", "npm"].iter().all(|it| on_path(it))
 }
@@ -211,7 +267,10 @@ fn install_oidc_provider() -> Result<(), String> {
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
     match succeeds(npm.current_dir(folder)) {
         true => Ok(()),
-        false => Err(format!("npm ci in {} failed.", folder.display())),
+        false => Err(format!(
+            "npm cannot install it from registry.npmjs.org. With the network, this shows why: npm ci --prefix {}",
+            folder.display()
+        )),
     }
 }
 

@@ -29,13 +29,17 @@ use crate::server::Server;
 const HELP: &str = "\
 Chores of this repository.
 
-    cargo xtask test [--no-postgres] [ARGUMENTS OF cargo test …]
+    cargo xtask test [--no-postgres] [--require-all] [ARGUMENTS OF cargo test …]
         Runs the tests of the workspace, each on SQLite and on PostgreSQL. For that it starts a
         PostgreSQL server of its own, in a temporary directory and on a free port of 127.0.0.1,
         and removes it afterwards. Other servers on this machine are not touched.
 
         With --no-postgres, or where PostgreSQL is neither found nor can be installed, the tests
         run on SQLite only. What did not run for want of something is said at the end.
+
+        With --require-all it fails before the tests begin if something is missing that they need and
+        that `setup` installs where there is a network, and says why it could not. Only oidc-provider
+        may be missing, where Debian's Node.js is too old for it.
 
         The remaining arguments go to cargo test. Without -p, --package or --workspace, all
         packages are meant.
@@ -81,13 +85,16 @@ Chores of this repository.
         Writes docs/vectors anew: the requests, keys and answers that developers of applications test
         their receivers with. Everything in them is fixed, so this changes them only if the wire changed.
 
+    cargo xtask pictures
+        Takes the pictures that README shows anew, in docs/pictures. It needs Chromium with its driver.
+
     cargo xtask setup
         Installs what the tests need beside Rust, if it is missing: PostgreSQL, OpenLDAP's programs
         for files (slapadd, slapcat; its server is never started), Chromium with its driver, which
-        looks at the console, and OpenSSL's headers and pkg-config for josekit, which the tests
-        compare with. On Debian and its relatives, as root
-        or with sudo that asks for no password. And Schemathesis, in an environment of Python's below
-        target. `test` does this by itself.
+        looks at the console, Python and Node.js, and OpenSSL's headers and pkg-config for josekit,
+        which the tests compare with. On Debian and its relatives, as root or with sudo that asks for
+        no password. And below target, from pypi.org and registry.npmjs.org: Schemathesis and
+        oidc-provider. `test` does this by itself.
 
     cargo xtask --help
         Shows this.
@@ -112,12 +119,13 @@ fn main() -> ExitCode {
         Some("fuzz") => fuzz::fuzz(&rest),
         Some("simulate") => simulate::simulate(&rest),
         Some("vectors") if rest.is_empty() => vectors(),
+        Some("pictures") if rest.is_empty() => pictures(),
         Some("setup") if rest.is_empty() => {
             let missing = install::missing_after_installing(true);
             report(&missing);
             if missing.is_empty() {
                 println!(
-                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium and Schemathesis are there"
+                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium, Schemathesis and oidc-provider are there"
                 );
             }
             Ok(ExitCode::SUCCESS)
@@ -142,15 +150,8 @@ fn test(mut arguments: Vec<OsString>) -> io::Result<ExitCode> {
         print!("{HELP}");
         return Ok(ExitCode::SUCCESS);
     }
-    let for_cargo = arguments
-        .iter()
-        .position(|it| it == "--")
-        .unwrap_or(arguments.len());
-    let without = arguments[..for_cargo].iter().position(|it| it == "--no-postgres");
-    if let Some(position) = without {
-        arguments.remove(position);
-    }
-    let postgres = without.is_none();
+    let postgres = !take(&mut arguments, "--no-postgres");
+    let require_all = take(&mut arguments, "--require-all");
 
     let mut missing = install::missing_after_installing(postgres);
     let mut server = None;
@@ -161,9 +162,16 @@ fn test(mut arguments: Vec<OsString>) -> io::Result<ExitCode> {
         }
     }
     report(&missing);
+    if require_all && let Some(first) = missing.iter().find(|missing| !missing.is_excused()) {
+        drop(server);
+        return Err(io::Error::other(format!(
+            "--require-all: not everything is there that the tests need. {first}"
+        )));
+    }
 
     let skipped = std::env::temp_dir().join(format!("rollcall-skipped-{}", std::process::id()));
-    let status = cargo_test(&arguments, server.as_ref(), &skipped);
+    let required = require_all.then(|| required(&missing, postgres));
+    let status = cargo_test(&arguments, server.as_ref(), &skipped, required);
     drop(server);
     let told = std::fs::read_to_string(&skipped).unwrap_or_default();
     let _ = std::fs::remove_file(&skipped);
@@ -173,6 +181,16 @@ fn test(mut arguments: Vec<OsString>) -> io::Result<ExitCode> {
         println!("xtask: did not run: {what}");
     }
     Ok(exit_code(status))
+}
+
+/// Takes an option of ours out of those for cargo; whether it was there.
+fn take(arguments: &mut Vec<OsString>, option: &str) -> bool {
+    let mut ours = arguments.iter().take_while(|it| *it != "--");
+    let place = ours.position(|it| it == option);
+    if let Some(place) = place {
+        arguments.remove(place);
+    }
+    place.is_some()
 }
 
 /// How a child ended. One that a signal ended has no code.
@@ -197,10 +215,26 @@ fn vectors() -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Has the test that looks at the console take the pictures of README, and then looks whether they are small.
+fn pictures() -> io::Result<ExitCode> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    for test in ["the_pictures_of_readme", "readme_shows_pictures"] {
+        let mut command = Command::new(&cargo);
+        command
+            .args(["test", "-p", "rollcall", "--all-features", "--test", "it", test])
+            .env("ROLLCALL_PICTURES", "1");
+        if !command.status()?.success() {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn cargo_test(
     arguments: &[OsString],
     server: Option<&Server>,
     skipped: &Path,
+    required: Option<String>,
 ) -> io::Result<std::process::ExitStatus> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -217,6 +251,9 @@ fn cargo_test(
         command.arg("--workspace");
     }
     command.arg("--all-features").args(arguments);
+    if let Some(required) = required {
+        command.env("ROLLCALL_TEST_REQUIRE", required);
+    }
     if let Some(program) = schemathesis::program() {
         command.env("ROLLCALL_TEST_SCHEMATHESIS", program);
     }
@@ -224,6 +261,18 @@ fn cargo_test(
         command.env("ROLLCALL_TEST_POSTGRES", server.url());
     }
     command.status()
+}
+
+/// What the tests must not do without, for them to see to it: all of it, but for what is excused.
+fn required(missing: &[Missing], postgres: bool) -> String {
+    let mut all = vec!["slapd", "chromium", "schemathesis"];
+    if postgres {
+        all.push("postgres");
+    }
+    if missing.is_empty() {
+        all.push("oidc-provider");
+    }
+    all.join(",")
 }
 
 /// Says what is missing, and what that means.

@@ -52,7 +52,10 @@ pub(crate) fn install() -> Result<(), String> {
         wanted.as_str(),
     ];
     if !succeeds(Command::new(folder.join("bin/pip")).args(arguments)) {
-        return Err(format!("pip cannot install {wanted}; is the network there?"));
+        return Err(format!(
+            "pip cannot install {wanted} from pypi.org. With the network, this shows why: {} install {wanted}",
+            folder.join("bin/pip").display()
+        ));
     }
     std::fs::write(folder.join("whole"), VERSION)
         .map_err(|error| format!("{} cannot be written: {error}", folder.display()))

@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use rollcall::access::Role;
+use rollcall::hub::Hub;
 use serde_json::{Value, json};
 
 use super::Served;
-use super::sample::fill;
+use super::sample::{Sample, fill};
 use super::webdriver::Browser;
 use crate::world::open_hub;
 
@@ -30,24 +31,14 @@ async fn every_page_is_usable_for_everybody_in_every_dress() {
     };
     let database = rollcall_db::testing::sqlite();
     let hub = open_hub(&database.url).await;
-    let served = Served::start(&hub, Some(Role::Administrator)).await;
-    let cookie = json!({
-        "name": "rollcall_session", "value": served.session, "url": served.address,
-    });
-    browser.chromium("Network.setCookie", cookie).await;
+    let served = signed_in(&browser, &hub).await;
     let look = Look::new(&browser, &served.address);
     let mut wrong = look.at("empty", "/console/").await;
     for page in ["directory", "groups", "applications", "tokens"] {
         let (name, path) = (format!("empty-{page}"), format!("/console/{page}"));
         wrong.extend(look.at(&name, &path).await);
     }
-    served.console.note().await.unwrap();
-    let sample = fill(&hub).await;
-    served.console.note().await.unwrap();
-    for id in [&sample.wiki, &sample.payroll] {
-        let test = format!("/console/applications/{id}/test");
-        assert_eq!(served.post(&test, &[("csrf", &served.csrf)]).await.status(), 303);
-    }
+    let sample = in_use(&served, &hub).await;
     let only = std::env::var("ROLLCALL_LOOK_AT").unwrap_or_default();
     for (name, path) in sample.pages() {
         if name.contains(&only) {
@@ -55,6 +46,28 @@ async fn every_page_is_usable_for_everybody_in_every_dress() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The console, of which the browser has the session of an administrator.
+pub(super) async fn signed_in(browser: &Browser, hub: &Hub) -> Served {
+    let served = Served::start(hub, Some(Role::Administrator)).await;
+    let cookie = json!({
+        "name": "rollcall_session", "value": served.session, "url": served.address,
+    });
+    browser.chromium("Network.setCookie", cookie).await;
+    served
+}
+
+/// A hub that has been used for a while.
+pub(super) async fn in_use(served: &Served, hub: &Hub) -> Sample {
+    served.console.note().await.unwrap();
+    let sample = fill(hub).await;
+    served.console.note().await.unwrap();
+    for id in [&sample.wiki, &sample.payroll] {
+        let test = format!("/console/applications/{id}/test");
+        assert_eq!(served.post(&test, &[("csrf", &served.csrf)]).await.status(), 303);
+    }
+    sample
 }
 
 /// Widths of windows: what they are called, how large they are, and whether they are those of a phone.

@@ -10,6 +10,7 @@ mod operating;
 mod pages;
 mod people;
 mod permissions;
+mod pictures;
 mod provider;
 mod receiving;
 mod sample;

@@ -256,6 +256,16 @@ impl Browser {
     /// A picture of the whole page.
     pub(super) async fn picture(&self, file: &Path) {
         let how = json!({ "format": "png", "captureBeyondViewport": true });
+        self.capture(file, how).await;
+    }
+
+    /// A small picture of what stands in the window.
+    pub(super) async fn window(&self, file: &Path) {
+        self.capture(file, json!({ "format": "webp", "quality": 80 }))
+            .await;
+    }
+
+    async fn capture(&self, file: &Path, how: Value) {
         let taken = self.chromium("Page.captureScreenshot", how).await;
         let bytes = base64::engine::general_purpose::STANDARD
             .decode(taken["data"].as_str().unwrap())

@@ -10,14 +10,15 @@ use super::*;
 fn installed() -> Option<PathBuf> {
     let module = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../target/oidc-provider/node_modules/oidc-provider/lib/index.js");
-    let has_node = Command::new("node")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status();
-    if module.is_file() && has_node.is_ok_and(|status| status.success()) {
+    let told = Command::new("node").arg("--version").output();
+    let version = told.map(|told| String::from_utf8_lossy(&told.stdout).trim().to_owned());
+    let version = version.unwrap_or_default();
+    let major = version.trim_start_matches('v').split('.').next();
+    let is_new_enough = major.and_then(|major| major.parse::<u32>().ok()) >= Some(20);
+    if module.is_file() && is_new_enough {
         return Some(module);
     }
-    let why = "node, or oidc-provider in target/oidc-provider, is not installed";
+    let why = "node (20 or newer), or oidc-provider in target/oidc-provider, is not installed";
     rollcall_db::testing::did_not_run("oidc-provider", why);
     None
 }
