@@ -7,6 +7,9 @@ use rollcall_db::{DbError, Tx, Value};
 /// Up to how many placements inside it is quicker to read all of them than to look for them among everybody.
 const FEW: i64 = 5_000;
 
+/// What makes of everybody those of [`Inside::only`].
+pub(super) const ONLY: &str = "u.id = m.user_id AND";
+
 /// Some units with all below them, and some groups. Their parameters are the first ones of a statement.
 #[derive(Clone, Debug)]
 pub(super) struct Inside {
@@ -61,12 +64,13 @@ impl Inside {
         )
     }
 
-    /// The same, of nobody but those inside.
+    /// The same, of nobody but those inside, with the condition [`ONLY`]. They are found first: among many others, SQLite
+    /// would look at everybody in the order of names, because that saves it to sort the few.
     pub(super) fn only(&self, columns: &str) -> String {
         format!(
-            "{} SELECT {columns}, TRUE FROM users u JOIN (
+            "{} SELECT {columns}, TRUE FROM (
                  SELECT p.user_id FROM unit_members p JOIN inside i ON i.id = p.unit_id
-                 UNION SELECT g.user_id FROM group_members g WHERE g.group_id IN {}) m ON m.user_id = u.id",
+                 UNION SELECT g.user_id FROM group_members g WHERE g.group_id IN {}) m CROSS JOIN users u",
             self.with(),
             self.groups()
         )

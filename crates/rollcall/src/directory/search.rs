@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rollcall_db::{DbError, Tx, Value, params};
 
 use super::fields::fold;
+use super::sight::OfUsers;
 use super::{Group, Sight, User, group, user};
 
 /// How many subjects one portion of a search looks at.
@@ -127,7 +128,12 @@ pub fn user_ids(
 ) -> Result<Portion<String>, DbError> {
     let everything = Sight::EVERYTHING;
     let sight = wanted.sight.as_deref().unwrap_or(&everything);
-    let (begin, mut values, are_all_seen) = sight.of_users(tx, COLUMNS)?;
+    let OfUsers {
+        begin,
+        condition,
+        mut values,
+        are_all_seen,
+    } = sight.of_users(tx, COLUMNS)?;
     let search = Search::new(wanted, limit, are_all_seen);
     let number = values.len();
     let after = fold(after);
@@ -142,7 +148,8 @@ pub fn user_ids(
     };
     let (after, limit_at) = (number + 1, number + 2);
     let sql = format!(
-        "{begin} {within} WHERE u.username_folded > ${after} ORDER BY u.username_folded LIMIT ${limit_at}"
+        "{begin} {within} WHERE {condition} u.username_folded > ${after}
+         ORDER BY u.username_folded LIMIT ${limit_at}"
     );
     let rows = tx.query(&sql, &values)?;
     let mut next = None;

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use rollcall_db::{DbError, Tx, Value};
 
 use super::fields::fold;
-use super::inside::Inside;
+use super::inside::{Inside, ONLY};
 use super::placement::Tree;
 use super::query::UnitAt;
 use super::view::{self, BELOW, Branch};
@@ -137,6 +137,17 @@ impl Part {
     }
 }
 
+/// The beginning of a statement about users `u` with some columns and one more, which says whether a user is seen.
+pub(super) struct OfUsers<'a> {
+    pub(super) begin: String,
+    /// What stands before the other conditions.
+    pub(super) condition: &'static str,
+    /// Its parameters, which come first.
+    pub(super) values: Vec<Value<'a>>,
+    /// Whether nobody is read who is not seen.
+    pub(super) are_all_seen: bool,
+}
+
 impl Sight {
     /// The whole directory.
     pub const EVERYTHING: Self = Self(None);
@@ -157,19 +168,19 @@ impl Sight {
         self.0.is_none()
     }
 
-    /// Where users are looked for: the beginning of a statement about users `u` with these columns and one more, which
-    /// says whether a user is seen, with its parameters. The flag says that nobody else is read.
+    /// Where users are looked for.
     ///
     /// # Errors
     /// What the database reports.
-    pub(super) fn of_users(
-        &self,
-        tx: &mut Tx<'_>,
-        columns: &str,
-    ) -> Result<(String, Vec<Value<'_>>, bool), DbError> {
+    pub(super) fn of_users(&self, tx: &mut Tx<'_>, columns: &str) -> Result<OfUsers<'_>, DbError> {
         let part = self.0.as_ref();
         let Some((part, inside)) = part.and_then(|part| Some((part, part.inside.as_ref()?))) else {
-            return Ok((format!("SELECT {columns}, TRUE FROM users u"), Vec::new(), true));
+            return Ok(OfUsers {
+                begin: format!("SELECT {columns}, TRUE FROM users u"),
+                condition: "",
+                values: Vec::new(),
+                are_all_seen: true,
+            });
         };
         let is_small = match part.is_small.get() {
             Some(is_small) => *is_small,
@@ -178,9 +189,15 @@ impl Sight {
                 *part.is_small.get_or_init(|| is_small)
             }
         };
-        Ok(match is_small {
-            true => (inside.only(columns), inside.values(), true),
-            false => (inside.marked(columns), inside.values(), false),
+        let (begin, condition) = match is_small {
+            true => (inside.only(columns), ONLY),
+            false => (inside.marked(columns), ""),
+        };
+        Ok(OfUsers {
+            begin,
+            condition,
+            values: inside.values(),
+            are_all_seen: is_small,
         })
     }
 
