@@ -4,14 +4,15 @@
 //! [`super::apply`] makes the plan once more in the writing transaction: what is deleted is what was shown,
 //! or nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use rollcall_db::Tx;
+use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
+use super::inside::Inside;
 use super::placement::Tree;
-use super::{DirectoryError, query, unit, user, view};
+use super::{DirectoryError, unit, view};
 use crate::id::{self, ROOT_UNIT};
 
 /// How many names a plan shows of each kind.
@@ -62,6 +63,50 @@ pub struct DeletionPlan {
     pub token: String,
 }
 
+/// Somebody who stands in the unit or below it.
+struct Member {
+    id: String,
+    username: String,
+    primary_unit_id: String,
+    groups: Vec<String>,
+}
+
+/// Reads everybody who stands in a unit or below it, by id: with two statements, however many they are.
+fn members(tx: &mut Tx<'_>, id: &str) -> Result<Vec<Member>, DbError> {
+    let unit = BTreeSet::from([id.to_owned()]);
+    let inside = Inside::new(&unit, &BTreeSet::new()).units();
+    let standing = "(SELECT m.user_id FROM unit_members m JOIN inside i ON i.id = m.unit_id)";
+    let mut groups: HashMap<String, Vec<String>> = HashMap::new();
+    for row in tx.query(
+        &format!(
+            "{inside} SELECT user_id, group_id FROM group_members WHERE user_id IN {standing}
+             ORDER BY user_id, group_id"
+        ),
+        params![id],
+    )? {
+        groups.entry(row.get(0)?).or_default().push(row.get(1)?);
+    }
+    let rows = tx.query(
+        &format!(
+            "{inside} SELECT u.id, u.username, p.unit_id
+             FROM users u JOIN unit_members p ON p.user_id = u.id AND p.is_primary
+             WHERE u.id IN {standing} ORDER BY u.id"
+        ),
+        params![id],
+    )?;
+    rows.iter()
+        .map(|row| {
+            let id: String = row.get(0)?;
+            Ok(Member {
+                groups: groups.remove(&id).unwrap_or_default(),
+                username: row.get(1)?,
+                primary_unit_id: row.get(2)?,
+                id,
+            })
+        })
+        .collect()
+}
+
 /// Says what the deletion of a unit with everything below it would take along.
 ///
 /// # Errors
@@ -70,10 +115,9 @@ pub fn plan_deletion(tx: &mut Tx<'_>, id: &str) -> Result<DeletionPlan, Director
     if id == ROOT_UNIT {
         return Err(DirectoryError::Root);
     }
-    let units: BTreeMap<String, unit::Unit> = unit::all(tx)?
-        .into_iter()
-        .map(|unit| (unit.id.clone(), unit))
-        .collect();
+    let units = unit::all(tx)?;
+    let tree = Tree::of(&units);
+    let units: BTreeMap<String, unit::Unit> = units.into_iter().map(|unit| (unit.id.clone(), unit)).collect();
     if !units.contains_key(id) {
         return Err(super::not_found(SubjectKind::Unit, id));
     }
@@ -88,26 +132,22 @@ pub fn plan_deletion(tx: &mut Tx<'_>, id: &str) -> Result<DeletionPlan, Director
         names.reverse();
         super::path::join(&names)
     };
-    let subtree = Tree::load(tx)?.subtree(id);
+    let subtree = tree.subtree(id);
     let inside: BTreeSet<&str> = subtree.iter().map(String::as_str).collect();
-    let subtree_has = |id: &str| inside.contains(id);
     let (mut deleted, mut staying, mut memberships) = (Vec::new(), Vec::new(), 0);
     let mut losing: BTreeSet<String> = BTreeSet::new();
     // Everybody in the plan, in an order that does not depend on names.
     let mut everybody: Vec<String> = subtree.clone();
     everybody.sort_unstable();
-    let ids = user::in_units(tx, &subtree)?;
-    for portion in ids.chunks(query::AT_ONCE) {
-        for user in user::load_many(tx, portion)? {
-            if subtree_has(&user.primary_unit_id()) {
-                memberships += user.groups.len() as u64;
-                losing.extend(user.groups.iter().cloned());
-                everybody.push(format!("{} {}", user.id, user.groups.join(" ")));
-                deleted.push(user.username);
-            } else {
-                everybody.push(format!("{} stays", user.id));
-                staying.push(user.username);
-            }
+    for member in members(tx, id)? {
+        if inside.contains(member.primary_unit_id.as_str()) {
+            memberships += member.groups.len() as u64;
+            everybody.push(format!("{} {}", member.id, member.groups.join(" ")));
+            losing.extend(member.groups);
+            deleted.push(member.username);
+        } else {
+            everybody.push(format!("{} stays", member.id));
+            staying.push(member.username);
         }
     }
     let losing: Vec<String> = losing.into_iter().collect();

@@ -36,8 +36,8 @@ impl Inside {
         ids.map(|id| Value::from(id.as_str())).collect()
     }
 
-    /// What a statement begins with: the units as `inside`.
-    fn with(&self) -> String {
+    /// What a statement begins with: the units as `inside`. Their ids are its first parameters.
+    pub(super) fn units(&self) -> String {
         format!(
             "WITH RECURSIVE inside (id) AS (
                  SELECT id FROM organizational_units WHERE id IN {}
@@ -59,7 +59,7 @@ impl Inside {
                           WHERE p.user_id = u.id AND p.unit_id IN (SELECT id FROM inside))
                   OR EXISTS (SELECT 1 FROM group_members g WHERE g.user_id = u.id AND g.group_id IN {}))
              FROM users u",
-            self.with(),
+            self.units(),
             self.groups()
         )
     }
@@ -71,7 +71,7 @@ impl Inside {
             "{} SELECT {columns}, TRUE FROM (
                  SELECT p.user_id FROM unit_members p JOIN inside i ON i.id = p.unit_id
                  UNION SELECT g.user_id FROM group_members g WHERE g.group_id IN {}) m CROSS JOIN users u",
-            self.with(),
+            self.units(),
             self.groups()
         )
     }
@@ -82,7 +82,7 @@ impl Inside {
             "{} SELECT COUNT(*) FROM (
                  SELECT p.user_id FROM unit_members p JOIN inside i ON i.id = p.unit_id
                  UNION SELECT g.user_id FROM group_members g WHERE g.group_id IN {}) AS covered",
-            self.with(),
+            self.units(),
             self.groups()
         )
     }
@@ -97,7 +97,7 @@ impl Inside {
                  SELECT 1 FROM unit_members p JOIN inside i ON i.id = p.unit_id
                  UNION ALL SELECT 1 FROM group_members g WHERE g.group_id IN {}
                  LIMIT {}) AS few",
-            self.with(),
+            self.units(),
             self.groups(),
             FEW + 1
         );

@@ -54,9 +54,8 @@ pub fn standings(
 ) -> Result<HashMap<String, Standing>, DbError> {
     let changes = change::newest_of_subject(tx, user_id, CHANGES)?;
     let entitlements = Entitlements::of_each(tx, applications)?;
-    let positions = overview::positions(tx)?;
+    let positions = overview::positions(tx, applications)?;
     let parked = parked::of_subject(tx, applications, user_id)?;
-    let synchronized = overview::synchronized(tx)?;
     let newest: HashMap<&String, (&Change, EventType)> = applications
         .iter()
         .filter_map(|id| Some((id, newest_for(entitlements.get(id)?, &changes)?)))
@@ -66,7 +65,7 @@ pub fn standings(
         let mut of_it = parked_of(id).iter();
         of_it.find(|parked| parked.event_id == change.event_id)
     };
-    let position = |id: &str| positions.get(id).copied().unwrap_or_default();
+    let position = |id: &str| positions.get(id).map_or(0, |(position, _)| *position);
     let told: Vec<(&str, change::Seq, Millis)> = newest
         .iter()
         .filter(|(id, (change, _))| change.seq <= position(id) && is_parked(id, change).is_none())
@@ -100,7 +99,7 @@ pub fn standings(
                     .iter()
                     .filter(|parked| parked.state == ParkedState::Failed)
                     .count(),
-                synchronized_at: synchronized.get(id).copied(),
+                synchronized_at: positions.get(id).and_then(|(_, at)| *at),
             };
             (id.clone(), standing)
         })

@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::extract::{Path, Query};
-use rollcall_db::DbError;
 use rollcall_protocol::SubjectKind;
 use serde::Deserialize;
 
@@ -13,7 +12,7 @@ use crate::console::page::{Answer, Page, Section, View, address, show};
 use crate::delivery::ledger::attempts::Search;
 use crate::delivery::model::ParkedState;
 use crate::directory::fields::fold;
-use crate::directory::{DirectoryError, LOCKED_UNTIL_UNLOCKED, User, query, view};
+use crate::directory::{DirectoryError, LOCKED_UNTIL_UNLOCKED, User, view};
 use crate::placement::Placement;
 use crate::why::{ChangeFate, Fate, Last, Standing, Why, WhyError, standings, why_seen_within};
 
@@ -137,13 +136,10 @@ pub(in crate::console) async fn user(
         .console
         .db()
         .read(move |tx| {
-            let found = query::users_of(tx, std::slice::from_ref(&id))?;
-            let Some(user) = sight.users(found).pop() else {
+            let Some((user, placement)) = sight.standing(tx, &format!("id:{id}"))? else {
                 return Ok(None);
             };
             let paths = sight.paths(tx, &user.unit_ids())?;
-            let placement = query::record_of(tx, SubjectKind::User, &id)?;
-            let placement = placement.map(|(_, placement)| placement).unwrap_or_default();
             let mut scopes = Entitlements::scopes(tx)?;
             scopes.retain(|(id, name, _)| visitor.reaches(id) && (after.is_empty() || fold(name) > after));
             // Databases differ in what they take for the order of names.
@@ -157,10 +153,12 @@ pub(in crate::console) async fn user(
             named.sort_unstable();
             named.dedup();
             let names = view::names(tx, &named)?;
-            Ok::<_, DbError>(Some((user, paths, names, placement, scopes, standings, has_more)))
+            let standing = (paths, names, placement, scopes, standings, has_more);
+            Ok::<_, DirectoryError>(Some((user, standing)))
         })
         .await?;
-    let (user, paths, names, placement, scopes, mut standings, has_more) = found.ok_or(Failure::NotFound)?;
+    let (user, standing) = found.ok_or(Failure::NotFound)?;
+    let (paths, names, placement, scopes, mut standings, has_more) = standing;
     let name_of = |id: &String| names.get(id).cloned().unwrap_or_default();
     let mut groups: Vec<(String, String)> = user.groups.iter().map(|id| (id.clone(), name_of(id))).collect();
     groups.sort_by(|a, b| a.1.cmp(&b.1));

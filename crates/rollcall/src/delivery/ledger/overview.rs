@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use rollcall_db::{DbError, Tx, params};
+use rollcall_db::{DbError, Tx, Value, params};
 
 use super::jobs;
-use crate::change::Seq;
+use crate::change::{Seq, placeholders};
 use crate::clock::Millis;
 use crate::delivery::model::job::JobPosition;
 
@@ -73,14 +73,29 @@ pub fn open_jobs(tx: &mut Tx<'_>) -> Result<HashMap<String, JobPosition>, DbErro
         .collect()
 }
 
-/// Up to which position of the log each application is settled.
+/// Up to which position of the log each of some applications is settled, and when it was last synchronized in full.
 ///
 /// # Errors
 /// What the database reports.
-pub fn positions(tx: &mut Tx<'_>) -> Result<HashMap<String, Seq>, DbError> {
-    tx.query("SELECT application_id, position FROM deliveries", params![])?
+pub fn positions(
+    tx: &mut Tx<'_>,
+    applications: &[String],
+) -> Result<HashMap<String, (Seq, Option<Millis>)>, DbError> {
+    if applications.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let sql = format!(
+        "SELECT d.application_id, d.position,
+                (SELECT MAX(j.ended_at) FROM jobs j
+                 WHERE j.application_id = d.application_id AND j.kind = 'full'
+                       AND j.status IN ('success', 'partial_success'))
+         FROM deliveries d WHERE d.application_id IN {}",
+        placeholders(1, applications.len())
+    );
+    let values: Vec<Value<'_>> = applications.iter().map(Value::from).collect();
+    tx.query(&sql, &values)?
         .iter()
-        .map(|row| Ok((row.get(0)?, row.get(1)?)))
+        .map(|row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))
         .collect()
 }
 
