@@ -389,7 +389,7 @@ users-of-all = All users
 users-of-unit = Users in { $name }
 users-search = Name, username, e-mail or phone
 users-none = Nobody is here. Create the first user, or import people from a file.
-users-none-cli = At the command line:
+at-the-command-line = At the command line:
 users-none-found = Nobody has “{ $text }” in the name, username, e-mail address or phone number.
 users-none-yet = Nobody was found yet; not everybody was looked at.
 users-search-unfinished = Not everybody was looked at yet.
@@ -424,7 +424,7 @@ user-more-applications = More applications
 in-scope = In scope
 not-in-scope = Not in scope
 groups-search = Name of the group
-groups-none = There is no group yet. A group gathers users across units, and can be a synchronization scope:
+groups-none = There is no group yet. A group gathers users across units, and can be a synchronization scope.
 groups-none-found = No group has “{ $text }” in its name.
 group-name = Group
 group-members = Members
@@ -1047,3 +1047,34 @@ advice-event-misnamed = Answer each event with the eventId that it bears, not wi
 advice-event-not-named = Answer each event with the eventId that it bears, in one of the four lists.
 advice-event-refused = See in the application's log why; it should answer common:test with successEvents.
 advice-event-wanted-again = See in the application's log what it is waiting for; it should answer common:test with successEvents.
+
+## Why a user did or did not arrive
+reason-added-later = The application was added later.
+reason-in-scope-all-along = The user was in scope before and after; what moved is told by another change.
+reason-out-of-scope = The user was not in scope.
+reason-other-half = The other half of the move tells it.
+reason-not-subscribed = The application has not subscribed to this event.
+wait-switched-off = The application is switched off; what waits is sent when it is switched on.
+wait-silent = The application does not answer: { $reason }. It is asked again by itself, and at once if you press “Switch on and send now” there.
+wait-failing = { $count ->
+    [one] The last request failed
+   *[other] The last { $count } requests failed
+}: { $reason }. It is tried again by itself; Test Connectivity tells what is wrong.
+wait-on-its-way = It is on its way; if it stays so, see on Home whether a node delivers.
+verdict-refused = { $name } refused the newest event: { $answer }. Mend that there, then send the event again under Deliveries.
+verdict-again = { $name } asked for the newest event again: { $answer }. It is sent again by itself.
+verdict-not-sent = The newest change has not been sent yet.
+verdict-skipped = { $name } got the newest event and passed it over: { $answer }
+verdict-assumed = { $name } answered the newest event with HTTP 200, which counts as received: { $answer }. Whether it has everything, only its developers can tell; Test Connectivity says what its answer lacks.
+verdict-dismissed = { $name } refused the newest event, and it was not sent again: { $answer }. What it told may be missing there; “Push now” tells what is true now.
+verdict-deleted = The user is deleted, and { $name } was told so.
+verdict-never-there = The user is deleted, and was never in the scope of { $name }.
+verdict-out-of-scope = The user is not in the scope of { $name }. Change the scope, or where the user stands.
+verdict-has-all = { $name } has everything that it is to have of this user.
+verdict-taken-later = { $name } did not take the newest event at first, and took it later: it has everything that it is to have of this user.
+verdict-taken-after = { $name } did not take the newest event at first ({ $answer }), and took it later: it has everything that it is to have of this user.
+verdict-settled = { $name } got everything; the requests of that time are not kept any more.
+verdict-push-refused = { $name } got the user by a full synchronization and did not take it: { $answer }. That is for its developers to mend; then press “Push now”.
+verdict-pushed = { $name } got the user by a full synchronization.
+verdict-push-waits = A full synchronization is to push the user.
+verdict-never-pushed = The user was in scope before { $name } was there, and nothing was pushed since. Press “Push now”, or synchronize.

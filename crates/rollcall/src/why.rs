@@ -8,21 +8,23 @@ mod fate;
 mod standing;
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
-pub use self::fate::Fate;
+pub use self::conclusion::{Verdict, Wait};
 use self::fate::Inquiry;
+pub use self::fate::{Fate, Reason};
 pub use self::standing::{Last, Standing, standings};
 
 use crate::application::keys::rotation;
 use crate::application::{Application, ApplicationError, Entitlements, Scope, store};
 use crate::change::{Change, Placement, Seq};
 use crate::clock::{Millis, shown};
-use crate::delivery::job::{self, JobKind, JobPosition};
+use crate::delivery::job::{self, JobKind, JobPosition, Tally};
 use crate::delivery::ledger::attempts::{self, Search, Span};
 use crate::delivery::ledger::parked::{self, Parked};
 use crate::delivery::model::Attempt;
@@ -51,6 +53,9 @@ pub struct Why {
     pub application: String,
     /// `active`, `suspended` or `paused`.
     pub state: &'static str,
+    /// What all of it comes to.
+    #[serde(skip)]
+    pub verdict: Verdict,
     /// The answer in a sentence or two, and what to do.
     pub conclusion: String,
     /// How it fails at the moment; `None` if its newest request was answered, or if it is suspended.
@@ -59,15 +64,52 @@ pub struct Why {
     /// looked at.
     pub warnings: Vec<String>,
     /// Through what the user is in scope now; empty if through nothing.
-    pub in_scope_through: Vec<String>,
+    pub in_scope_through: Vec<Place>,
     /// Where the user stands.
-    pub stands_in: Vec<String>,
+    pub stands_in: Vec<Place>,
     /// What the scope names.
-    pub scope: Vec<String>,
+    pub scope: Vec<Place>,
     /// The changes of the user, newest first, and what became of each.
     pub changes: Vec<ChangeFate>,
     /// Synchronizations that pushed the user or are to.
     pub synchronizations: Vec<Pushed>,
+}
+
+/// A unit or a group, as it is named to whoever looks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(into = "String")]
+#[schemars(with = "String")]
+pub struct Place {
+    /// Whether it is a unit.
+    pub is_unit: bool,
+    /// The path of a unit, and the name of a group.
+    pub name: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_unit {
+            "organizational unit"
+        } else {
+            "group"
+        };
+        write!(f, "{kind} {}", self.name)
+    }
+}
+
+impl From<Place> for String {
+    fn from(place: Place) -> Self {
+        place.to_string()
+    }
+}
+
+/// Places in words, one after the other.
+pub fn in_words(places: &[Place]) -> String {
+    if places.is_empty() {
+        return "nothing".to_owned();
+    }
+    let words: Vec<String> = places.iter().map(Place::to_string).collect();
+    words.join(", ")
 }
 
 /// A change and what became of it.
@@ -123,6 +165,9 @@ pub struct Pushed {
     /// What the application said when it passed the user over or refused it; `None` if it accepted it, or if the
     /// attempts of that time are not kept any more.
     pub answer: Option<String>,
+    /// What became of all that it pushed.
+    #[serde(skip)]
+    pub tally: Tally,
     /// What became of the synchronization as a whole.
     pub summary: String,
 }
@@ -289,6 +334,7 @@ fn page(
         application_id: application.id.clone(),
         application: application.name.clone(),
         state: application.state(),
+        verdict: Verdict::default(),
         conclusion: String::new(),
         failing: Failing::of(tx, &application)?,
         warnings: rotation::rotation(tx, &application.id, now)?
@@ -327,7 +373,8 @@ fn page(
                 .to_owned(),
         );
     }
-    page.conclusion = conclusion::conclude(&page, &application, now);
+    page.verdict = conclusion::conclude(&page, &application);
+    page.conclusion = page.verdict.words(&page, now);
     Ok(page)
 }
 
@@ -404,6 +451,7 @@ impl Pushed {
             status: job.status.as_str(),
             trigger: job.trigger,
             created_at: job.created_at,
+            tally: job.statistics.sum(),
             summary: job.statistics.words(),
             job_id: job.id,
         }
@@ -450,14 +498,16 @@ impl Names {
         &self,
         units: impl IntoIterator<Item = &'a String>,
         groups: impl IntoIterator<Item = &'a String>,
-    ) -> Vec<String> {
+    ) -> Vec<Place> {
         let path = |id: &String| self.paths.get(id).map_or("", String::as_str);
-        let units = units
-            .into_iter()
-            .map(|id| format!("organizational unit /{}", path(id)));
-        let groups = groups
-            .into_iter()
-            .map(|id| format!("group {}", self.groups.get(id).unwrap_or(id)));
+        let units = units.into_iter().map(|id| Place {
+            is_unit: true,
+            name: format!("/{}", path(id)),
+        });
+        let groups = groups.into_iter().map(|id| Place {
+            is_unit: false,
+            name: self.groups.get(id).unwrap_or(id).clone(),
+        });
         units.chain(groups).collect()
     }
 }

@@ -14,14 +14,14 @@ use serde_json::json;
 use super::app::find;
 use super::args;
 use super::caller::caller;
-use super::output::{IN_PART, Output, line, listed, time};
+use super::output::{IN_PART, Output, line, time};
 use crate::application::{Application, store};
 use crate::delivery::ledger::attempts;
 use crate::delivery::ledger::operate::{self, OperateError};
 use crate::delivery::ledger::parked::{self, Parked, ParkedState};
 use crate::delivery::model::Attempt;
 use crate::hub::Hub;
-use crate::why::{Why, why};
+use crate::why::{Why, in_words, why};
 
 /// How often the ledger is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -115,19 +115,19 @@ pub(super) async fn run(hub: &Hub, out: &Output, wanted: args::Push) -> Result<E
 fn in_scope(page: &Why) -> String {
     match page.in_scope_through.as_slice() {
         [] => format!("was in scope of {}, and is not any more", page.application),
-        through => format!("in scope of {} through {}", page.application, through.join(", ")),
+        through => format!("in scope of {} through {}", page.application, in_words(through)),
     }
 }
 
 fn out_of_scope(page: &Why) -> String {
     let stands = match page.stands_in.as_slice() {
         [] => "nowhere".to_owned(),
-        names => format!("in {}", names.join(", ")),
+        places => format!("in {}", in_words(places)),
     };
     format!(
         "not in scope of {}, and never was: the scope is {}, and the user stands {stands}. rollcall app scope changes the scope",
         page.application,
-        listed(&page.scope)
+        in_words(&page.scope)
     )
 }
 

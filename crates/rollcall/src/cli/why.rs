@@ -8,7 +8,7 @@ use super::args;
 use super::output::{Output, counted, time};
 use crate::delivery::ledger::parked::ParkedState;
 use crate::hub::Hub;
-use crate::why::{Fate, Why, why};
+use crate::why::{Fate, Why, in_words, why};
 
 pub(super) async fn run(hub: &Hub, out: &Output, question: args::Why) -> Result<ExitCode> {
     let now = hub.clock.now();
@@ -21,22 +21,18 @@ pub(super) async fn run(hub: &Hub, out: &Output, question: args::Why) -> Result<
 }
 
 fn lines_of(page: &Why) -> String {
-    let list = |names: &[String]| match names {
-        [] => "nothing".to_owned(),
-        names => names.join(", "),
-    };
     let mut text = format!(
         "{}.\n\nuser         {} ({}){}\nstands in    {}\napplication  {} ({}), {}\nscope        {}\nin scope by  {}\n",
         page.conclusion,
         page.username.as_deref().unwrap_or("–"),
         page.user_id,
         if page.deleted { ", deleted" } else { "" },
-        list(&page.stands_in),
+        in_words(&page.stands_in),
         page.application,
         page.application_id,
         page.state,
-        list(&page.scope),
-        list(&page.in_scope_through),
+        in_words(&page.scope),
+        in_words(&page.in_scope_through),
     );
     for warning in &page.warnings {
         text.push_str(&format!("warning      {warning}\n"));
@@ -80,7 +76,7 @@ fn lines_of(page: &Why) -> String {
 
 fn words(fate: &Fate) -> String {
     match fate {
-        Fate::NotForIt { reason } => format!("not for this application: {reason}"),
+        Fate::NotForIt { reason } => format!("not for this application: {}", reason.as_str()),
         Fate::Waiting => "waits for its turn".to_owned(),
         Fate::Delivered { at, try_number: 1 } => format!("accepted at {}", time(*at)),
         Fate::Delivered { at, try_number } => format!("accepted at {}, at try {try_number}", time(*at)),

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::EventType;
 use serde::Serialize;
+use strum::IntoStaticStr;
 
 use super::{CHANGES, ChangeFate, Told};
 use crate::application::{Application, Entitlement, Entitlements};
@@ -24,7 +25,7 @@ pub enum Fate {
     /// It does not concern the application.
     NotForIt {
         /// Why not.
-        reason: &'static str,
+        reason: Reason,
     },
     /// It waits for its turn.
     Waiting,
@@ -78,6 +79,39 @@ pub enum Fate {
     },
     /// It is settled, but the attempts of that time are not kept any more.
     Settled,
+}
+
+/// Why a change does not concern an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, IntoStaticStr, schemars::JsonSchema)]
+#[schemars(rename = "NotForIt")]
+pub enum Reason {
+    /// It was made before the application was there.
+    #[serde(rename = "the application was added later")]
+    #[strum(serialize = "the application was added later")]
+    AddedLater,
+    /// A half of a move within the scope.
+    #[serde(rename = "the user was in scope before and after; what moved is told by another change")]
+    #[strum(serialize = "the user was in scope before and after; what moved is told by another change")]
+    InScopeAllAlong,
+    /// The user was not in scope.
+    #[serde(rename = "the user was not in scope")]
+    #[strum(serialize = "the user was not in scope")]
+    OutOfScope,
+    /// A half of a move out of the scope or into it, which the other half tells.
+    #[serde(rename = "the other half of the move tells it")]
+    #[strum(serialize = "the other half of the move tells it")]
+    OtherHalf,
+    /// The application has not subscribed to the event.
+    #[serde(rename = "the application has not subscribed to this event")]
+    #[strum(serialize = "the application has not subscribed to this event")]
+    NotSubscribed,
+}
+
+impl Reason {
+    /// The same in words.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 impl Fate {
@@ -195,7 +229,7 @@ impl<'a> Inquiry<'a> {
         let event = self.event(change);
         let fate = match event {
             None if change.seq <= self.entitlements.begins() => Fate::NotForIt {
-                reason: "the application was added later",
+                reason: Reason::AddedLater,
             },
             None => Fate::NotForIt {
                 reason: not_for_it(self.entitlements.at(change.seq), change),
@@ -304,19 +338,17 @@ fn exception<'a>(attempt: &'a Attempt, event_id: &str) -> Option<&'a Exception> 
     attempt.exceptions.iter().find(|it| it.event_id == event_id)
 }
 
-fn not_for_it(entitlement: &Entitlement, change: &Change) -> &'static str {
+fn not_for_it(entitlement: &Entitlement, change: &Change) -> Reason {
     let covers = |placement: &Option<std::sync::Arc<Placement>>| {
         placement
             .as_ref()
             .is_some_and(|placement| entitlement.scope.covers(change.subject_kind, placement))
     };
     match (covers(&change.before), covers(&change.after), change.kind) {
-        (true, true, ChangeKind::Departure | ChangeKind::Arrival) => {
-            "the user was in scope before and after; what moved is told by another change"
-        }
-        (false, false, _) => "the user was not in scope",
-        (_, _, ChangeKind::Departure | ChangeKind::Arrival) => "the other half of the move tells it",
-        _ => "the application has not subscribed to this event",
+        (true, true, ChangeKind::Departure | ChangeKind::Arrival) => Reason::InScopeAllAlong,
+        (false, false, _) => Reason::OutOfScope,
+        (_, _, ChangeKind::Departure | ChangeKind::Arrival) => Reason::OtherHalf,
+        _ => Reason::NotSubscribed,
     }
 }
 

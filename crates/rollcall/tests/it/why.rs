@@ -10,7 +10,7 @@ use rollcall::delivery::ledger::operate;
 use rollcall::delivery::ledger::parked::ParkedState;
 use rollcall::directory::Command;
 use rollcall::id::ROOT_UNIT;
-use rollcall::why::{Fate, Why, WhyError, why, why_within};
+use rollcall::why::{Fate, Why, WhyError, in_words, why, why_within};
 use rollcall_db::DbError;
 
 use crate::cli_delivery::Beside;
@@ -60,7 +60,7 @@ fn every_reason_is_told() {
             .await;
         let page = ask(&world, &ada).await.unwrap();
         assert!(page.conclusion.contains("has everything"), "{}", page.conclusion);
-        assert_eq!(page.in_scope_through, ["organizational unit /Inside"]);
+        assert_eq!(in_words(&page.in_scope_through), "organizational unit /Inside");
         assert!(matches!(
             page.changes[0].fate,
             Fate::Delivered { try_number: 1, .. }

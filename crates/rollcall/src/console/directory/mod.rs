@@ -1,5 +1,6 @@
 //! The directory: the tree of units, users and groups.
 
+mod explain;
 mod group_form;
 mod groups;
 mod placement;
@@ -35,7 +36,7 @@ pub(super) fn routes() -> Addresses {
         .route("/console/directory", get(directory))
         .route("/console/users/new", get(user_form::new).post(user_form::create))
         .route("/console/users/{id}", get(user::user))
-        .route("/console/users/{id}/{application}", get(user::explain))
+        .route("/console/users/{id}/{application}", get(explain::explain))
         .route(&user("edit"), get(user_form::edit).post(user_form::update))
         .route(&user("units"), get(placement::units).post(placement::set_units))
         .route(

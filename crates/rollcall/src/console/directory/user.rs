@@ -5,19 +5,15 @@ use axum::extract::{Path, Query};
 use rollcall_protocol::SubjectKind;
 use serde::Deserialize;
 
+use super::explain::Outcome;
 use crate::application::{Entitlements, Scope};
 use crate::clock::Millis;
 use crate::console::error::Failure;
 use crate::console::page::{Answer, Page, Section, View, address, show};
-use crate::delivery::ledger::attempts::Search;
-use crate::delivery::model::ParkedState;
 use crate::directory::fields::fold;
 use crate::directory::{DirectoryError, LOCKED_UNTIL_UNLOCKED, User, view};
 use crate::placement::Placement;
-use crate::why::{ChangeFate, Fate, Last, Standing, Why, WhyError, standings, why_seen_within};
-
-/// How many requests are looked at to explain one user at one application.
-const LOOKED_AT: i64 = 20_000;
+use crate::why::{Last, Standing, standings};
 
 /// A unit that the user stands in.
 struct Place {
@@ -197,101 +193,6 @@ pub(in crate::console) async fn user(
         is_first: shown.after.is_empty(),
         next,
         user,
-        page: view.page,
-    })
-}
-
-/// What became of an event: in a word, when, and what the application said.
-struct Outcome {
-    tone: &'static str,
-    key: &'static str,
-    answer: Option<String>,
-    at: Option<Millis>,
-}
-
-impl Outcome {
-    fn of(fate: &Fate) -> Self {
-        let (tone, key, at, answer) = match fate {
-            Fate::NotForIt { reason } => ("idle", "fate-not-for-it", None, Some((*reason).to_owned())),
-            Fate::Waiting => ("wait", "fate-waiting", None, None),
-            Fate::Delivered { at, .. } => ("good", "fate-delivered", Some(*at), None),
-            Fate::Assumed { at, answer } => ("warn", "fate-assumed", Some(*at), Some(answer.clone())),
-            Fate::Skipped { at, answer } => ("warn", "fate-skipped", Some(*at), Some(answer.clone())),
-            Fate::SentAgain { at, answer, .. } => {
-                ("good", "fate-sent-again", Some(*at), Some(answer.clone()))
-            }
-            Fate::Dismissed { at, answer } => ("bad", "fate-dismissed", Some(*at), Some(answer.clone())),
-            Fate::Parked { state, answer, .. } => match state {
-                ParkedState::Failed => ("bad", "fate-set-aside", None, Some(answer.clone())),
-                ParkedState::Held => ("wait", "fate-held", None, Some(answer.clone())),
-                ParkedState::Retrying => ("wait", "fate-retrying", None, Some(answer.clone())),
-            },
-            Fate::Settled => ("good", "fate-settled", None, None),
-        };
-        Self {
-            tone,
-            key,
-            at,
-            answer: answer.filter(|answer| !answer.is_empty()),
-        }
-    }
-}
-
-/// A change of the user, and what became of it at the application.
-struct ShownFate {
-    change: ChangeFate,
-    outcome: Outcome,
-}
-
-impl ShownFate {
-    fn of(change: ChangeFate) -> Self {
-        Self {
-            outcome: Outcome::of(&change.fate),
-            change,
-        }
-    }
-}
-
-#[derive(Template)]
-#[template(path = "explain.html")]
-struct ExplainPage {
-    page: Page,
-    name: String,
-    why: Why,
-    changes: Vec<ShownFate>,
-}
-
-/// How a user stands with an application, change by change.
-pub(in crate::console) async fn explain(view: View, Path((user, id)): Path<(String, String)>) -> Answer {
-    let view = view.within(Section::Directory);
-    let sight = view.sight().await?;
-    if !view.visitor.reaches(&id) {
-        return Err(Failure::NotFound);
-    }
-    let now = view.console.now();
-    let explained = view
-        .console
-        .db()
-        .read(move |tx| {
-            let mut search = Search::of(LOOKED_AT);
-            let (user, application) = (format!("id:{user}"), format!("id:{id}"));
-            why_seen_within(tx, &mut search, &sight, &user, &application, now)
-        })
-        .await;
-    let mut why = match explained {
-        Ok(why) => why,
-        Err(WhyError::UnknownUser(_)) => return Err(Failure::NotFound),
-        Err(WhyError::Application(error)) => return Err(error.into()),
-        Err(WhyError::Directory(DirectoryError::NotFound { .. })) => return Err(Failure::NotFound),
-        Err(WhyError::Directory(error)) => return Err(error.into()),
-        Err(WhyError::Database(error)) => return Err(error.into()),
-        Err(error @ WhyError::SeveralUsers { .. }) => return Err(Failure::Conflict(error.to_string())),
-    };
-    let changes = std::mem::take(&mut why.changes);
-    show(&ExplainPage {
-        name: why.username.clone().unwrap_or_else(|| why.user_id.clone()),
-        changes: changes.into_iter().map(ShownFate::of).collect(),
-        why,
         page: view.page,
     })
 }

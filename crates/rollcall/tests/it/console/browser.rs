@@ -155,3 +155,103 @@ fn violations(dress: &str, found: &Value) -> Vec<String> {
     }
     wrong
 }
+
+/// What is reached from where the focus is, and whether people see that it is there.
+const FOCUSED: &str = r#"
+    const done = arguments[arguments.length - 1];
+    const it = document.activeElement, style = getComputedStyle(it), box = it.getBoundingClientRect();
+    it.dataset.walked = "yes";
+    done({
+        is_end: it === document.body,
+        what: it.outerHTML.slice(0, 160),
+        is_marked: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+        is_in_sight: box.width > 1 && box.height > 1 && box.bottom > 0 && box.top < innerHeight,
+    });
+"#;
+
+/// What could have the focus, and was not reached.
+const MISSED: &str = r#"
+    const done = arguments[arguments.length - 1];
+    const all = document.querySelectorAll("a[href], button, input, select, textarea, summary");
+    done([...all].filter((it) => it.tabIndex >= 0 && !it.disabled && it.type !== "hidden" && it.checkVisibility()
+        && !it.dataset.walked).map((it) => it.outerHTML.slice(0, 160)));
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_reached_by_the_keyboard_and_the_focus_is_seen() {
+    let what = "nobody went through a page of the console by the keyboard";
+    let Some(browser) = Browser::with_axe(what).await else {
+        return;
+    };
+    let database = rollcall_db::testing::sqlite();
+    let hub = open_hub(&database.url).await;
+    let sample = fill(&hub).await;
+    let served = Served::start(&hub, Some(Role::Administrator)).await;
+    let cookie = json!({
+        "name": "rollcall_session", "value": served.session, "url": served.address,
+    });
+    browser.chromium("Network.setCookie", cookie).await;
+    let walked = [
+        "home",
+        "deliveries-aside",
+        "scope",
+        "user",
+        "user-edit",
+        "audit",
+        "transfer",
+    ];
+    for (name, path) in sample.pages() {
+        if !walked.contains(&name) {
+            continue;
+        }
+        for (size, width, height, is_phone) in SIZES {
+            browser.resize(width, height, is_phone).await;
+            browser.open(&format!("{}{path}", served.address)).await;
+            let (mut steps, mut outside) = (0, 0);
+            loop {
+                browser.key("Tab", 9).await;
+                let at = browser.run(FOCUSED).await;
+                // Behind the last element the focus leaves the page, where it may have been since the page before.
+                if at["is_end"] == true && steps > 0 {
+                    break;
+                }
+                if at["is_end"] == true {
+                    outside += 1;
+                    assert!(outside < 5, "{name}, {size}: nothing has the focus");
+                    continue;
+                }
+                for how in ["is_marked", "is_in_sight"] {
+                    assert_eq!(at[how], true, "{name}, {size}: {how}: {}", at["what"]);
+                }
+                let is_skip_link = at["what"].as_str().unwrap().contains("skip-link");
+                assert!(
+                    steps > 0 || is_skip_link,
+                    "{name}, {size}: first comes {}",
+                    at["what"]
+                );
+                if steps > 0 && is_skip_link {
+                    break;
+                }
+                steps += 1;
+                assert!(
+                    steps < 600,
+                    "{name}, {size}: the focus is caught at {}",
+                    at["what"]
+                );
+            }
+            assert_eq!(browser.run(MISSED).await, json!([]), "{name}, {size}");
+        }
+    }
+    // The skip link leads past the navigation.
+    browser
+        .open(&format!("{}/console/applications", served.address))
+        .await;
+    browser.key("Tab", 9).await;
+    browser.key("Enter", 13).await;
+    browser.key("Tab", 9).await;
+    let at = browser.run(FOCUSED).await;
+    assert!(
+        at["what"].as_str().unwrap().contains("/console/applications/new"),
+        "{at}"
+    );
+}

@@ -51,6 +51,35 @@ fn a_user_page_tells_what_each_application_was_told_last_and_what_it_answered() 
             assert!(refused.contains(part), "{part}: {refused}");
         }
         assert!(row(&text, "Skipping").contains("Skipped"), "{text}");
+        // Each of them is explained in the reader's language.
+        let explained = async |app: &Plain, language: &str| {
+            let path = format!("{path}/{}", app.application.id);
+            served.ask(&path, language).await.text().await.unwrap()
+        };
+        for (app, language, says) in [
+            (
+                &taking,
+                "en",
+                "Taking has everything that it is to have of this user.",
+            ),
+            (&taking, "zh-CN", "Taking 已拥有此账户的全部应有内容。"),
+            (
+                &refusing,
+                "en",
+                "Mend that there, then send the event again under Deliveries.",
+            ),
+            (&refusing, "zh-CN", "Refusing 拒绝了最新的事件："),
+            (&skipping, "zh-CN", "Skipping 收到最新的事件但跳过了它："),
+        ] {
+            let text = explained(app, language).await;
+            assert!(text.contains(says), "{says}: {text}");
+            assert!(
+                !text.contains("rollcall app"),
+                "a command of the command line: {text}"
+            );
+        }
+        let text = explained(&taking, "zh-CN").await;
+        assert!(!text.contains("organizational unit"), "{text}");
         let other = served.ask(&path, "zh-CN").await.text().await.unwrap();
         assert!(row(&other, "Taking").contains("已投递") && row(&other, "Refusing").contains("已搁置"));
 

@@ -102,6 +102,17 @@ impl Browser {
         Some(browser)
     }
 
+    /// Presses a key and lets it go.
+    pub(super) async fn key(&self, key: &str, code: u32) {
+        let text = if key == "Enter" { "\r" } else { "" };
+        for kind in ["keyDown", "keyUp"] {
+            let press = json!({
+                "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text,
+            });
+            self.chromium("Input.dispatchKeyEvent", press).await;
+        }
+    }
+
     async fn command(&self, path: &str, body: Value) -> Value {
         send(self.client.post(format!("{}/{path}", self.session)), &body).await
     }
