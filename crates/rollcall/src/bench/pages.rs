@@ -394,7 +394,8 @@ const REQUESTS: usize = 8_000;
 pub(super) async fn watchers(options: &Options) -> Result<Vec<Figure>> {
     let applications = options.applications();
     let world = World::new().await?;
-    let users = world.users(100).await?;
+    // So few that the last change of each in one round is none of the next one's.
+    let users = world.users(4).await?;
     let limits = Limits {
         max_events: 1,
         ..Limits::default()
@@ -403,7 +404,7 @@ pub(super) async fn watchers(options: &Options) -> Result<Vec<Figure>> {
     let delivery = world.deliver().await?;
     let site = Site::serve(&world, Arc::clone(delivery.shared())).await?;
     let acknowledged = delivery.shared().hub.meters.acknowledged();
-    let changes = (REQUESTS / applications).max(1);
+    let changes = (REQUESTS / applications).max(8);
     let mut events = 0;
     let mut rate = async || {
         let watch = world.hub.clock.stopwatch();
