@@ -233,17 +233,22 @@ impl Handler for Table {
     }
 }
 
+/// An inbox that gives nothing up, and tries again at once.
+fn patient() -> InboxOptions {
+    InboxOptions {
+        tries: 1_000,
+        first_pause: Duration::from_millis(10),
+        longest_pause: Duration::from_millis(10),
+        ..InboxOptions::default()
+    }
+}
+
 #[tokio::test]
 async fn the_inbox_hands_an_inventory_on_after_what_came_before_it() {
     for database in databases("inventoryinbox") {
         let table = Table::default();
         *table.broken.lock().unwrap() = vec!["a", "b", "c"];
-        let options = InboxOptions {
-            tries: 1_000,
-            first_pause: Duration::from_millis(10),
-            longest_pause: Duration::from_millis(10),
-            ..InboxOptions::default()
-        };
+        let options = patient();
         let inbox = Inbox::open(&database.url, table.clone(), options.clone())
             .await
             .unwrap();
@@ -313,12 +318,7 @@ async fn of_the_same_time_what_is_stored_after_an_inventory_is_newer() {
     for database in databases("inventorytie") {
         let table = Table::default();
         *table.broken.lock().unwrap() = vec!["a"];
-        let options = InboxOptions {
-            tries: 1_000,
-            first_pause: Duration::from_millis(10),
-            longest_pause: Duration::from_millis(10),
-            ..InboxOptions::default()
-        };
+        let options = patient();
         let inbox = Inbox::open(&database.url, table.clone(), options).await.unwrap();
         let events = vec![
             create("1", "a", 10),
@@ -385,12 +385,7 @@ async fn an_inventory_that_is_handed_on_late_adds_nobody_who_has_left_since() {
     for database in databases("inventorylate") {
         let desk = Members::default();
         *desk.broken.lock().unwrap() = true;
-        let options = InboxOptions {
-            tries: 1_000,
-            first_pause: Duration::from_millis(10),
-            longest_pause: Duration::from_millis(10),
-            ..InboxOptions::default()
-        };
+        let options = patient();
         let inbox = Inbox::open(&database.url, desk.clone(), options).await.unwrap();
         let delete = |id: &str, subject: &str, time| {
             event(

@@ -49,6 +49,7 @@ pub use error::ApiError;
 use extract::Path;
 use guard::Guard;
 use limit::Limiter;
+pub(crate) use paging::encoded;
 use routes::Route;
 
 /// What the handlers share.

@@ -140,8 +140,9 @@ impl Paging<String> {
     }
 }
 
-/// A text as it stands in a query.
-fn encoded(text: &str) -> String {
+/// A text as it stands in the path or the query of an address: every byte but the unreserved characters by its number
+/// (RFC 3986, section 2.1).
+pub(crate) fn encoded(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         match byte {

@@ -16,7 +16,7 @@ use super::error::Failure;
 use super::locale::{Html, Language, Reader};
 use super::visitor::Visitor;
 use crate::access::Permission;
-use crate::api::browser;
+use crate::api::{browser, encoded};
 use crate::application::{Application, ApplicationError, store};
 use crate::clock::Millis;
 use crate::delivery::job::Tally;
@@ -334,7 +334,7 @@ impl FromRequestParts<Arc<Console>> for Entering {
         let here = parts.uri.to_string();
         let visitor = Visitor::of(&console.api.sign_in, parts).await;
         let Some(visitor) = visitor.map_err(|error| Failure::from(error).into_response())? else {
-            let query = form_encoded(&here);
+            let query = encoded(&here);
             return Err(Redirect::to(&format!("/console/sign-in?next={query}")).into_response());
         };
         let done = axum::extract::Query::<Done>::from_request_parts(parts, console).await;
@@ -414,26 +414,12 @@ pub(super) fn show(template: &impl Template) -> Answer {
     Ok(Body(template.render()?).into_response())
 }
 
-/// A text as it stands in the query of an address.
-pub(super) fn form_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte))
-            }
-            other => encoded.push_str(&format!("%{other:02X}")),
-        }
-    }
-    encoded
-}
-
 /// An address with what stands behind its question mark; what is empty is left out.
 pub(super) fn address(path: &str, query: &[(&str, &str)]) -> String {
     let pairs: Vec<String> = query
         .iter()
         .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name}={}", form_encoded(value)))
+        .map(|(name, value)| format!("{name}={}", encoded(value)))
         .collect();
     match pairs.is_empty() {
         true => path.to_owned(),

@@ -6,10 +6,11 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect};
 
 use crate::access::{Caller, Permission};
+use crate::api::encoded;
 use crate::application::{Application, Command};
 use crate::console::error::Failure;
 use crate::console::form::{Filled, Posted};
-use crate::console::page::{Answer, View, form_encoded};
+use crate::console::page::{Answer, View};
 use crate::delivery::ledger::operate::{self, Chosen};
 use crate::delivery::{connectivity, job};
 
@@ -148,7 +149,7 @@ pub(super) async fn skip(Path(id): Id, posted: Posted) -> Answer {
 pub(super) async fn push(Path(id): Id, posted: Posted) -> Answer {
     let act = Act::begin(posted, id).await?;
     let (id, user) = (act.id(), act.form.value("user").to_owned());
-    let back = format!("/console/users/{}/{id}?done=push&count=1", form_encoded(&user));
+    let back = format!("/console/users/{}/{id}?done=push&count=1", encoded(&user));
     let hub = act.view.console.hub();
     hub.write_as(act.caller(), move |tx, ctx| operate::push(tx, ctx, &id, &user))
         .await?;
