@@ -127,7 +127,7 @@ pub fn trim(tx: &mut Tx<'_>, oldest: Millis, limit: i64) -> Result<u64, DbError>
 }
 
 /// An entry as it is shown.
-#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "AuditEntry")]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {

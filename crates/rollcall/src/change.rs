@@ -310,15 +310,40 @@ pub fn read_after(tx: &mut Tx<'_>, after: Seq, limit: usize) -> Result<Vec<Chang
     .collect()
 }
 
-/// Reads up to `limit` changes that stand before a position, newest first.
+/// Which changes are read, and in which order.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Only those after this position.
+    pub after: Seq,
+    /// Only those before this position.
+    pub before: Seq,
+    /// Only those of the subject with this id.
+    pub subject: Option<String>,
+    /// The newest first.
+    pub newest_first: bool,
+}
+
+/// Reads up to `limit` of the changes that are wanted.
 ///
 /// # Errors
 /// What the database reports.
-pub fn read_before(tx: &mut Tx<'_>, before: Seq, limit: usize) -> Result<Vec<Change>, DbError> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+pub fn page(tx: &mut Tx<'_>, wanted: &Wanted, limit: usize) -> Result<Vec<Change>, DbError> {
+    let order = if wanted.newest_first { "DESC" } else { "ASC" };
+    let mut values = vec![
+        Value::from(wanted.after),
+        Value::from(wanted.before),
+        Value::from(i64::try_from(limit).unwrap_or(i64::MAX)),
+    ];
+    let mut of_subject = "";
+    if let Some(subject) = &wanted.subject {
+        of_subject = "AND subject_id = $4";
+        values.push(Value::from(subject.as_str()));
+    }
     tx.query(
-        &format!("SELECT {COLUMNS} FROM changes WHERE seq < $1 ORDER BY seq DESC LIMIT $2"),
-        params![before, limit],
+        &format!(
+            "SELECT {COLUMNS} FROM changes WHERE seq > $1 AND seq < $2 {of_subject} ORDER BY seq {order} LIMIT $3"
+        ),
+        &values,
     )?
     .iter()
     .map(from_row)

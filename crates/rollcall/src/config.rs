@@ -527,7 +527,10 @@ pub fn policy(networks: &[String]) -> Result<AddressPolicy> {
 }
 
 /// The certificates of a file of PEM.
-fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+///
+/// # Errors
+/// If the file cannot be read, or holds no certificate.
+pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let pem = std::fs::read(path)?;
     let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>()?;
     ensure!(

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 
 use rollcall_db::DbError;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::directory::{Group, User, path, query};
 use crate::hub::Hub;
@@ -40,7 +40,7 @@ pub enum ExportError {
 }
 
 /// How much was exported.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exported {
     /// Organizational units, without the root.

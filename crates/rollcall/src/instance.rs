@@ -1,5 +1,7 @@
 //! The hub's own identity on the wire: its instance id and its account number.
 
+use std::net::{IpAddr, SocketAddr};
+
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::Random;
 use serde::{Deserialize, Serialize};
@@ -29,16 +31,71 @@ pub struct Serving {
     pub encrypted: bool,
     /// The private networks that receiving URLs may lead to.
     pub egress_allow: Vec<String>,
+    /// The addresses from which its requests leave, if they are configured.
+    pub outbound_addresses: Vec<IpAddr>,
+}
+
+impl Serving {
+    /// The address under which it is reached by itself, if it says one that can be read.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listens_on.parse().ok()
+    }
+
+    /// The address under which applications reach it.
+    pub fn base_url(&self) -> String {
+        let scheme = if self.encrypted { "https" } else { "http" };
+        let own = || match self.address() {
+            Some(address) => format!("{scheme}://{}", for_others(address)),
+            None => format!("{scheme}://{}", self.listens_on),
+        };
+        self.public_url.clone().unwrap_or_else(own)
+    }
+
+    /// What is to be done for applications to find their public keys, if something may be.
+    pub fn note(&self) -> Option<String> {
+        match (&self.public_url, self.address()) {
+            (Some(_), _) | (None, None) => None,
+            (None, Some(listens_on)) => Some(unreachable(listens_on, &self.base_url())),
+        }
+    }
+}
+
+/// An address for others: one that stands for all of a machine's is replaced by the machine's name.
+pub fn for_others(address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => format!("{}:{}", host_name(), address.port()),
+        IpAddr::V6(ip) if ip.is_unspecified() => format!("{}:{}", host_name(), address.port()),
+        _ => address.to_string(),
+    }
+}
+
+/// What is said where no public URL is configured: whether applications find the hub then, and what to set.
+pub fn unreachable(listens_on: SocketAddr, base_url: &str) -> String {
+    if listens_on.ip().is_loopback() {
+        return format!(
+            "applications on other machines do not reach this address: the hub listens on {listens_on} only. Set \
+             public_url (ROLLCALL_PUBLIC_URL, serve --public-url) to the address under which they do, such as \
+             https://{}, and let that lead to the hub, or have it listen there itself (ROLLCALL_LISTEN, serve \
+             --listen 0.0.0.0:{})",
+            host_name(),
+            listens_on.port()
+        );
+    }
+    format!(
+        "no public_url is set. If applications do not reach the hub as {base_url}, set it (ROLLCALL_PUBLIC_URL, serve \
+         --public-url) to the address under which they do, and restart the hub"
+    )
+}
+
+/// What this machine is called.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Where an application finds its public keys, as the hub that was started last says; only the path, if none was
 /// started yet.
 pub fn jwks_url(serving: Option<&Serving>, instance_id: &str, application_id: &str) -> String {
-    let base = serving.map_or_else(String::new, |serving| {
-        let scheme = if serving.encrypted { "https" } else { "http" };
-        let own = || format!("{scheme}://{}", serving.listens_on);
-        serving.public_url.clone().unwrap_or_else(own)
-    });
+    let base = serving.map_or_else(String::new, Serving::base_url);
     format!("{base}/v2/{instance_id}/{application_id}/provisioning/jwks")
 }
 

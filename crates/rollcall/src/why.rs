@@ -7,13 +7,14 @@ mod conclusion;
 mod fate;
 mod standing;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::SubjectKind;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::conclusion::{Verdict, Wait};
 use self::fate::Inquiry;
@@ -38,7 +39,7 @@ const CHANGES: usize = 50;
 type Told = (Change, Option<Parked>);
 
 /// The page.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Why {
     /// The user's id.
@@ -52,7 +53,7 @@ pub struct Why {
     /// The application's name.
     pub application: String,
     /// `active`, `suspended` or `paused`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// What all of it comes to.
     #[serde(skip)]
     pub verdict: Verdict,
@@ -76,8 +77,8 @@ pub struct Why {
 }
 
 /// A unit or a group, as it is named to whoever looks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-#[serde(into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(into = "String", from = "String")]
 #[schemars(with = "String")]
 pub struct Place {
     /// Whether it is a unit.
@@ -97,6 +98,17 @@ impl fmt::Display for Place {
     }
 }
 
+impl From<String> for Place {
+    fn from(text: String) -> Self {
+        let unit = text.strip_prefix("organizational unit ");
+        let name = unit.or_else(|| text.strip_prefix("group ")).unwrap_or(&text);
+        Self {
+            is_unit: unit.is_some(),
+            name: name.to_owned(),
+        }
+    }
+}
+
 impl From<Place> for String {
     fn from(place: Place) -> Self {
         place.to_string()
@@ -113,7 +125,7 @@ pub fn in_words(places: &[Place]) -> String {
 }
 
 /// A change and what became of it.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeFate {
     /// Its position.
@@ -127,14 +139,14 @@ pub struct ChangeFate {
     /// Who did it.
     pub actor: String,
     /// The event that the application gets; `None` if it gets none.
-    pub event: Option<&'static str>,
+    pub event: Option<Cow<'static, str>>,
     /// What became of it.
     #[serde(flatten)]
     pub fate: Fate,
 }
 
 /// How the application fails at the moment, although it is not suspended yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failing {
     /// How often in a row.
@@ -148,14 +160,14 @@ pub struct Failing {
 }
 
 /// A synchronization and the user.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "WhySynchronization")]
 #[serde(rename_all = "camelCase")]
 pub struct Pushed {
     /// The job.
     pub job_id: String,
     /// Its status.
-    pub status: &'static str,
+    pub status: Cow<'static, str>,
     /// Why it was made.
     pub trigger: job::Trigger,
     /// When it was asked for.
@@ -221,6 +233,19 @@ impl WhyError {
             written: written.to_owned(),
             others: others.to_vec(),
         }
+    }
+}
+
+/// The id of a user as people write it, also of one who was deleted; of another subject, the id as it was written.
+///
+/// # Errors
+/// [`WhyError`].
+pub fn subject_id(tx: &mut Tx<'_>, text: &str) -> Result<String, WhyError> {
+    match earlier::whom(tx, text)? {
+        Whom::Here(found) => Ok(found.0.id),
+        Whom::Gone(id) => Ok(id),
+        Whom::Several(others) => Err(WhyError::several(text, &others)),
+        Whom::Unknown => Err(WhyError::UnknownUser(text.to_owned())),
     }
 }
 
@@ -333,7 +358,7 @@ fn page(
         deleted: user.is_none(),
         application_id: application.id.clone(),
         application: application.name.clone(),
-        state: application.state(),
+        state: application.state().into(),
         verdict: Verdict::default(),
         conclusion: String::new(),
         failing: Failing::of(tx, &application)?,
@@ -390,21 +415,24 @@ impl Failing {
     /// # Errors
     /// What the database reports.
     pub fn of(tx: &mut Tx<'_>, application: &Application) -> Result<Option<Self>, DbError> {
-        if application.suspended.is_some() {
-            return Ok(None);
-        }
         let newest = attempts::newest(tx, &application.id, 0, REQUESTS)?;
-        let failed = newest.iter().map(|(_, attempt)| attempt);
+        Ok(Self::among(application, &newest))
+    }
+
+    /// The same, told from the application's newest requests, newest first.
+    pub fn among(application: &Application, newest: &[(i64, Attempt)]) -> Option<Self> {
+        if application.suspended.is_some() {
+            return None;
+        }
+        let failed = newest.iter().take(REQUESTS).map(|(_, attempt)| attempt);
         let failed: Vec<&Attempt> = failed.take_while(|attempt| !attempt.was_received()).collect();
-        let (Some(last), Some(first)) = (failed.first(), failed.last()) else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
+        let (last, first) = (failed.first()?, failed.last()?);
+        Some(Self {
             times: u32::try_from(failed.len()).unwrap_or(u32::MAX),
             since: first.started_at,
             last: last.in_full().unwrap_or_else(|| last.outcome.clone()),
             next_try: last.next_try,
-        }))
+        })
     }
 
     /// For people: how often, since when, how, and when it is tried again.
@@ -448,7 +476,7 @@ impl Pushed {
                 words.join(" ").trim().to_owned()
             }),
             included,
-            status: job.status.as_str(),
+            status: job.status.as_str().into(),
             trigger: job.trigger,
             created_at: job.created_at,
             tally: job.statistics.sum(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::kept::Kept;
 
@@ -21,7 +21,7 @@ use crate::kept::Kept;
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How a part is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It does its work.

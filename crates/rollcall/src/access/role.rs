@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strum::{EnumString, IntoStaticStr};
 
 /// What a role is called, without what it is bound to.
@@ -119,5 +119,19 @@ impl Serialize for Role {
             applications: self.applications(),
         };
         shown.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Role {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Written {
+            role: RoleName,
+            #[serde(default)]
+            applications: BTreeSet<String>,
+        }
+
+        let Written { role, applications } = Written::deserialize(deserializer)?;
+        Ok(Self::of(role, applications))
     }
 }

@@ -20,7 +20,7 @@ use crate::id;
 const MOST_APPLICATIONS: usize = 500;
 
 /// An account as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Account {
     /// `acc_…`.

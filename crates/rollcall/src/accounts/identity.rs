@@ -1,7 +1,7 @@
 //! Accounts whose owners sign in at a provider: who they are there, and what happens when they arrive.
 
 use rollcall_db::{DbError, Tx, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::account::{self, Account, AccountChanges, NewAccount};
 use super::sessions::{self, NewSession, Session};
@@ -10,7 +10,7 @@ use crate::access::{Caller, Context, Principal};
 
 /// Whom a provider knows somebody as. Both together are never given to anybody else (OpenID Connect Core, section 5.7);
 /// no other claim is as good.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
     /// The provider.

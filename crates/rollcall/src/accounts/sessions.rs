@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use rollcall_db::{DbError, Row, Tx, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Account, AccountError, Reach, account};
@@ -39,7 +39,7 @@ impl Default for Lifetime {
 pub const NOTED_EVERY: Millis = 60_000;
 
 /// A session as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     /// `ses_…`; nobody can use a session by it.

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use rollcall_db::{DbError, Row, Tx, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::account::{check_role, role, stored, there, wanted};
@@ -33,7 +33,7 @@ pub const DAYS: u32 = 90;
 const MOST_DAYS: u32 = 366;
 
 /// A token as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiToken {
     /// `tok_…`.

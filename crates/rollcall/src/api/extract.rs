@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
@@ -19,12 +20,27 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let whole = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
+        let whole = whole.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(TOO_LARGE),
+            _ => ApiError::bad_request(rejection.body_text()),
+        })?;
+        let first = whole.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
+        let request = Request::from_parts(parts, whole.into());
         match Json::from_request(request, state).await {
+            // The fields of a structure may be read from a list too, in an order that nobody has promised.
+            Ok(Json(_)) if first != Some(b'{') => {
+                Err(ApiError::bad_request("the body: it must be an object"))
+            }
             Ok(Json(body)) => Ok(Self(body)),
             Err(rejection) => Err(refuse(&rejection)),
         }
     }
 }
+
+/// What is said of a body that nobody reads.
+const TOO_LARGE: &str = "the body is larger than 2 MiB";
 
 /// A JSON body whose fields are read one by one; `T` says which there are.
 pub(super) struct Fields<T>(pub(super) Map<String, Value>, pub(super) PhantomData<T>);
@@ -47,9 +63,7 @@ fn refuse(rejection: &JsonRejection) -> ApiError {
         JsonRejection::JsonSyntaxError(error) => {
             ApiError::bad_request(format!("the body is not JSON: {}", cause(error)))
         }
-        other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            ApiError::too_large("the body is larger than 2 MiB")
-        }
+        other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(TOO_LARGE),
         other => ApiError::bad_request(other.body_text()),
     }
 }

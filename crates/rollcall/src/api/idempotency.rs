@@ -15,7 +15,7 @@ use crate::once::{self, Begun, Kept, Once};
 use crate::signin::Access;
 
 /// The header that bears the key.
-pub(super) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Says of an answer that it was given before.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");

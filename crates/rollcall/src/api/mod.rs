@@ -43,13 +43,18 @@ use crate::meter::RouteLabels;
 use crate::secret::AdminToken;
 use crate::signin::SignIn;
 use crate::signin::oidc::Provider;
-pub(crate) use admin::ShownChange;
+pub(crate) use admin::{
+    ChangedApplication, DetailedApplication, DismissedEvents, EXPORTED, Ended, FreshAccount, FreshToken,
+    LARGEST, LATELY, ListedApplication, NamedScope, NumberedAttempt, PushedEvents, ScopeChanged, ShownChange,
+    SigningKeys, SkippedEvent, SynchronizationId, portions,
+};
 use document::Described;
 pub use error::ApiError;
 use extract::Path;
 use guard::Guard;
+pub(crate) use idempotency::KEY as IDEMPOTENCY_KEY;
 use limit::Limiter;
-pub(crate) use paging::encoded;
+pub(crate) use paging::{MOST, Page, encoded};
 use routes::Route;
 
 /// What the handlers share.
@@ -128,7 +133,7 @@ impl std::fmt::Debug for Api {
 type Shown<T> = Result<Json<T>, ApiError>;
 
 /// Where the administrator's API begins.
-const PREFIX: &str = "/api/v1";
+pub(crate) const PREFIX: &str = "/api/v1";
 
 /// All routes.
 pub fn router(api: Arc<Api>) -> Router {

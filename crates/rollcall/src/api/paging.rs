@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{ApiError, PREFIX};
 use crate::directory::search::Portion;
@@ -22,22 +22,35 @@ use crate::id;
 const USUAL: usize = 100;
 
 /// How many it has at most.
-const MOST: usize = 1_000;
+pub(crate) const MOST: usize = 1_000;
 
 /// A page of a list.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "Page_of_{T}")]
-pub(super) struct Page<T> {
+pub(crate) struct Page<T> {
     /// The entries.
-    items: Vec<T>,
+    pub(crate) items: Vec<T>,
     /// The cursor of the page that follows; `None` if this is the last one.
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// A page, and the header that leads to the one that follows.
 pub(super) struct Listed<T> {
     page: Page<T>,
     link: Option<HeaderValue>,
+}
+
+impl<T> Listed<T> {
+    /// The entries, and the same page with others in their place.
+    pub(super) fn filled<U>(self) -> (Vec<T>, impl FnOnce(Vec<U>) -> Listed<U>) {
+        let Self { page, link } = self;
+        let Page { items, next } = page;
+        let fill = |items| Listed {
+            page: Page { items, next },
+            link,
+        };
+        (items, fill)
+    }
 }
 
 /// What handlers of lists answer.

@@ -12,6 +12,7 @@ use crate::accounts::Account;
 use crate::accounts::tokens::ApiToken;
 use crate::application::Application;
 use crate::delivery::job::JobPosition;
+use crate::directory::query::UnitAt;
 use crate::directory::{Group, Unit, User};
 use crate::id;
 
@@ -41,6 +42,12 @@ versioned! {
     Account: update_time
     Application: update_time
     ApiToken: create_time
+}
+
+impl Versioned for UnitAt {
+    fn version(&self) -> String {
+        self.unit.version()
+    }
 }
 
 impl Versioned for JobPosition {}

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::{EncryptionKey, EventType, SubjectKind};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::edit::{Edit, ScopeEdit, SettingsPatch};
@@ -112,7 +112,7 @@ pub enum RotationStep {
 }
 
 /// The signing key that a step of a rotation was about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rotated {
     /// The key's id.

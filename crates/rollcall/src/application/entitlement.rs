@@ -251,23 +251,22 @@ impl Entitlements {
     /// What the database reports.
     pub fn of_each(tx: &mut Tx<'_>, ids: &[String]) -> Result<HashMap<String, Self>, DbError> {
         let mut found = HashMap::<String, Self>::with_capacity(ids.len());
-        if ids.is_empty() {
-            return Ok(found);
-        }
-        let sql = format!(
-            "SELECT from_seq, scope, subscription, application_id FROM entitlements
-             WHERE application_id IN {} ORDER BY from_seq",
-            placeholders(1, ids.len())
-        );
-        let values: Vec<Value<'_>> = ids.iter().map(Value::from).collect();
-        for row in &tx.query(&sql, &values)? {
-            let id: String = row.get(3)?;
-            let version = Entitlement::from_row(&id, row, 0)?;
-            found
-                .entry(id)
-                .or_insert_with(|| Self(Vec::new()))
-                .0
-                .push(version);
+        for ids in ids.chunks(AT_ONCE) {
+            let sql = format!(
+                "SELECT from_seq, scope, subscription, application_id FROM entitlements
+                 WHERE application_id IN {} ORDER BY from_seq",
+                placeholders(1, ids.len())
+            );
+            let values: Vec<Value<'_>> = ids.iter().map(Value::from).collect();
+            for row in &tx.query(&sql, &values)? {
+                let id: String = row.get(3)?;
+                let version = Entitlement::from_row(&id, row, 0)?;
+                found
+                    .entry(id)
+                    .or_insert_with(|| Self(Vec::new()))
+                    .0
+                    .push(version);
+            }
         }
         Ok(found)
     }

@@ -129,7 +129,7 @@ pub fn jwks(tx: &mut Tx<'_>, application_id: &str, now: Millis) -> Result<JwkSet
 }
 
 /// A key of an application, as the administrator sees it.
-#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyInfo {
     /// The key's id.

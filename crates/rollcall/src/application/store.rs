@@ -19,7 +19,7 @@ use crate::instance;
 use crate::secret::MasterKey;
 
 /// An application as it is stored. Its keys are loaded apart.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Application {
     /// `app_…`; the audience of its envelopes.

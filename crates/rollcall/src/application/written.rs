@@ -1,12 +1,12 @@
 //! Scopes as people write and read them: units by id or path, groups by id or name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::SubjectKind;
 
 use super::entitlement::Scope;
-use crate::directory::{self, DirectoryError, query, view};
+use crate::directory::{self, DirectoryError, Sight, query, view};
 use crate::id::ROOT_UNIT;
 
 /// The ids of units that are written as ids or paths.
@@ -43,20 +43,42 @@ pub fn groups<'a>(
     Ok(ids)
 }
 
-/// A scope in names: paths of units, names of groups.
-///
-/// # Errors
-/// What the database reports.
-pub fn names(tx: &mut Tx<'_>, scope: &Scope) -> Result<Vec<String>, DbError> {
-    let units: Vec<String> = scope.organizational_unit_ids.iter().cloned().collect();
-    let groups: Vec<String> = scope.group_ids.iter().cloned().collect();
-    let (paths, names) = (view::unit_paths(tx, &units)?, view::names(tx, &groups)?);
-    let units = units.iter().map(|id| match id.as_str() {
-        ROOT_UNIT => "everything".to_owned(),
-        id => format!("/{}", paths.get(id).map_or("", String::as_str)),
-    });
-    let groups = groups
-        .iter()
-        .map(|id| format!("group {}", names.get(id).unwrap_or(id)));
-    Ok(units.chain(groups).collect())
+/// The names of what some scopes hold.
+pub struct Names {
+    paths: HashMap<String, String>,
+    groups: HashMap<String, String>,
+}
+
+impl Names {
+    /// Reads them for somebody who sees this much of the directory: paths begin at the topmost unit that is seen.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn seen<'a>(
+        tx: &mut Tx<'_>,
+        sight: &Sight,
+        scopes: impl IntoIterator<Item = &'a Scope>,
+    ) -> Result<Self, DbError> {
+        let (mut units, mut groups) = (BTreeSet::new(), BTreeSet::new());
+        for scope in scopes {
+            units.extend(scope.organizational_unit_ids.iter().cloned());
+            groups.extend(scope.group_ids.iter().cloned());
+        }
+        let (units, groups) = (Vec::from_iter(units), Vec::from_iter(groups));
+        Ok(Self {
+            paths: sight.paths(tx, &units)?,
+            groups: view::names(tx, &groups)?,
+        })
+    }
+
+    /// One of the scopes in names: paths of units, names of groups; `everything` for the root unit.
+    pub fn of(&self, scope: &Scope) -> Vec<String> {
+        let units = scope.organizational_unit_ids.iter().map(|id| match id.as_str() {
+            ROOT_UNIT => "everything".to_owned(),
+            id => format!("/{}", self.paths.get(id).map_or("", String::as_str)),
+        });
+        let groups = scope.group_ids.iter();
+        let groups = groups.map(|id| format!("group {}", self.groups.get(id).unwrap_or(id)));
+        units.chain(groups).collect()
+    }
 }

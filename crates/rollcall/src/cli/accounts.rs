@@ -6,24 +6,23 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use super::args::{Account as AccountVerb, RoleArgs, Session as SessionVerb, Token as TokenVerb};
-use super::caller::caller;
+use super::backend::{AccountChange, Backend, Newcomer, WrittenRole};
 use super::failure::Refusal;
 use super::output::{Output, counted, note, time};
 use super::password;
 use crate::access::Role;
-use crate::accounts::sessions::{self, Lifetime, Session};
-use crate::accounts::tokens::{self, ApiToken, Term};
-use crate::accounts::{self, Account, AccountChanges, AccountError, Command, Identity, NewAccount};
-use crate::hub::Hub;
-use crate::secret::ExposeSecret as _;
-use crate::signin::manage::{self, Fresh};
+use crate::accounts::Account;
+use crate::accounts::sessions::Session;
+use crate::accounts::tokens::ApiToken;
+use crate::api::{FreshAccount, FreshToken};
 
-async fn find(hub: &Hub, account: String) -> Result<Account> {
-    Ok(hub.db.read(move |tx| accounts::find(tx, &account)).await?)
-}
-
-async fn role(hub: &Hub, args: RoleArgs) -> Result<Role> {
-    Ok(manage::role(hub, args.role, args.app).await?)
+impl From<RoleArgs> for WrittenRole {
+    fn from(args: RoleArgs) -> Self {
+        Self {
+            role: args.role,
+            applications: args.app,
+        }
+    }
 }
 
 /// A role for people: `operator`, `application_owner of app_…`.
@@ -39,122 +38,84 @@ fn shown_role(role: &Role) -> String {
     }
 }
 
-pub(super) async fn account(
-    hub: &Hub,
-    out: &Output,
-    lifetime: Lifetime,
-    provider: Option<&str>,
-    verb: AccountVerb,
-) -> Result<ExitCode> {
+pub(super) async fn account(backend: &Backend, out: &Output, verb: AccountVerb) -> Result<ExitCode> {
     match verb {
         AccountVerb::Create {
             name,
-            role: role_args,
+            role,
             display_name,
             email,
             password_stdin,
         } => {
-            let new = NewAccount {
-                name,
-                display_name,
-                email,
-                role: role(hub, role_args).await?,
-                password_hash: None,
-            };
-            let chosen = match password_stdin {
+            let password = match password_stdin {
                 true => Some(password::ask_for().await?),
                 false => None,
             };
-            fresh(out, manage::create(hub, caller(), new, chosen).await?);
+            let new = Newcomer {
+                name,
+                display_name,
+                email,
+                role: role.into(),
+                password,
+            };
+            fresh(out, &backend.create_account(new).await?);
         }
         AccountVerb::List => {
-            let all = hub.db.read(accounts::list).await?;
+            let all = backend.accounts().await?;
             out.show(&all, || all.iter().map(line_of_account).collect());
         }
         AccountVerb::Show { account } => {
-            let account = find(hub, account).await?;
-            let (id, now) = (account.id.clone(), hub.clock.now());
-            let sessions = hub
-                .db
-                .read(move |tx| sessions::list(tx, Some(&id), now, lifetime))
-                .await?;
+            let account = backend.account(&account).await?;
+            let sessions = backend.sessions_of(&account.id).await?;
             out.show(&json!({ "account": account, "sessions": sessions }), || {
                 page_of(&account, &sessions)
             });
         }
-        AccountVerb::SetRole { account, role: args } => {
-            let role = Some(role(hub, args).await?);
-            let changes = AccountChanges {
-                role,
-                ..AccountChanges::default()
-            };
-            update(hub, out, account, changes).await?;
+        AccountVerb::SetRole { account, role } => {
+            update(backend, out, &account, AccountChange::Role(role.into())).await?;
         }
-        AccountVerb::Disable { account } => switch(hub, out, account, true).await?,
-        AccountVerb::Enable { account } => switch(hub, out, account, false).await?,
-        AccountVerb::ResetPassword { account } => {
-            let account = find(hub, account).await?;
-            fresh(out, manage::reset_password(hub, caller(), &account).await?);
+        AccountVerb::Disable { account } => {
+            update(backend, out, &account, AccountChange::Disabled(true)).await?;
         }
+        AccountVerb::Enable { account } => {
+            update(backend, out, &account, AccountChange::Disabled(false)).await?;
+        }
+        AccountVerb::ResetPassword { account } => fresh(out, &backend.reset_password(&account).await?),
         AccountVerb::Link {
             account,
             subject,
             issuer,
         } => {
-            let Some(issuer) = issuer.or_else(|| provider.map(str::to_owned)) else {
-                bail!("no provider is configured (access.oidc.issuer); name one with --issuer");
-            };
-            let id = find(hub, account).await?.id;
-            let identity = Identity { issuer, subject };
-            let linked = hub
-                .apply_account(caller(), Command::Link { id, identity })
-                .await?;
-            let account = linked.account()?;
+            let account = backend.link(&account, issuer, subject).await?;
             out.show(&account, || line_of_account(&account));
         }
         AccountVerb::Delete { account, confirm } => {
-            let Account { id, name, .. } = find(hub, account).await?;
+            let Account { id, name, .. } = backend.account(&account).await?;
             if !confirm {
                 bail!(Refusal::unconfirmed(format!("this deletes the account {name}")));
             }
-            let deleted = hub.apply_account(caller(), Command::Delete { id }).await?;
-            let account = deleted.account()?;
+            let account = backend.delete_account(&id).await?;
             out.show(&json!({ "deleted": account.id }), || format!("{name} is deleted"));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn update(hub: &Hub, out: &Output, account: String, changes: AccountChanges) -> Result<()> {
-    let id = find(hub, account).await?.id;
-    let applied = hub
-        .apply_account(caller(), Command::Update { id, changes })
-        .await?;
-    let account = applied.account()?;
+async fn update(backend: &Backend, out: &Output, account: &str, change: AccountChange) -> Result<()> {
+    let account = backend.update_account(account, change).await?;
     out.show(&account, || line_of_account(&account));
     Ok(())
 }
 
-async fn switch(hub: &Hub, out: &Output, account: String, disabled: bool) -> Result<()> {
-    let changes = AccountChanges {
-        disabled: Some(disabled),
-        ..AccountChanges::default()
-    };
-    update(hub, out, account, changes).await
-}
-
 /// Shows an account that has just got its password.
-fn fresh(out: &Output, fresh: Fresh) {
-    let Fresh {
+fn fresh(out: &Output, fresh: &FreshAccount) {
+    let FreshAccount {
         account,
-        one_time_password,
+        one_time_password: password,
     } = fresh;
-    let password = one_time_password
-        .as_ref()
-        .map(|password| password.expose_secret());
     let shown = json!({ "account": account, "oneTimePassword": password });
     out.show(&shown, || {
-        let mut text = line_of_account(&account);
+        let mut text = line_of_account(account);
         if let Some(password) = password {
             text.push_str(&format!(
                 "one-time password  {password}\n                   (shown only now; it has to be changed at the first \
@@ -218,36 +179,32 @@ fn page_of(account: &Account, sessions: &[Session]) -> String {
     text
 }
 
-pub(super) async fn token(hub: &Hub, out: &Output, verb: TokenVerb) -> Result<ExitCode> {
+pub(super) async fn token(backend: &Backend, out: &Output, verb: TokenVerb) -> Result<ExitCode> {
     match verb {
         TokenVerb::Create {
             name,
-            role: role_args,
+            role,
             days,
             never,
         } => {
-            let role = role(hub, role_args).await?;
-            let term = if never { Term::Never } else { Term::Days(days) };
-            let (token, secret) = manage::create_token(hub, caller(), name, role, term).await?;
-            let secret = secret.expose_secret();
+            let days = (!never).then_some(days);
+            let FreshToken { token, secret } = backend.create_token(name, role.into(), days).await?;
             out.show(&json!({ "token": token, "secret": secret }), || {
                 format!(
                     "{}token  {secret}\n       (shown only now)\n",
-                    line_of_token(&token, hub.clock.now())
+                    line_of_token(&token, backend.now())
                 )
             });
         }
         TokenVerb::List => {
-            let all = hub.db.read(tokens::list).await?;
-            let now = hub.clock.now();
+            let all = backend.tokens().await?;
+            let now = backend.now();
             out.show(&all, || {
                 all.iter().map(|token| line_of_token(token, now)).collect()
             });
         }
         TokenVerb::Revoke { token } => {
-            let id = hub.db.read(move |tx| tokens::find(tx, &token)).await?.id;
-            let revoked = hub.apply_account(caller(), Command::RevokeToken { id }).await?;
-            let token = revoked.token()?;
+            let token = backend.revoke_token(&token).await?;
             out.show(&json!({ "revoked": token.id }), || {
                 format!("{} is good for nothing any more", token.name)
             });
@@ -275,26 +232,14 @@ fn line_of_token(token: &ApiToken, now: i64) -> String {
     )
 }
 
-pub(super) async fn session(
-    hub: &Hub,
-    out: &Output,
-    lifetime: Lifetime,
-    verb: SessionVerb,
-) -> Result<ExitCode> {
-    let now = hub.clock.now();
+pub(super) async fn session(backend: &Backend, out: &Output, verb: SessionVerb) -> Result<ExitCode> {
     match verb {
         SessionVerb::List { account } => {
-            let id = match account {
-                Some(account) => Some(find(hub, account).await?.id),
-                None => None,
+            let sessions = match account {
+                Some(account) => backend.sessions_of(&backend.account(&account).await?.id).await?,
+                None => backend.sessions().await?,
             };
-            let (sessions, accounts) = hub
-                .db
-                .read(move |tx| {
-                    let sessions = sessions::list(tx, id.as_deref(), now, lifetime)?;
-                    Ok::<_, rollcall_db::DbError>((sessions, accounts::list(tx)?))
-                })
-                .await?;
+            let accounts = backend.accounts().await?;
             let name = |id: &str| accounts.iter().find(|account| account.id == id);
             out.show(&sessions, || {
                 let lines = sessions.iter().map(|session| {
@@ -308,27 +253,7 @@ pub(super) async fn session(
             }
         }
         SessionVerb::End { session, account } => {
-            let account_id = match (&session, account) {
-                (_, Some(account)) => find(hub, account).await?.id,
-                (session, None) => {
-                    let wanted = session.clone().unwrap_or_default();
-                    let all = hub
-                        .db
-                        .read(move |tx| sessions::list(tx, None, now, lifetime))
-                        .await?;
-                    let found = all.into_iter().find(|it| it.id == wanted);
-                    let missing = || AccountError::NotFound {
-                        what: "session",
-                        text: wanted.clone(),
-                    };
-                    found.ok_or_else(missing)?.account_id
-                }
-            };
-            let command = match session {
-                Some(id) => Command::EndSession { id, account_id },
-                None => Command::EndSessions { account_id },
-            };
-            let ended = hub.apply_account(caller(), command).await?.ended();
+            let ended = backend.end_sessions(session, account).await?;
             out.show(&json!({ "ended": ended }), || {
                 format!("{} ended", counted(ended, "session"))
             });

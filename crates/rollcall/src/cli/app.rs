@@ -3,99 +3,58 @@
 pub(super) mod delivery;
 pub(super) mod scope;
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use rollcall_protocol::EncryptionKey;
+use rollcall_protocol::{EncryptionKey, SystemRandom};
 use serde_json::json;
 
 use super::args::{App, PushArgs, ScopeArgs};
-use super::caller::caller;
+use super::backend::{Backend, Changed, Changes, New, Whole, WrittenScope};
 use super::failure::Refusal;
 use super::keys;
 use super::output::{Output, counted, listed, time};
-use super::serving;
-use crate::application::{
-    Application, Command, Encryption, Entitlements, NewApplication, Scope, Settings, SettingsPatch,
-    Subscription,
-    keys::{self as signing_keys, NewKey, rotation::Rotation},
-    store, written,
-};
+use crate::api::{DetailedApplication, LATELY, ListedApplication, NamedScope, SigningKeys};
+use crate::application::{Application, Encryption, SettingsPatch, Subscription};
 use crate::change;
-use crate::config::Config;
-use crate::delivery::job;
-use crate::delivery::ledger::attempts;
-use crate::delivery::ledger::parked::{self, ParkedState};
-use crate::directory;
-use crate::hub::Hub;
-use crate::why::Failing;
+use crate::delivery::ledger::parked::ParkedState;
 
-/// How many of the newest requests are looked through for events that were skipped.
-const LATELY: usize = 200;
-
-pub(super) async fn run(hub: &Hub, out: &Output, config: &Config, verb: App) -> Result<ExitCode> {
+pub(super) async fn run(backend: &Backend, out: &Output, verb: App) -> Result<ExitCode> {
     match verb {
         App::Create {
             name,
             url,
             scope,
             push,
-        } => create(hub, out, config, name, url, scope, push).await,
-        App::List => list(hub, out).await,
-        App::Show { app } => show(hub, out, config, &app).await,
-        App::Set { app, name, url, push } => set(hub, out, config, &app, name, url, push).await,
-        App::Scope(change) => scope::scope(hub, out, change).await,
-        App::Subscription(change) => scope::subscription(hub, out, change).await,
-        App::Test { app } => delivery::test(hub, out, config, &app).await,
-        App::Sync { app, detach } => delivery::sync(hub, out, &app, detach).await,
-        App::Cancel { app } => delivery::cancel(hub, out, &app).await,
-        App::Pause { app } => delivery::switch(hub, out, &app, false).await,
-        App::Resume { app } => delivery::switch(hub, out, &app, true).await,
-        App::Key { verb } => keys::run(hub, out, verb).await,
-        App::Resend { app, event } => delivery::resend(hub, out, &app, event).await,
-        App::Skip { app, event } => delivery::skip(hub, out, &app, event).await,
-        App::Dismiss { app, event, .. } => delivery::dismiss(hub, out, &app, event).await,
+        } => create(backend, out, name, url, scope, push).await,
+        App::List => list(backend, out).await,
+        App::Show { app } => show(backend, out, &app).await,
+        App::Set { app, name, url, push } => set(backend, out, &app, name, url, push).await,
+        App::Scope(change) => scope::scope(backend, out, change).await,
+        App::Subscription(change) => scope::subscription(backend, out, change).await,
+        App::Test { app } => delivery::test(backend, out, &app).await,
+        App::Sync { app, detach } => delivery::sync(backend, out, &app, detach).await,
+        App::Cancel { app } => delivery::cancel(backend, out, &app).await,
+        App::Pause { app } => delivery::switch(backend, out, &app, false).await,
+        App::Resume { app } => delivery::switch(backend, out, &app, true).await,
+        App::Key { verb } => keys::run(backend, out, verb).await,
+        App::Resend { app, event } => delivery::resend(backend, out, &app, event).await,
+        App::Skip { app, event } => delivery::skip(backend, out, &app, event).await,
+        App::Dismiss { app, event, .. } => delivery::dismiss(backend, out, &app, event).await,
         App::Delete { app, confirm } => {
-            let application = find(hub, &app).await?;
+            let application = backend.application(&app).await?;
             if !confirm {
                 let what = format!("this deletes {} with its keys and its history", application.name);
                 bail!(Refusal::unconfirmed(what));
             }
-            let id = application.id.clone();
-            hub.apply_application(caller(), Command::Delete { id }).await?;
+            backend.delete_application(&application.id).await?;
             out.show(&json!({ "deleted": application.id }), || {
                 format!("{} is deleted", application.name)
             });
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-/// The application that a name or an id names.
-pub(super) async fn find(hub: &Hub, name: &str) -> Result<Application> {
-    let name = name.to_owned();
-    Ok(hub.db.read(move |tx| store::find(tx, &name)).await?)
-}
-
-async fn entitlement(hub: &Hub, args: ScopeArgs) -> Result<(Scope, Subscription)> {
-    let subscription = if args.events.is_empty() {
-        Subscription::everything()
-    } else {
-        Subscription::of(args.events)
-    };
-    if args.units.is_empty() && args.groups.is_empty() {
-        return Ok((Scope::everything(), subscription));
-    }
-    let scope = hub
-        .db
-        .read(move |tx| {
-            Ok::<_, directory::DirectoryError>(Scope {
-                organizational_unit_ids: written::units(tx, &args.units)?,
-                group_ids: written::groups(tx, &args.groups)?,
-            })
-        })
-        .await?;
-    Ok((scope, subscription))
 }
 
 impl PushArgs {
@@ -113,9 +72,9 @@ impl PushArgs {
     }
 
     /// The encryption key that was asked for: a new one, or one from a file.
-    fn encryption_key(&self, hub: &Hub) -> Result<Option<EncryptionKey>> {
+    fn encryption_key(&self) -> Result<Option<EncryptionKey>> {
         if self.encrypt {
-            return Ok(Some(EncryptionKey::generate(&*hub.random)));
+            return Ok(Some(EncryptionKey::generate(&SystemRandom)));
         }
         let Some(path) = &self.encryption_key_file else {
             return Ok(None);
@@ -139,45 +98,34 @@ fn noted(notes: &[String]) -> String {
 }
 
 async fn create(
-    hub: &Hub,
+    backend: &Backend,
     out: &Output,
-    config: &Config,
     name: String,
     url: String,
     scope: ScopeArgs,
     push: PushArgs,
 ) -> Result<ExitCode> {
-    let known = serving::known(hub, config).await?;
-    let notes: Vec<String> = known
-        .refusal(&url)
-        .await?
-        .into_iter()
-        .chain(known.note())
-        .collect();
-    let (scope, subscription) = entitlement(hub, scope).await?;
-    let encryption_key = push.encryption_key(hub)?;
-    let encryption = match encryption_key {
-        Some(_) => Encryption::Required,
-        None => Encryption::Off,
+    let key = push.encryption_key()?;
+    let shown = key.as_ref().filter(|_| push.encrypt).map(EncryptionKey::to_hex);
+    let subscription = match scope.events.is_empty() {
+        true => Subscription::everything(),
+        false => Subscription::of(scope.events),
     };
-    let mut settings = Settings::event_callback(url, encryption);
-    push.patch().apply_to(&mut settings);
-    let shown = encryption_key
-        .as_ref()
-        .filter(|_| push.encrypt)
-        .map(EncryptionKey::to_hex);
-    let now = hub.clock.now();
-    let new = NewApplication {
+    let (units, groups) = (scope.units, scope.groups);
+    let new = New {
         name,
-        settings,
-        encryption_key,
-        scope,
+        url,
+        settings: push.patch(),
+        key,
+        scope: (!units.is_empty() || !groups.is_empty()).then_some(WrittenScope { units, groups }),
         subscription,
-        signing_key: NewKey::generate(now, &*hub.random, &hub.master)?,
     };
-    let create = Command::Create(Box::new(new));
-    let application = hub.apply_application(caller(), create).await?.application;
-    let jwks = known.jwks_url(&application.id);
+    let Changed {
+        application,
+        jwks_url: jwks,
+        notes,
+        ..
+    } = backend.create_application(new).await?;
     let key = shown.as_ref().map(|key| key.as_str());
     out.show(
         &json!({ "application": application, "jwksUrl": jwks, "notes": notes, "encryptionKey": key }),
@@ -202,7 +150,7 @@ async fn create(
 struct Listed {
     #[serde(flatten)]
     application: Application,
-    state: &'static str,
+    state: Cow<'static, str>,
     behind: change::Seq,
     /// Events that were set aside as failed.
     set_aside: u64,
@@ -211,30 +159,28 @@ struct Listed {
     subscription: Subscription,
 }
 
-async fn list(hub: &Hub, out: &Output) -> Result<ExitCode> {
-    let all = hub
-        .db
-        .read(|tx| {
-            let head = change::head(tx)?.seq;
-            let parked = parked::counts(tx)?;
-            let mut all = Vec::new();
-            for application in store::list(tx)? {
-                let id = application.id.as_str();
-                let current = Entitlements::load(tx, id)?.current().clone();
-                let [_, _, failed] = parked.get(id).copied().unwrap_or_default();
-                all.push(Listed {
-                    state: application.state(),
-                    behind: head - application.position,
-                    set_aside: failed,
-                    ever_synchronized: !job::newest(tx, id, 1)?.is_empty(),
-                    scope: written::names(tx, &current.scope)?,
-                    subscription: current.subscription,
-                    application,
-                });
-            }
-            Ok::<_, rollcall_db::DbError>(all)
-        })
-        .await?;
+impl From<ListedApplication> for Listed {
+    fn from(listed: ListedApplication) -> Self {
+        let standing = listed.standing;
+        Self {
+            application: listed.application,
+            state: standing.state,
+            behind: standing.behind,
+            set_aside: standing.parked.failed,
+            ever_synchronized: standing.ever_synchronized,
+            scope: listed.scope.names,
+            subscription: listed.subscription,
+        }
+    }
+}
+
+async fn list(backend: &Backend, out: &Output) -> Result<ExitCode> {
+    let all: Vec<Listed> = backend
+        .applications()
+        .await?
+        .into_iter()
+        .map(Listed::from)
+        .collect();
     out.show(&all, || {
         let lines = all.iter().map(|one| {
             let mut text = format!(
@@ -262,37 +208,37 @@ async fn list(hub: &Hub, out: &Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<ExitCode> {
-    let application = find(hub, app).await?;
-    let (id, now) = (application.id.clone(), hub.clock.now());
-    let own = application.clone();
-    let (head, entitlements, scope_names, keys_of_it, parked, jobs, skips, failing) = hub
-        .db
-        .read(move |tx| {
-            let entitlements = Entitlements::load(tx, &id)?;
-            let scope_names = written::names(tx, &entitlements.current().scope)?;
-            Ok::<_, rollcall_db::DbError>((
-                change::head(tx)?.seq,
-                entitlements,
-                scope_names,
-                signing_keys::list(tx, &id, now)?,
-                parked::list(tx, &id)?,
-                job::newest(tx, &id, 3)?,
-                attempts::skipped_lately(tx, &id, LATELY)?,
-                Failing::of(tx, &own)?,
-            ))
-        })
-        .await?;
-    let current = entitlements.current();
-    let rotation = Rotation::of(&keys_of_it, now);
-    let known = serving::known(hub, config).await?;
-    let jwks = known.jwks_url(&application.id);
-    let notes: Vec<String> = known.note().into_iter().collect();
-    let outbound = &config.egress.outbound_addresses;
+async fn show(backend: &Backend, out: &Output, app: &str) -> Result<ExitCode> {
+    let now = backend.now();
+    let Whole {
+        detailed,
+        keys: SigningKeys {
+            keys: keys_of_it,
+            rotation,
+        },
+        head,
+        parked,
+        jobs,
+    } = backend.whole_application(app).await?;
+    let DetailedApplication {
+        application,
+        scope,
+        subscription,
+        jwks_url: jwks,
+        outbound_addresses: outbound,
+        failing,
+        skipped_lately: skips,
+        notes,
+        ..
+    } = detailed;
+    let NamedScope {
+        scope,
+        names: scope_names,
+    } = scope;
     let shown = json!({
         "application": application, "jwksUrl": jwks, "notes": notes, "outboundAddresses": outbound, "keys": keys_of_it,
         "keyRotation": rotation,
-        "scope": current.scope, "scopeNames": scope_names, "subscription": current.subscription, "head": head,
+        "scope": scope, "scopeNames": scope_names, "subscription": subscription, "head": head,
         "failing": failing, "skippedLately": skips, "parkedEvents": parked, "synchronizations": jobs,
     });
     out.show(&shown, || {
@@ -317,7 +263,7 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
             application.settings.callback().url,
             if application.settings.password_synchronization { "synchronized" } else { "not sent" },
             listed(&scope_names),
-            scope::events(&current.subscription),
+            scope::events(&subscription),
             counted(limits.max_events.into(), "event"),
             counted(limits.max_bytes.into(), "byte"),
             limits.lanes,
@@ -371,43 +317,28 @@ async fn show(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<Exi
 }
 
 async fn set(
-    hub: &Hub,
+    backend: &Backend,
     out: &Output,
-    config: &Config,
     app: &str,
     name: Option<String>,
     url: Option<String>,
     push: PushArgs,
 ) -> Result<ExitCode> {
-    let id = find(hub, app).await?.id;
-    let known = serving::known(hub, config).await?;
-    let jwks = known.jwks_url(&id);
-    let mut notes = Vec::new();
-    if let Some(url) = &url {
-        notes.extend(known.refusal(url).await?);
-    }
-    notes.extend(known.note());
-    let patch = SettingsPatch { url, ..push.patch() };
-    let key = push.encryption_key(hub)?;
+    let key = push.encryption_key()?;
     let shown = key.as_ref().filter(|_| push.encrypt).map(EncryptionKey::to_hex);
-    let mut commands = Vec::new();
-    if let Some(key) = key {
-        let id = id.clone();
-        commands.push(Command::SetEncryptionKey { id, key });
-    }
-    commands.push(Command::Update {
-        id,
+    let changes = Changes {
         name,
-        settings: patch,
-    });
-    let applied = hub.apply_to_application(caller(), commands).await?;
-    let changed = applied.iter().any(|applied| applied.changed);
-    let application = applied.into_iter().last().map(|applied| applied.application);
+        settings: SettingsPatch { url, ..push.patch() },
+        key,
+    };
+    let Changed {
+        application,
+        changed,
+        jwks_url: jwks,
+        notes,
+    } = backend.update_application(app, changes).await?;
     let key = shown.as_ref().map(|key| key.as_str());
-    let name = application
-        .as_ref()
-        .map(|application| application.name.clone())
-        .unwrap_or_default();
+    let name = &application.name;
     out.show(
         &json!({
             "application": application, "changed": changed, "jwksUrl": jwks, "notes": notes, "encryptionKey": key,

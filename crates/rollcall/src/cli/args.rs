@@ -16,6 +16,9 @@ pub(super) use people::{Group, Unit, User};
 /// Under which heading the help of every command shows the options that all of them have.
 const GLOBAL: &str = "Global options";
 
+/// The same of those for a hub elsewhere.
+const SERVER: &str = "A hub elsewhere";
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
@@ -36,6 +39,9 @@ With --json, errors are JSON on the standard error:
 /// `rollcall demo` shows the whole of it in half a minute. In earnest: `rollcall serve` runs the hub, `rollcall import`
 /// fills the directory, `rollcall app create` adds an application, `rollcall app test` proves its endpoint, and
 /// `rollcall app sync` pushes everything. From then on every change is pushed as it happens.
+///
+/// Commands work on the database of the configuration, whether or not the hub runs. With --server and --token-file
+/// they work with a hub elsewhere through its administrator's API, and print the same.
 #[derive(Debug, Parser)]
 #[command(name = "rollcall", version, max_term_width = 100, after_long_help = EXIT_CODES)]
 pub(super) struct Arguments {
@@ -53,6 +59,21 @@ pub(super) struct Arguments {
     /// Print JSON, errors too.
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub(super) json: bool,
+    /// The hub to work with, if it is not this machine's: the address of its administrator's API, such as
+    /// https://hub.example. No access to its database is needed.
+    #[arg(long, global = true, value_name = "URL", env = "ROLLCALL_SERVER", help_heading = SERVER)]
+    pub(super) server: Option<String>,
+    /// The file with the token that the hub of --server is shown, which only you may read. `rollcall token create` makes
+    /// one, with a role; what the role does not permit is refused.
+    #[arg(long, global = true, value_name = "FILE", env = "ROLLCALL_TOKEN_FILE", help_heading = SERVER)]
+    pub(super) token_file: Option<PathBuf>,
+    /// A file of certificates (PEM) trusted besides the system's authorities.
+    #[arg(long, global = true, value_name = "FILE", env = "ROLLCALL_CA_FILE", help_heading = SERVER)]
+    pub(super) ca_file: Option<PathBuf>,
+    /// Let the token go to another machine over http://, where others on the way can read it. To this machine
+    /// (127.0.0.1, ::1, localhost) it may anyway.
+    #[arg(long, global = true, help_heading = SERVER)]
+    pub(super) plain_http: bool,
     #[command(subcommand)]
     pub(super) verb: Verb,
 }
@@ -109,7 +130,7 @@ pub(super) enum Verb {
     /// Write the whole database to a file, while the hub runs.
     ///
     /// The file fits SQLite and PostgreSQL alike. Keep the master key apart from it: without that key, what is
-    /// sealed in the file cannot be used, with it, it can.
+    /// sealed in the file cannot be used, with it, it can. It is written from the database, and not with --server.
     Backup {
         /// The file.
         file: PathBuf,
@@ -117,12 +138,15 @@ pub(super) enum Verb {
     /// Restore a backup into a new, empty database.
     ///
     /// Put the master key of that time into its place first. When the hub starts, it synchronizes every
-    /// application in full, because changes may have reached them that the backup does not know of.
+    /// application in full, because changes may have reached them that the backup does not know of. It is written into
+    /// the database, and not with --server.
     Restore {
         /// The file.
         file: PathBuf,
     },
     /// Check configuration, files, database, clock, endpoints and the running hub, and say what to do.
+    ///
+    /// With --server: whether the hub elsewhere is reached and takes the token, and what it says of its own parts.
     Doctor,
     /// Print an example of a configuration file: every setting with its description and default.
     Example,
@@ -275,9 +299,10 @@ mod tests {
             assert!(!breaks(argument.get_help()), "{path} {id}");
             assert!(!breaks(argument.get_long_help()), "{path} {id}");
             let is_global = argument.is_global_set();
-            assert_eq!(
-                argument.get_help_heading(),
-                is_global.then_some(GLOBAL),
+            let heading = argument.get_help_heading();
+            let is_common = matches!(heading, Some(GLOBAL | SERVER));
+            assert!(
+                is_common == is_global && (is_common || heading.is_none()),
                 "{path} {id}"
             );
         }

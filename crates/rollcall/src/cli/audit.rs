@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
+use super::backend::Backend;
 use super::list::{SHOWN, older};
 use super::output::{Output, line, note, time};
 use crate::audit::Entry;
-use crate::hub::Hub;
 use crate::listing::Audited;
 
 /// Show what was done, by whom, when and from where.
@@ -43,7 +43,7 @@ pub(super) struct Audit {
     all: bool,
 }
 
-pub(super) async fn run(hub: &Hub, out: &Output, args: Audit) -> Result<ExitCode> {
+pub(super) async fn run(backend: &Backend, out: &Output, args: Audit) -> Result<ExitCode> {
     let wanted = if args.all { usize::MAX } else { args.last };
     let audited = Audited {
         who: args.who,
@@ -55,8 +55,8 @@ pub(super) async fn run(hub: &Hub, out: &Output, args: Audit) -> Result<ExitCode
         // One more than is shown tells whether there are more.
         limit: wanted.saturating_add(1),
     };
-    let mut entries = audited
-        .read(&hub.db)
+    let mut entries = backend
+        .audited(audited)
         .await
         .context("the audit log cannot be read")?;
     let more = entries.len() > wanted;

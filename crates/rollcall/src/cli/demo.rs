@@ -45,6 +45,9 @@ const COMPANY: &str = include_str!("../../assets/demo.csv");
 /// How long a change may take to arrive before the demo says that something is wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How often the synchronization is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 pub(super) async fn run(arguments: &args::Demo) -> Result<ExitCode> {
     let folder = tempfile::tempdir().context("no folder for the demo's databases")?;
     private::make_folder(folder.path())?;
@@ -98,6 +101,7 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
         public_url: None,
         encrypted: false,
         egress_allow: vec!["127.0.0.0/8".to_owned()],
+        outbound_addresses: Vec::new(),
     })
     .await?;
     let token = AdminToken::read_or_make(&folder.join("admin.token"), &SystemRandom)?;
@@ -239,7 +243,14 @@ async fn synchronize(hub: &Hub, application: &Application) -> Result<()> {
             job::request_full(tx, ctx, &id)
         })
         .await?;
-    let job = match app::delivery::follow(hub, &job_id, false, None).await? {
+    let look = async || {
+        let id = job_id.clone();
+        let job = hub.db.read(move |tx| job::load(tx, &id)).await?;
+        let job = job.context("the synchronization was deleted with its application")?;
+        let elsewhere = None;
+        Ok(app::delivery::Look { job, elsewhere })
+    };
+    let job = match app::delivery::follow(look, false, LOOK_EVERY).await? {
         app::delivery::Followed::Ended(job) | app::delivery::Followed::Left { job, .. } => job,
     };
     let elapsed = watch.elapsed();

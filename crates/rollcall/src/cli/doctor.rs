@@ -10,6 +10,7 @@ use rollcall_server::file::FileError;
 use rollcall_server::health::State;
 use serde::Serialize;
 
+use super::backend::{Backend, Remote, SAME_VERSION};
 use super::failure::Failure;
 use super::open;
 use super::output::{Output, counted};
@@ -96,14 +97,48 @@ pub(super) async fn run(
         }
         Err(error) => report.bad("configuration", format!("{error:#}"), "mend that setting first"),
     }
+    Ok(ended(out, &report))
+}
+
+/// Looks at a hub elsewhere: whether it is reached, whether it knows the token, and how its parts are.
+pub(super) async fn look_elsewhere(out: &Output, remote: &Remote) -> Result<ExitCode> {
+    let health = Backend::connect(remote)?.health().await?;
+    let mut report = Report::default();
+    let detail = format!(
+        "version {}, instance {}, at {}",
+        health.version, health.instance_id, remote.server
+    );
+    let here = env!("CARGO_PKG_VERSION");
+    match health.version == here {
+        true => report.good("hub", detail),
+        false => report.doubtful(
+            "hub",
+            format!("{detail}; this program is of version {here}"),
+            format!("commands may lack something: {SAME_VERSION}"),
+        ),
+    }
+    for part in health.parts {
+        let advice = part.action;
+        let health = match part.state {
+            State::Ok => Health::Good,
+            State::Warning => Health::Doubtful,
+            State::Failed => Health::Bad,
+        };
+        report.add(&part.name, health, part.message, advice);
+    }
+    Ok(ended(out, &report))
+}
+
+/// Shows a report. The exit code tells the worst of it.
+fn ended(out: &Output, report: &Report) -> ExitCode {
     let worst = |health| report.0.iter().any(|check| check.health == health);
     let code = match (worst(Health::Bad), worst(Health::Doubtful)) {
         (true, _) => ExitCode::FAILURE,
         (false, true) => ExitCode::from(super::output::IN_PART),
         (false, false) => ExitCode::SUCCESS,
     };
-    out.show(&report.0, || lines_of(&report));
-    Ok(code)
+    out.show(&report.0, || lines_of(report));
+    code
 }
 
 fn lines_of(report: &Report) -> String {

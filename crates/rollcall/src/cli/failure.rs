@@ -2,6 +2,7 @@
 //!
 //! The codes are those of the administrator's API where both refuse the same; `docs/OPERATIONS.md` lists them.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -13,6 +14,7 @@ use rollcall_protocol::SubjectKind;
 use rollcall_server::tls::TlsError;
 use serde::Serialize;
 
+use super::backend::Refused;
 use crate::accounts::AccountError;
 use crate::application::ApplicationError;
 use crate::delivery::job::JobError;
@@ -59,7 +61,7 @@ impl Refusal {
 /// What is told when a command fails.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Failure {
-    pub(super) code: &'static str,
+    pub(super) code: Cow<'static, str>,
     pub(super) message: String,
     pub(super) hint: Option<String>,
 }
@@ -67,7 +69,7 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn of(error: &anyhow::Error) -> Self {
         Self {
-            code: error.chain().find_map(code_of).unwrap_or("failed"),
+            code: error.chain().find_map(code_of).unwrap_or("failed".into()),
             message: format!("{error:#}"),
             hint: error.chain().find_map(hint_of),
         }
@@ -78,7 +80,7 @@ impl Failure {
         let text = error.render().to_string();
         if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
             return Self {
-                code: "wrong_use",
+                code: "wrong_use".into(),
                 message: "a command is missing".to_owned(),
                 hint: Some("--help lists the commands".to_owned()),
             };
@@ -88,7 +90,7 @@ impl Failure {
             .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
         let message = parts.next().unwrap_or_default();
         Self {
-            code: "wrong_use",
+            code: "wrong_use".into(),
             message: message.trim_start_matches("error: ").to_owned(),
             hint: parts
                 .next()
@@ -108,8 +110,10 @@ impl Failure {
             (false, Some(hint)) => format!("error: {}\n  hint: {hint}", self.message),
         };
         let _ = writeln!(std::io::stderr(), "{text}");
-        match self.code {
-            "wrong_use" | "unconfirmed" | "invalid_field" => ExitCode::from(WRONG_USE),
+        match self.code.as_ref() {
+            "wrong_use" | "unconfirmed" | "invalid_field" | "bad_request" | "database_only" => {
+                ExitCode::from(WRONG_USE)
+            }
             _ => ExitCode::FAILURE,
         }
     }
@@ -131,6 +135,9 @@ fn hint_of(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(refusal) = cause.downcast_ref::<Refusal>() {
         return refusal.hint.clone();
     }
+    if let Some(refused) = cause.downcast_ref::<Refused>() {
+        return refused.hint.clone();
+    }
     if let Some(AccountError::NotFound { what, .. }) = cause.downcast_ref() {
         return Some(format!("rollcall {what} list shows those there are"));
     }
@@ -148,7 +155,14 @@ fn hint_of(cause: &(dyn Error + 'static)) -> Option<String> {
 }
 
 /// The code of one error of a chain, if it has one.
-fn code_of(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+fn code_of(cause: &(dyn Error + 'static)) -> Option<Cow<'static, str>> {
+    match cause.downcast_ref::<Refused>() {
+        Some(refused) => Some(refused.code.clone()),
+        None => own_code_of(cause).map(Cow::from),
+    }
+}
+
+fn own_code_of(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     None.or_else(|| cause.downcast_ref().map(|refusal: &Refusal| refusal.code))
         .or_else(|| cause.downcast_ref().map(DirectoryError::code))
         .or_else(|| cause.downcast_ref().map(ApplicationError::code))

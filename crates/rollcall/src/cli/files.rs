@@ -11,6 +11,7 @@ use clap::Args;
 use indicatif::HumanCount;
 use rollcall_server::StopSignals;
 
+use super::backend::{Backend, transfer};
 use super::caller::caller;
 use super::output::{IN_PART, Output, Stdout, counted};
 use crate::directory::Source;
@@ -50,7 +51,8 @@ Exit codes:
 ///
 /// Only differences become changes. Entries that are refused are listed with their lines, and the rest is imported.
 /// An email address, phone number or description that cannot be one is noted and left out. Ctrl-C, or
-/// SIGTERM, stops after the portion that is being written; the same command goes on where it stopped.
+/// SIGTERM, stops after the portion that is being written; the same command goes on where it stopped. With --server
+/// the file is sent to the hub, which takes 256 MiB at most.
 ///
 /// CSV: the first line names the columns, in any order. username, display_name and path are required. email, phone
 /// (+49 170 1234567) or phone_region and phone_number, external_id, description, further_paths, groups, status,
@@ -143,7 +145,7 @@ pub(super) struct Export {
     pub(super) base: Dn,
 }
 
-pub(super) async fn run_import(hub: &Hub, out: &Output, arguments: Import) -> Result<ExitCode> {
+pub(super) async fn run_import(backend: &Backend, out: &Output, arguments: Import) -> Result<ExitCode> {
     let from_stdin = arguments.file == Path::new("-");
     let format = match arguments.format {
         Some(format) => format.into(),
@@ -164,8 +166,18 @@ pub(super) async fn run_import(hub: &Hub, out: &Output, arguments: Import) -> Re
     let file = spool
         .as_ref()
         .map_or(arguments.file.as_path(), |spool| spool.path());
-    let options = plan_of(&arguments, file, format)?;
-    carry_out(hub, out, &arguments, options).await
+    let report = match backend {
+        Backend::Server(client) => transfer::import(client, &arguments, file, format).await?,
+        Backend::Database(database) => {
+            let options = plan_of(&arguments, file, format)?;
+            carry_out(&database.hub, out, &arguments, options).await?
+        }
+    };
+    out.show(&report, || lines_of(&report));
+    Ok(match report.is_complete() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(IN_PART),
+    })
 }
 
 fn plan_of(arguments: &Import, file: &Path, format: Format) -> Result<Options> {
@@ -181,7 +193,7 @@ fn plan_of(arguments: &Import, file: &Path, format: Format) -> Result<Options> {
     })
 }
 
-async fn carry_out(hub: &Hub, out: &Output, arguments: &Import, options: Options) -> Result<ExitCode> {
+async fn carry_out(hub: &Hub, out: &Output, arguments: &Import, options: Options) -> Result<ImportReport> {
     let bar = if out.json {
         indicatif::ProgressBar::hidden()
     } else {
@@ -211,12 +223,7 @@ async fn carry_out(hub: &Hub, out: &Output, arguments: &Import, options: Options
         hub.write_as(caller(), move |tx, ctx| import::note(tx, ctx, &name, &report))
             .await?;
     }
-    out.show(&report, || lines_of(&report));
-    Ok(if report.is_complete() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(IN_PART)
-    })
+    Ok(report)
 }
 
 /// The report of an import for people.
@@ -331,7 +338,7 @@ pub(super) fn line_of(problem: &Problem) -> String {
     )
 }
 
-pub(super) async fn run_export(hub: &Hub, out: &Output, arguments: Export) -> Result<ExitCode> {
+pub(super) async fn run_export(backend: &Backend, out: &Output, arguments: Export) -> Result<ExitCode> {
     let to_stdout = arguments.file == Path::new("-");
     let format = match arguments.format {
         Some(format) => format.into(),
@@ -339,11 +346,11 @@ pub(super) async fn run_export(hub: &Hub, out: &Output, arguments: Export) -> Re
         None => Format::of(&arguments.file)?,
     };
     let exported = if to_stdout {
-        export(hub, format, &arguments.base, io::BufWriter::new(Stdout)).await?
+        write(backend, format, &arguments.base, io::BufWriter::new(Stdout)).await?
     } else {
         let name = arguments.file.display();
         let sink = private::create(&arguments.file).with_context(|| format!("{name} cannot be written"))?;
-        export(hub, format, &arguments.base, io::BufWriter::new(sink)).await?
+        write(backend, format, &arguments.base, io::BufWriter::new(sink)).await?
     };
     let export::Exported {
         organizational_units,
@@ -361,4 +368,16 @@ pub(super) async fn run_export(hub: &Hub, out: &Output, arguments: Export) -> Re
         });
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn write(
+    backend: &Backend,
+    format: Format,
+    base: &Dn,
+    sink: impl io::Write + Send,
+) -> Result<export::Exported> {
+    match backend {
+        Backend::Database(database) => Ok(export(&database.hub, format, base, sink).await?),
+        Backend::Server(client) => transfer::export(client, format, base, sink).await,
+    }
 }

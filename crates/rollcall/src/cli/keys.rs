@@ -3,36 +3,35 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::json;
 
-use super::app::find;
 use super::args::Key;
-use super::caller::caller;
+use super::backend::{Backend, KeyStep};
 use super::failure::Refusal;
 use super::output::{Output, time};
+use crate::api::SigningKeys;
+use crate::application::keys::KeyInfo;
 use crate::application::keys::rotation::Rotation;
-use crate::application::keys::{self, KeyInfo, NewKey};
-use crate::application::{Application, Command, Rotated, RotationStep};
-use crate::hub::Hub;
+use crate::application::{Application, Rotated};
 
-pub(super) async fn run(hub: &Hub, out: &Output, verb: Key) -> Result<ExitCode> {
+pub(super) async fn run(backend: &Backend, out: &Output, verb: Key) -> Result<ExitCode> {
     match verb {
-        Key::Show { app } => show(hub, out, &app).await,
+        Key::Show { app } => show(backend, out, &app).await,
         Key::Rotate {
             app,
             after_hours,
             now: false,
             ..
-        } => rotate(hub, out, &app, after_hours).await,
+        } => rotate(backend, out, &app, after_hours).await,
         Key::Rotate {
             app,
             now: true,
             confirm,
             ..
-        } => replace(hub, out, &app, confirm).await,
+        } => replace(backend, out, &app, confirm).await,
         Key::Try { app } => {
-            let (_, rotated) = step(hub, &app, RotationStep::TryNow).await?;
+            let (_, rotated) = step(backend, &app, KeyStep::Try).await?;
             out.show(&json!({ "kid": rotated.kid }), || {
                 format!(
                     "{} is tried by the hub that runs; rollcall app key show tells what came of it",
@@ -42,14 +41,14 @@ pub(super) async fn run(hub: &Hub, out: &Output, verb: Key) -> Result<ExitCode> 
             Ok(ExitCode::SUCCESS)
         }
         Key::Cancel { app } => {
-            let (_, rotated) = step(hub, &app, RotationStep::Withdraw).await?;
+            let (_, rotated) = step(backend, &app, KeyStep::Withdraw).await?;
             out.show(&json!({ "withdrawn": rotated.kid }), || {
                 format!("{} is withdrawn; the key that signs goes on signing", rotated.kid)
             });
             Ok(ExitCode::SUCCESS)
         }
         Key::Revert { app } => {
-            let (application, rotated) = step(hub, &app, RotationStep::Revert).await?;
+            let (application, rotated) = step(backend, &app, KeyStep::Revert).await?;
             out.show(&json!({ "kid": rotated.kid }), || {
                 let name = &application.name;
                 format!(
@@ -63,20 +62,14 @@ pub(super) async fn run(hub: &Hub, out: &Output, verb: Key) -> Result<ExitCode> 
 }
 
 /// Takes a step of an application's rotation.
-async fn step(hub: &Hub, app: &str, step: RotationStep) -> Result<(Application, Rotated)> {
-    let id = find(hub, app).await?.id;
-    let applied = hub
-        .apply_application(caller(), Command::RotateSigningKey { id, step })
-        .await?;
-    let rotated = applied.rotated.context("the rotation names no key")?;
-    Ok((applied.application, rotated))
+async fn step(backend: &Backend, app: &str, step: KeyStep) -> Result<(Application, Rotated)> {
+    let application = backend.application(app).await?;
+    let rotated = backend.rotate(&application.id, step).await?;
+    Ok((application, rotated))
 }
 
-async fn show(hub: &Hub, out: &Output, app: &str) -> Result<ExitCode> {
-    let (application, now) = (find(hub, app).await?, hub.clock.now());
-    let id = application.id.clone();
-    let keys = hub.db.read(move |tx| keys::list(tx, &id, now)).await?;
-    let rotation = Rotation::of(&keys, now);
+async fn show(backend: &Backend, out: &Output, app: &str) -> Result<ExitCode> {
+    let SigningKeys { keys, rotation } = backend.signing_keys(app).await?;
     out.show(&json!({ "keys": keys, "rotation": rotation }), || {
         format!("{}{}", lines_of(&keys), line_of(&rotation).unwrap_or_default())
     });
@@ -122,9 +115,8 @@ pub(super) fn line_of(rotation: &Rotation) -> Option<String> {
     Some(format!("key rotation  {state}\n"))
 }
 
-async fn rotate(hub: &Hub, out: &Output, app: &str, delay: Duration) -> Result<ExitCode> {
-    let key = NewKey::generate(hub.clock.now(), &*hub.random, &hub.master)?;
-    let (application, rotated) = step(hub, app, RotationStep::Publish { key, delay }).await?;
+async fn rotate(backend: &Backend, out: &Output, app: &str, delay: Duration) -> Result<ExitCode> {
+    let (application, rotated) = step(backend, app, KeyStep::Publish(delay)).await?;
     out.show(
         &json!({ "kid": rotated.kid, "trialAt": rotated.trial_at }),
         || {
@@ -140,8 +132,8 @@ async fn rotate(hub: &Hub, out: &Output, app: &str, delay: Duration) -> Result<E
 }
 
 /// The emergency: the keys of now may be known to somebody else.
-async fn replace(hub: &Hub, out: &Output, app: &str, confirm: bool) -> Result<ExitCode> {
-    let application = find(hub, app).await?;
+async fn replace(backend: &Backend, out: &Output, app: &str, confirm: bool) -> Result<ExitCode> {
+    let application = backend.application(app).await?;
     if !confirm {
         let what = format!(
             "this withdraws the signing key of {name} at once, because somebody else may have it, and signs with a new \
@@ -152,9 +144,8 @@ async fn replace(hub: &Hub, out: &Output, app: &str, confirm: bool) -> Result<Ex
         );
         bail!(Refusal::unconfirmed(what));
     }
-    let now = hub.clock.now();
-    let key = NewKey::generate(now, &*hub.random, &hub.master)?;
-    let (application, rotated) = step(hub, app, RotationStep::Replace { key }).await?;
+    let now = backend.now();
+    let (application, rotated) = step(backend, app, KeyStep::Replace).await?;
     out.show(&json!({ "kid": rotated.kid, "signsFrom": now }), || {
         format!(
             "{} signs from now on; every key before it is withdrawn. Have {name} fetch the public keys again, then \

@@ -1,12 +1,14 @@
 //! The command line.
 //!
 //! Commands work on the database directly, with or without a running hub beside them: a running hub
-//! notices within a fraction of a second what another process committed, and delivers it.
+//! notices within a fraction of a second what another process committed, and delivers it. With `--server` they work
+//! through the administrator's API of a hub elsewhere (`backend`).
 
 mod accounts;
 mod app;
 mod args;
 mod audit;
+mod backend;
 mod bench;
 mod caller;
 mod copy;
@@ -31,12 +33,13 @@ mod why;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Parser as _;
 
 use crate::config::{self, Config, LogFormat, Overrides};
 use args::{Arguments, Verb};
-use failure::Failure;
+use backend::{Backend, Remote, database_only};
+use failure::{Failure, Refusal};
 use output::Output;
 
 /// What is logged by commands that are not the hub: only what went wrong.
@@ -105,6 +108,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => places.iter().find(|place| place.is_file()).cloned(),
     };
     let read = || Config::read(file.as_deref(), overrides(&arguments));
+    let remote = remote(&arguments)?;
     if let Verb::Serve(_) = arguments.verb {
         let config = read()?;
         start_log(&config.log.level, config.log.format).context("log.level")?;
@@ -117,7 +121,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Demo(ref demo) => demo::run(demo).await,
         Verb::Bench(ref bench) => bench::run(&out, bench).await,
         Verb::Open(ref open) => envelope::run(&out, open).await,
-        Verb::Doctor => doctor::run(&out, read(), file.as_deref(), &places).await,
+        Verb::Doctor => match &remote {
+            Some(remote) => doctor::look_elsewhere(&out, remote).await,
+            None => doctor::run(&out, read(), file.as_deref(), &places).await,
+        },
         Verb::Restore { ref file } => copy::restore(&out, &read()?, file).await,
         Verb::Example => {
             output::line(crate::config::example().trim_end());
@@ -126,41 +133,100 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Completions { shell } => Ok(shell::completions(shell)),
         Verb::Man { ref folder } => shell::manual(folder),
         _ => {
-            let config = read()?;
-            let hub = open::hub(&config).await?;
-            let code = on_hub(&hub, &out, &config, arguments.verb).await;
-            hub.db.close().await;
+            let backend = match &remote {
+                Some(remote) => Backend::connect(remote)?,
+                None => Backend::open(read()?).await?,
+            };
+            let code = on(&backend, &out, arguments.verb).await;
+            backend.close().await;
             code
         }
     }
 }
 
-/// The commands that work on an open hub.
-async fn on_hub(
-    hub: &crate::hub::Hub,
-    out: &Output,
-    config: &Config,
-    verb: Verb,
-) -> anyhow::Result<ExitCode> {
-    let sessions = config.maintenance_options().sessions;
+/// The hub elsewhere that is named, for commands that have to do with one.
+fn remote(arguments: &Arguments) -> anyhow::Result<Option<Remote>> {
+    let Some(server) = &arguments.server else {
+        return alone(arguments).map(|()| None);
+    };
+    let (command, instead) = match arguments.verb {
+        // They have to do with no hub.
+        Verb::Open(_) | Verb::Example | Verb::Completions { .. } | Verb::Man { .. } => return Ok(None),
+        Verb::Serve(_) => ("serve", "it is the hub: start it on its own machine"),
+        Verb::Demo(_) => ("demo", "it brings a hub of its own"),
+        Verb::Bench(_) => ("bench", "it measures this machine"),
+        Verb::Backup { .. } => bail!(database_only("backup")),
+        Verb::Restore { .. } => bail!(database_only("restore")),
+        _ => ("", ""),
+    };
+    if !command.is_empty() {
+        let message =
+            format!("rollcall {command} does not work with --server (or ROLLCALL_SERVER): {instead}");
+        bail!(Refusal::wrong_use(
+            message,
+            "leave --server out, and unset ROLLCALL_SERVER"
+        ));
+    }
+    let here = [
+        (arguments.config.is_some(), "--config (or ROLLCALL_CONFIG)"),
+        (arguments.data_dir.is_some(), "--data-dir"),
+        (arguments.database.is_some(), "--database"),
+    ];
+    if let Some((_, option)) = here.into_iter().find(|(is_given, _)| *is_given) {
+        bail!(Refusal::wrong_use(
+            format!("--server (or ROLLCALL_SERVER) names one hub, and {option} another"),
+            "name only one of them",
+        ));
+    }
+    Ok(Some(Remote {
+        server: server.clone(),
+        token_file: arguments.token_file.clone(),
+        ca_file: arguments.ca_file.clone(),
+        plain_http: arguments.plain_http,
+    }))
+}
+
+/// Refuses what was typed of a hub elsewhere that is not named, so that nobody believes to work with that one. What
+/// variables say is for whenever one is named.
+fn alone(arguments: &Arguments) -> anyhow::Result<()> {
+    let is_typed = |is_given: bool, variable| is_given && std::env::var_os(variable).is_none();
+    let typed = [
+        (
+            is_typed(arguments.token_file.is_some(), "ROLLCALL_TOKEN_FILE"),
+            "--token-file",
+        ),
+        (
+            is_typed(arguments.ca_file.is_some(), "ROLLCALL_CA_FILE"),
+            "--ca-file",
+        ),
+        (arguments.plain_http, "--plain-http"),
+    ];
+    if let Some((_, option)) = typed.into_iter().find(|(is_typed, _)| *is_typed) {
+        bail!(Refusal::wrong_use(
+            format!("{option} is about a hub elsewhere, and none is named"),
+            "name it with --server (or ROLLCALL_SERVER), or leave the option out to work on the database",
+        ));
+    }
+    Ok(())
+}
+
+/// The commands that work with a hub, on its database or elsewhere.
+async fn on(backend: &Backend, out: &Output, verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Import(import) => files::run_import(hub, out, import).await,
-        Verb::Export(export) => files::run_export(hub, out, export).await,
-        Verb::App { verb } => app::run(hub, out, config, verb).await,
-        Verb::User { verb } => people::user(hub, out, verb).await,
-        Verb::Unit { verb } => people::unit(hub, out, verb).await,
-        Verb::Group { verb } => people::group(hub, out, verb).await,
-        Verb::Account { verb } => {
-            let provider = config.access.oidc.issuer.as_deref();
-            accounts::account(hub, out, sessions, provider, verb).await
-        }
-        Verb::Token { verb } => accounts::token(hub, out, verb).await,
-        Verb::Session { verb } => accounts::session(hub, out, sessions, verb).await,
-        Verb::Log(log) => log::run(hub, out, log).await,
-        Verb::Audit(args) => audit::run(hub, out, args).await,
-        Verb::Push(wanted) => push::run(hub, out, wanted).await,
-        Verb::Why(question) => why::run(hub, out, question).await,
-        Verb::Backup { file } => copy::backup(hub, out, &file).await,
+        Verb::Import(import) => files::run_import(backend, out, import).await,
+        Verb::Export(export) => files::run_export(backend, out, export).await,
+        Verb::App { verb } => app::run(backend, out, verb).await,
+        Verb::User { verb } => people::user(backend, out, verb).await,
+        Verb::Unit { verb } => people::unit(backend, out, verb).await,
+        Verb::Group { verb } => people::group(backend, out, verb).await,
+        Verb::Account { verb } => accounts::account(backend, out, verb).await,
+        Verb::Token { verb } => accounts::token(backend, out, verb).await,
+        Verb::Session { verb } => accounts::session(backend, out, verb).await,
+        Verb::Log(log) => log::run(backend, out, log).await,
+        Verb::Audit(args) => audit::run(backend, out, args).await,
+        Verb::Push(wanted) => push::run(backend, out, wanted).await,
+        Verb::Why(question) => why::run(backend, out, question).await,
+        Verb::Backup { file } => copy::backup(&backend.database("backup")?.hub, out, &file).await,
         Verb::Serve(_)
         | Verb::Demo(_)
         | Verb::Bench(_)

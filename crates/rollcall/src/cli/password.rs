@@ -9,14 +9,7 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::failure::Refusal;
-use crate::directory::NewPassword;
-use crate::hub::Hub;
 use crate::secret::SecretString;
-
-/// Reads a user's password.
-pub(super) async fn read(hub: &Hub) -> Result<NewPassword> {
-    Ok(NewPassword::prepare(ask_for().await?, &*hub.random)?)
-}
 
 /// Reads a password.
 pub(super) async fn ask_for() -> Result<SecretString> {

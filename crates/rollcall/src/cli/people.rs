@@ -6,54 +6,35 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use rollcall_db::Dialect;
-use rollcall_protocol::SubjectKind;
 use serde_json::json;
 
 use super::args;
-use super::caller::caller;
+use super::backend::{Backend, Erasable};
 use super::failure::Refusal;
 use super::output::{Output, counted, first_of};
 use super::password;
-use crate::directory::earlier::{self, Incarnation};
+use crate::directory::earlier::Incarnation;
 use crate::directory::{
-    self, Applied, Cascade, Command, Group, GroupChanges, Named, NewGroup, NewUnit, NewUser, Unit,
-    UnitChanges, User, UserChanges, query,
+    Applied, Cascade, Command, GroupChanges, Named, NewGroup, NewUnit, NewUser, UnitChanges, UserChanges,
 };
-use crate::hub::Hub;
-use crate::maintenance::erasure::{erase_user, is_known};
 
-async fn apply(hub: &Hub, out: &Output, command: Command) -> Result<ExitCode> {
-    let applied: Applied = hub.apply(caller(), command).await?;
-    out.show(&applied, || match applied.changes {
+async fn apply(backend: &Backend, out: &Output, command: Command) -> Result<ExitCode> {
+    Ok(told(out, &backend.apply(command).await?))
+}
+
+fn told(out: &Output, applied: &Applied) -> ExitCode {
+    out.show(applied, || match applied.changes {
         0 => format!("{}: nothing to change", applied.id),
         1 => applied.id.clone(),
         more => format!("{} ({})", applied.id, counted(more as u64, "change")),
     });
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
-async fn find_user(hub: &Hub, name: &str) -> Result<User> {
-    let wanted = name.to_owned();
-    let found = hub.db.read(move |tx| query::find_user(tx, &wanted)).await?;
-    found.ok_or_else(|| directory::not_found(SubjectKind::User, name).into())
-}
-
-async fn find_unit(hub: &Hub, name: &str) -> Result<Unit> {
-    let wanted = name.to_owned();
-    let found = hub.db.read(move |tx| query::find_unit(tx, &wanted)).await?;
-    found.ok_or_else(|| directory::not_found(SubjectKind::Unit, name).into())
-}
-
-async fn find_group(hub: &Hub, name: &str) -> Result<Group> {
-    let wanted = name.to_owned();
-    let found = hub.db.read(move |tx| query::find_group(tx, &wanted)).await?;
-    found.ok_or_else(|| directory::not_found(SubjectKind::Group, name).into())
-}
-
-async fn unit_ids(hub: &Hub, names: &[String]) -> Result<Vec<String>> {
+async fn unit_ids(backend: &Backend, names: &[String]) -> Result<Vec<String>> {
     let mut ids = Vec::with_capacity(names.len());
     for name in names {
-        ids.push(find_unit(hub, name).await?.id);
+        ids.push(backend.unit(name).await?.id);
     }
     Ok(ids)
 }
@@ -62,7 +43,7 @@ fn emptied(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<ExitCode> {
+pub(super) async fn user(backend: &Backend, out: &Output, verb: args::User) -> Result<ExitCode> {
     let command = match verb {
         args::User::Create {
             username,
@@ -71,29 +52,31 @@ pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<Ex
             further,
             fields,
             password_stdin,
-        } => Command::CreateUser(NewUser {
-            username,
-            display_name,
-            primary_organizational_unit_id: find_unit(hub, &unit).await?.id,
-            organizational_unit_ids: unit_ids(hub, &further).await?,
-            email: fields.email,
-            phone_region: fields.phone_region,
-            phone_number: fields.phone_number,
-            description: fields.description,
-            external_id: fields.external_id,
-            account_expire_time: fields.expires.and_then(|expiry| expiry.0),
-            custom_fields: fields
-                .custom
-                .into_iter()
-                .filter_map(|field| Some((field.name, field.value?)))
-                .collect(),
-            password: if password_stdin {
-                Some(password::read(hub).await?)
-            } else {
-                None
-            },
-            ..NewUser::default()
-        }),
+        } => {
+            let new = NewUser {
+                username,
+                display_name,
+                primary_organizational_unit_id: backend.unit(&unit).await?.id,
+                organizational_unit_ids: unit_ids(backend, &further).await?,
+                email: fields.email,
+                phone_region: fields.phone_region,
+                phone_number: fields.phone_number,
+                description: fields.description,
+                external_id: fields.external_id,
+                account_expire_time: fields.expires.and_then(|expiry| expiry.0),
+                custom_fields: fields
+                    .custom
+                    .into_iter()
+                    .filter_map(|field| Some((field.name, field.value?)))
+                    .collect(),
+                ..NewUser::default()
+            };
+            let password = match password_stdin {
+                true => Some(password::ask_for().await?),
+                false => None,
+            };
+            return Ok(told(out, &backend.create_user(new, password).await?));
+        }
         args::User::Update {
             user,
             username,
@@ -101,7 +84,7 @@ pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<Ex
             fields,
             clear_custom,
         } => Command::UpdateUser {
-            id: find_user(hub, &user).await?.id,
+            id: backend.user(&user).await?.id,
             changes: UserChanges {
                 username,
                 display_name,
@@ -119,66 +102,59 @@ pub(super) async fn user(hub: &Hub, out: &Output, verb: args::User) -> Result<Ex
                 ..UserChanges::default()
             },
         },
-        args::User::Show { user } => return show::user(hub, out, &user).await,
+        args::User::Show { user } => return show::user(backend, out, &user).await,
         args::User::List {
             unit,
             search,
             listing,
-        } => return show::users(hub, out, unit, search, &listing).await,
+        } => return show::users(backend, out, unit, search, &listing).await,
         args::User::Password { user } => {
-            let id = find_user(hub, &user).await?.id;
-            Command::SetPassword {
-                id,
-                password: password::read(hub).await?,
-            }
+            let id = backend.user(&user).await?.id;
+            let password = password::ask_for().await?;
+            return Ok(told(out, &backend.set_password(id, password).await?));
         }
         args::User::Enable { user } => Command::EnableUser {
-            id: find_user(hub, &user).await?.id,
+            id: backend.user(&user).await?.id,
         },
         args::User::Disable { user } => Command::DisableUser {
-            id: find_user(hub, &user).await?.id,
+            id: backend.user(&user).await?.id,
         },
         args::User::Lock { user, minutes } => Command::LockUser {
-            id: find_user(hub, &user).await?.id,
-            until: minutes.map(|minutes| hub.clock.now() + i64::from(minutes) * 60_000),
+            id: backend.user(&user).await?.id,
+            until: minutes.map(|minutes| backend.now() + i64::from(minutes) * 60_000),
         },
         args::User::Unlock { user } => Command::UnlockUser {
-            id: find_user(hub, &user).await?.id,
+            id: backend.user(&user).await?.id,
         },
         args::User::Move { user, unit, further } => Command::SetUnits {
-            id: find_user(hub, &user).await?.id,
-            primary: find_unit(hub, &unit).await?.id,
-            further: unit_ids(hub, &further).await?,
+            id: backend.user(&user).await?.id,
+            primary: backend.unit(&unit).await?.id,
+            further: unit_ids(backend, &further).await?,
         },
         args::User::Delete { user } => Command::DeleteUser {
-            id: find_user(hub, &user).await?.id,
+            id: backend.user(&user).await?.id,
         },
-        args::User::Erase { user, confirm } => return erase(hub, out, &user, confirm).await,
+        args::User::Erase { user, confirm } => return erase(backend, out, &user, confirm).await,
     };
-    apply(hub, out, command).await
+    apply(backend, out, command).await
 }
 
-async fn erase(hub: &Hub, out: &Output, name: &str, confirm: bool) -> Result<ExitCode> {
-    let wanted = name.to_owned();
-    let id = hub.db.read(move |tx| query::user_id(tx, &wanted)).await?;
-    if !is_known(hub, &id).await? {
-        let wanted = name.to_owned();
-        let others = hub.db.read(move |tx| earlier::named(tx, &wanted)).await?;
-        if others.is_empty() {
-            bail!(
-                "there is no user {name}, and the change log knows of none; a user of any time is found by the id"
-            );
-        }
-        bail!(
+async fn erase(backend: &Backend, out: &Output, name: &str, confirm: bool) -> Result<ExitCode> {
+    let id = match backend.erasable(name).await? {
+        Erasable::Known(id) => id,
+        Erasable::Unknown => bail!(
+            "there is no user {name}, and the change log knows of none; a user of any time is found by the id"
+        ),
+        Erasable::Earlier(others) => bail!(
             "there is no user {name} in the directory. The change log knows these; erase by the id:{}",
             incarnations(&others)
-        );
-    }
+        ),
+    };
     if !confirm {
         let what = format!("this deletes {name} and every record of it, which cannot be undone");
         bail!(Refusal::unconfirmed(what));
     }
-    let erased = erase_user(hub, &caller(), &id).await?;
+    let erased = backend.erase(&id).await?;
     out.show(&erased, || {
         let mut text = format!(
             "{} is erased: {} in the change log, {}\n\
@@ -189,15 +165,7 @@ async fn erase(hub: &Hub, out: &Output, name: &str, confirm: bool) -> Result<Exi
             counted(erased.attempts, "attempt")
         );
         if !erased.files_clean {
-            text.push_str(match hub.db.dialect() {
-                Dialect::Postgres => {
-                    "\nPostgreSQL keeps old versions of rows until it vacuums: run VACUUM if that must not wait."
-                }
-                Dialect::Sqlite => {
-                    "\nThe write-ahead log could not be emptied, because somebody reads an old state: it still holds \
-                     records. Erase the same id again when backups and other readers have ended."
-                }
-            });
+            text.push_str(&leftovers(backend.dialect()));
         }
         if !erased.others.is_empty() {
             text.push_str("\nThese may be the same person under another id. If they are, erase them too:");
@@ -208,54 +176,69 @@ async fn erase(hub: &Hub, out: &Output, name: &str, confirm: bool) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the database's files may still hold.
+fn leftovers(dialect: Option<Dialect>) -> String {
+    let postgres =
+        "\nPostgreSQL keeps old versions of rows until it vacuums: run VACUUM if that must not wait.";
+    let sqlite = "\nThe write-ahead log could not be emptied, because somebody reads an old state: it still holds \
+                  records. Erase the same id again when backups and other readers have ended.";
+    match dialect {
+        Some(Dialect::Postgres) => postgres.to_owned(),
+        Some(Dialect::Sqlite) => sqlite.to_owned(),
+        None => format!(
+            "{postgres}{}",
+            sqlite.replacen("The write", "On SQLite: the write", 1)
+        ),
+    }
+}
+
 fn incarnations(list: &[Incarnation]) -> String {
     list.iter().map(|other| format!("\n  {other}")).collect()
 }
 
-pub(super) async fn unit(hub: &Hub, out: &Output, verb: args::Unit) -> Result<ExitCode> {
+pub(super) async fn unit(backend: &Backend, out: &Output, verb: args::Unit) -> Result<ExitCode> {
     let command = match verb {
         args::Unit::Create { name, parent } => {
-            let parent_id = find_unit(hub, &parent).await?.id;
+            let parent_id = backend.unit(&parent).await?.id;
             Command::CreateUnit(NewUnit {
                 name,
                 parent_id,
                 ..NewUnit::default()
             })
         }
-        args::Unit::Show { unit } => return show::unit(hub, out, &unit).await,
-        args::Unit::List { unit, search } => return show::units(hub, out, &unit, search).await,
+        args::Unit::Show { unit } => return show::unit(backend, out, &unit).await,
+        args::Unit::List { unit, search } => return show::units(backend, out, &unit, search).await,
         args::Unit::Rename { unit, name } => Command::UpdateUnit {
-            id: find_unit(hub, &unit).await?.id,
+            id: backend.unit(&unit).await?.id,
             changes: UnitChanges {
                 name: Some(name),
                 ..UnitChanges::default()
             },
         },
         args::Unit::Move { unit, parent } => Command::MoveUnit {
-            id: find_unit(hub, &unit).await?.id,
-            parent_id: find_unit(hub, &parent).await?.id,
+            id: backend.unit(&unit).await?.id,
+            parent_id: backend.unit(&parent).await?.id,
         },
         args::Unit::Delete {
             unit, cascade: false, ..
         } => Command::DeleteUnit {
-            id: find_unit(hub, &unit).await?.id,
+            id: backend.unit(&unit).await?.id,
             cascade: Cascade::No,
         },
-        args::Unit::Delete { unit, confirm, .. } => return cascade(hub, out, &unit, confirm).await,
+        args::Unit::Delete { unit, confirm, .. } => return cascade(backend, out, &unit, confirm).await,
     };
-    apply(hub, out, command).await
+    apply(backend, out, command).await
 }
 
 /// Shows what the deletion of a unit takes along; deletes it if that was confirmed.
-async fn cascade(hub: &Hub, out: &Output, name: &str, confirm: Option<String>) -> Result<ExitCode> {
-    let id = find_unit(hub, name).await?.id;
-    let of = id.clone();
-    let plan = hub.db.read(move |tx| directory::plan_deletion(tx, &of)).await?;
+async fn cascade(backend: &Backend, out: &Output, name: &str, confirm: Option<String>) -> Result<ExitCode> {
+    let id = backend.unit(name).await?.id;
+    let plan = backend.plan_deletion(&id).await?;
     let changes = match confirm {
         Some(token) => {
             let cascade = Cascade::Confirmed(token);
             let delete = Command::DeleteUnit { id, cascade };
-            Some(hub.apply(caller(), delete).await?.changes)
+            Some(backend.apply(delete).await?.changes)
         }
         None => None,
     };
@@ -293,41 +276,41 @@ fn line_of(title: &str, named: &Named, [of_one, of_several]: [&str; 2]) -> Strin
     format!("{title:<13} {} {what}{names}\n", named.count)
 }
 
-pub(super) async fn group(hub: &Hub, out: &Output, verb: args::Group) -> Result<ExitCode> {
+pub(super) async fn group(backend: &Backend, out: &Output, verb: args::Group) -> Result<ExitCode> {
     let command = match verb {
         args::Group::Create { name, description } => Command::CreateGroup(NewGroup {
             name,
             description,
             ..NewGroup::default()
         }),
-        args::Group::Show { group, all } => return show::group(hub, out, &group, all).await,
-        args::Group::List { search, listing } => return show::groups(hub, out, search, &listing).await,
+        args::Group::Show { group, all } => return show::group(backend, out, &group, all).await,
+        args::Group::List { search, listing } => return show::groups(backend, out, search, &listing).await,
         args::Group::Rename { group, name } => Command::UpdateGroup {
-            id: find_group(hub, &group).await?.id,
+            id: backend.group(&group).await?.id,
             changes: GroupChanges {
                 name: Some(name),
                 ..GroupChanges::default()
             },
         },
         args::Group::Add { group, users } => Command::AddMembers {
-            group_id: find_group(hub, &group).await?.id,
-            user_ids: user_ids(hub, &users).await?,
+            group_id: backend.group(&group).await?.id,
+            user_ids: user_ids(backend, &users).await?,
         },
         args::Group::Remove { group, users } => Command::RemoveMembers {
-            group_id: find_group(hub, &group).await?.id,
-            user_ids: user_ids(hub, &users).await?,
+            group_id: backend.group(&group).await?.id,
+            user_ids: user_ids(backend, &users).await?,
         },
         args::Group::Delete { group } => Command::DeleteGroup {
-            id: find_group(hub, &group).await?.id,
+            id: backend.group(&group).await?.id,
         },
     };
-    apply(hub, out, command).await
+    apply(backend, out, command).await
 }
 
-async fn user_ids(hub: &Hub, names: &[String]) -> Result<Vec<String>> {
+async fn user_ids(backend: &Backend, names: &[String]) -> Result<Vec<String>> {
     let mut ids = Vec::with_capacity(names.len());
     for name in names {
-        ids.push(find_user(hub, name).await?.id);
+        ids.push(backend.user(name).await?.id);
     }
     Ok(ids)
 }

@@ -11,22 +11,13 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
-use super::app::find;
 use super::args;
-use super::caller::caller;
+use super::backend::{Backend, Look, Pushed};
 use super::output::{IN_PART, Output, line, time};
-use crate::application::{Application, store};
-use crate::delivery::ledger::attempts;
-use crate::delivery::ledger::operate::{self, OperateError};
-use crate::delivery::ledger::parked::{self, Parked, ParkedState};
+use crate::clock::Clock;
+use crate::delivery::ledger::parked::ParkedState;
 use crate::delivery::model::Attempt;
-use crate::hub::Hub;
-use crate::why::{Why, in_words, why};
-
-/// How often the ledger is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How many requests since are looked through.
-const REQUESTS: usize = 200;
+use crate::why::{Why, in_words};
 
 /// A step and what came of it.
 #[derive(Debug, Serialize)]
@@ -66,10 +57,9 @@ impl Steps<'_> {
     }
 }
 
-pub(super) async fn run(hub: &Hub, out: &Output, wanted: args::Push) -> Result<ExitCode> {
-    let application = find(hub, &wanted.app).await?;
-    let (user, id, now) = (wanted.user.clone(), application.id.clone(), hub.clock.now());
-    let page = hub.db.read(move |tx| why(tx, &user, &id, now)).await?;
+pub(super) async fn run(backend: &Backend, out: &Output, wanted: args::Push) -> Result<ExitCode> {
+    let application = backend.application(&wanted.app).await?;
+    let page = backend.why(&wanted.user, &application.id).await?;
     let mut steps = Steps {
         out,
         taken: Vec::new(),
@@ -83,32 +73,26 @@ pub(super) async fn run(hub: &Hub, out: &Output, wanted: args::Push) -> Result<E
     }
     steps.take("found", true, who);
 
-    let id = application.id.clone();
-    let last = hub.db.read(move |tx| attempts::newest(tx, &id, 0, 1)).await?;
-    let last = last.first().map_or(0, |(number, _)| *number);
-    let (id, user_id) = (application.id.clone(), page.user_id.clone());
-    let pushed = hub
-        .write_as(caller(), move |tx, ctx| operate::push(tx, ctx, &id, &user_id))
-        .await;
-    let events = match pushed {
-        Ok(events) => events,
-        Err(OperateError::NotInScope(_)) => {
+    let last = backend.newest_attempt(&application.id).await?;
+    let last = last.map_or(0, |newest| newest.number);
+    let events = match backend.push(&application.id, &page.user_id).await? {
+        Pushed::Events(events) => events,
+        Pushed::NotInScope => {
             steps.take("scope", false, out_of_scope(&page));
             return Ok(steps.end(&[]));
         }
-        Err(error @ OperateError::NotSubscribed(_)) => {
+        Pushed::NotSubscribed(why) => {
             steps.take("scope", true, in_scope(&page));
             steps.take(
                 "event",
                 false,
-                format!("{error}; rollcall app subscription changes that"),
+                format!("{why}; rollcall app subscription changes that"),
             );
             return Ok(steps.end(&[]));
         }
-        Err(error) => return Err(error.into()),
     };
     steps.take("scope", true, in_scope(&page));
-    watch(hub, &mut steps, &application.id, &events, last, &wanted).await?;
+    watch(backend, &mut steps, &application.id, &events, last, &wanted).await?;
     Ok(steps.end(&events))
 }
 
@@ -131,53 +115,17 @@ fn out_of_scope(page: &Why) -> String {
     )
 }
 
-/// What is stored of a pushed event.
-struct Look {
-    application: Application,
-    /// The event, while it is parked.
-    parked: Option<Parked>,
-    /// The requests that carried it, oldest first.
-    requests: Vec<Attempt>,
-}
-
-impl Look {
-    /// The type of the event, wherever it is by now.
-    fn kind(&self, event_id: &str) -> Option<&str> {
-        let sent = self.requests.iter().flat_map(|request| &request.carried);
-        let sent = sent.into_iter().find(|carried| carried.event_id == event_id);
-        let parked = self.parked.as_ref().map(|parked| parked.event_type.short());
-        parked.or_else(|| sent.map(|carried| carried.event_type.as_str()))
-    }
-}
-
-async fn look(hub: &Hub, application_id: &str, event_id: &str, last: i64) -> Result<Look> {
-    let (id, event_id) = (application_id.to_owned(), event_id.to_owned());
-    let look = hub
-        .db
-        .read(move |tx| {
-            let application = store::load(tx, &id)?;
-            let all = parked::list(tx, &id)?;
-            let parked = all.into_iter().find(|event| event.event_id == event_id);
-            let mut requests = attempts::newest(tx, &id, last, REQUESTS)?;
-            requests.reverse();
-            let requests = requests
-                .into_iter()
-                .map(|(_, attempt)| attempt)
-                .filter(|attempt| attempt.carried.iter().any(|carried| carried.event_id == event_id))
-                .collect();
-            Ok::<_, crate::application::ApplicationError>(Look {
-                application,
-                parked,
-                requests,
-            })
-        })
-        .await?;
-    Ok(look)
+/// The type of an event, wherever it is by now.
+fn kind_of<'a>(look: &'a Look, event_id: &str) -> Option<&'a str> {
+    let sent = look.requests.iter().flat_map(|request| &request.carried);
+    let sent = sent.into_iter().find(|carried| carried.event_id == event_id);
+    let parked = look.parked.as_ref().map(|parked| parked.event_type.short());
+    parked.or_else(|| sent.map(|carried| carried.event_type.as_str()))
 }
 
 /// Follows the event until it is settled, refused, or nothing more is to be expected for now.
 async fn watch(
-    hub: &Hub,
+    backend: &Backend,
     steps: &mut Steps<'_>,
     application_id: &str,
     events: &[String],
@@ -187,18 +135,17 @@ async fn watch(
     let Some(event_id) = events.first() else {
         return Ok(());
     };
-    let watch = hub.clock.stopwatch();
+    let watch = Clock::system().stopwatch();
     let bar = match steps.out.json {
         true => indicatif::ProgressBar::hidden(),
         false => indicatif::ProgressBar::new_spinner(),
     };
     let mut told = false;
     let ended = loop {
-        let look = look(hub, application_id, event_id, last).await?;
+        let look = backend.look_for(application_id, event_id, last).await?;
         if !told {
             told = true;
-            let kind = look
-                .kind(event_id)
+            let kind = kind_of(&look, event_id)
                 .map(|kind| format!("  {kind}"))
                 .unwrap_or_default();
             steps.take("event", true, format!("{event_id}{kind}"));
@@ -222,7 +169,7 @@ async fn watch(
             );
             break vec![("sent", false, detail)];
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(backend.look_every()).await;
     };
     bar.finish_and_clear();
     for (name, passed, detail) in ended {

@@ -86,6 +86,7 @@ pub(super) async fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode
         public_url: config.public_url(),
         encrypted: options.tls.is_some(),
         egress_allow: config.egress.allow.clone(),
+        outbound_addresses: config.egress.outbound_addresses.clone(),
     })
     .await?;
     let configuration = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());

@@ -2,21 +2,15 @@
 //! and which private networks it may call.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use anyhow::Result;
-use reqwest::Url;
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::delivery::connectivity::finding;
-use crate::delivery::egress::failure::Failure;
+use crate::delivery::connectivity;
 use crate::delivery::egress::{Egress, EgressOptions};
 use crate::hub::Hub;
 use crate::instance::{self, Serving};
-
-/// For how long a name is looked up before a warning is given up.
-const LOOK_UP_WITHIN: Duration = Duration::from_secs(3);
 
 /// What is known of the hub that runs, or ran last.
 pub(super) struct Known<'a> {
@@ -47,7 +41,7 @@ impl Known<'_> {
         self.stored_url()
             .map(str::to_owned)
             .or_else(|| self.config.public_url())
-            .unwrap_or_else(|| format!("{}://{}", self.scheme(), host_and_port(self.listens_on())))
+            .unwrap_or_else(|| format!("{}://{}", self.scheme(), instance::for_others(self.listens_on())))
     }
 
     fn scheme(&self) -> &'static str {
@@ -77,19 +71,7 @@ impl Known<'_> {
                  the hub if that is the right one"
             )),
             (Some(_), _) | (None, Some(_)) => None,
-            (None, None) if listens_on.ip().is_loopback() => Some(format!(
-                "applications on other machines do not reach this address: the hub listens on {listens_on} only. Set \
-                 public_url (ROLLCALL_PUBLIC_URL, serve --public-url) to the address under which they do, such as \
-                 https://{}, and let that lead to the hub, or have it listen there itself (ROLLCALL_LISTEN, serve \
-                 --listen 0.0.0.0:{})",
-                host_name(),
-                listens_on.port()
-            )),
-            (None, None) => Some(format!(
-                "no public_url is set. If applications do not reach the hub as {}, set it (ROLLCALL_PUBLIC_URL, serve \
-                 --public-url) to the address under which they do, and restart the hub",
-                self.public_url()
-            )),
+            (None, None) => Some(instance::unreachable(listens_on, &self.public_url())),
         }
     }
 
@@ -102,21 +84,19 @@ impl Known<'_> {
         }
     }
 
+    /// The addresses from which the hub's requests leave: those of its own configuration, or else those of the
+    /// configuration here.
+    pub(super) fn outbound_addresses(&self) -> &[IpAddr] {
+        match &self.serving {
+            Some(serving) if !serving.outbound_addresses.is_empty() => &serving.outbound_addresses,
+            _ => &self.config.egress.outbound_addresses,
+        }
+    }
+
     /// Why the hub will not send to a receiving URL, and what to set; `None` if it will, or if that cannot be told
     /// now.
     pub(super) async fn refusal(&self, url: &str) -> Result<Option<String>> {
-        let Ok(url) = Url::parse(url) else {
-            return Ok(None);
-        };
-        let policy = config::policy(self.allowed())?;
-        let resolving = tokio::time::timeout(LOOK_UP_WITHIN, policy.resolve(&url)).await;
-        Ok(match resolving {
-            Ok(Err(failure @ Failure::Forbidden { address, .. })) => Some(format!(
-                "the hub will not send to this URL: {failure}; {}",
-                finding::allow(address)
-            )),
-            Ok(_) | Err(_) => None,
-        })
+        Ok(connectivity::refusal(&config::policy(self.allowed())?, url).await)
     }
 
     /// A client that may call what the hub may, and what the configuration here allows.
@@ -128,18 +108,4 @@ impl Known<'_> {
             .extend(config::policy(self.allowed())?.allowed);
         Ok(Egress::new(&options, Clock::system())?)
     }
-}
-
-/// An address for others: one that stands for all of a machine's is replaced by the machine's name.
-fn host_and_port(address: SocketAddr) -> String {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => format!("{}:{}", host_name(), address.port()),
-        IpAddr::V6(ip) if ip.is_unspecified() => format!("{}:{}", host_name(), address.port()),
-        _ => address.to_string(),
-    }
-}
-
-/// What this machine is called.
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

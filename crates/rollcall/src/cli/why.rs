@@ -5,17 +5,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::args;
+use super::backend::Backend;
 use super::output::{Output, counted, time};
 use crate::delivery::ledger::parked::ParkedState;
-use crate::hub::Hub;
-use crate::why::{Fate, Why, in_words, why};
+use crate::why::{Fate, Why, in_words};
 
-pub(super) async fn run(hub: &Hub, out: &Output, question: args::Why) -> Result<ExitCode> {
-    let now = hub.clock.now();
-    let page = hub
-        .db
-        .read(move |tx| why(tx, &question.user, &question.app, now))
-        .await?;
+pub(super) async fn run(backend: &Backend, out: &Output, question: args::Why) -> Result<ExitCode> {
+    let page = backend.why(&question.user, &question.app).await?;
     out.show(&page, || lines_of(&page));
     Ok(ExitCode::SUCCESS)
 }
@@ -45,7 +41,7 @@ fn lines_of(page: &Why) -> String {
             "{:>8}  {}  {:<28} by {}\n          {}\n",
             change.seq,
             time(change.time),
-            change.event.unwrap_or(&change.kind),
+            change.event.as_deref().unwrap_or(&change.kind),
             change.actor,
             words(&change.fate)
         ));

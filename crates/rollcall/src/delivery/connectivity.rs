@@ -2,13 +2,16 @@
 
 pub mod finding;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
 
 use self::finding::{Code, Finding};
+use super::egress::AddressPolicy;
 use super::egress::failure::{Failure, Form, TlsFault};
 use super::model::{Outgoing, Source, Verdict};
 use super::route::{Judged, Request, Target};
@@ -17,8 +20,11 @@ use super::shared::Shared;
 use crate::application::{ApplicationError, Encryption, store};
 use crate::clock::Stopwatch;
 
+/// For how long a name is looked up before a warning is given up.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(3);
+
 /// What came of a step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum StepResult {
     /// It worked.
@@ -38,11 +44,11 @@ pub enum StepResult {
 }
 
 /// A step and how long it took.
-#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "ConnectivityStep")]
 pub struct Step {
     /// `resolve`, `connect`, `tls`, `sign`, `status`, `answer` or `event`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What came of it.
     #[serde(flatten)]
     pub result: StepResult,
@@ -51,7 +57,7 @@ pub struct Step {
 }
 
 /// The whole test.
-#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "ConnectivityReport")]
 pub struct Report {
     /// The receiving URL.
@@ -75,7 +81,7 @@ impl Report {
             StepResult::Passed { .. } | StepResult::Skipped { .. } => {}
         }
         self.steps.push(Step {
-            name,
+            name: name.into(),
             result,
             millis: took.as_secs_f64() * 1_000.0,
         });
@@ -223,6 +229,32 @@ fn may_be_tls(target: &Target, failure: &Failure) -> bool {
         _ => false,
     };
     like_tls && target.url().scheme() == "http"
+}
+
+/// Why the hub will not send to a receiving URL that somebody chooses, and what to set; `None` if it will, or if that
+/// cannot be told now.
+pub async fn refusal(policy: &AddressPolicy, url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    match tokio::time::timeout(LOOK_UP_WITHIN, policy.resolve(&url)).await {
+        Ok(Err(failure)) => forbidden(&failure),
+        Ok(Ok(_)) | Err(_) => None,
+    }
+}
+
+/// The same where no name is to be looked up: of an address that stands in the URL itself.
+pub fn refusal_of_address(policy: &AddressPolicy, url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    policy.check_literal(&url).err().as_ref().and_then(forbidden)
+}
+
+fn forbidden(failure: &Failure) -> Option<String> {
+    match failure {
+        Failure::Forbidden { address, .. } => Some(format!(
+            "the hub will not send to this URL: {failure}; {}",
+            finding::allow(*address)
+        )),
+        _ => None,
+    }
 }
 
 async fn speaks_tls(shared: &Shared, target: &Target, addresses: &[SocketAddr]) -> bool {

@@ -27,6 +27,8 @@ pub struct ApplicationStatus {
     pub job: Option<JobPosition>,
     /// When everything was last pushed to it; `None` if that was never done.
     pub synchronized_at: Option<Millis>,
+    /// Whether there was ever a synchronization, however it ended.
+    pub ever_synchronized: bool,
 }
 
 /// How everything stands.
@@ -73,7 +75,8 @@ pub fn applications(tx: &mut Tx<'_>) -> Result<(Seq, Vec<ApplicationStatus>), Db
         parked: counts.remove(&application.id).unwrap_or_default(),
         refuses_key: refusing.contains(&application.id),
         job: jobs.remove(&application.id),
-        synchronized_at: synchronized.get(&application.id).copied(),
+        synchronized_at: synchronized.get(&application.id).copied().flatten(),
+        ever_synchronized: synchronized.contains_key(&application.id),
         application,
     });
     Ok((head, standing.collect()))
@@ -89,6 +92,7 @@ pub fn of(tx: &mut Tx<'_>, application: Application) -> Result<ApplicationStatus
         head,
         oldest,
         synchronized_at,
+        ever_synchronized,
     } = overview::standing(tx, id, application.position)?;
     Ok(ApplicationStatus {
         lag: (head - application.position).max(0),
@@ -97,6 +101,7 @@ pub fn of(tx: &mut Tx<'_>, application: Application) -> Result<ApplicationStatus
         refuses_key: rotation::refusing(tx)?.iter().any(|refusing| refusing == id),
         job: jobs::open_job(tx, id)?,
         synchronized_at,
+        ever_synchronized,
         application,
     })
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::SubjectKind;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::inside::Inside;
 use super::placement::Tree;
@@ -19,7 +19,7 @@ use crate::id::{self, ROOT_UNIT};
 const NAMED: usize = 10;
 
 /// How many, and the names of the first of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "FirstNames")]
 pub struct Named {
     /// How many.
@@ -42,7 +42,7 @@ impl Named {
 }
 
 /// What the deletion of a unit takes along.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeletionPlan {
     /// The unit's id.

@@ -4,6 +4,7 @@
 //! external id of the same source; names alone do not. The log is read page by page, records and the earlier
 //! values of fields alike.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ const PAGE: i64 = 2_000;
 pub const SEARCHED: Seq = 200_000;
 
 /// A user who shares something with another one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Incarnation {
     /// The id.
@@ -35,7 +36,7 @@ pub struct Incarnation {
     /// Whether the user is in the directory.
     pub in_directory: bool,
     /// What is the same: `username`, `email`, `phone number`, `external id`.
-    pub shares: BTreeSet<&'static str>,
+    pub shares: BTreeSet<Cow<'static, str>>,
     /// The time of the newest change.
     pub changed_at: Millis,
 }
@@ -61,7 +62,7 @@ impl fmt::Display for Incarnation {
         } else {
             "deleted"
         };
-        let shares: Vec<_> = self.shares.iter().copied().collect();
+        let shares: Vec<&str> = self.shares.iter().map(AsRef::as_ref).collect();
         write!(
             f,
             "{}  {}  {state}, last changed {}; same {}",
@@ -205,11 +206,11 @@ fn find(
             }
             let record = Traits::read(&row.get::<String>(3)?);
             let previous = Traits::read(&row.get::<Option<String>>(4)?.unwrap_or_default());
-            let shares: BTreeSet<&'static str> = record
+            let shares: BTreeSet<Cow<'static, str>> = record
                 .identities()
                 .chain(previous.identities())
                 .filter(|identity| identities.contains(identity))
-                .map(|(what, _)| what)
+                .map(|(what, _)| Cow::from(what))
                 .collect();
             if shares.is_empty() && !found.contains_key(&id) {
                 continue;

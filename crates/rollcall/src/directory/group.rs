@@ -2,13 +2,13 @@
 
 mod members;
 
-use rollcall_db::{DbError, Row, Tx, params};
+use rollcall_db::{DbError, Row, Tx, Value, params};
 use rollcall_protocol::{EventType, GroupPayload, SubjectKind};
 use serde::{Deserialize, Serialize};
 
 use super::fields::{self, Source, fold, present};
 use super::{Context, DirectoryError, previous, query};
-use crate::change::{ChangeKind, NewChange, Placement};
+use crate::change::{ChangeKind, NewChange, Placement, placeholders};
 use crate::clock::Millis;
 use crate::id;
 pub(super) use members::{add_members, remove_members};
@@ -19,7 +19,7 @@ pub(super) use members::{add_members, remove_members};
 pub const MEMBERS_PER_EVENT: usize = 500;
 
 /// A group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
     /// `group_…`.
@@ -63,10 +63,10 @@ pub struct GroupChanges {
     /// Another name.
     pub name: Option<String>,
     /// Another description.
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub description: Option<Option<String>>,
     /// Another external id.
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub external_id: Option<Option<String>>,
     /// Another source: whoever imports it takes it over.
     pub source: Option<Source>,
@@ -186,6 +186,20 @@ pub(super) fn page_by_name(tx: &mut Tx<'_>, after: &str, limit: usize) -> Result
     .iter()
     .map(from_row)
     .collect()
+}
+
+/// The groups with these ids; who is gone is left out.
+pub(super) fn load_many(tx: &mut Tx<'_>, ids: &[String]) -> Result<Vec<Group>, DbError> {
+    let mut all = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(super::query::AT_ONCE) {
+        let among = placeholders(1, ids.len());
+        let sql = format!("SELECT {COLUMNS} FROM groups WHERE id IN {among}");
+        let values: Vec<Value<'_>> = ids.iter().map(Value::from).collect();
+        for row in &tx.query(&sql, &values)? {
+            all.push(from_row(row)?);
+        }
+    }
+    Ok(all)
 }
 
 fn require(tx: &mut Tx<'_>, id: &str) -> Result<Group, DirectoryError> {

@@ -403,23 +403,61 @@ pub fn users_after(tx: &mut Tx<'_>, after: &str, limit: usize) -> Result<Vec<Use
     user::page(tx, after, limit)
 }
 
-/// The usernames of a group's members.
+/// The ids and usernames of a group's members, by username.
 ///
 /// # Errors
 /// What the database reports.
 pub fn member_usernames(tx: &mut Tx<'_>, group_id: &str) -> Result<Vec<(String, String)>, DbError> {
+    let members = usernames_after(tx, group_id, "", usize::MAX)?.into_iter();
+    Ok(members.map(|member| (member.id, member.username)).collect())
+}
+
+/// Groups by id, in the order of their names; those that are gone are left out.
+///
+/// # Errors
+/// What the database reports.
+pub fn groups(tx: &mut Tx<'_>, ids: &[String]) -> Result<Vec<Group>, DbError> {
+    let mut groups = group::load_many(tx, ids)?;
+    groups.sort_by_cached_key(|group| fold(&group.name));
+    Ok(groups)
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Member {
+    /// The user's id.
+    pub id: String,
+    /// The username.
+    pub username: String,
+}
+
+/// The members of a group by username, those after one, which is written as [`fold`] has it.
+///
+/// # Errors
+/// What the database reports.
+pub fn usernames_after(
+    tx: &mut Tx<'_>,
+    group_id: &str,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<Member>, DbError> {
     tx.query(
         "SELECT u.id, u.username FROM group_members m JOIN users u ON u.id = m.user_id
-         WHERE m.group_id = $1 ORDER BY u.username_folded",
-        params![group_id],
+         WHERE m.group_id = $1 AND u.username_folded > $2 ORDER BY u.username_folded LIMIT $3",
+        params![group_id, after, i64::try_from(limit).unwrap_or(i64::MAX)],
     )?
     .iter()
-    .map(|row| Ok((row.get(0)?, row.get(1)?)))
+    .map(|row| {
+        Ok(Member {
+            id: row.get(0)?,
+            username: row.get(1)?,
+        })
+    })
     .collect()
 }
 
 /// A unit and where it is.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct UnitAt {
     /// The unit.
     #[serde(flatten)]

@@ -15,7 +15,7 @@ use crate::id::{self, ROOT_UNIT};
 pub(super) use subtree::{delete, move_below};
 
 /// An organizational unit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Unit {
     /// `ou_…`.
@@ -63,10 +63,10 @@ pub struct UnitChanges {
     /// Another name.
     pub name: Option<String>,
     /// Another description.
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub description: Option<Option<String>>,
     /// Another external id.
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub external_id: Option<Option<String>>,
     /// Another source: whoever imports it takes it over.
     pub source: Option<Source>,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use rollcall_db::{DbError, Tx};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::access::Context;
@@ -39,7 +39,7 @@ impl Remark {
 }
 
 /// An entry of the file that a message is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "ImportPlace")]
 pub struct Place {
     /// The line on which it begins, the first is 1; 0 if it is not in the file.
@@ -52,7 +52,7 @@ pub struct Place {
 }
 
 /// Messages that differ only in what they quote, and the entries that they are about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "ImportProblem")]
 pub struct Problem {
     /// What, and what to do: the message of the first entry.
@@ -64,7 +64,7 @@ pub struct Problem {
 }
 
 /// What was done to one kind of subject.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "ImportCounts")]
 pub struct Counts {
     /// Made.
@@ -78,7 +78,7 @@ pub struct Counts {
 }
 
 /// Deletions that were not done because there were too many.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Withheld {
     /// How many there would have been.
     pub deletions: u64,
@@ -89,7 +89,7 @@ pub struct Withheld {
 }
 
 /// What an import did, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImportReport {
     /// Whether nothing was done in truth.
@@ -109,7 +109,7 @@ pub struct ImportReport {
     /// Entries that are neither units nor users nor groups.
     pub passed_over: u64,
     /// Some of what is done.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<String>,
     /// Deletions that were not done.
     #[serde(skip_serializing_if = "Option::is_none")]

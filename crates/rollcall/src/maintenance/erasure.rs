@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use rollcall_db::{DbError, Dialect, Tx};
 use rollcall_protocol::SubjectKind;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::access::Caller;
@@ -35,7 +35,7 @@ const SCRUBS: u32 = 30;
 const SCRUB_PAUSE: Duration = Duration::from_millis(100);
 
 /// What was erased.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Erased {
     /// The user's id, which stays in the log.

@@ -178,7 +178,7 @@ fn of_push(job: Option<&Pushed>, wait: impl FnOnce() -> Wait) -> Verdict {
         return Verdict::NeverPushed;
     };
     let job_id = job_id.clone();
-    match (*status, answer) {
+    match (status.as_ref(), answer) {
         ("success" | "partial_success", Some(answer)) => Verdict::PushRefused {
             job_id,
             answer: answer.clone(),

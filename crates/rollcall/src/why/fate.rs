@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::EventType;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
 use super::{CHANGES, ChangeFate, Told};
@@ -19,7 +19,7 @@ use crate::delivery::plan::lanes::lane_of;
 use crate::placement::Placement;
 
 /// What became of an event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "fate", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Fate {
     /// It does not concern the application.
@@ -82,7 +82,7 @@ pub enum Fate {
 }
 
 /// Why a change does not concern an application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, IntoStaticStr, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, schemars::JsonSchema)]
 #[schemars(rename = "NotForIt")]
 pub enum Reason {
     /// It was made before the application was there.
@@ -242,7 +242,7 @@ impl<'a> Inquiry<'a> {
             time: change.time,
             kind: change.kind.as_str().to_owned(),
             actor: change.actor.clone(),
-            event: event.map(EventType::short),
+            event: event.map(|event| event.short().into()),
             fate,
         }
     }

@@ -227,6 +227,10 @@ fn what_cannot_be_used_is_told_with_its_place() {
         assert!(!said(&answer).contains("target type"), "{answer}");
         assert!(!said(&answer).contains("123456"), "{answer}");
     }
+    // No structure is read from a list, in an order that nobody has promised.
+    let (status, answer) = api.json("PATCH", "/api/v1/organizational-units/ou_root", "[null, null]");
+    assert_eq!(status, 400, "{answer}");
+    assert!(said(&answer).contains("it must be an object"), "{answer}");
     let (status, answer) = api.json("POST", "/api/v1/groups/g/members", r#"{"userIds":["a",7]}"#);
     assert_eq!(status, 400, "{answer}");
     assert!(said(&answer).contains("userIds[1]"), "{answer}");

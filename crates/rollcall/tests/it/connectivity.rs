@@ -229,7 +229,7 @@ fn check(case: &Case, report: &Report) {
     let last = report.steps.last().unwrap();
     assert_eq!(report.passed, case.passes, "{shown:#}");
     assert_eq!(
-        (last.name, shown["code"].as_str().unwrap()),
+        (last.name.as_ref(), shown["code"].as_str().unwrap()),
         case.ends,
         "{shown:#}"
     );
@@ -305,7 +305,7 @@ fn a_certificate_that_is_not_accepted_is_told_from_every_other() {
             let report = test(&hub, trusting(&pem), &url).await;
             let shown = serde_json::to_string_pretty(&report).unwrap();
             assert!(report.passed && report.code.is_none(), "{shown}");
-            let steps: Vec<&str> = report.steps.iter().map(|step| step.name).collect();
+            let steps: Vec<&str> = report.steps.iter().map(|step| step.name.as_ref()).collect();
             assert_eq!(
                 steps,
                 ["resolve", "connect", "tls", "sign", "status", "answer", "event"]

@@ -191,7 +191,7 @@ fn earlier_incarnations_of_the_person_are_named() {
             .others
             .iter()
             .map(|other| {
-                let shares: Vec<_> = other.shares.iter().copied().collect();
+                let shares: Vec<&str> = other.shares.iter().map(AsRef::as_ref).collect();
                 (
                     other.id.as_str(),
                     other.username.as_str(),
@@ -212,10 +212,7 @@ fn earlier_incarnations_of_the_person_are_named() {
             1,
             "who was erased is found no more: {erased:?}"
         );
-        assert_eq!(
-            erased.others[0].shares.iter().copied().collect::<Vec<_>>(),
-            ["email"]
-        );
+        assert_eq!(Vec::from_iter(&erased.others[0].shares), ["email"]);
         assert!(erase(&hub, &second).await.others.is_empty());
         hub.db.close().await;
     });

@@ -28,6 +28,7 @@ mod database;
 mod delivery;
 mod directory;
 mod doors;
+mod elsewhere;
 mod encrypted;
 mod envelope;
 mod erasure;

@@ -1,11 +1,11 @@
 //! What an operator does: configure, watch, back up.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command as Process, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 
 use rollcall::application::Scope;
 use rollcall::backup::{self, BackupError};
@@ -110,7 +110,21 @@ pub(crate) struct Served {
     pub(crate) first: Value,
     /// What it had logged by then, that line included: it may deliver before it says that it listens.
     pub(crate) beginning: String,
-    log: BufReader<std::process::ChildStderr>,
+    /// What it logs from then on, by lines.
+    log: Mutex<mpsc::Receiver<String>>,
+}
+
+/// The lines of a log, which a thread reads as they come: a hub that logs into a full pipe stands still.
+fn lines(mut log: impl BufRead + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        while log.read_line(&mut line).unwrap() > 0 {
+            // To the end also if nobody listens any more.
+            let _ = sender.send(std::mem::take(&mut line));
+        }
+    });
+    lines
 }
 
 impl Served {
@@ -143,7 +157,7 @@ impl Served {
             address,
             first,
             beginning,
-            log,
+            log: Mutex::new(lines(log)),
         }
     }
 
@@ -188,23 +202,15 @@ impl Served {
 
     /// Reads its log up to a line with this message, and returns that line.
     pub(crate) fn log_until(&mut self, message: &str) -> String {
-        loop {
-            let mut line = String::new();
-            assert!(
-                self.log.read_line(&mut line).unwrap() > 0,
-                "{message} was not logged"
-            );
-            if line.contains(message) {
-                return line;
-            }
-        }
+        let log = self.log.get_mut().unwrap();
+        let found = log.iter().find(|line| line.contains(message));
+        found.unwrap_or_else(|| panic!("{message} was not logged"))
     }
 
     /// Asks it to stop, and returns the rest of its log.
     pub(crate) fn stop(&mut self) -> String {
         self.signal("-TERM");
-        let mut log = String::new();
-        self.log.read_to_string(&mut log).unwrap();
+        let log = self.log.get_mut().unwrap().iter().collect();
         assert!(self.child.wait().unwrap().success());
         log
     }

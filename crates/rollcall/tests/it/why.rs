@@ -65,7 +65,7 @@ fn every_reason_is_told() {
             page.changes[0].fate,
             Fate::Delivered { try_number: 1, .. }
         ));
-        assert_eq!(page.changes[0].event, Some("ud:user:create"));
+        assert_eq!(page.changes[0].event.as_deref(), Some("ud:user:create"));
 
         world.endpoint.fail_next([Fault::Refuse(ada.clone())]);
         world.apply(described(&ada, "refused")).await;
@@ -92,7 +92,7 @@ fn every_reason_is_told() {
         let waiting = ask(&world, "old").await.unwrap();
         assert!(waiting.conclusion.contains("HTTP 500"), "{}", waiting.conclusion);
         assert_eq!(
-            (waiting.changes[0].fate.clone(), waiting.state),
+            (waiting.changes[0].fate.clone(), waiting.state.as_ref()),
             (Fate::Waiting, "suspended")
         );
         world.endpoint.fail_always(None);

@@ -83,13 +83,13 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
 }
 
 /// An account with the password that is shown once.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "AccountWithPassword")]
 #[serde(rename_all = "camelCase")]
-struct ShownFresh {
-    account: Account,
+pub(crate) struct ShownFresh {
+    pub(crate) account: Account,
     #[serde(skip_serializing_if = "Option::is_none")]
-    one_time_password: Option<String>,
+    pub(crate) one_time_password: Option<String>,
 }
 
 impl From<Fresh> for ShownFresh {
@@ -227,9 +227,9 @@ async fn end_sessions(api: Door, Path(id): Path<String>) -> Shown<Ended> {
 }
 
 /// How many sessions were ended.
-#[derive(Serialize, schemars::JsonSchema)]
-pub(super) struct Ended {
-    pub(super) ended: u64,
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+pub(crate) struct Ended {
+    pub(crate) ended: u64,
 }
 
 /// Ends sessions, and says how many.

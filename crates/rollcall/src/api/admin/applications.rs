@@ -7,25 +7,24 @@ use rollcall_protocol::EncryptionKey;
 use serde::{Deserialize, Serialize};
 
 use super::keys::new_key;
-use super::scopes::{ScopeNames, Shown as ShownScope};
+use super::scopes::ScopeNames;
+use super::standing::{Detailed, Listed};
 use crate::access::Permission;
 use crate::api::door::Door;
 use crate::api::error::ApiError;
 use crate::api::extract::{Body, Path, Query};
 use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
-use crate::api::versions::{Record, Single, Versioned};
+use crate::api::versions::{Record, Single};
 use crate::api::{Api, Shown};
 use crate::application::{
-    Application, Command, Encryption, Entitlements, NewApplication, Settings, SettingsPatch, Subscription,
+    Application, Command, Encryption, NewApplication, Settings, SettingsPatch, Subscription,
 };
-use crate::change::Seq;
-use crate::clock::Millis;
-use crate::delivery::job::JobPosition;
+use crate::delivery::connectivity;
 use crate::delivery::ledger::operate::{self, ApplicationDeletion, OperateError};
 use crate::delivery::status::{self, ApplicationStatus};
 use crate::directory::fields::fold;
-use crate::instance;
+use crate::instance::{self, Serving};
 use crate::secret::{ExposeSecret as _, SecretString};
 
 /// The routes.
@@ -93,121 +92,23 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
         .versioned()
 }
 
-/// How many events are parked for an application.
-#[derive(Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct ParkedCounts {
-    /// They are to be sent again.
-    retrying: u64,
-    /// They wait behind another event of their subject.
-    held: u64,
-    /// They are set aside as failed.
-    failed: u64,
-}
-
-/// How an application stands.
-#[derive(Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Standing {
-    /// `active`, `suspended` (it does not answer) or `paused` (somebody switched it off).
-    state: &'static str,
-    /// Changes that it has not been told of.
-    behind: Seq,
-    /// The time of the oldest of them.
-    behind_since: Option<Millis>,
-    parked: ParkedCounts,
-    /// Whether it refuses the signing key that is to take over.
-    refuses_key: bool,
-    /// The synchronization that is under way.
-    synchronization: Option<JobPosition>,
-    /// When everything was last pushed to it.
-    synchronized_at: Option<Millis>,
-}
-
-impl From<ApplicationStatus> for (Application, Standing) {
-    fn from(status: ApplicationStatus) -> Self {
-        let [retrying, held, failed] = status.parked;
-        let standing = Standing {
-            state: status.application.state(),
-            behind: status.lag,
-            behind_since: status.oldest,
-            parked: ParkedCounts {
-                retrying,
-                held,
-                failed,
-            },
-            refuses_key: status.refuses_key,
-            synchronization: status.job,
-            synchronized_at: status.synchronized_at,
-        };
-        (status.application, standing)
-    }
-}
-
-/// An application in the list.
-#[derive(Serialize, schemars::JsonSchema)]
-#[schemars(rename = "ListedApplication")]
-#[serde(rename_all = "camelCase")]
-struct Listed {
-    #[serde(flatten)]
-    application: Application,
-    standing: Standing,
-}
-
 async fn list(api: Door, paging: Paging<String>) -> Pages<Listed> {
-    let (_, all) = api.shared.hub.db.read(status::applications).await?;
-    let reached = all
-        .into_iter()
-        .filter(|status| api.access.role.reaches(&status.application.id))
-        .map(|status| {
-            let (application, standing) = status.into();
-            Listed {
-                application,
-                standing,
-            }
-        });
-    Ok(paging.page_of_all(reached.collect(), |it| {
-        format!("{}\n{}", fold(&it.application.name), it.application.id)
-    }))
-}
-
-/// An application with all that belongs to it.
-#[derive(Serialize, schemars::JsonSchema)]
-#[schemars(rename = "DetailedApplication")]
-#[serde(rename_all = "camelCase")]
-struct Detailed {
-    #[serde(flatten)]
-    application: Application,
-    standing: Standing,
-    scope: ShownScope,
-    subscription: Subscription,
-    /// Where it finds its public keys.
-    jwks_url: String,
-}
-
-impl Versioned for Detailed {
-    fn version(&self) -> String {
-        self.application.version()
-    }
+    let db = &api.shared.hub.db;
+    let (_, all) = db.read(status::applications).await?;
+    let reached = all.into_iter();
+    let reached = reached.filter(|status| api.access.role.reaches(&status.application.id));
+    let page = paging.page_of_all(reached.collect(), |status: &ApplicationStatus| {
+        format!("{}\n{}", fold(&status.application.name), status.application.id)
+    });
+    let (reached, filled) = page.filled();
+    let listed = api.look(move |tx, sight| Ok(Listed::of_each(tx, sight, reached.clone())?));
+    Ok(filled(listed.await?))
 }
 
 async fn show(api: Door, Path(id): Path<String>) -> Single<Detailed> {
-    let hub = &api.shared.hub;
-    let (application, instance) = (api.application(id).await?, hub.instance.id.clone());
-    let detailed = hub.db.read(move |tx| {
-        let current = Entitlements::load(tx, &application.id)?.current().clone();
-        let serving = instance::serving(tx)?;
-        let jwks_url = instance::jwks_url(serving.as_ref(), &instance, &application.id);
-        let scope = ShownScope::of(tx, current.scope)?;
-        let (application, standing) = status::of(tx, application.clone())?.into();
-        Ok::<_, ApiError>(Detailed {
-            application,
-            standing,
-            scope,
-            subscription: current.subscription,
-            jwks_url,
-        })
-    });
+    let application = api.application(id).await?;
+    let instance = api.shared.hub.instance.id.clone();
+    let detailed = api.look(move |tx, sight| Ok(Detailed::of(tx, sight, &instance, application.clone())?));
     Ok(Record(detailed.await?))
 }
 
@@ -233,16 +134,20 @@ struct New {
 }
 
 /// An application that was made or changed.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "ChangedApplication")]
 #[serde(rename_all = "camelCase")]
-struct Changed {
-    application: Application,
+pub(crate) struct Changed {
+    pub(crate) application: Application,
     /// Whether anything changed.
-    changed: bool,
+    pub(crate) changed: bool,
     /// The encryption key that was made, which is shown only now.
     #[serde(skip_serializing_if = "Option::is_none")]
-    encryption_key: Option<String>,
+    pub(crate) encryption_key: Option<String>,
+    /// What should be known besides: that the hub will not send to the URL, that applications may not find their
+    /// public keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
 }
 
 fn read_key(text: &SecretString) -> Result<EncryptionKey, ApiError> {
@@ -251,17 +156,42 @@ fn read_key(text: &SecretString) -> Result<EncryptionKey, ApiError> {
         .map_err(|error| ApiError::bad_request(format!("the body: encryptionKey: {error}")))
 }
 
-async fn create(api: Door, Body(new): Body<New>) -> Shown<Changed> {
-    let hub = &api.shared.hub;
-    let encryption_key = match (&new.encryption_key, new.generate_encryption_key) {
+/// The encryption key that is given, or made.
+fn chosen_key(
+    api: &Door,
+    given: Option<&SecretString>,
+    generate: bool,
+) -> Result<Option<EncryptionKey>, ApiError> {
+    match (given, generate) {
         (Some(_), true) => {
             let message = "the body: encryptionKey and generateEncryptionKey: give one of them";
-            return Err(ApiError::bad_request(message));
+            Err(ApiError::bad_request(message))
         }
-        (Some(text), false) => Some(read_key(text)?),
-        (None, true) => Some(EncryptionKey::generate(&*hub.random)),
-        (None, false) => None,
-    };
+        (Some(text), false) => Ok(Some(read_key(text)?)),
+        (None, true) => Ok(Some(EncryptionKey::generate(&*api.shared.hub.random))),
+        (None, false) => Ok(None),
+    }
+}
+
+/// The key as it is shown, if it was made.
+fn shown_key(key: Option<&EncryptionKey>, generated: bool) -> Option<String> {
+    let made = key.filter(|_| generated);
+    made.map(|key| key.to_hex().as_str().to_owned())
+}
+
+/// What should be known of an application that was made or changed, and of its URL if that is new.
+async fn notes(api: &Door, url: Option<&str>) -> Result<Vec<String>, ApiError> {
+    let policy = api.shared.egress.policy();
+    let refusal = url.and_then(|url| connectivity::refusal_of_address(policy, url));
+    let serving = api.shared.hub.db.read(instance::serving).await?;
+    let note = serving.as_ref().and_then(Serving::note);
+    Ok(refusal.into_iter().chain(note).collect())
+}
+
+async fn create(api: Door, Body(new): Body<New>) -> Shown<Changed> {
+    let hub = &api.shared.hub;
+    let generated = new.generate_encryption_key;
+    let encryption_key = chosen_key(&api, new.encryption_key.as_ref(), generated)?;
     let url = new
         .settings
         .url
@@ -275,10 +205,8 @@ async fn create(api: Door, Body(new): Body<New>) -> Shown<Changed> {
     new.settings.apply_to(&mut settings);
     let scope = ScopeNames::or_everything(new.scope);
     let scope = hub.db.read(move |tx| scope.read(tx)).await?;
-    let shown = encryption_key
-        .as_ref()
-        .filter(|_| new.generate_encryption_key)
-        .map(|key| key.to_hex().as_str().to_owned());
+    let shown = shown_key(encryption_key.as_ref(), generated);
+    let notes = notes(&api, Some(&settings.callback().url)).await?;
     let create = NewApplication {
         name: new.name,
         settings,
@@ -293,6 +221,7 @@ async fn create(api: Door, Body(new): Body<New>) -> Shown<Changed> {
         application: applied.application,
         changed: applied.changed,
         encryption_key: shown,
+        notes,
     }))
 }
 
@@ -305,6 +234,11 @@ struct Changes {
     name: Option<String>,
     /// Other push parameters.
     settings: SettingsPatch,
+    /// Whether events are encrypted from now on with a key that is made now, and shown once in the answer.
+    generate_encryption_key: bool,
+    /// The key with which events are encrypted from now on: 64 hexadecimal digits.
+    #[schemars(with = "Option<String>")]
+    encryption_key: Option<SecretString>,
 }
 
 async fn apply(api: &Door, command: Command) -> Shown<Changed> {
@@ -313,14 +247,40 @@ async fn apply(api: &Door, command: Command) -> Shown<Changed> {
     Ok(Json(Changed {
         application: applied.application,
         changed: applied.changed,
-        encryption_key: applied.encryption_key.map(|key| key.to_hex().as_str().to_owned()),
+        encryption_key: shown_key(applied.encryption_key.as_ref(), true),
+        notes: Vec::new(),
     }))
 }
 
 async fn update(api: Door, Path(id): Path<String>, Body(changes): Body<Changes>) -> Shown<Changed> {
-    let id = api.application(id).await?.id;
-    let Changes { name, settings } = changes;
-    apply(&api, Command::Update { id, name, settings }).await
+    let before = api.application(id).await?;
+    let id = before.id.clone();
+    let Changes {
+        name,
+        settings,
+        generate_encryption_key: generated,
+        encryption_key,
+    } = changes;
+    let key = chosen_key(&api, encryption_key.as_ref(), generated)?;
+    let shown = shown_key(key.as_ref(), generated);
+    let notes = notes(&api, settings.url.as_deref()).await?;
+    let mut commands = Vec::new();
+    if let Some(key) = key {
+        let id = id.clone();
+        commands.push(Command::SetEncryptionKey { id, key });
+    }
+    commands.push(Command::Update { id, name, settings });
+    let hub = &api.shared.hub;
+    let applied = hub.apply_to_application(api.caller.clone(), commands).await?;
+    Ok(Json(Changed {
+        changed: applied.iter().any(|applied| applied.changed),
+        application: applied
+            .into_iter()
+            .last()
+            .map_or(before, |applied| applied.application),
+        encryption_key: shown,
+        notes,
+    }))
 }
 
 /// Another encryption key.
@@ -360,6 +320,7 @@ async fn resume(api: Door, Path(id): Path<String>) -> Shown<Changed> {
         changed: before.state() != application.state(),
         application,
         encryption_key: None,
+        notes: Vec::new(),
     }))
 }
 

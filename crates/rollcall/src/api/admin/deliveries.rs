@@ -104,12 +104,12 @@ struct Wanted {
 }
 
 /// A request with its number.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "NumberedAttempt")]
-struct Numbered {
-    number: i64,
+pub(crate) struct Numbered {
+    pub(crate) number: i64,
     #[serde(flatten)]
-    attempt: Attempt,
+    pub(crate) attempt: Attempt,
 }
 
 async fn list_attempts(
@@ -237,9 +237,9 @@ async fn resend(api: Door, Path(id): Path<String>, Body(which): Body<Which>) -> 
 }
 
 /// How many events were forgotten.
-#[derive(Serialize, schemars::JsonSchema)]
-struct Dismissed {
-    dismissed: u32,
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+pub(crate) struct Dismissed {
+    pub(crate) dismissed: u32,
 }
 
 async fn dismiss(api: Door, Path(id): Path<String>, Body(which): Body<Which>) -> Shown<Dismissed> {
@@ -263,10 +263,10 @@ struct Skip {
 }
 
 /// The event that was skipped.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "SkippedEvent")]
-struct Skipped {
-    skipped: String,
+pub(crate) struct Skipped {
+    pub(crate) skipped: String,
 }
 
 async fn skip(api: Door, Path(id): Path<String>, Body(which): Body<Skip>) -> Shown<Skipped> {
@@ -306,10 +306,10 @@ async fn explain(api: Door, Path((id, user)): Path<(String, String)>) -> Shown<W
 }
 
 /// The events that are sent.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "PushedEvents")]
-struct Pushed {
-    events: Vec<String>,
+pub(crate) struct Pushed {
+    pub(crate) events: Vec<String>,
 }
 
 async fn push(api: Door, Path((id, user)): Path<(String, String)>) -> Shown<Pushed> {

@@ -12,8 +12,10 @@ use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
 use crate::api::versions::{Record, Single};
 use crate::api::{Api, Shown};
+use crate::directory::fields::fold;
+use crate::directory::query::{self, Member};
 use crate::directory::search::{self, Wanted};
-use crate::directory::{Applied, Command, Group, GroupChanges, NewGroup, query};
+use crate::directory::{Applied, Command, Group, GroupChanges, NewGroup};
 use crate::listing;
 
 /// The routes.
@@ -58,6 +60,12 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "Lists the ids of a group's members.",
             list_members,
         )
+        .get(
+            "/groups/{id}/users",
+            Permission::ReadDirectory,
+            "Lists a group's members with their usernames, by username.",
+            list_usernames,
+        )
         .post(
             "/groups/{id}/members",
             Permission::WriteDirectory,
@@ -82,6 +90,8 @@ async fn create_group(api: Door, Body(new): Body<NewGroup>) -> Shown<Applied> {
 struct Which {
     /// Only groups in whose name this stands.
     search: Option<String>,
+    /// Only groups after this name.
+    after: Option<String>,
 }
 
 async fn list_groups(api: Door, paging: Paging<String>, Query(which): Query<Which>) -> Pages<Group> {
@@ -90,7 +100,7 @@ async fn list_groups(api: Door, paging: Paging<String>, Query(which): Query<Whic
         sight: api.sight().await?,
         ..Wanted::default()
     };
-    let after = paging.after.clone().unwrap_or_default();
+    let after = paging.after.clone().or(which.after).unwrap_or_default();
     let db = &api.shared.hub.db;
     let portion = listing::page(db, search::groups, &wanted, &after, paging.limit + 1).await?;
     Ok(paging.page_of_portion(portion, |group| group.name.clone()))
@@ -126,6 +136,14 @@ async fn list_members(api: Door, Path(id): Path<String>, paging: Paging<String>)
     let db = &api.shared.hub.db;
     let members = db.read(move |tx| query::members_after(tx, &id, &after, limit));
     Ok(paging.page_of_more(members.await?, String::clone))
+}
+
+async fn list_usernames(api: Door, Path(id): Path<String>, paging: Paging<String>) -> Pages<Member> {
+    let id = api.group(id).await?.id;
+    let (after, limit) = (paging.after.clone().unwrap_or_default(), paging.limit + 1);
+    let db = &api.shared.hub.db;
+    let members = db.read(move |tx| query::usernames_after(tx, &id, &after, limit));
+    Ok(paging.page_of_more(members.await?, |member| fold(&member.username)))
 }
 
 async fn add_members(api: Door, Path(id): Path<String>, Body(body): Body<Members>) -> Shown<Applied> {

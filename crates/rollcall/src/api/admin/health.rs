@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use rollcall_db::DbError;
 use rollcall_server::health::{Part, Report};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::access::Permission;
 use crate::api::door::Door;
@@ -26,13 +26,13 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
 }
 
 /// How much there is.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "SubjectCounts")]
 #[serde(rename_all = "camelCase")]
-struct Counts {
-    users: i64,
-    organizational_units: i64,
-    groups: i64,
+pub(crate) struct Counts {
+    pub(crate) users: i64,
+    pub(crate) organizational_units: i64,
+    pub(crate) groups: i64,
 }
 
 /// A part of the hub.

@@ -55,11 +55,11 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
 }
 
 /// The keys of an application.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "SigningKeys")]
-struct Keys {
-    keys: Vec<KeyInfo>,
-    rotation: Rotation,
+pub(crate) struct Keys {
+    pub(crate) keys: Vec<KeyInfo>,
+    pub(crate) rotation: Rotation,
 }
 
 async fn show_keys(api: Door, Path(id): Path<String>) -> Shown<Keys> {

@@ -9,6 +9,7 @@ mod keys;
 mod logs;
 mod scopes;
 mod session;
+mod standing;
 mod synchronizations;
 mod tokens;
 mod transfer;
@@ -23,7 +24,19 @@ use super::door::Door;
 use super::routes::Routes;
 use super::{Api, PREFIX, Shown};
 use crate::directory::{Applied, Command};
+pub(crate) use accounts::{Ended, ShownFresh as FreshAccount};
+pub(crate) use applications::Changed as ChangedApplication;
+pub(crate) use deliveries::{
+    Dismissed as DismissedEvents, Numbered as NumberedAttempt, Pushed as PushedEvents,
+    Skipped as SkippedEvent,
+};
+pub(crate) use keys::Keys as SigningKeys;
 pub(crate) use logs::ShownChange;
+pub(crate) use scopes::{ScopeChanged, Shown as NamedScope};
+pub(crate) use standing::{Detailed as DetailedApplication, LATELY, Listed as ListedApplication};
+pub(crate) use synchronizations::Named as SynchronizationId;
+pub(crate) use tokens::ShownNew as FreshToken;
+pub(crate) use transfer::{EXPORTED, LARGEST, portions};
 
 pub(super) fn routes() -> Routes<Arc<Api>> {
     let resources = [

@@ -16,9 +16,10 @@ use crate::api::routes::Routes;
 use crate::api::{self, Api};
 use crate::application::command::{SubscriptionPlan, plan_subscription};
 use crate::application::entitlement::subscribable;
+use crate::application::written::Names;
 use crate::application::{Command, Edit, Entitlements, Scope, ScopeEdit, Subscription, written};
 use crate::delivery::job;
-use crate::directory::DirectoryError;
+use crate::directory::{DirectoryError, Sight};
 
 /// The routes.
 pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
@@ -47,20 +48,25 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
 }
 
 /// A scope, with the names of what it holds.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "NamedScope")]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     #[serde(flatten)]
-    scope: Scope,
+    pub(crate) scope: Scope,
     /// Paths of units, names of groups; `everything` for the root unit.
-    names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 impl Shown {
-    pub(super) fn of(tx: &mut Tx<'_>, scope: Scope) -> Result<Self, DbError> {
-        let names = written::names(tx, &scope)?;
-        Ok(Self { scope, names })
+    pub(super) fn of(tx: &mut Tx<'_>, sight: &Sight, scope: Scope) -> Result<Self, DbError> {
+        let names = Names::seen(tx, sight, [&scope])?;
+        Ok(Self::named(&names, scope))
+    }
+
+    pub(super) fn named(names: &Names, scope: Scope) -> Self {
+        let names = names.of(&scope);
+        Self { scope, names }
     }
 }
 
@@ -73,10 +79,10 @@ struct Entitled {
 
 async fn show(api: Door, Path(id): Path<String>) -> api::Shown<Entitled> {
     let id = api.application(id).await?.id;
-    let entitled = api.shared.hub.db.read(move |tx| {
+    let entitled = api.look(move |tx, sight| {
         let current = Entitlements::load(tx, &id)?.current().clone();
-        Ok::<_, DbError>(Entitled {
-            scope: Shown::of(tx, current.scope)?,
+        Ok(Entitled {
+            scope: Shown::of(tx, sight, current.scope)?,
             subscription: current.subscription,
         })
     });
@@ -163,12 +169,12 @@ struct Confirmed {
 }
 
 /// A change of scope that is under way.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ScopeChanged {
-    plan: job::Plan,
+pub(crate) struct ScopeChanged {
+    pub(crate) plan: job::Plan,
     /// The synchronization that tells who leaves and who enters; `None` if the scope was so already.
-    synchronization: Option<String>,
+    pub(crate) synchronization: Option<String>,
 }
 
 async fn change_scope(

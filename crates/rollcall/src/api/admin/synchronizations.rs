@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::access::Permission;
 use crate::api::door::Door;
@@ -53,10 +53,10 @@ async fn list(api: Door, Path(id): Path<String>, paging: Paging<String>) -> Page
 }
 
 /// The synchronization that was begun or cancelled.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "SynchronizationId")]
-struct Named {
-    id: String,
+pub(crate) struct Named {
+    pub(crate) id: String,
 }
 
 async fn start(api: Door, Path(id): Path<String>) -> Shown<Named> {

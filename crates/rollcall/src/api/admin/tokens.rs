@@ -66,11 +66,11 @@ struct New {
 }
 
 /// A token with what is shown once.
-#[derive(Serialize, schemars::JsonSchema)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "TokenWithSecret")]
-struct ShownNew {
-    token: ApiToken,
-    secret: String,
+pub(crate) struct ShownNew {
+    pub(crate) token: ApiToken,
+    pub(crate) secret: String,
 }
 
 async fn create(api: Door, Body(new): Body<New>) -> Shown<ShownNew> {

@@ -26,10 +26,13 @@ use crate::hub::Hub;
 use crate::import::{self, DeletionLimit, Dn, Format, ImportReport, Mapping, Options};
 
 /// How large a file may be that is imported through the API.
-const LARGEST: u64 = 256 << 20;
+pub(crate) const LARGEST: u64 = 256 << 20;
 
 /// How much of a file is sent at once.
 const PORTION: usize = 64 << 10;
+
+/// The header that says how much an exported file holds, as JSON.
+pub(crate) const EXPORTED: HeaderName = HeaderName::from_static("x-exported");
 
 /// What stands above everything in LDIF if nobody says.
 const BASE: &str = "dc=rollcall";
@@ -106,7 +109,7 @@ async fn export_directory(api: Door, Query(how): Query<Exporting>) -> Result<Sen
     let base = base(how.base.as_deref().unwrap_or(BASE))?;
     // Written as a whole before it is sent: what fails halfway would look like a whole file otherwise.
     let mut file = tempfile::tempfile().map_err(unwritable)?;
-    export(
+    let exported = export(
         &api.shared.hub,
         how.format.format(),
         &base,
@@ -120,16 +123,19 @@ async fn export_directory(api: Door, Query(how): Query<Exporting>) -> Result<Sen
         "directory.ldif" => "attachment; filename=\"directory.ldif\"",
         _ => "attachment; filename=\"directory.jsonl\"",
     });
-    let headers: [(HeaderName, HeaderValue); 2] = [
+    let counted = serde_json::to_string(&exported).unwrap_or_default();
+    let counted = HeaderValue::from_str(&counted).map_err(|error| ApiError::internal(error.to_string()))?;
+    let headers: [(HeaderName, HeaderValue); 3] = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CONTENT_DISPOSITION, disposition),
+        (EXPORTED, counted),
     ];
     let sent = (headers, Stream::from_stream(portions(file))).into_response();
     Ok(Sent(sent))
 }
 
 /// The portions of a file.
-fn portions(file: File) -> impl stream::Stream<Item = std::io::Result<Bytes>> {
+pub(crate) fn portions(file: File) -> impl stream::Stream<Item = std::io::Result<Bytes>> {
     stream::unfold(Some(file), |file| async move {
         let mut file = file?;
         let reading = tokio::task::spawn_blocking(move || {
@@ -174,6 +180,8 @@ struct Importing {
     /// Other names of columns or attributes: FIELD=NAME, with semicolons between several.
     #[serde(default)]
     mapping: String,
+    /// CSV: what separates the columns: comma, semicolon or tab; left out: told from the header.
+    delimiter: Option<String>,
 }
 
 fn unnamed() -> String {
@@ -195,8 +203,10 @@ impl Importing {
             .max_deletions
             .parse()
             .map_err(|error: String| refuse("maxDeletions", &error))?;
+        let delimiter = self.delimiter.as_deref().map(str::parse).transpose();
         Ok(Options {
             mapping: Mapping::parse(&mappings)?,
+            delimiter: delimiter.map_err(|error: String| refuse("delimiter", &error))?,
             base: self.base.as_deref().map(base).transpose()?,
             owner: owner.map_err(|error| refuse("owner", &error))?,
             adopt: self.adopt,

@@ -15,9 +15,7 @@ use crate::api::versions::{Record, Single};
 use crate::api::{Api, ApiError, Shown};
 use crate::directory::fields::fold;
 use crate::directory::query::UnitAt;
-use crate::directory::{
-    self, Applied, Cascade, Command, DeletionPlan, DirectoryError, NewUnit, Unit, UnitChanges,
-};
+use crate::directory::{self, Applied, Cascade, Command, DeletionPlan, DirectoryError, NewUnit, UnitChanges};
 
 /// The routes.
 pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
@@ -68,8 +66,17 @@ async fn create_unit(api: Door, Body(new): Body<NewUnit>) -> Shown<Applied> {
     apply(&api, Command::CreateUnit(new)).await
 }
 
-async fn show_unit(api: Door, Path(id): Path<String>) -> Single<Unit> {
-    Ok(Record(api.unit(id).await?))
+async fn show_unit(api: Door, Path(id): Path<String>) -> Single<UnitAt> {
+    let unit = api.unit(id).await?;
+    let path = {
+        let id = unit.id.clone();
+        api.look(move |tx, sight| {
+            let mut paths = sight.paths(tx, std::slice::from_ref(&id))?;
+            Ok(paths.remove(&id).unwrap_or_default())
+        })
+        .await?
+    };
+    Ok(Record(UnitAt { unit, path }))
 }
 
 async fn update_unit(api: Door, Path(id): Path<String>, Body(changes): Body<UnitChanges>) -> Shown<Applied> {

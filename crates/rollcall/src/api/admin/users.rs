@@ -15,8 +15,9 @@ use crate::api::routes::Routes;
 use crate::api::versions::{Record, Single};
 use crate::api::{Api, ApiError, Shown};
 use crate::clock::Millis;
+use crate::directory::fields::fold;
 use crate::directory::search::{self, Portion, Wanted};
-use crate::directory::{Applied, Command, NewPassword, NewUser, User, UserChanges, query};
+use crate::directory::{Applied, Command, Group, NewPassword, NewUser, User, UserChanges, query};
 use crate::listing;
 use crate::maintenance::erasure::{self, Erased};
 use crate::secret::SecretString;
@@ -57,6 +58,12 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             delete_user,
         )
         .versioned()
+        .get(
+            "/users/{id}/groups",
+            Permission::ReadDirectory,
+            "Lists the groups that a user is in, by name.",
+            list_groups,
+        )
         .post(
             "/users/{id}/erase",
             Permission::WriteDirectory,
@@ -141,6 +148,13 @@ async fn create_user(api: Door, Fields(mut body, _): Fields<NewUserWithPassword>
 
 async fn show_user(api: Door, Path(id): Path<String>) -> Single<User> {
     Ok(Record(api.user(id).await?))
+}
+
+async fn list_groups(api: Door, Path(id): Path<String>, paging: Paging<String>) -> Pages<Group> {
+    // A user is shown with those groups only that the caller sees.
+    let ids = api.user(id).await?.groups;
+    let groups = api.shared.hub.db.read(move |tx| query::groups(tx, &ids));
+    Ok(paging.page_of_all(groups.await?, |group| fold(&group.name)))
 }
 
 async fn update_user(api: Door, Path(id): Path<String>, Body(changes): Body<UserChanges>) -> Shown<Applied> {
@@ -233,6 +247,8 @@ struct Which {
     organizational_unit_id: Option<String>,
     /// Only users in whose username, name, email address or phone number this stands.
     search: Option<String>,
+    /// Only users after this username.
+    after: Option<String>,
 }
 
 async fn list_users(api: Door, paging: Paging<String>, Query(which): Query<Which>) -> Pages<User> {
@@ -241,7 +257,7 @@ async fn list_users(api: Door, paging: Paging<String>, Query(which): Query<Which
         search: which.search,
         sight: api.sight().await?,
     };
-    let after = paging.after.clone().unwrap_or_default();
+    let after = paging.after.clone().or(which.after).unwrap_or_default();
     let db = &api.shared.hub.db;
     let Portion { found, next } =
         listing::page(db, search::user_ids, &wanted, &after, paging.limit + 1).await?;

@@ -2,7 +2,7 @@
 
 use rollcall_db::{Tx, params};
 use rollcall_protocol::EventType;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Applied, close, is_within, open};
@@ -54,7 +54,7 @@ pub(super) fn set_scope(
 }
 
 /// What a change of a subscription would do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionPlan {
     /// The events that are wanted.

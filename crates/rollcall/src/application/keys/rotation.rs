@@ -88,7 +88,7 @@ impl Trial {
 }
 
 /// Where the rotation of an application's keys stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Rotation {
     /// One key is published, and it signs.

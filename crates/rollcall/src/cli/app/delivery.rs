@@ -1,32 +1,31 @@
 //! What is done to the delivery to an application: test, synchronize, pause and resume, send again, skip,
 //! dismiss.
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use indicatif::HumanFloatCount;
 use serde::Serialize;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
-use super::find;
-use crate::application::{Application, ApplicationError, Command, store};
-use crate::cli::caller::caller;
+use crate::application::Application;
+use crate::cli::backend::{Backend, Refused, refused};
+use crate::cli::failure::Refusal;
 use crate::cli::output::{IN_PART, Output, counted, line, time};
-use crate::cli::serving;
-use crate::config::Config;
+use crate::clock::Clock;
 use crate::delivery::connectivity::finding::Finding;
 use crate::delivery::connectivity::{Report, StepResult};
 use crate::delivery::job::{self, JobPosition, JobStatus};
-use crate::delivery::ledger::{attempts, operate};
-use crate::delivery::{Shared, connectivity};
-use crate::hub::Hub;
 
-/// How often a job that is followed is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// After how many milliseconds without progress it is asked whether a hub runs.
-const HINT_AFTER: i64 = 3_000;
+/// After how long without progress it is asked whether a hub runs.
+const HINT_AFTER: Duration = Duration::from_secs(3);
+
+/// For how long after Ctrl-C it is looked what goes on. A hub elsewhere may be silent.
+const TELL_WITHIN: Duration = Duration::from_secs(5);
 
 /// What Test Connectivity brought, and what is still to be done besides.
 #[derive(Serialize)]
@@ -38,18 +37,10 @@ struct Tested<'a> {
     ever_synchronized: bool,
 }
 
-pub(super) async fn test(hub: &Hub, out: &Output, config: &Config, app: &str) -> Result<ExitCode> {
-    let id = find(hub, app).await?.id;
-    let egress = serving::known(hub, config).await?.egress()?;
-    let shared = Shared::for_one(hub.clone(), egress).await?;
-    let report = connectivity::test(&shared, &id).await?;
-    let (application, ever_synchronized) = hub
-        .db
-        .read(move |tx| {
-            let synchronized = !job::newest(tx, &id, 1)?.is_empty();
-            Ok::<_, ApplicationError>((store::load(tx, &id)?, synchronized))
-        })
-        .await?;
+pub(super) async fn test(backend: &Backend, out: &Output, app: &str) -> Result<ExitCode> {
+    let tested = backend.test(app).await?;
+    let (report, application) = (tested.report, tested.application);
+    let ever_synchronized = tested.ever_synchronized;
     let tested = Tested {
         report: &report,
         state: application.state(),
@@ -84,27 +75,17 @@ fn after_test(application: &Application, ever_synchronized: bool) -> String {
     }
 }
 
-pub(super) async fn cancel(hub: &Hub, out: &Output, app: &str) -> Result<ExitCode> {
-    let id = find(hub, app).await?.id;
-    let job = hub
-        .write_as(caller(), move |tx, ctx| job::cancel(tx, ctx, &id))
-        .await?;
+pub(super) async fn cancel(backend: &Backend, out: &Output, app: &str) -> Result<ExitCode> {
+    let job = backend.cancel(app).await?;
     out.show(&json!({ "cancelled": job }), || {
         format!("{job} is cancelled; what was sent stays sent")
     });
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn switch(hub: &Hub, out: &Output, app: &str, on: bool) -> Result<ExitCode> {
-    let before = find(hub, app).await?;
-    let id = before.id.clone();
-    let application = if on {
-        hub.write_as(caller(), move |tx, ctx| operate::resume(tx, ctx, &id))
-            .await?
-    } else {
-        let pause = Command::DisableSynchronization { id };
-        hub.apply_application(caller(), pause).await?.application
-    };
+pub(super) async fn switch(backend: &Backend, out: &Output, app: &str, on: bool) -> Result<ExitCode> {
+    let before = backend.application(app).await?;
+    let application = backend.switch(&before.id, on).await?;
     out.show(&application, || match (on, before.state()) {
         (true, "active") => format!(
             "{} was neither paused nor suspended: nothing to change",
@@ -117,13 +98,13 @@ pub(super) async fn switch(hub: &Hub, out: &Output, app: &str, on: bool) -> Resu
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn resend(hub: &Hub, out: &Output, app: &str, event: Option<String>) -> Result<ExitCode> {
-    let id = find(hub, app).await?.id;
-    let resent = hub
-        .write_as(caller(), move |tx, ctx| {
-            operate::resend(tx, ctx, &id, event.as_deref())
-        })
-        .await?;
+pub(super) async fn resend(
+    backend: &Backend,
+    out: &Output,
+    app: &str,
+    event: Option<String>,
+) -> Result<ExitCode> {
+    let resent = backend.resend(app, event).await?;
     out.show(&resent, || {
         if resent.queued + resent.refreshed + resent.superseded == 0 {
             return "nothing is set aside: nothing to send again".to_owned();
@@ -136,14 +117,14 @@ pub(super) async fn resend(hub: &Hub, out: &Output, app: &str, event: Option<Str
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn skip(hub: &Hub, out: &Output, app: &str, event: Option<String>) -> Result<ExitCode> {
-    let application = find(hub, app).await?;
-    let id = application.id.clone();
-    let skipped = hub
-        .write_as(caller(), move |tx, ctx| {
-            operate::skip(tx, ctx, &id, event.as_deref())
-        })
-        .await?;
+pub(super) async fn skip(
+    backend: &Backend,
+    out: &Output,
+    app: &str,
+    event: Option<String>,
+) -> Result<ExitCode> {
+    let application = backend.application(app).await?;
+    let skipped = backend.skip(&application.id, event).await?;
     out.show(&json!({ "skipped": skipped }), || {
         let name = &application.name;
         format!(
@@ -153,14 +134,14 @@ pub(super) async fn skip(hub: &Hub, out: &Output, app: &str, event: Option<Strin
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn dismiss(hub: &Hub, out: &Output, app: &str, event: Option<String>) -> Result<ExitCode> {
-    let application = find(hub, app).await?;
-    let id = application.id.clone();
-    let dismissed = hub
-        .write_as(caller(), move |tx, ctx| {
-            operate::dismiss(tx, ctx, &id, event.as_deref())
-        })
-        .await?;
+pub(super) async fn dismiss(
+    backend: &Backend,
+    out: &Output,
+    app: &str,
+    event: Option<String>,
+) -> Result<ExitCode> {
+    let application = backend.application(app).await?;
+    let dismissed = backend.dismiss(&application.id, event).await?;
     out.show(&json!({ "dismissed": dismissed }), || match dismissed {
         0 => "nothing is set aside: nothing to dismiss".to_owned(),
         count => format!(
@@ -172,14 +153,11 @@ pub(super) async fn dismiss(hub: &Hub, out: &Output, app: &str, event: Option<St
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn sync(hub: &Hub, out: &Output, app: &str, detach: bool) -> Result<ExitCode> {
-    let application = find(hub, app).await?;
-    let id = application.id.clone();
+pub(super) async fn sync(backend: &Backend, out: &Output, app: &str, detach: bool) -> Result<ExitCode> {
+    let application = backend.application(app).await?;
     // Before the job is stored, so that whoever ends this command then is told that the job goes on.
     let mut interrupted = signal(SignalKind::interrupt()).context("Ctrl-C cannot be listened for")?;
-    let job_id = hub
-        .write_as(caller(), move |tx, ctx| job::request_full(tx, ctx, &id))
-        .await?;
+    let (job_id, is_left) = ask(backend, &application, &mut interrupted).await?;
     if detach {
         out.show(&json!({ "id": job_id }), || {
             format!("{job_id} is queued; a running hub does it")
@@ -187,12 +165,28 @@ pub(super) async fn sync(hub: &Hub, out: &Output, app: &str, detach: bool) -> Re
         return Ok(ExitCode::SUCCESS);
     }
     let name = &application.name;
+    let followed = follow(
+        async || look(backend, &application.id, &job_id).await,
+        out.json,
+        backend.look_every(),
+    );
+    let left = async {
+        if !is_left {
+            interrupted.recv().await;
+        }
+    };
     let ended = tokio::select! {
-        ended = follow(hub, &job_id, out.json, Some(&application.id)) => ended?,
-        _ = interrupted.recv() => Followed::Left {
-            job: load(hub, &job_id).await?,
-            reason: "it is not waited for any more".to_owned(),
-        },
+        biased;
+        () = left => left_alone(backend, &application, &job_id).await,
+        ended = followed => ended,
+    };
+    let ended = match ended {
+        Err(error) if refused(&error).is_some_and(Refused::is_without_answer) => {
+            let goes_on =
+                format!("the synchronization {job_id} goes on by itself, but is not followed any more");
+            return Err(error.context(goes_on));
+        }
+        ended => ended?,
     };
     Ok(match ended {
         Followed::Ended(job) => {
@@ -215,6 +209,47 @@ pub(super) async fn sync(hub: &Hub, out: &Output, app: &str, detach: bool) -> Re
     })
 }
 
+/// Asks for a synchronization. Returns its id, and whether it is not to be waited for.
+async fn ask(
+    backend: &Backend,
+    application: &Application,
+    interrupted: &mut Signal,
+) -> Result<(String, bool)> {
+    let mut asked = pin!(backend.synchronize(&application.id));
+    tokio::select! {
+        started = &mut asked => Ok((started?, false)),
+        _ = interrupted.recv() => match timeout(TELL_WITHIN, asked).await {
+            Ok(started) => Ok((started?, true)),
+            Err(_) => {
+                let name = &application.name;
+                bail!(Refusal::of(
+                    "cancelled",
+                    format!("the hub has not answered yet whether the synchronization of {name} has begun"),
+                    format!("rollcall app show {name:?} tells, rollcall app cancel {name:?} ends it"),
+                ))
+            }
+        },
+    }
+}
+
+/// Where a synchronization stands that is not waited for any more.
+async fn left_alone(backend: &Backend, application: &Application, job_id: &str) -> Result<Followed> {
+    let Ok(job) = timeout(TELL_WITHIN, backend.job(&application.id, job_id)).await else {
+        bail!(Refusal::of(
+            "no_answer",
+            format!("the synchronization {job_id} goes on by itself; how far it is, the hub does not answer"),
+            format!(
+                "rollcall app show {:?} tells it once the hub answers",
+                application.name
+            ),
+        ));
+    };
+    Ok(Followed::Left {
+        job: job?,
+        reason: "it is not waited for any more".to_owned(),
+    })
+}
+
 /// How following a job ended.
 pub(in crate::cli) enum Followed {
     /// The job has ended.
@@ -228,20 +263,41 @@ pub(in crate::cli) enum Followed {
     },
 }
 
-async fn load(hub: &Hub, job_id: &str) -> Result<JobPosition> {
-    let id = job_id.to_owned();
-    hub.db
-        .read(move |tx| job::load(tx, &id))
-        .await?
-        .context("the synchronization was deleted with its application")
+/// What is seen of a job that is followed.
+pub(in crate::cli) struct Look {
+    pub(in crate::cli) job: JobPosition,
+    /// What keeps it from going on, and what to do, if that is looked at.
+    pub(in crate::cli) elsewhere: Option<Elsewhere>,
+}
+
+/// What is seen of the delivery by a hub that this process is not.
+#[derive(Default)]
+pub(in crate::cli) struct Elsewhere {
+    /// Why the application gets nothing at the moment; `None` if it does.
+    stands_still: Option<String>,
+    /// The newest request since, if it failed.
+    failing: Option<String>,
+}
+
+async fn look(backend: &Backend, application_id: &str, job_id: &str) -> Result<Look> {
+    let job = backend.job(application_id, job_id).await?;
+    let elsewhere = match job.is_finished() {
+        true => Elsewhere::default(),
+        false => Elsewhere {
+            stands_still: stands_still(&backend.application(application_id).await?),
+            failing: failing(backend, application_id, job.created_at).await?,
+        },
+    };
+    Ok(Look {
+        job,
+        elsewhere: Some(elsewhere),
+    })
 }
 
 /// Why an application gets nothing at the moment; `None` if it does.
-async fn stands_still(hub: &Hub, application_id: &str) -> Result<Option<String>> {
-    let id = application_id.to_owned();
-    let application = hub.db.read(move |tx| store::load(tx, &id)).await?;
+fn stands_still(application: &Application) -> Option<String> {
     let name = &application.name;
-    Ok(match (&application.suspended, application.synchronize) {
+    match (&application.suspended, application.synchronize) {
         (_, false) => Some(format!(
             "{name} is paused: rollcall app resume {name:?} pushes to it again"
         )),
@@ -252,14 +308,13 @@ async fn stands_still(hub: &Hub, application_id: &str) -> Result<Option<String>>
             time(suspension.next_probe)
         )),
         (None, true) => None,
-    })
+    }
 }
 
 /// The newest request since then, if it failed.
-async fn failing(hub: &Hub, application_id: &str, since: i64) -> Result<Option<String>> {
-    let id = application_id.to_owned();
-    let newest = hub.db.read(move |tx| attempts::newest(tx, &id, 0, 1)).await?;
-    let newest = newest.into_iter().map(|(_, attempt)| attempt).next();
+async fn failing(backend: &Backend, application_id: &str, since: i64) -> Result<Option<String>> {
+    let newest = backend.newest_attempt(application_id).await?;
+    let newest = newest.map(|numbered| numbered.attempt);
     Ok(newest
         .filter(|attempt| attempt.started_at >= since && !attempt.was_received())
         .map(|attempt| {
@@ -268,13 +323,11 @@ async fn failing(hub: &Hub, application_id: &str, since: i64) -> Result<Option<S
         }))
 }
 
-/// Shows the progress of a job until it ends. If a hub elsewhere does it, for the application that is named then,
-/// it may also stand still.
+/// Shows the progress of a job until it ends. If a hub elsewhere does it, it may also stand still.
 pub(in crate::cli) async fn follow(
-    hub: &Hub,
-    job_id: &str,
+    look: impl AsyncFn() -> Result<Look>,
     hidden: bool,
-    elsewhere: Option<&str>,
+    look_every: Duration,
 ) -> Result<Followed> {
     let bar = if hidden {
         indicatif::ProgressBar::hidden()
@@ -291,11 +344,11 @@ pub(in crate::cli) async fn follow(
             },
         ));
     }
-    let started = hub.clock.now();
+    let started = Clock::system().stopwatch();
     let mut hinted = false;
     let mut told = String::new();
     loop {
-        let job = load(hub, job_id).await?;
+        let Look { job, elsewhere } = look().await?;
         if job.statistics.total() > 0 {
             bar.set_length(job.statistics.total());
             bar.set_position(job.statistics.done());
@@ -308,25 +361,29 @@ pub(in crate::cli) async fn follow(
             bar.finish_and_clear();
             return Ok(Followed::Ended(job));
         }
-        if let Some(application_id) = elsewhere {
-            if let Some(reason) = stands_still(hub, application_id).await? {
+        if let Some(Elsewhere {
+            stands_still,
+            failing,
+        }) = elsewhere
+        {
+            if let Some(reason) = stands_still {
                 bar.finish_and_clear();
                 return Ok(Followed::Left { job, reason });
             }
-            if let Some(failed) = failing(hub, application_id, job.created_at).await?
+            if let Some(failed) = failing
                 && failed != told
                 && !hidden
             {
                 bar.suspend(|| line(&failed));
                 told = failed;
             }
-            let waits = hub.clock.now() - started > HINT_AFTER;
+            let waits = started.elapsed() > HINT_AFTER;
             if !hinted && job.is_pending() && told.is_empty() && waits && !hidden {
                 hinted = true;
                 bar.suspend(|| line("still waiting: is a hub running (rollcall serve)?"));
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(look_every).await;
     }
 }
 

@@ -1,28 +1,19 @@
 //! `rollcall app scope` and `rollcall app subscription`: what is not named stays as it is, and nothing is
 //! done that a plan has not shown.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use rollcall_db::DbError;
 use rollcall_protocol::EventType;
 use serde_json::json;
 
-use super::find;
 use crate::application::entitlement::subscribable;
-use crate::application::{
-    Command, Edit, Entitlements, ScopeEdit, Subscription,
-    command::plan_subscription,
-    written::{groups, names, units},
-};
-use crate::cli::caller::caller;
+use crate::application::{Edit, Subscription};
+use crate::cli::backend::{Backend, Rescoped, WrittenEdit};
 use crate::cli::failure::Refusal;
 use crate::cli::output::{Output, counted, first_of, listed};
-use crate::delivery::job::{self, Side};
-use crate::directory::DirectoryError;
-use crate::hub::Hub;
+use crate::delivery::job::Side;
 
 /// What changes of a scope. Units and groups are apart: naming units leaves the groups as they are, and the
 /// other way round.
@@ -82,60 +73,39 @@ pub(in crate::cli) struct SubscriptionChange {
     confirm: Option<String>,
 }
 
-fn edit<T: Ord>(set: BTreeSet<T>, empty: bool, add: BTreeSet<T>, remove: BTreeSet<T>) -> Edit<T> {
-    if empty || !set.is_empty() {
-        Edit::Set(set)
-    } else {
-        Edit::Change { add, remove }
+/// What becomes of a part of a scope.
+fn edit(set: Vec<String>, empty: bool, add: Vec<String>, remove: Vec<String>) -> WrittenEdit {
+    match empty || !set.is_empty() {
+        true => WrittenEdit {
+            set: Some(set),
+            ..WrittenEdit::default()
+        },
+        false => WrittenEdit {
+            set: None,
+            add,
+            remove,
+        },
     }
 }
 
-pub(super) async fn scope(hub: &Hub, out: &Output, args: ScopeChange) -> Result<ExitCode> {
-    let application = find(hub, &args.app).await?;
-    let confirm = args.confirm.clone();
-    let edit = hub
-        .db
-        .read(move |tx| {
-            Ok::<_, DirectoryError>(ScopeEdit {
-                units: edit(
-                    units(tx, &args.units)?,
-                    args.no_units,
-                    units(tx, &args.add_units)?,
-                    units(tx, &args.remove_units)?,
-                ),
-                groups: edit(
-                    groups(tx, &args.groups)?,
-                    args.no_groups,
-                    groups(tx, &args.add_groups)?,
-                    groups(tx, &args.remove_groups)?,
-                ),
-            })
-        })
-        .await?;
-    if edit == ScopeEdit::default() {
+pub(super) async fn scope(backend: &Backend, out: &Output, args: ScopeChange) -> Result<ExitCode> {
+    let units = edit(args.units, args.no_units, args.add_units, args.remove_units);
+    let groups = edit(args.groups, args.no_groups, args.add_groups, args.remove_groups);
+    if units == WrittenEdit::default() && groups == WrittenEdit::default() {
         bail!(Refusal::wrong_use(
             "name what is to change",
             "--unit, --add-unit, --remove-unit or --no-units, and the same for groups"
         ));
     }
-    let id = application.id.clone();
-    let (plan, job_id) = match &confirm {
-        Some(token) => {
-            let (plan, job_id) = job::change_scope(hub, caller(), &id, edit, Some(token.clone())).await?;
-            (plan, Some(job_id))
-        }
-        None => (hub.db.read(move |tx| job::plan(tx, &id, &edit)).await?, None),
-    };
-    let id = application.id.clone();
-    let (before, after) = (plan.before.clone(), plan.after.clone());
-    let (before, after, subscription) = hub
-        .db
-        .read(move |tx| {
-            let subscription = Entitlements::load(tx, &id)?.current().subscription.clone();
-            Ok::<_, DbError>((names(tx, &before)?, names(tx, &after)?, subscription))
-        })
+    let Rescoped {
+        plan,
+        job,
+        before,
+        after,
+        subscription,
+    } = backend
+        .change_scope(&args.app, (units, groups), args.confirm)
         .await?;
-    let job = job_id.filter(|_| !plan.is_empty());
     let shown = json!({
         "plan": plan, "scopeBefore": before, "scopeAfter": after, "subscription": subscription, "job": job,
     });
@@ -185,17 +155,18 @@ pub(in crate::cli) fn events(subscription: &Subscription) -> String {
     )
 }
 
-pub(super) async fn subscription(hub: &Hub, out: &Output, args: SubscriptionChange) -> Result<ExitCode> {
-    let id = find(hub, &args.app).await?.id;
-    let wanted = if args.all {
-        Edit::Set(Subscription::everything().events().collect())
-    } else {
-        edit(
-            args.events.into_iter().collect(),
-            false,
-            args.add.into_iter().collect(),
-            args.remove.into_iter().collect(),
-        )
+pub(super) async fn subscription(
+    backend: &Backend,
+    out: &Output,
+    args: SubscriptionChange,
+) -> Result<ExitCode> {
+    let wanted = match (args.all, args.events.is_empty()) {
+        (true, _) => Edit::Set(Subscription::everything().events().collect()),
+        (false, false) => Edit::Set(args.events.into_iter().collect()),
+        (false, true) => Edit::Change {
+            add: args.add.into_iter().collect(),
+            remove: args.remove.into_iter().collect(),
+        },
     };
     if wanted == Edit::default() {
         bail!(Refusal::wrong_use(
@@ -203,21 +174,10 @@ pub(super) async fn subscription(hub: &Hub, out: &Output, args: SubscriptionChan
             "--event, --add, --remove or --all"
         ));
     }
-    let confirm = args.confirm.clone();
-    let confirmed = confirm.is_some();
-    let (of, events_wanted) = (id.clone(), wanted.clone());
-    let plan = hub
-        .db
-        .read(move |tx| plan_subscription(tx, &of, &events_wanted))
+    let confirmed = args.confirm.is_some();
+    let plan = backend
+        .change_subscription(&args.app, wanted, args.confirm)
         .await?;
-    if confirmed {
-        let command = Command::SetSubscription {
-            id,
-            events: wanted,
-            confirmed: confirm,
-        };
-        hub.apply_application(caller(), command).await?;
-    }
     out.show(&plan, || {
         let hint = if plan.before == plan.after {
             "Nothing to change: the subscription is so already.".to_owned()

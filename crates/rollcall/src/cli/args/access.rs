@@ -67,6 +67,8 @@ pub(in crate::cli) enum Account {
         account: String,
     },
     /// Let the owner of an account sign in at the provider instead of with a password. Its sessions end.
+    ///
+    /// This is done on the database, and not with --server.
     Link {
         /// Its id or name.
         account: String,

@@ -6,28 +6,20 @@ use anyhow::Result;
 use indicatif::HumanCount;
 use serde_json::json;
 
-use super::{find_group, find_unit, find_user};
+use crate::cli::backend::Backend;
 use crate::cli::list::{self, Listing, Rows, SHOWN};
 use crate::cli::output::{Output, note, time};
-use crate::directory::search::{self, Wanted};
-use crate::directory::{Group, LOCKED_UNTIL_UNLOCKED, User, query};
-use crate::hub::Hub;
-use crate::listing;
+use crate::directory::query::{Member, UnitAt};
+use crate::directory::search::Wanted;
+use crate::directory::{Group, LOCKED_UNTIL_UNLOCKED, User};
 
 fn text(value: &Option<String>) -> &str {
     value.as_deref().unwrap_or("–")
 }
 
-pub(super) async fn user(hub: &Hub, out: &Output, name: &str) -> Result<ExitCode> {
-    let user = find_user(hub, name).await?;
-    let of = user.groups.clone();
-    let groups = hub
-        .db
-        .read(move |tx| {
-            let names = of.iter().map(|id| Ok((id.clone(), query::group_name(tx, id)?)));
-            names.collect::<Result<Vec<_>, rollcall_db::DbError>>()
-        })
-        .await?;
+pub(super) async fn user(backend: &Backend, out: &Output, name: &str) -> Result<ExitCode> {
+    let user = backend.user(name).await?;
+    let groups = backend.groups_of(&user).await?;
     out.show(&user, || {
         let mut lines = format!(
             "{}\nusername      {}\ndisplay name  {}\nemail         {}\nphone         {}\nstatus        {}\n",
@@ -66,8 +58,8 @@ pub(super) async fn user(hub: &Hub, out: &Output, name: &str) -> Result<ExitCode
             let primary = if unit.primary { " (primary)" } else { "" };
             lines.push_str(&format!("unit          {}  {}{primary}\n", unit.id, unit.name));
         }
-        for (id, name) in &groups {
-            lines.push_str(&format!("group         {id}  {}\n", text(name)));
+        for group in &groups {
+            lines.push_str(&format!("group         {}  {}\n", group.id, group.name));
         }
         lines
     });
@@ -75,14 +67,14 @@ pub(super) async fn user(hub: &Hub, out: &Output, name: &str) -> Result<ExitCode
 }
 
 pub(super) async fn users(
-    hub: &Hub,
+    backend: &Backend,
     out: &Output,
     unit: Option<String>,
     search: Option<String>,
     listing: &Listing,
 ) -> Result<ExitCode> {
     let unit_id = match unit {
-        Some(unit) => Some(find_unit(hub, &unit).await?.id),
+        Some(unit) => Some(backend.unit(&unit).await?.id),
         None => None,
     };
     let searches = search.is_some();
@@ -97,14 +89,10 @@ pub(super) async fn users(
         // Whoever was found by an email address is recognised by it.
         line: if searches { with_email } else { plain },
     };
-    let read = async |after: String, limit| Ok(listing::users(&hub.db, &wanted, &after, limit).await?);
-    list::show(out, listing, &rows, read, async || {
-        if searches {
-            return Ok(None);
-        }
-        let unit_id = wanted.unit_id.clone();
-        let count = move |tx: &mut rollcall_db::Tx<'_>| search::count_users(tx, unit_id.as_deref());
-        Ok(Some(hub.db.read(count).await?))
+    let read = async |after: String, limit| backend.users(&wanted, &after, limit).await;
+    list::show(out, listing, &rows, read, async || match searches {
+        true => Ok(None),
+        false => backend.count_users(wanted.unit_id.clone()).await,
     })
     .await
 }
@@ -121,7 +109,7 @@ fn with_email(user: &User) -> String {
 }
 
 pub(super) async fn groups(
-    hub: &Hub,
+    backend: &Backend,
     out: &Output,
     search: Option<String>,
     listing: &Listing,
@@ -137,28 +125,23 @@ pub(super) async fn groups(
         name: |group: &Group| &group.name,
         line: |group| format!("{}  {}", group.id, group.name),
     };
-    let read = async |after: String, limit| Ok(listing::groups(&hub.db, &wanted, &after, limit).await?);
+    let read = async |after: String, limit| backend.groups(&wanted, &after, limit).await;
     list::show(out, listing, &rows, read, async || match searches {
         true => Ok(None),
-        false => Ok(Some(hub.db.read(search::count_groups).await?)),
+        false => backend.count_groups().await,
     })
     .await
 }
 
-pub(super) async fn group(hub: &Hub, out: &Output, name: &str, all: bool) -> Result<ExitCode> {
-    let group = find_group(hub, name).await?;
-    let id = group.id.clone();
-    let members = hub.db.read(move |tx| query::member_usernames(tx, &id)).await?;
+pub(super) async fn group(backend: &Backend, out: &Output, name: &str, all: bool) -> Result<ExitCode> {
+    let group = backend.group(name).await?;
+    let members = backend.members(&group.id).await?;
     let shown = if all {
         members.len()
     } else {
         SHOWN.min(members.len())
     };
-    let named: Vec<_> = members
-        .iter()
-        .map(|(id, username)| json!({ "id": id, "username": username }))
-        .collect();
-    out.show(&json!({ "group": group, "members": named }), || {
+    out.show(&json!({ "group": group, "members": members }), || {
         let mut lines = format!(
             "{}\nname         {}\ndescription  {}\nmembers      {}\n",
             group.id,
@@ -166,7 +149,7 @@ pub(super) async fn group(hub: &Hub, out: &Output, name: &str, all: bool) -> Res
             text(&group.description),
             HumanCount(members.len() as u64)
         );
-        for (id, username) in &members[..shown] {
+        for Member { id, username } in &members[..shown] {
             lines.push_str(&format!("  {id}  {username}\n"));
         }
         lines
@@ -180,22 +163,21 @@ pub(super) async fn group(hub: &Hub, out: &Output, name: &str, all: bool) -> Res
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn unit(hub: &Hub, out: &Output, name: &str) -> Result<ExitCode> {
-    let unit = find_unit(hub, name).await?;
-    let id = unit.id.clone();
-    let path = hub.db.read(move |tx| query::unit_path(tx, &id)).await?;
+pub(super) async fn unit(backend: &Backend, out: &Output, name: &str) -> Result<ExitCode> {
+    let UnitAt { unit, path } = backend.unit_at(name).await?;
     out.show(&unit, || {
         format!("{}\nname  {}\npath  /{path}\n", unit.id, unit.name)
     });
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn units(hub: &Hub, out: &Output, below: &str, search: Option<String>) -> Result<ExitCode> {
-    let id = find_unit(hub, below).await?.id;
-    let units = hub
-        .db
-        .read(move |tx| query::list_units(tx, &id, search.as_deref()))
-        .await?;
+pub(super) async fn units(
+    backend: &Backend,
+    out: &Output,
+    below: &str,
+    search: Option<String>,
+) -> Result<ExitCode> {
+    let units = backend.units(below, search).await?;
     out.show(&units, || {
         let lines = units.iter().map(|at| format!("{}  /{}\n", at.unit.id, at.path));
         lines.collect()

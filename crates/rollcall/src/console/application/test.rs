@@ -80,7 +80,7 @@ impl Step {
             StepResult::Skipped { detail } => ("idle", "step-skipped", detail, None),
         };
         Self {
-            key: match step.name {
+            key: match step.name.as_ref() {
                 "resolve" => "step-resolve",
                 "connect" => "step-connect",
                 "tls" => "step-tls",

@@ -6,14 +6,14 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use reqwest::Url;
 use rollcall_protocol::Foreign;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::delivery::egress::failure::{Failure, Form, TlsFault};
 use crate::delivery::egress::{ANSWER_WITHIN, CONNECT_WITHIN};
 use crate::delivery::model::Remark;
 
 /// What the test came upon, under a name that does not change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "ConnectivityCode")]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
@@ -90,7 +90,7 @@ pub enum Code {
 }
 
 /// What the test came upon at a step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "ConnectivityFinding")]
 pub struct Finding {
     /// Its name.

@@ -34,7 +34,7 @@ impl AddressPolicy {
     }
 
     /// The address that a URL has for its host, if it may be called; `None` if the host has a name.
-    pub(super) fn check_literal(&self, url: &Url) -> Result<Option<IpAddr>, Failure> {
+    pub(in crate::delivery) fn check_literal(&self, url: &Url) -> Result<Option<IpAddr>, Failure> {
         let host = url.host_str().unwrap_or_default();
         match host.trim_matches(['[', ']']).parse() {
             Ok(address) if self.permits(address) => Ok(Some(address)),

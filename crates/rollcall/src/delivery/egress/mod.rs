@@ -1,4 +1,4 @@
-//! The way out: the only HTTP client of the hub.
+//! The way out: the only HTTP client of the hub. ([`Direct`] is that of the command line, which leads to a hub.)
 //!
 //! Administrators type in the addresses that the hub then calls from inside the network, so a
 //! receiving URL must not become a way to reach what only the hub can reach. Addresses in private,
@@ -8,6 +8,7 @@
 //! Redirects are not followed and no proxy is taken from the environment.
 
 mod address;
+mod direct;
 pub mod failure;
 mod tls;
 
@@ -26,6 +27,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::clock::{Clock, Millis};
 pub use address::AddressPolicy;
+pub use direct::Direct;
 use failure::{Failure, TlsFault, classify};
 use tls::{Secured, Trust};
 
@@ -336,7 +338,7 @@ async fn read(mut response: reqwest::Response, now: Millis) -> Result<Reply, Fai
 }
 
 /// The wait that a `Retry-After` header asks for: a number of seconds, or a date (RFC 9110, section 10.2.3).
-fn wait_of(value: &str, now: Millis) -> Option<Duration> {
+pub fn wait_of(value: &str, now: Millis) -> Option<Duration> {
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }

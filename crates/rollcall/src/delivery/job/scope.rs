@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::SubjectKind;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{JobError, list, scan};
 use crate::access::{Caller, Context};
@@ -29,7 +29,7 @@ use crate::hub::Hub;
 use crate::id;
 
 /// What a change of scope would do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "ScopePlan")]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -53,7 +53,7 @@ impl Plan {
 }
 
 /// Who enters, or who leaves.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "ScopePlanSide")]
 #[serde(rename_all = "camelCase")]
 pub struct Side {
@@ -65,7 +65,7 @@ pub struct Side {
 }
 
 /// How many of each kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
     /// Organizational units.

@@ -85,13 +85,10 @@ const CHAIN: &str = "WITH RECURSIVE chain (id, place) AS (
          SELECT a.previous, place + 1 FROM chain JOIN attempts a ON a.id = chain.id
          WHERE a.previous > $2 AND place < $3)";
 
-/// What the application passed over in its newest requests, of which `limit` are looked at.
-///
-/// # Errors
-/// What the database reports.
-pub fn skipped_lately(tx: &mut Tx<'_>, application_id: &str, limit: usize) -> Result<Skips, DbError> {
+/// What the application passed over in requests as [`newest`] has them.
+pub fn skipped(newest: Vec<(i64, Attempt)>) -> Skips {
     let mut skips = Skips::default();
-    for (_, attempt) in newest(tx, application_id, 0, limit)?.into_iter().rev() {
+    for (_, attempt) in newest.into_iter().rev() {
         for exception in attempt.exceptions.into_iter().filter(|it| it.result == "skipped") {
             let remark = Remark {
                 code: exception.code,
@@ -100,7 +97,7 @@ pub fn skipped_lately(tx: &mut Tx<'_>, application_id: &str, limit: usize) -> Re
             skips.note(&exception.event_type, &remark);
         }
     }
-    Ok(skips)
+    skips
 }
 
 const COLUMNS: &str = "id, source, from_seq, to_seq, lane, lanes, try_number, started_at, latency_us, \

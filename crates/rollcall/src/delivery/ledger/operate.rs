@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use rollcall_db::{DbError, Tx, params};
 use rollcall_protocol::{EventType, GroupPayload, SubjectKind};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::parked::{self, Parked, ParkedState};
@@ -170,7 +170,7 @@ pub fn resume(tx: &mut Tx<'_>, ctx: &Context<'_>, application_id: &str) -> Resul
 }
 
 /// What became of events that were to be sent again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resent {
     /// They are sent again as they were.

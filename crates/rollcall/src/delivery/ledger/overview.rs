@@ -37,6 +37,8 @@ pub struct Standing {
     pub oldest: Option<Millis>,
     /// When the application was last synchronized in full.
     pub synchronized_at: Option<Millis>,
+    /// Whether there was ever a synchronization, or a change of scope was told, however that ended.
+    pub ever_synchronized: bool,
 }
 
 /// Reads how far an application is that stands at this position.
@@ -48,13 +50,15 @@ pub fn standing(tx: &mut Tx<'_>, application_id: &str, position: Seq) -> Result<
         "SELECT (SELECT seq FROM change_head WHERE id = 1),
                 (SELECT time FROM changes WHERE seq > $2 ORDER BY seq LIMIT 1),
                 (SELECT MAX(ended_at) FROM jobs
-                 WHERE application_id = $1 AND kind = 'full' AND status IN ('success', 'partial_success'))",
+                 WHERE application_id = $1 AND kind = 'full' AND status IN ('success', 'partial_success')),
+                (SELECT MAX(created_at) FROM jobs WHERE application_id = $1)",
         params![application_id, position],
     )?;
     Ok(Standing {
         head: row.get(0)?,
         oldest: row.get(1)?,
         synchronized_at: row.get(2)?,
+        ever_synchronized: row.get::<Option<Millis>>(3)?.is_some(),
     })
 }
 
@@ -99,16 +103,16 @@ pub fn positions(
         .collect()
 }
 
-/// When each application was last synchronized in full; who never was is not named. Retention keeps the job that
-/// tells it.
+/// The applications that were ever synchronized, or told of a change of scope, however that ended; and when each was
+/// last synchronized in full, which retention keeps the job to tell.
 ///
 /// # Errors
 /// What the database reports.
-pub fn synchronized(tx: &mut Tx<'_>) -> Result<HashMap<String, Millis>, DbError> {
+pub fn synchronized(tx: &mut Tx<'_>) -> Result<HashMap<String, Option<Millis>>, DbError> {
     tx.query(
-        "SELECT application_id, MAX(ended_at) FROM jobs
-         WHERE kind = 'full' AND status IN ('success', 'partial_success') AND ended_at IS NOT NULL
-         GROUP BY application_id",
+        "SELECT application_id,
+                MAX(CASE WHEN kind = 'full' AND status IN ('success', 'partial_success') THEN ended_at END)
+         FROM jobs GROUP BY application_id",
         params![],
     )?
     .iter()

@@ -59,7 +59,7 @@ pub struct Carried {
 }
 
 /// One request and what came of it.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
     /// `log`, `parked`, `job`, `test` or `key_trial`.
@@ -101,7 +101,7 @@ pub struct Attempt {
     /// What the application said about it. It may name people, so it goes when somebody is erased.
     pub said: Option<String>,
     /// The events that it carried, if they were parked: no range of the log tells that.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<Carried>,
     /// When the request was to be sent again, if it failed and was.
     #[serde(skip_serializing_if = "Option::is_none")]

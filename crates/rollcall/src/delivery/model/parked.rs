@@ -1,6 +1,7 @@
 //! Events that stand outside the position of their application.
 
 use rollcall_protocol::EventType;
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
@@ -40,13 +41,13 @@ impl ParkedState {
 }
 
 /// A parked event.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Parked {
     /// The event's id.
     pub event_id: String,
     /// Its type.
-    #[serde(serialize_with = "as_short")]
+    #[serde(serialize_with = "as_short", deserialize_with = "from_short")]
     #[schemars(with = "String")]
     pub event_type: EventType,
     /// Whom it concerns.
@@ -74,4 +75,9 @@ pub struct Parked {
 
 fn as_short<S: serde::Serializer>(event: &EventType, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(event.short())
+}
+
+fn from_short<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<EventType, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    EventType::parse(&name).ok_or_else(|| D::Error::custom(format!("{name:?} is no type of event")))
 }

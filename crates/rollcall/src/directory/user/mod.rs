@@ -24,7 +24,7 @@ pub(super) use create::{create, create_many};
 pub(super) use rows::{Found, get, in_units, load_many, owned_after, page, standing, standing_written};
 
 /// A user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
     /// `user_…`.
@@ -74,7 +74,7 @@ pub struct User {
 }
 
 /// A unit of a user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserUnit {
     /// The unit.
@@ -129,19 +129,19 @@ pub struct NewUser {
 pub struct UserChanges {
     pub username: Option<String>,
     pub display_name: Option<String>,
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub email: Option<Option<String>>,
     pub email_verified: Option<bool>,
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub phone_region: Option<Option<String>>,
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub phone_number: Option<Option<String>>,
     pub phone_verified: Option<bool>,
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub description: Option<Option<String>>,
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub external_id: Option<Option<String>>,
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub account_expire_time: Option<Option<Millis>>,
     pub custom_fields: CustomChanges,
     pub source: Option<Source>,

@@ -143,6 +143,10 @@ fn an_owner_sees_what_is_in_scope_and_nothing_else() {
         let both = get("/users/both").await;
         assert_eq!(names(&both["units"], "name"), ["Deep"]);
         assert_eq!(both["groups"], json!([]));
+        assert_eq!(get("/users/both/groups").await["items"], json!([]));
+        assert_eq!(names(&get("/users/member/groups").await, "name"), ["Own group"]);
+        let own_group = format!("/groups/{}/users", divided.own_group);
+        assert_eq!(names(&get(&own_group).await, "username"), ["member"]);
         let member = get("/users/member").await;
         assert_eq!(
             (&member["units"], &member["groups"]),
@@ -167,6 +171,13 @@ fn an_owner_sees_what_is_in_scope_and_nothing_else() {
         assert_eq!(names(&found, "path"), ["Inside/Deep"]);
         let deep = get("/organizational-units/Inside%2FDeep").await;
         assert_eq!(deep["id"], divided.deep.as_str());
+        // A scope is named from the topmost unit that is seen on, wherever it is told.
+        let scope = json!(["/Inside", "group Own group"]);
+        let listed = get("/applications").await;
+        assert_eq!(listed["items"][0]["scope"]["names"], scope);
+        assert_eq!(get("/applications/own").await["scope"]["names"], scope);
+        let entitled = get("/applications/own/scope").await;
+        assert_eq!(entitled["scope"]["names"], scope, "{entitled}");
         get("/applications/own/attempts").await;
         get("/applications/own/synchronizations").await;
         get("/applications/own/keys").await;

@@ -55,6 +55,7 @@ impl Served {
             public_url: Some("https://rollcall.example.com".to_owned()),
             egress_allow: Vec::new(),
             encrypted: false,
+            outbound_addresses: Vec::new(),
         };
         hub.serves(serving).await.unwrap();
         let shared = Shared::for_one(hub.clone(), egress()).await.unwrap();

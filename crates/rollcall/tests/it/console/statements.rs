@@ -284,6 +284,15 @@ impl Filled {
                 "/api/v1/applications/Application%20000/why/ada".into(),
             ),
             ("API: audit of a user", "/api/v1/audit?target=ada".into()),
+            (
+                "API: the newest changes",
+                "/api/v1/changes?newestFirst=true".into(),
+            ),
+            (
+                "API: the newest changes of a user",
+                "/api/v1/changes?newestFirst=true&subject=ada".into(),
+            ),
+            ("API: groups after one", "/api/v1/groups?after=Group%20000".into()),
         ]
     }
 

@@ -4,7 +4,7 @@
 //! and not of what waits.
 
 use rollcall_db::Tx;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{OperateError, parked, store};
@@ -15,7 +15,7 @@ use crate::delivery::ledger::jobs;
 use crate::id;
 
 /// What the deletion of an application takes along.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationDeletion {
     /// The application's id.
