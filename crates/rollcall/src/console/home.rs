@@ -126,8 +126,8 @@ pub(super) async fn home(view: View) -> Answer {
 
 pub(super) async fn home_live(State(console): State<Arc<Console>>, view: View) -> Response {
     let page = view.within(Section::Home).page;
-    live::follow(console.ended(), move || {
-        let (console, page) = (Arc::clone(&console), page.at(console.now()));
+    live::follow(console, move |console| {
+        let page = page.at(console.now());
         async move {
             // Many who watch cost the database as much as one.
             let everything = console.everything.get(Everything::read(&console)).await?;

@@ -2,32 +2,44 @@
 //!
 //! The fragment is rendered by the same template as within the page, so there is one way in which it looks. The stream
 //! ends after a while, and the browser asks again: thereby it is checked again who looks.
+//!
+//! Whoever watches must not slow down what is watched. So the pause between two looks grows with what a look takes: with
+//! a thousand applications, or while the machine is busy, a page is some seconds old.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 
+use super::Console;
 use super::error::Failure;
+use crate::clock::Stopwatch;
 
-/// How often it is looked whether something has changed.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// After how many looks the browser has to ask again.
-const LOOKS: u32 = 60;
+/// How long it waits at least until it looks again whether something has changed.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+/// The same at most.
+const LOOK_AFTER_AT_MOST: Duration = Duration::from_secs(5);
+/// A look takes at most one part in so many of the time, up to that pause.
+const SHARE: u32 = 500;
+/// After what time the browser has to ask again.
+const ASK_AFTER: Duration = Duration::from_secs(60);
 
 /// Sends what `render` makes, at first and whenever it is different. Where it fails, or the hub ends, the stream ends.
-pub(super) fn follow<F, T>(ended: watch::Receiver<bool>, render: F) -> Response
+pub(super) fn follow<F, T>(console: Arc<Console>, render: F) -> Response
 where
-    F: Fn() -> T + Send + 'static,
+    F: Fn(Arc<Console>) -> T + Send + 'static,
     T: Future<Output = Result<String, Failure>> + Send,
 {
     let begun = Following {
         render,
-        ended,
+        ended: console.ended(),
+        since: console.hub().clock.stopwatch(),
+        console,
+        took: None,
         sent: None,
-        looks: 0,
     };
     let stream = futures_util::stream::unfold(begun, async |mut following| {
         let event = following.next().await?;
@@ -42,27 +54,36 @@ where
 struct Following<F> {
     render: F,
     ended: watch::Receiver<bool>,
+    console: Arc<Console>,
+    since: Stopwatch,
+    /// What the last look took.
+    took: Option<Duration>,
     sent: Option<String>,
-    looks: u32,
+}
+
+/// How long to wait after a look that took so long.
+fn pause(took: Duration) -> Duration {
+    took.saturating_mul(SHARE).clamp(LOOK_AFTER, LOOK_AFTER_AT_MOST)
 }
 
 impl<F, T> Following<F>
 where
-    F: Fn() -> T,
+    F: Fn(Arc<Console>) -> T,
     T: Future<Output = Result<String, Failure>>,
 {
     /// Waits until the part is different from what was sent.
     async fn next(&mut self) -> Option<Event> {
-        while self.looks < LOOKS {
-            if self.looks > 0 {
+        while self.since.elapsed() < ASK_AFTER {
+            if let Some(took) = self.took {
                 tokio::select! {
                     biased;
                     _ = self.ended.wait_for(|ended| *ended) => return None,
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                    () = tokio::time::sleep(pause(took)) => {}
                 }
             }
-            self.looks += 1;
-            let now = (self.render)().await.ok()?;
+            let begun = self.since.elapsed();
+            let now = (self.render)(Arc::clone(&self.console)).await.ok()?;
+            self.took = Some(self.since.elapsed() - begun);
             if self.sent.as_ref() != Some(&now) {
                 let event = Event::default().data(now.replace('\r', ""));
                 self.sent = Some(now);
@@ -71,4 +92,12 @@ where
         }
         None
     }
+}
+
+#[test]
+fn the_pause_grows_with_what_a_look_takes() {
+    let millis = Duration::from_millis;
+    assert_eq!(pause(millis(1)), millis(1_000));
+    assert_eq!(pause(millis(4)), millis(2_000));
+    assert_eq!(pause(millis(400)), millis(5_000));
 }

@@ -4,15 +4,16 @@
 //! [`super::apply`] makes the plan once more in the writing transaction: what is deleted is what was shown,
 //! or nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use rollcall_db::{DbError, Tx, params};
+use rollcall_db::{DbError, Tx, Value, params};
 use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
 
 use super::inside::Inside;
 use super::placement::Tree;
 use super::{DirectoryError, unit, view};
+use crate::change::placeholders;
 use crate::id::{self, ROOT_UNIT};
 
 /// How many names a plan shows of each kind.
@@ -24,7 +25,7 @@ const NAMED: usize = 10;
 pub struct Named {
     /// How many.
     pub count: u64,
-    /// The first names: paths of units, usernames, names of groups.
+    /// The first of them: paths of units, usernames in the order of ids, names of groups.
     pub first: Vec<String>,
 }
 
@@ -63,48 +64,75 @@ pub struct DeletionPlan {
     pub token: String,
 }
 
-/// Somebody who stands in the unit or below it.
-struct Member {
-    id: String,
-    username: String,
-    primary_unit_id: String,
-    groups: Vec<String>,
+/// Who stands in the unit or below it, and so is in the plan.
+struct Standing {
+    /// Those whose primary unit is deleted, by id, each with the groups that they are members of.
+    deleted: BTreeMap<String, Vec<String>>,
+    /// The others, by id.
+    staying: BTreeSet<String>,
 }
 
-/// Reads everybody who stands in a unit or below it, by id: with two statements, however many they are.
-fn members(tx: &mut Tx<'_>, id: &str) -> Result<Vec<Member>, DbError> {
-    let unit = BTreeSet::from([id.to_owned()]);
-    let inside = Inside::new(&unit, &BTreeSet::new()).units();
-    let standing = "(SELECT m.user_id FROM unit_members m JOIN inside i ON i.id = m.unit_id)";
-    let mut groups: HashMap<String, Vec<String>> = HashMap::new();
-    for row in tx.query(
-        &format!(
-            "{inside} SELECT user_id, group_id FROM group_members WHERE user_id IN {standing}
-             ORDER BY user_id, group_id"
-        ),
-        params![id],
-    )? {
-        groups.entry(row.get(0)?).or_default().push(row.get(1)?);
+impl Standing {
+    /// Reads them with two statements, however many they are.
+    fn read(tx: &mut Tx<'_>, unit_id: &str) -> Result<Self, DbError> {
+        let unit = BTreeSet::from([unit_id.to_owned()]);
+        let inside = Inside::new(&unit, &BTreeSet::new()).units();
+        let mut standing = Self {
+            deleted: BTreeMap::new(),
+            staying: BTreeSet::new(),
+        };
+        for row in tx.query(
+            &format!(
+                "{inside} SELECT m.user_id, m.is_primary FROM inside i CROSS JOIN unit_members m
+                 WHERE m.unit_id = i.id"
+            ),
+            params![unit_id],
+        )? {
+            let id = row.get(0)?;
+            if row.get(1)? {
+                standing.deleted.insert(id, Vec::new());
+            } else {
+                standing.staying.insert(id);
+            }
+        }
+        let Self { deleted, staying } = &mut standing;
+        staying.retain(|id| !deleted.contains_key(id));
+        for row in tx.query(
+            &format!(
+                "{inside} SELECT g.user_id, g.group_id FROM inside i CROSS JOIN unit_members m
+                 CROSS JOIN group_members g
+                 WHERE m.unit_id = i.id AND m.is_primary AND g.user_id = m.user_id
+                 ORDER BY g.group_id"
+            ),
+            params![unit_id],
+        )? {
+            if let Some(groups) = deleted.get_mut(&row.get::<String>(0)?) {
+                groups.push(row.get(1)?);
+            }
+        }
+        Ok(standing)
     }
+}
+
+/// The usernames of the first of these users, in the order of their ids.
+fn first_named(tx: &mut Tx<'_>, ids: impl ExactSizeIterator<Item = String>) -> Result<Named, DbError> {
+    let count = ids.len() as u64;
+    let first: Vec<String> = ids.take(NAMED).collect();
+    if first.is_empty() {
+        return Ok(Named::default());
+    }
+    let values: Vec<Value<'_>> = first.iter().map(|id| Value::from(id.as_str())).collect();
     let rows = tx.query(
         &format!(
-            "{inside} SELECT u.id, u.username, p.unit_id
-             FROM users u JOIN unit_members p ON p.user_id = u.id AND p.is_primary
-             WHERE u.id IN {standing} ORDER BY u.id"
+            "SELECT username FROM users WHERE id IN {} ORDER BY id",
+            placeholders(1, first.len())
         ),
-        params![id],
+        &values,
     )?;
-    rows.iter()
-        .map(|row| {
-            let id: String = row.get(0)?;
-            Ok(Member {
-                groups: groups.remove(&id).unwrap_or_default(),
-                username: row.get(1)?,
-                primary_unit_id: row.get(2)?,
-                id,
-            })
-        })
-        .collect()
+    Ok(Named {
+        count,
+        first: rows.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?,
+    })
 }
 
 /// Says what the deletion of a unit with everything below it would take along.
@@ -133,35 +161,26 @@ pub fn plan_deletion(tx: &mut Tx<'_>, id: &str) -> Result<DeletionPlan, Director
         super::path::join(&names)
     };
     let subtree = tree.subtree(id);
-    let inside: BTreeSet<&str> = subtree.iter().map(String::as_str).collect();
-    let (mut deleted, mut staying, mut memberships) = (Vec::new(), Vec::new(), 0);
-    let mut losing: BTreeSet<String> = BTreeSet::new();
+    let Standing { deleted, staying } = Standing::read(tx, id)?;
     // Everybody in the plan, in an order that does not depend on names.
     let mut everybody: Vec<String> = subtree.clone();
     everybody.sort_unstable();
-    for member in members(tx, id)? {
-        if inside.contains(member.primary_unit_id.as_str()) {
-            memberships += member.groups.len() as u64;
-            everybody.push(format!("{} {}", member.id, member.groups.join(" ")));
-            losing.extend(member.groups);
-            deleted.push(member.username);
-        } else {
-            everybody.push(format!("{} stays", member.id));
-            staying.push(member.username);
-        }
-    }
-    let losing: Vec<String> = losing.into_iter().collect();
+    let of_deleted = deleted
+        .iter()
+        .map(|(id, groups)| format!("{id} {}", groups.join(" ")));
+    everybody.extend(of_deleted);
+    everybody.extend(staying.iter().map(|id| format!("{id} stays")));
+    let losing: BTreeSet<&String> = deleted.values().flatten().collect();
+    let losing: Vec<String> = losing.into_iter().cloned().collect();
     let mut groups: Vec<String> = view::names(tx, &losing)?.into_values().collect();
-    for names in [&mut deleted, &mut staying, &mut groups] {
-        names.sort_unstable();
-    }
+    groups.sort_unstable();
     Ok(DeletionPlan {
         id: id.to_owned(),
         path: path_of(id),
         organizational_units: Named::of(subtree.iter().map(|id| path_of(id))),
-        deleted_users: Named::of(deleted.into_iter()),
-        users_that_stay: Named::of(staying.into_iter()),
-        memberships,
+        memberships: deleted.values().map(|groups| groups.len() as u64).sum(),
+        deleted_users: first_named(tx, deleted.into_keys())?,
+        users_that_stay: first_named(tx, staying.into_iter())?,
         groups: Named::of(groups.into_iter()),
         token: id::plan_token(&everybody.join("\n")),
     })

@@ -7,9 +7,6 @@ use rollcall_db::{DbError, Tx, Value};
 /// Up to how many placements inside it is quicker to read all of them than to look for them among everybody.
 const FEW: i64 = 5_000;
 
-/// What makes of everybody those of [`Inside::only`].
-pub(super) const ONLY: &str = "u.id = m.user_id AND";
-
 /// Some units with all below them, and some groups. Their parameters are the first ones of a statement.
 #[derive(Clone, Debug)]
 pub(super) struct Inside {
@@ -51,24 +48,26 @@ impl Inside {
         list(1 + self.units.len(), self.groups.len())
     }
 
-    /// Users `u` with these columns, of whom the last column says whether they are inside. What follows is a condition.
-    pub(super) fn marked(&self, columns: &str) -> String {
+    /// Columns of users `u` who are inside, of those whose ids and names another statement reads; that can be read as
+    /// `looked`. Nothing else is read of anybody who is outside.
+    pub(super) fn among(&self, columns: &str, looked: &str) -> String {
         format!(
-            "{} SELECT {columns},
-                 (EXISTS (SELECT 1 FROM unit_members p
-                          WHERE p.user_id = u.id AND p.unit_id IN (SELECT id FROM inside))
-                  OR EXISTS (SELECT 1 FROM group_members g WHERE g.user_id = u.id AND g.group_id IN {}))
-             FROM users u",
+            "{}, looked (id, name) AS ({looked})
+             SELECT {columns} FROM looked l CROSS JOIN users u
+             WHERE u.id = l.id
+               AND (EXISTS (SELECT 1 FROM unit_members p
+                            WHERE p.user_id = l.id AND p.unit_id IN (SELECT id FROM inside))
+                    OR EXISTS (SELECT 1 FROM group_members g WHERE g.user_id = l.id AND g.group_id IN {}))",
             self.units(),
             self.groups()
         )
     }
 
-    /// The same, of nobody but those inside, with the condition [`ONLY`]. They are found first: among many others, SQLite
-    /// would look at everybody in the order of names, because that saves it to sort the few.
+    /// Columns of users `u`, of all who are inside, with the condition `u.id = m.user_id`. They are found first: among many
+    /// others, SQLite would look at everybody in the order of names, because that saves it to sort the few.
     pub(super) fn only(&self, columns: &str) -> String {
         format!(
-            "{} SELECT {columns}, TRUE FROM (
+            "{} SELECT {columns} FROM (
                  SELECT p.user_id FROM unit_members p JOIN inside i ON i.id = p.unit_id
                  UNION SELECT g.user_id FROM group_members g WHERE g.group_id IN {}) m CROSS JOIN users u",
             self.units(),
@@ -76,12 +75,19 @@ impl Inside {
         )
     }
 
-    /// How many users are inside.
+    /// How many users are inside. Nearly everybody is there by a primary unit, of which there is one: only the others have
+    /// to be told apart.
     pub(super) fn count(&self) -> String {
         format!(
-            "{} SELECT COUNT(*) FROM (
-                 SELECT p.user_id FROM unit_members p JOIN inside i ON i.id = p.unit_id
-                 UNION SELECT g.user_id FROM group_members g WHERE g.group_id IN {}) AS covered",
+            "{} SELECT
+                 (SELECT COUNT(*) FROM inside i CROSS JOIN unit_members p WHERE p.unit_id = i.id AND p.is_primary)
+                 + (SELECT COUNT(*) FROM (
+                     SELECT p.user_id FROM inside i CROSS JOIN unit_members p
+                     WHERE p.unit_id = i.id AND NOT p.is_primary
+                     UNION SELECT g.user_id FROM group_members g WHERE g.group_id IN {}) AS further
+                    WHERE NOT EXISTS (SELECT 1 FROM unit_members p
+                                      WHERE p.user_id = further.user_id AND p.is_primary
+                                        AND p.unit_id IN (SELECT id FROM inside)))",
             self.units(),
             self.groups()
         )

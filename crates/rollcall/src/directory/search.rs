@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rollcall_db::{DbError, Tx, Value, params};
 
 use super::fields::fold;
-use super::sight::OfUsers;
+use super::sight::Among;
 use super::{Group, Sight, User, group, user};
 
 /// How many subjects one portion of a search looks at.
@@ -59,6 +59,7 @@ fn digits(text: &str) -> Option<String> {
 }
 
 impl Search {
+    /// One that looks among those who are all seen, or else among everybody.
     fn new(wanted: &Wanted, limit: usize, are_all_seen: bool) -> Self {
         let text = wanted.search.as_deref().map(fold);
         Self {
@@ -128,47 +129,65 @@ pub fn user_ids(
 ) -> Result<Portion<String>, DbError> {
     let everything = Sight::EVERYTHING;
     let sight = wanted.sight.as_deref().unwrap_or(&everything);
-    let OfUsers {
-        begin,
-        condition,
-        mut values,
-        are_all_seen,
-    } = sight.of_users(tx, COLUMNS)?;
+    let among = sight.among(tx)?;
+    let (mut values, are_all_seen) = match among {
+        Among::Everybody => (Vec::new(), true),
+        Among::Few(inside) => (inside.values(), true),
+        Among::Many(inside) => (inside.values(), false),
+    };
     let search = Search::new(wanted, limit, are_all_seen);
-    let number = values.len();
+    let (after_at, limit_at) = (values.len() + 1, values.len() + 2);
     let after = fold(after);
     values.extend([Value::from(after.as_str()), Value::from(search.limit())]);
-    let within = match &wanted.unit_id {
-        None => String::new(),
-        Some(unit_id) => {
-            values.push(Value::from(unit_id.as_str()));
-            let number = number + 3;
-            format!("JOIN unit_members w ON w.user_id = u.id AND w.unit_id = ${number}")
-        }
+    let mut within = String::new();
+    if let Some(unit_id) = &wanted.unit_id {
+        values.push(Value::from(unit_id.as_str()));
+        within = format!(
+            "JOIN unit_members w ON w.user_id = u.id AND w.unit_id = ${}",
+            values.len()
+        );
+    }
+    let these = format!("u.username_folded > ${after_at} ORDER BY u.username_folded LIMIT ${limit_at}");
+    let sql = match among {
+        Among::Everybody => format!("SELECT {COLUMNS} FROM users u {within} WHERE {these}"),
+        Among::Few(inside) => format!(
+            "{} {within} WHERE u.id = m.user_id AND {these}",
+            inside.only(COLUMNS)
+        ),
+        // The last row has no id: it says how far a portion has looked that has not looked at all.
+        Among::Many(inside) => format!(
+            "{} UNION ALL SELECT NULL, MAX(name), NULL, '', NULL, NULL FROM looked HAVING COUNT(*) = ${limit_at}
+             ORDER BY 2",
+            inside.among(
+                COLUMNS,
+                &format!("SELECT u.id, u.username_folded FROM users u {within} WHERE {these}")
+            )
+        ),
     };
-    let (after, limit_at) = (number + 1, number + 2);
-    let sql = format!(
-        "{begin} {within} WHERE {condition} u.username_folded > ${after}
-         ORDER BY u.username_folded LIMIT ${limit_at}"
-    );
     let rows = tx.query(&sql, &values)?;
+    let mut is_cut = are_all_seen && rows.len() == search.look;
     let mut next = None;
     let mut found = Vec::new();
     for row in &rows {
         let username: String = row.get(1)?;
+        let Some(id) = row.get::<Option<String>>(0)? else {
+            is_cut = true;
+            next = Some(username);
+            continue;
+        };
         let (email, name): (Option<String>, String) = (row.get(2)?, row.get(3)?);
         let (region, number): (Option<String>, Option<String>) = (row.get(4)?, row.get(5)?);
         let is_found = search.finds(&[Some(&username), email.as_deref()], &name)
             || search.finds_phone(region.as_deref(), number.as_deref());
-        if is_found && row.get::<bool>(6)? {
-            found.push(row.get::<String>(0)?);
+        if is_found {
+            found.push(id);
         }
         next = Some(username);
         if found.len() == limit {
             break;
         }
     }
-    let next = next.filter(|_| found.len() == limit || rows.len() == search.look);
+    let next = next.filter(|_| found.len() == limit || is_cut);
     Ok(Portion { found, next })
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use rollcall_db::{DbError, Tx, Value};
 
 use super::fields::fold;
-use super::inside::{Inside, ONLY};
+use super::inside::Inside;
 use super::placement::Tree;
 use super::query::UnitAt;
 use super::view::{self, BELOW, Branch};
@@ -137,15 +137,15 @@ impl Part {
     }
 }
 
-/// The beginning of a statement about users `u` with some columns and one more, which says whether a user is seen.
-pub(super) struct OfUsers<'a> {
-    pub(super) begin: String,
-    /// What stands before the other conditions.
-    pub(super) condition: &'static str,
-    /// Its parameters, which come first.
-    pub(super) values: Vec<Value<'a>>,
-    /// Whether nobody is read who is not seen.
-    pub(super) are_all_seen: bool,
+/// Among whom the users are looked for whom somebody sees.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Among<'a> {
+    /// All users, who are all seen.
+    Everybody,
+    /// Those who stand there, who are few enough to be read one and all.
+    Few(&'a Inside),
+    /// All users, of whom those who stand there are seen.
+    Many(&'a Inside),
 }
 
 impl Sight {
@@ -172,15 +172,10 @@ impl Sight {
     ///
     /// # Errors
     /// What the database reports.
-    pub(super) fn of_users(&self, tx: &mut Tx<'_>, columns: &str) -> Result<OfUsers<'_>, DbError> {
+    pub(super) fn among(&self, tx: &mut Tx<'_>) -> Result<Among<'_>, DbError> {
         let part = self.0.as_ref();
         let Some((part, inside)) = part.and_then(|part| Some((part, part.inside.as_ref()?))) else {
-            return Ok(OfUsers {
-                begin: format!("SELECT {columns}, TRUE FROM users u"),
-                condition: "",
-                values: Vec::new(),
-                are_all_seen: true,
-            });
+            return Ok(Among::Everybody);
         };
         let is_small = match part.is_small.get() {
             Some(is_small) => *is_small,
@@ -189,15 +184,9 @@ impl Sight {
                 *part.is_small.get_or_init(|| is_small)
             }
         };
-        let (begin, condition) = match is_small {
-            true => (inside.only(columns), ONLY),
-            false => (inside.marked(columns), ""),
-        };
-        Ok(OfUsers {
-            begin,
-            condition,
-            values: inside.values(),
-            are_all_seen: is_small,
+        Ok(match is_small {
+            true => Among::Few(inside),
+            false => Among::Many(inside),
         })
     }
 

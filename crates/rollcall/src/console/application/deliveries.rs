@@ -272,8 +272,8 @@ pub(super) async fn deliveries_live(
     view.needs(Permission::ReadDeliveries)?;
     let Application { id, .. } = view.application(id).await?;
     let page = view.page;
-    Ok(live::follow(console.ended(), move || {
-        let (console, page, id) = (Arc::clone(&console), page.at(console.now()), id.clone());
+    Ok(live::follow(console, move |console| {
+        let (page, id) = (page.at(console.now()), id.clone());
         async move {
             let wanted = id.clone();
             let newest = console

@@ -160,8 +160,8 @@ pub(super) async fn jobs_live(
     view.needs(Permission::ReadDeliveries)?;
     let Application { id, .. } = view.application(id).await?;
     let page = view.page;
-    Ok(live::follow(console.ended(), move || {
-        let (console, page, id) = (Arc::clone(&console), page.at(console.now()), id.clone());
+    Ok(live::follow(console, move |console| {
+        let (page, id) = (page.at(console.now()), id.clone());
         async move {
             let application = console.db().read(move |tx| store::load(tx, &id)).await?;
             Ok(Jobs::read(&console, application, page).await?.render()?)

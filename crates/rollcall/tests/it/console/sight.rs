@@ -185,14 +185,16 @@ fn a_large_scope_among_more_people_is_read_page_by_page() {
         let hub = open_hub(&database).await;
         let inside = unit(&hub, "Inside", ROOT_UNIT).await;
         let outside = unit(&hub, "Outside", ROOT_UNIT).await;
-        // More than are read at once, and every second of them outside.
-        for portion in 0..24 {
+        // More than are read at once. The first ones, more than a portion looks at, are all outside, then every second.
+        let first_inside = 4_500;
+        for portion in 0..30 {
             let new = (0..500).map(|index| {
-                let (number, at) = (
-                    portion * 500 + index,
-                    if index % 2 == 0 { &inside } else { &outside },
-                );
-                new_user(&format!("user{number:05}"), at)
+                let number = portion * 500 + index;
+                let is_inside = number >= first_inside && number % 2 == 0;
+                new_user(
+                    &format!("user{number:05}"),
+                    if is_inside { &inside } else { &outside },
+                )
             });
             create_users(&hub, new.collect()).await;
         }
@@ -215,7 +217,7 @@ fn a_large_scope_among_more_people_is_read_page_by_page() {
                     .map(|rest| rest.split('"').next().unwrap().replace("&#38;", "&"))
                     .find(|link| link.contains("after="));
             }
-            let expected: BTreeSet<u32> = (0..150).map(|number| number * 2).collect();
+            let expected: BTreeSet<u32> = (0..150).map(|number| first_inside + number * 2).collect();
             assert_eq!(seen, expected, "{first}");
         }
     });
