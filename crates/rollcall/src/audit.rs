@@ -60,6 +60,12 @@ impl<'a> Target<'a> {
         Self { kind, id, name }
     }
 
+    /// A connection, by its id and name.
+    pub fn connection(id: &'a str, name: &'a str) -> Self {
+        let kind = "connection";
+        Self { kind, id, name }
+    }
+
     /// A file that was imported, by its name.
     pub fn import(name: &'a str) -> Self {
         Self {

@@ -29,6 +29,11 @@ pub fn shown(time: Millis) -> String {
     )
 }
 
+/// A time as programs write it (RFC 3339), in UTC: `2027-01-31T12:00:00.5Z`.
+pub fn written(time: Millis) -> String {
+    jiff::Timestamp::from_millisecond(time).map_or_else(|_| time.to_string(), |time| time.to_string())
+}
+
 /// A source of time.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Source);

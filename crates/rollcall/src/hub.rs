@@ -1,5 +1,6 @@
 //! What every part of the hub shares: the database, the clock, randomness, the master key, and the
-//! hub's identity; and the three doors for writes, to the directory, to the applications and to the accounts.
+//! hub's identity; and the four doors for writes, to the directory, to the applications, to the accounts and to the
+//! connections.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use crate::access::{Caller, Context};
 use crate::accounts::{self, AccountError};
 use crate::application::{self, ApplicationError, keys, store};
 use crate::clock::Clock;
+use crate::connection::{self, ConnectionError};
 use crate::directory::{self, Applied, Command, DirectoryError};
 use crate::instance::{self, Instance, Serving};
 use crate::meter::Meters;
@@ -309,6 +311,19 @@ impl Hub {
         command: accounts::Command,
     ) -> Result<accounts::Applied, AccountError> {
         self.write_as(caller, move |tx, ctx| accounts::apply(tx, ctx, &command))
+            .await
+    }
+
+    /// Applies one command to a connection or its tokens, and returns once it is durable.
+    ///
+    /// # Errors
+    /// [`ConnectionError`]; nothing is changed then.
+    pub async fn apply_connection(
+        &self,
+        caller: impl Into<Caller>,
+        command: connection::Command,
+    ) -> Result<connection::Applied, ConnectionError> {
+        self.write_as(caller, move |tx, ctx| connection::apply(tx, ctx, &command))
             .await
     }
 

@@ -99,6 +99,12 @@ pub fn jwks_url(serving: Option<&Serving>, instance_id: &str, application_id: &s
     format!("{base}/v2/{instance_id}/{application_id}/provisioning/jwks")
 }
 
+/// What the other end of a connection is given as the address of the hub; only the path, if no hub was started yet.
+pub fn scim_address(serving: Option<&Serving>, connection_id: &str) -> String {
+    let base = serving.map_or_else(String::new, Serving::base_url);
+    format!("{base}/scim/v2/{connection_id}")
+}
+
 /// Reads the identity, which is made at the first start.
 ///
 /// # Errors

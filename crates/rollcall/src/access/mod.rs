@@ -1,5 +1,5 @@
 //! Who acts, how far that reaches, and from where: what the doors for writes
-//! (`directory::apply`, `application::apply`, `accounts::apply`) ask of whoever comes in.
+//! (`directory::apply`, `application::apply`, `accounts::apply`, `connection::apply`) ask of whoever comes in.
 //!
 //! A [`Caller`] is put together at the edge (a command line, a request, an import, a chore of the hub's
 //! own) and never inside. The doors do three things with it:
@@ -7,7 +7,8 @@
 //! - **Authority.** [`Authority::Everything`] costs nothing. With [`Authority::Scope`], what is outside
 //!   answers as if it did not exist, and a write after which its subject would be outside is refused as
 //!   leaving the scope. Both are judged inside the transaction, by the subject's placement before and
-//!   after the write, so no change between a check and a write can open a gap.
+//!   after the write, so no change between a check and a write can open a gap. With [`Authority::Owned`],
+//!   users and groups of another source answer so.
 //! - **Version.** A caller that decided by what it has read may say which version that was: the
 //!   `updateTime` of the subject or the application, which the doors let grow with every write, even
 //!   within one millisecond. Whoever names none changes just the fields that it names, and the last
@@ -136,6 +137,13 @@ pub enum Authority {
         /// Ids of groups.
         groups: BTreeSet<String>,
     },
+    /// To users and groups of one source, wherever they stand: what a connection has made or taken over.
+    Owned {
+        /// The source's type.
+        source_type: String,
+        /// Which one.
+        source_id: String,
+    },
 }
 
 impl Authority {
@@ -144,11 +152,14 @@ impl Authority {
         matches!(self, Self::Everything)
     }
 
-    /// Whether a subject of this kind that stands there is inside (see [`Placement::is_within`]).
+    /// Whether a subject of this kind that stands there is inside (see [`Placement::is_within`]). Where something
+    /// stands says nothing of whose it is, so nothing is inside of what is owned: the directory's door looks at that
+    /// by itself.
     pub fn covers(&self, kind: SubjectKind, placement: &Placement) -> bool {
         match self {
             Self::Everything => true,
             Self::Scope { units, groups } => placement.is_within(kind, units, groups),
+            Self::Owned { .. } => false,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::accounts::AccountError;
 use crate::accounts::throttle::TooEarly;
 use crate::application::ApplicationError;
 use crate::application::command::SubscriptionPlan;
+use crate::connection::ConnectionError;
 use crate::delivery::job::{self, JobError};
 use crate::delivery::ledger::operate::{ApplicationDeletion, OperateError};
 use crate::directory::{DeletionPlan, DirectoryError};
@@ -59,6 +60,21 @@ impl ApiError {
             retry_after: None,
             stale: None,
         }
+    }
+
+    /// The status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What is wrong, and what to do.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// In how many seconds it is worth another try.
+    pub(super) fn retry_after(&self) -> Option<u16> {
+        self.retry_after
     }
 
     /// Something that does not exist.
@@ -491,6 +507,26 @@ impl From<AccountError> for ApiError {
         let refused = Self::of(status, error.code(), error.to_string());
         match &error {
             AccountError::Changed {
+                id, expected, found, ..
+            } => refused.since(id, *expected, *found),
+            _ => refused,
+        }
+    }
+}
+
+impl From<ConnectionError> for ApiError {
+    fn from(error: ConnectionError) -> Self {
+        let status = match error {
+            ConnectionError::Database(error) => return error.into(),
+            ConnectionError::NotFound(_) | ConnectionError::NoToken { .. } => StatusCode::NOT_FOUND,
+            ConnectionError::InvalidField { .. } => StatusCode::BAD_REQUEST,
+            ConnectionError::Changed { .. } => StatusCode::PRECONDITION_FAILED,
+            ConnectionError::OutOfReach => StatusCode::FORBIDDEN,
+            ConnectionError::NameTaken(_) | ConnectionError::TooManyTokens(_) => StatusCode::CONFLICT,
+        };
+        let refused = Self::of(status, error.code(), error.to_string());
+        match &error {
+            ConnectionError::Changed {
                 id, expected, found, ..
             } => refused.since(id, *expected, *found),
             _ => refused,

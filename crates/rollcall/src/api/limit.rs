@@ -74,7 +74,11 @@ impl Limiter {
 
     /// Takes a request out of somebody's bucket; `None` if there is no limit.
     pub(super) fn take(&self, who: &str, now: Instant) -> Option<Left> {
-        let limit = self.limit?;
+        Some(self.take_within(self.limit?, who, now))
+    }
+
+    /// Takes a request out of the bucket of somebody who has a limit of his own.
+    pub(super) fn take_within(&self, limit: RateLimit, who: &str, now: Instant) -> Left {
         let (interval, window) = (limit.interval(), limit.window());
         let mut buckets = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MANY {
@@ -88,12 +92,12 @@ impl Limiter {
             buckets.insert(who.to_owned(), full_at);
         }
         let room = window.saturating_sub(full_at - now);
-        Some(Left {
+        Left {
             limit,
             requests: room.as_nanos() / interval.as_nanos().max(1),
             another: interval.saturating_sub(room),
             is_granted,
-        })
+        }
     }
 }
 

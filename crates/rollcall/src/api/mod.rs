@@ -1,4 +1,4 @@
-//! The hub over HTTP: the public-key endpoint for applications, and the administrator's API.
+//! The hub over HTTP: the public-key endpoint for applications, the administrator's API, and SCIM for connections.
 //!
 //! Every change comes in as the body of a command and goes through one of the doors. The administrator's API asks who
 //! is there (`guard.rs`); the public-key endpoint and the health check do not.
@@ -16,6 +16,7 @@ mod limit;
 mod metrics;
 mod paging;
 mod routes;
+mod scim;
 mod stale;
 mod versions;
 
@@ -44,9 +45,10 @@ use crate::secret::AdminToken;
 use crate::signin::SignIn;
 use crate::signin::oidc::Provider;
 pub(crate) use admin::{
-    ChangedApplication, DetailedApplication, DismissedEvents, EXPORTED, Ended, FreshAccount, FreshToken,
-    LARGEST, LATELY, ListedApplication, NamedScope, NumberedAttempt, PushedEvents, ScopeChanged, ShownChange,
-    SigningKeys, SkippedEvent, SynchronizationId, portions,
+    AddressedConnection, ChangedApplication, DetailedApplication, DismissedEvents, EXPORTED, Ended,
+    FreshAccount, FreshConnectionToken, FreshToken, LARGEST, LATELY, ListedApplication, NamedScope,
+    NumberedAttempt, PushedEvents, ScopeChanged, ShownChange, SigningKeys, SkippedEvent, SynchronizationId,
+    portions,
 };
 use document::Described;
 pub use error::ApiError;
@@ -56,6 +58,7 @@ pub(crate) use idempotency::KEY as IDEMPOTENCY_KEY;
 use limit::Limiter;
 pub(crate) use paging::{MOST, Page, encoded};
 use routes::Route;
+pub use scim::declared as scim_routes;
 
 /// What the handlers share.
 pub struct Api {
@@ -161,6 +164,7 @@ pub fn router_with(api: Arc<Api>, pages: Router) -> Router {
                 guard::authorize,
             )),
         )
+        .nest(scim::PREFIX, scim::router(Arc::clone(&api)))
         .route(PREFIX, get(async move || describe(&index)))
         .route(
             &format!("{PREFIX}{}", document::DOCUMENT),

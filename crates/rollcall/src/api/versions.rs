@@ -11,6 +11,7 @@ use crate::access::Version;
 use crate::accounts::Account;
 use crate::accounts::tokens::ApiToken;
 use crate::application::Application;
+use crate::connection::Connection;
 use crate::delivery::job::JobPosition;
 use crate::directory::query::UnitAt;
 use crate::directory::{Group, Unit, User};
@@ -41,6 +42,7 @@ versioned! {
     Group: update_time
     Account: update_time
     Application: update_time
+    Connection: update_time
     ApiToken: create_time
 }
 

@@ -24,7 +24,7 @@ use Kind::{Blob, Bool, Int, Text};
 
 /// All tables, those before that others refer to. Sessions, and the sign-ins that failed of late, stay behind: who is
 /// signed in at one hub is not at another.
-const TABLES: [Table; 19] = [
+const TABLES: [Table; 22] = [
     Table {
         name: "instance",
         columns: &[
@@ -290,6 +290,49 @@ const TABLES: [Table; 19] = [
             ("last_used", Int),
         ],
         key: &["id"],
+    },
+    Table {
+        name: "connections",
+        columns: &[
+            ("id", Text),
+            ("name", Text),
+            ("name_folded", Text),
+            ("unit_id", Text),
+            ("takes_over", Text),
+            ("strict", Bool),
+            ("disabled", Bool),
+            ("requests_per_second", Int),
+            ("mapping", Text),
+            ("create_time", Int),
+            ("update_time", Int),
+        ],
+        key: &["id"],
+    },
+    Table {
+        name: "connection_tokens",
+        columns: &[
+            ("id", Text),
+            ("connection_id", Text),
+            ("prefix", Text),
+            ("hash", Text),
+            ("created_by", Text),
+            ("create_time", Int),
+            ("expires_at", Int),
+            ("last_used", Int),
+        ],
+        key: &["id"],
+    },
+    Table {
+        name: "connection_users",
+        columns: &[
+            ("user_id", Text),
+            ("connection_id", Text),
+            ("user_name", Text),
+            ("external_id", Text),
+            ("resource", Text),
+            ("update_time", Int),
+        ],
+        key: &["user_id"],
     },
     Table {
         name: "audit_entries",

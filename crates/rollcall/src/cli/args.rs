@@ -2,6 +2,7 @@
 
 mod access;
 mod app;
+mod connection;
 mod people;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(super) use access::{Account, RoleArgs, Session, Token};
 pub(super) use app::{App, Key, PushArgs, ScopeArgs};
+pub(super) use connection::{Connection, ConnectionFields, ConnectionToken};
 pub(super) use people::{Group, Unit, User};
 
 /// Under which heading the help of every command shows the options that all of them have.
@@ -115,6 +117,11 @@ pub(super) enum Verb {
     Token {
         #[command(subcommand)]
         verb: Token,
+    },
+    /// Connections: identity providers and other directories that feed this one over SCIM.
+    Connection {
+        #[command(subcommand)]
+        verb: Connection,
     },
     /// Sessions: who is signed in.
     Session {

@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::backend::Refused;
 use crate::accounts::AccountError;
 use crate::application::ApplicationError;
+use crate::connection::ConnectionError;
 use crate::delivery::job::JobError;
 use crate::delivery::ledger::operate::OperateError;
 use crate::directory::DirectoryError;
@@ -141,6 +142,9 @@ fn hint_of(cause: &(dyn Error + 'static)) -> Option<String> {
     if let Some(AccountError::NotFound { what, .. }) = cause.downcast_ref() {
         return Some(format!("rollcall {what} list shows those there are"));
     }
+    if let Some(ConnectionError::NotFound(_)) = cause.downcast_ref() {
+        return Some("rollcall connection list shows those there are".to_owned());
+    }
     let Some(DirectoryError::NotFound { kind, .. }) = cause.downcast_ref() else {
         return None;
     };
@@ -167,6 +171,7 @@ fn own_code_of(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         .or_else(|| cause.downcast_ref().map(DirectoryError::code))
         .or_else(|| cause.downcast_ref().map(ApplicationError::code))
         .or_else(|| cause.downcast_ref().map(AccountError::code))
+        .or_else(|| cause.downcast_ref().map(ConnectionError::code))
         .or_else(|| cause.downcast_ref().map(WhyError::code))
         .or_else(|| cause.downcast_ref().map(JobError::code))
         .or_else(|| cause.downcast_ref().map(OperateError::code))

@@ -11,6 +11,7 @@ mod audit;
 mod backend;
 mod bench;
 mod caller;
+mod connections;
 mod copy;
 mod demo;
 mod doctor;
@@ -221,6 +222,7 @@ async fn on(backend: &Backend, out: &Output, verb: Verb) -> anyhow::Result<ExitC
         Verb::Group { verb } => people::group(backend, out, verb).await,
         Verb::Account { verb } => accounts::account(backend, out, verb).await,
         Verb::Token { verb } => accounts::token(backend, out, verb).await,
+        Verb::Connection { verb } => connections::run(backend, out, verb).await,
         Verb::Session { verb } => accounts::session(backend, out, verb).await,
         Verb::Log(log) => log::run(backend, out, log).await,
         Verb::Audit(args) => audit::run(backend, out, args).await,

@@ -8,13 +8,16 @@
 use rollcall_db::Tx;
 use rollcall_protocol::SubjectKind;
 
-use super::{Command, Context, DirectoryError, query, user};
+use super::{Command, Context, DirectoryError, owned, query, user};
+use crate::access::Authority;
 use crate::change::{self, Head, NewChange, Placement};
 
 impl Context<'_> {
     /// Appends changes, if all of them are inside the caller's scope before and after.
     pub(super) fn append(&self, tx: &mut Tx<'_>, changes: &[NewChange]) -> Result<Head, DirectoryError> {
-        if !self.caller.authority.is_everything() {
+        // What is owned was looked at before the command; its consequences for others, such as that somebody is no
+        // more in a group, are no matter of where they stand.
+        if matches!(self.caller.authority, Authority::Scope { .. }) {
             for change in changes {
                 self.judge(change)?;
             }
@@ -36,7 +39,7 @@ impl Context<'_> {
 
     /// Refuses new users whose units the caller cannot see.
     pub(super) fn sees_units(&self, tx: &mut Tx<'_>, units: &[&String]) -> Result<(), DirectoryError> {
-        if !self.caller.authority.is_everything() {
+        if matches!(self.caller.authority, Authority::Scope { .. }) {
             for unit in units {
                 visible(tx, self, SubjectKind::Unit, unit)?;
             }
@@ -45,7 +48,7 @@ impl Context<'_> {
     }
 }
 
-fn outside(kind: SubjectKind, id: &str) -> DirectoryError {
+pub(super) fn outside(kind: SubjectKind, id: &str) -> DirectoryError {
     DirectoryError::OutsideScope {
         kind,
         id: id.to_owned(),
@@ -54,8 +57,13 @@ fn outside(kind: SubjectKind, id: &str) -> DirectoryError {
 
 /// Refuses a command that names what the caller cannot see, or what has changed since the caller read it.
 pub(super) fn check(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<(), DirectoryError> {
-    if !ctx.caller.authority.is_everything() {
-        check_scope(tx, ctx, command)?;
+    match &ctx.caller.authority {
+        Authority::Everything => {}
+        Authority::Scope { .. } => check_scope(tx, ctx, command)?,
+        Authority::Owned {
+            source_type,
+            source_id,
+        } => owned::check(tx, (source_type.as_str(), source_id.as_str()), command)?,
     }
     if let (Some(expected), Some((kind, id))) = (ctx.caller.expected, subject(command)) {
         let found = query::version_of(tx, kind, id)?.ok_or_else(|| super::not_found(kind, id))?;
@@ -72,7 +80,7 @@ pub(super) fn check(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Re
 }
 
 /// The subject that a command changes; `None` if it makes one.
-fn subject(command: &Command) -> Option<(SubjectKind, &str)> {
+pub(super) fn subject(command: &Command) -> Option<(SubjectKind, &str)> {
     match command {
         Command::CreateUnit(_) | Command::CreateUser(_) | Command::CreateGroup(_) | Command::ExpireDue => {
             None

@@ -17,6 +17,7 @@ pub mod fields;
 mod find;
 mod group;
 mod inside;
+mod owned;
 mod password;
 pub mod path;
 mod placement;

@@ -160,6 +160,8 @@ impl Sight {
         Ok(Self(match authority {
             Authority::Everything => None,
             Authority::Scope { units, groups } => Some(Part::load(tx, units, groups)?),
+            // Who owns something reads it as its owner, and sees nothing of the tree.
+            Authority::Owned { .. } => Some(Part::load(tx, &BTreeSet::new(), &BTreeSet::new())?),
         }))
     }
 

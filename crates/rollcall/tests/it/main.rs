@@ -56,6 +56,7 @@ mod resend;
 mod restore;
 mod retention;
 mod rotation;
+mod scim;
 mod serving;
 mod simulation;
 mod sizes;

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use crate::uses::{self, Module, module_of};
 
 /// The modules from the ground up; a module uses only those on its own floor and below.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["clock", "id", "placement", "private", "secret", "schema"],
     &["access", "audit", "change", "instance", "meter", "once", "owner"],
     &["directory", "application", "accounts"],
+    &["connection"],
     &["hub"],
-    &["delivery", "signin"],
+    &["delivery", "scim", "signin"],
     &["maintenance"],
     &[
         "backup", "compare", "config", "health", "import", "listing", "why",
@@ -26,7 +27,7 @@ const FLOORS: [&[&str]; 12] = [
 const WITHOUT_CIRCLES: [&[&str]; 2] = [&[], &["delivery"]];
 
 /// Where SQL may stand.
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 12] = [
     "accounts/",
     "application/",
     "audit.rs",
@@ -35,6 +36,7 @@ const ROOMS: [&str; 11] = [
     "change.rs",
     // What it tells people to type.
     "cli/demo.rs",
+    "connection/",
     "delivery/ledger/",
     "directory/",
     "instance.rs",

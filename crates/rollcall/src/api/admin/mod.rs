@@ -2,6 +2,7 @@
 
 mod accounts;
 mod applications;
+mod connections;
 mod deliveries;
 mod groups;
 mod health;
@@ -22,10 +23,12 @@ use axum::Json;
 
 use super::door::Door;
 use super::routes::Routes;
-use super::{Api, PREFIX, Shown};
+use super::{Api, ApiError, PREFIX, Shown};
+use crate::accounts::tokens::{DAYS, Term};
 use crate::directory::{Applied, Command};
 pub(crate) use accounts::{Ended, ShownFresh as FreshAccount};
 pub(crate) use applications::Changed as ChangedApplication;
+pub(crate) use connections::{Addressed as AddressedConnection, ShownNew as FreshConnectionToken};
 pub(crate) use deliveries::{
     Dismissed as DismissedEvents, Numbered as NumberedAttempt, Pushed as PushedEvents,
     Skipped as SkippedEvent,
@@ -54,10 +57,23 @@ pub(super) fn routes() -> Routes<Arc<Api>> {
         tokens::add,
         transfer::add,
         health::add,
+        connections::add,
     ];
     resources
         .iter()
         .fold(Routes::below(PREFIX), |routes, add| add(routes))
+}
+
+/// How long a token is to be good for, as a body says it.
+fn term(days: Option<u32>, never: bool) -> Result<Term, ApiError> {
+    match (days, never) {
+        (Some(_), true) => {
+            let message = "the body: expiresInDays and neverExpires: give one of them";
+            Err(ApiError::bad_request(message))
+        }
+        (None, true) => Ok(Term::Never),
+        (days, false) => Ok(Term::Days(days.unwrap_or(DAYS))),
+    }
 }
 
 async fn apply(door: &Door, command: Command) -> Shown<Applied> {

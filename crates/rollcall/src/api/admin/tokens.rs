@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Permission, RoleName};
 use crate::accounts::Command;
-use crate::accounts::tokens::{self, ApiToken, Term};
+use crate::accounts::tokens::{self, ApiToken};
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path};
 use crate::api::paging::{Pages, Paging};
@@ -74,14 +74,7 @@ pub(crate) struct ShownNew {
 }
 
 async fn create(api: Door, Body(new): Body<New>) -> Shown<ShownNew> {
-    let term = match (new.expires_in_days, new.never_expires) {
-        (Some(_), true) => {
-            let message = "the body: expiresInDays and neverExpires: give one of them";
-            return Err(ApiError::bad_request(message));
-        }
-        (None, true) => Term::Never,
-        (days, false) => Term::Days(days.unwrap_or(tokens::DAYS)),
-    };
+    let term = super::term(new.expires_in_days, new.never_expires)?;
     let hub = &api.shared.hub;
     let role = manage::role(hub, new.role, new.applications).await?;
     let (token, secret) = manage::create_token(hub, api.caller.clone(), new.name, role, term).await?;

@@ -8,6 +8,7 @@
 mod access;
 mod applications;
 mod client;
+mod connections;
 mod deliveries;
 mod directory;
 mod logs;

@@ -27,6 +27,13 @@ fn store(
     check_change(tx, before, &user)?;
     user.update_time = ctx.next_version(before.update_time);
     rows::update(tx, &user)?;
+    if user.source != before.source {
+        // What a connection has said of somebody goes when he is no more its own.
+        tx.execute_later(
+            "DELETE FROM connection_users WHERE user_id = $1",
+            params![user.id.as_str()],
+        )?;
+    }
     let is = if user.units == before.units {
         was.clone()
     } else {

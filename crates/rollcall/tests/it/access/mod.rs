@@ -103,7 +103,7 @@ impl Person {
     }
 
     /// The headers of a request that a page of the hub sends.
-    fn headers(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
         vec![
             ("cookie", self.cookie.clone()),
             ("x-csrf-token", self.csrf.clone()),

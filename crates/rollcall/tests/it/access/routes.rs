@@ -75,6 +75,7 @@ fn put(path: &str, id: &str, user: &str) -> String {
     numbered
         .replace("{job}", "nothing")
         .replace("{session}", "nothing")
+        .replace("{token}", "nothing")
 }
 
 /// Whether a path names something of an application that the foreign one does not have.

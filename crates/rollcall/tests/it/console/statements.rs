@@ -39,6 +39,7 @@ struct Filled {
     group: String,
     account: String,
     token: String,
+    connection: String,
     attempt: i64,
     job: String,
     change: i64,
@@ -100,6 +101,7 @@ impl Filled {
             .unwrap()
             .remove(0)
             .id;
+        let connection = crate::scim::connections(&hub, rows).await;
         let (attempt, change) = Self::history(&hub, rows, &first.id, &user).await;
         let now = hub.clock.now();
         for _ in 0..rows {
@@ -120,6 +122,7 @@ impl Filled {
             group: groups.first().unwrap().clone(),
             account,
             token,
+            connection,
             attempt,
             job: jobs[0].id.clone(),
             change,
@@ -209,6 +212,7 @@ impl Filled {
             ("groups", &self.group),
             ("accounts", &self.account),
             ("tokens", &self.token),
+            ("connections", &self.connection),
         ]
         .into_iter()
         .find(|(kind, _)| of(kind))

@@ -77,6 +77,8 @@ async fn fill(place: &Place, hub: &rollcall::hub::Hub) -> Plain {
             "Shop",
         ],
         &["token", "create", "ci", "--role", "operator", "--never"],
+        &["connection", "create", "Okta", "--unit", "/", "--map", "email="],
+        &["connection", "token", "create", "Okta", "--never"],
     ] {
         let told = place.here(command).await;
         assert_eq!(told.code, 0, "{command:?}: {told:?}");
@@ -196,6 +198,11 @@ const READING: &[&[&str]] = &[
     &["account", "show", "nobody"],
     &["account", "delete", "grace"],
     &["token", "list"],
+    &["connection", "list"],
+    &["connection", "show", "okta"],
+    &["connection", "show", "nothing"],
+    &["connection", "delete", "okta"],
+    &["connection", "token", "revoke", "okta", "nothing"],
     &["session", "list"],
     &["session", "list", "--account", "signed"],
     &["session", "list", "--account", "nobody"],
@@ -232,6 +239,11 @@ const CHANGING: &[&str] = &[
     "app set",
     "app sync",
     "app test",
+    "connection create",
+    "connection disable",
+    "connection enable",
+    "connection token create",
+    "connection update",
     "group create",
     "group remove",
     "group rename",

@@ -373,6 +373,50 @@ fn accounts_and_tokens_are_managed_from_elsewhere() {
 }
 
 #[test]
+fn connections_are_managed_from_elsewhere() {
+    on_both("elsewhere_connections", |database, _| async move {
+        let place = Place::start(&database);
+        let create = [
+            "connection",
+            "create",
+            "Okta",
+            "--unit",
+            "/",
+            "--takes-over",
+            "email",
+        ];
+        let made = place.json(&create).await;
+        let id = made["id"].as_str().unwrap();
+        assert_eq!(made["takesOver"], "email", "{made}");
+        let token = ["connection", "token", "create", "okta", "--days", "7"];
+        let token = place.json(&token).await;
+        let secret = token["secret"].as_str().unwrap();
+        let header = format!("authorization: Bearer {secret}\r\n");
+        let path = format!("/scim/v2/{id}/Users");
+        let status = || place.served.get_with(&path, &header)[9..12].to_owned();
+        assert_eq!(status(), "200");
+        let map = "description=title";
+        let update = ["connection", "update", "okta", "--strict", "true", "--map", map];
+        let changed = place.json(&update).await;
+        assert_eq!(
+            (&changed["strict"], &changed["mapping"]["description"]),
+            (&true.into(), &"title".into())
+        );
+        assert_eq!(changed["takesOver"], "email", "what is not named stays");
+        place.done(&["connection", "disable", "okta"]).await;
+        assert_eq!(status(), "401");
+        place.done(&["connection", "enable", "okta"]).await;
+        assert_eq!(status(), "200");
+        place
+            .done(&["connection", "token", "revoke", "okta", secret])
+            .await;
+        assert_eq!(status(), "401");
+        place.done(&["connection", "delete", "okta", "--confirm"]).await;
+        assert_eq!(place.done(&["connection", "list"]).await, "");
+    });
+}
+
+#[test]
 fn files_go_to_a_hub_elsewhere_and_come_from_it() {
     on_both("elsewhere_files", |database, _| async move {
         let place = Place::start(&database);

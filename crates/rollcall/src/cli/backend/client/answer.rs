@@ -227,6 +227,7 @@ impl Route<'_> {
             "groups" => ("group", "finds"),
             "accounts" => ("account", "shows"),
             "tokens" => ("token", "shows"),
+            "connections" => ("connection", "shows"),
             _ => return None,
         };
         Some(match how {

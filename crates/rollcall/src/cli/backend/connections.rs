@@ -1,0 +1,131 @@
+//! Connections from other directories, and their tokens.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{Backend, Database};
+use crate::api::{AddressedConnection, FreshConnectionToken};
+use crate::cli::caller::caller;
+use crate::connection::tokens::{ConnectionToken, NewConnectionToken, Term};
+use crate::connection::{self, Command, ConnectionChanges, NewConnection};
+use crate::instance;
+use crate::secret::ExposeSecret as _;
+
+async fn apply(database: &Database, command: Command) -> Result<AddressedConnection> {
+    let hub = &database.hub;
+    let applied = hub.apply_connection(caller(), command).await?;
+    let serving = hub.db.read(instance::serving).await?;
+    Ok(AddressedConnection::of(serving.as_ref(), applied.connection()?))
+}
+
+impl Backend {
+    /// A connection, by its id or name.
+    pub(in crate::cli) async fn connection(&self, name: &str) -> Result<AddressedConnection> {
+        match self {
+            Self::Database(database) => {
+                let name = name.to_owned();
+                let db = &database.hub.db;
+                let connection = db.read(move |tx| connection::find(tx, &name)).await?;
+                let serving = db.read(instance::serving).await?;
+                Ok(AddressedConnection::of(serving.as_ref(), connection))
+            }
+            Self::Server(client) => client.get(&["connections", name]).answer().await,
+        }
+    }
+
+    /// All connections, by name.
+    pub(in crate::cli) async fn connections(&self) -> Result<Vec<AddressedConnection>> {
+        match self {
+            Self::Database(database) => {
+                let db = &database.hub.db;
+                let serving = db.read(instance::serving).await?;
+                let all = db.read(connection::list).await?.into_iter();
+                Ok(all
+                    .map(|connection| AddressedConnection::of(serving.as_ref(), connection))
+                    .collect())
+            }
+            Self::Server(client) => client.list(client.get(&["connections"]), usize::MAX).await,
+        }
+    }
+
+    /// Makes a connection.
+    pub(in crate::cli) async fn create_connection(&self, new: NewConnection) -> Result<AddressedConnection> {
+        match self {
+            Self::Database(database) => apply(database, Command::Create(new)).await,
+            Self::Server(client) => client.post(&["connections"]).body(&new)?.once().answer().await,
+        }
+    }
+
+    /// Changes a connection.
+    pub(in crate::cli) async fn update_connection(
+        &self,
+        id: &str,
+        changes: ConnectionChanges,
+    ) -> Result<AddressedConnection> {
+        match self {
+            Self::Database(database) => {
+                let id = id.to_owned();
+                apply(database, Command::Update { id, changes }).await
+            }
+            Self::Server(client) => {
+                let request = client.patch(&["connections", id]).body(&changes)?;
+                request.answer().await
+            }
+        }
+    }
+
+    /// Deletes a connection with its tokens.
+    pub(in crate::cli) async fn delete_connection(&self, id: &str) -> Result<AddressedConnection> {
+        match self {
+            Self::Database(database) => apply(database, Command::Delete { id: id.to_owned() }).await,
+            Self::Server(client) => client.delete(&["connections", id]).answer().await,
+        }
+    }
+
+    /// Makes a token of a connection; `None`: it never expires.
+    pub(in crate::cli) async fn create_connection_token(
+        &self,
+        id: &str,
+        days: Option<u32>,
+    ) -> Result<FreshConnectionToken> {
+        match self {
+            Self::Database(database) => {
+                let hub = &database.hub;
+                let term = days.map_or(Term::Never, Term::Days);
+                let (new, secret) =
+                    NewConnectionToken::generate(id.to_owned(), term, hub.clock.now(), &*hub.random)?;
+                let made = hub.apply_connection(caller(), Command::CreateToken(new)).await?;
+                Ok(FreshConnectionToken {
+                    token: made.token()?,
+                    secret: secret.expose_secret().to_owned(),
+                })
+            }
+            Self::Server(client) => {
+                let body = json!({ "expiresInDays": days, "neverExpires": days.is_none() });
+                let request = client.post(&["connections", id, "tokens"]).body(&body)?;
+                request.once().answer().await
+            }
+        }
+    }
+
+    /// Makes a token of a connection good for nothing.
+    pub(in crate::cli) async fn revoke_connection_token(
+        &self,
+        id: &str,
+        token: &str,
+    ) -> Result<ConnectionToken> {
+        match self {
+            Self::Database(database) => {
+                let revoke = Command::RevokeToken {
+                    connection_id: id.to_owned(),
+                    id: token.to_owned(),
+                };
+                Ok(database.hub.apply_connection(caller(), revoke).await?.token()?)
+            }
+            Self::Server(client) => {
+                let request = client.delete(&["connections", id, "tokens", token]);
+                request.answer().await
+            }
+        }
+    }
+}
