@@ -198,6 +198,9 @@ pub(super) async fn token(backend: &Backend, out: &Output, verb: TokenVerb) -> R
         }
         TokenVerb::List => {
             let all = backend.tokens().await?;
+            if all.is_empty() && !out.json {
+                note("no token; rollcall token create NAME --role ROLE makes one");
+            }
             let now = backend.now();
             out.show(&all, || {
                 all.iter().map(|token| line_of_token(token, now)).collect()

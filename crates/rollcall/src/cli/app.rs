@@ -14,7 +14,7 @@ use super::args::{App, PushArgs, ScopeArgs};
 use super::backend::{Backend, Changed, Changes, New, Whole, WrittenScope};
 use super::failure::Refusal;
 use super::keys;
-use super::output::{Output, counted, listed, time};
+use super::output::{Output, counted, listed, note, time};
 use crate::api::{DetailedApplication, LATELY, ListedApplication, NamedScope, SigningKeys};
 use crate::application::{Application, Encryption, SettingsPatch, Subscription};
 use crate::change;
@@ -181,6 +181,9 @@ async fn list(backend: &Backend, out: &Output) -> Result<ExitCode> {
         .into_iter()
         .map(Listed::from)
         .collect();
+    if all.is_empty() && !out.json {
+        note("no application; rollcall app create NAME --url URL adds one");
+    }
     out.show(&all, || {
         let lines = all.iter().map(|one| {
             let mut text = format!(

@@ -41,6 +41,13 @@ fn a_list_says_how_much_of_it_is_shown_and_how_to_get_the_rest() {
         let place = Place::new(&database.url);
         let (lines, beside) = told(&place, &["user", "list"]);
         assert!(lines.is_empty() && beside == "no user\n", "{lines:?} {beside}");
+        // Where there is nothing yet, it is said how something gets there.
+        for (list, how) in [("app", "rollcall app create"), ("token", "rollcall token create")] {
+            let (lines, beside) = told(&place, &[list, "list"]);
+            assert!(lines.is_empty() && beside.contains(how), "{lines:?} {beside}");
+            let (lines, beside) = told(&place, &["--json", list, "list"]);
+            assert_eq!((lines.concat().as_str(), beside.as_str()), ("[]", ""));
+        }
         fill(&place);
 
         let (lines, beside) = told(&place, &["user", "list"]);
