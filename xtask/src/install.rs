@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::schemathesis;
+use crate::python;
 
 /// Something that is not there, and could not be installed.
 pub(crate) struct Missing {
@@ -21,6 +21,7 @@ enum What {
     Chromium,
     Python,
     Schemathesis,
+    Scim2,
     Node,
     OidcProvider,
     /// Node.js is there, and too old for it.
@@ -60,11 +61,15 @@ impl fmt::Display for Missing {
             ),
             What::Python => (
                 "Python with venv (Debian: python3 python3-venv)",
-                "Schemathesis cannot be installed",
+                "Schemathesis and scim2-cli cannot be installed",
             ),
             What::Schemathesis => (
                 "Schemathesis (a program of Python's, below target)",
                 "the administrator's API is not tried on what its description permits",
+            ),
+            What::Scim2 => (
+                "scim2-cli (a program of Python's, below target)",
+                "the SCIM service provider is not tried by a tester that others have written",
             ),
             What::Node => (
                 "Node.js with npm (Debian: nodejs npm)",
@@ -94,11 +99,11 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         What::Slapd => !has_slapd(),
         What::OpenSsl => !has_openssl(),
         What::Chromium => !has_chromium(),
-        What::Python => schemathesis::program().is_none() && !has_python(),
+        What::Python => python::ALL.iter().any(|it| it.path().is_none()) && !has_python(),
         What::Node => !has_node(),
         What::OidcProvider => !has_oidc_provider(),
         // They are no packages of the system.
-        What::Schemathesis | What::NewerNode => false,
+        What::Schemathesis | What::Scim2 | What::NewerNode => false,
     };
     let mut missing = vec![
         What::Postgres,
@@ -114,10 +119,12 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         false => missing_after_installing_packages(missing, wanted),
     };
     // These need Python and Node.js, which were installed just now, perhaps.
-    still.extend(schemathesis::install().err().map(|why| Missing {
-        what: What::Schemathesis,
-        why,
-    }));
+    for (program, what) in [
+        (python::SCHEMATHESIS, What::Schemathesis),
+        (python::SCIM2, What::Scim2),
+    ] {
+        still.extend(program.install().err().map(|why| Missing { what, why }));
+    }
     if has_node()
         && let Some(why) = too_old_for_oidc_provider()
     {
@@ -150,7 +157,7 @@ fn missing_after_installing_packages(mut missing: Vec<What>, wanted: impl Fn(&Wh
         What::Python => &["python3", "python3-venv"],
         What::Node => &["nodejs", "npm"],
         // They come from elsewhere.
-        What::Schemathesis | What::OidcProvider | What::NewerNode => &[],
+        What::Schemathesis | What::Scim2 | What::OidcProvider | What::NewerNode => &[],
     });
     let tried = install(&packages.copied().collect::<Vec<_>>());
     missing.retain(wanted);

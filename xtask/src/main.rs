@@ -13,7 +13,7 @@ mod chaos;
 mod fuzz;
 mod install;
 mod mutants;
-mod schemathesis;
+mod python;
 mod server;
 mod simulate;
 
@@ -93,8 +93,8 @@ Chores of this repository.
         for files (slapadd, slapcat; its server is never started), Chromium with its driver, which
         looks at the console, Python and Node.js, and OpenSSL's headers and pkg-config for josekit,
         which the tests compare with. On Debian and its relatives, as root or with sudo that asks for
-        no password. And below target, from pypi.org and registry.npmjs.org: Schemathesis and
-        oidc-provider. `test` does this by itself.
+        no password. And below target, from pypi.org and registry.npmjs.org: Schemathesis,
+        scim2-cli and oidc-provider. `test` does this by itself.
 
     cargo xtask --help
         Shows this.
@@ -105,6 +105,7 @@ cargo test:
     ROLLCALL_TEST_POSTGRES    URL of a superuser without a database, such as
                               postgres://postgres@127.0.0.1:5433
     ROLLCALL_TEST_SCHEMATHESIS  the program `st` of Schemathesis
+    ROLLCALL_TEST_SCIM2       the program `scim2` of scim2-cli
     ROLLCALL_TEST_REQUIRE     what must not be missing, such as postgres,slapd,chromium,schemathesis: a test
                               that cannot run without it fails
 ";
@@ -125,7 +126,7 @@ fn main() -> ExitCode {
             report(&missing);
             if missing.is_empty() {
                 println!(
-                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium, Schemathesis and oidc-provider are there"
+                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium, Schemathesis, scim2-cli and oidc-provider are there"
                 );
             }
             Ok(ExitCode::SUCCESS)
@@ -241,7 +242,6 @@ fn cargo_test(
     command
         .arg("test")
         .env_remove("ROLLCALL_TEST_POSTGRES")
-        .env_remove("ROLLCALL_TEST_SCHEMATHESIS")
         .env("ROLLCALL_TEST_SKIPPED", skipped);
     let names_packages = arguments.iter().take_while(|it| *it != "--").any(|it| {
         let it = it.to_string_lossy();
@@ -254,8 +254,11 @@ fn cargo_test(
     if let Some(required) = required {
         command.env("ROLLCALL_TEST_REQUIRE", required);
     }
-    if let Some(program) = schemathesis::program() {
-        command.env("ROLLCALL_TEST_SCHEMATHESIS", program);
+    for program in python::ALL {
+        match program.path() {
+            Some(path) => command.env(program.variable, path),
+            None => command.env_remove(program.variable),
+        };
     }
     if let Some(server) = server {
         command.env("ROLLCALL_TEST_POSTGRES", server.url());
@@ -265,7 +268,7 @@ fn cargo_test(
 
 /// What the tests must not do without, for them to see to it: all of it, but for what is excused.
 fn required(missing: &[Missing], postgres: bool) -> String {
-    let mut all = vec!["slapd", "chromium", "schemathesis"];
+    let mut all = vec!["slapd", "chromium", "schemathesis", "scim2"];
     if postgres {
         all.push("postgres");
     }

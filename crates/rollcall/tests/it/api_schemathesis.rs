@@ -26,7 +26,7 @@ level = \"error,rollcall::cli::serve=info\"
 ";
 
 /// Something of everything, so that requests find something.
-const THERE: [(&str, &str); 6] = [
+const THERE: [(&str, &str); 7] = [
     (
         "/organizational-units",
         r#"{"name":"Optics","parentId":"ou_root"}"#,
@@ -42,6 +42,10 @@ const THERE: [(&str, &str); 6] = [
     ),
     ("/accounts", r#"{"name":"bob","role":"auditor"}"#),
     ("/tokens", r#"{"name":"ci","role":"auditor"}"#),
+    (
+        "/connections",
+        r#"{"name":"Okta","organizationalUnitId":"ou_root"}"#,
+    ),
 ];
 
 #[test]

@@ -5,7 +5,9 @@ mod connections;
 mod dialogues;
 mod groups;
 mod lists;
+mod pushed;
 mod routes;
+mod tester;
 mod users;
 
 use rollcall::access::Caller;

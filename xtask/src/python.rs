@@ -1,0 +1,84 @@
+//! Programs of Python's that the tests run. Each gets an environment of its own below `target`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::install::{on_path, succeeds};
+
+/// A program of Python's.
+pub(crate) struct Program {
+    /// What it is called.
+    name: &'static str,
+    /// What is installed. Another version finds other things, so it changes only when somebody means it.
+    packages: &'static [&'static str],
+    /// Its file in the environment.
+    file: &'static str,
+    /// The variable that names it to the tests.
+    pub(crate) variable: &'static str,
+}
+
+/// Schemathesis, which sends to the administrator's API what its description permits and forbids.
+pub(crate) const SCHEMATHESIS: Program = Program {
+    name: "schemathesis-4.32.5",
+    packages: &["schemathesis==4.32.5"],
+    file: "bin/st",
+    variable: "ROLLCALL_TEST_SCHEMATHESIS",
+};
+
+/// The tester of scim2-cli, which asks a service provider for what it says that it has.
+pub(crate) const SCIM2: Program = Program {
+    name: "scim2-cli-0.6.0",
+    packages: &["scim2-cli==0.6.0", "scim2-tester==0.5.2"],
+    file: "bin/scim2",
+    variable: "ROLLCALL_TEST_SCIM2",
+};
+
+/// All of them.
+pub(crate) const ALL: [&Program; 2] = [&SCHEMATHESIS, &SCIM2];
+
+impl Program {
+    fn folder(&self) -> PathBuf {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        let target = std::path::absolute(&target).unwrap_or(target);
+        target.join(self.name)
+    }
+
+    /// Where it is, if it is there.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        // What was interrupted while it was installed lacks the mark.
+        let folder = self.folder();
+        let program = folder.join(self.file);
+        (folder.join("whole").is_file() && program.is_file()).then_some(program)
+    }
+
+    /// Installs it, if it is not there. The error is a sentence about why that failed.
+    pub(crate) fn install(&self) -> Result<(), String> {
+        if self.path().is_some() {
+            return Ok(());
+        }
+        if !on_path("python3") {
+            return Err("There is no python3.".to_owned());
+        }
+        let folder = self.folder();
+        let made = succeeds(
+            Command::new("python3")
+                .args(["-m", "venv", "--clear"])
+                .arg(&folder),
+        );
+        if !made {
+            return Err("Python makes no environments here (Debian: python3-venv).".to_owned());
+        }
+        let wanted = self.packages.join(" ");
+        println!("xtask: installing {wanted} into {}", folder.display());
+        let arguments = ["install", "--quiet", "--disable-pip-version-check"];
+        let mut pip = Command::new(folder.join("bin/pip"));
+        if !succeeds(pip.args(arguments).args(self.packages)) {
+            return Err(format!(
+                "pip cannot install {wanted} from pypi.org. With the network, this shows why: {} install {wanted}",
+                folder.join("bin/pip").display()
+            ));
+        }
+        std::fs::write(folder.join("whole"), wanted)
+            .map_err(|error| format!("{} cannot be written: {error}", folder.display()))
+    }
+}
