@@ -27,7 +27,7 @@ pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
     /// How much was changed in it.
     pub(crate) changes: u32,
-    router: Router,
+    pub(crate) router: Router,
     token: String,
     /// Method and path of every route, as the API describes itself.
     routes: Vec<(Method, String)>,

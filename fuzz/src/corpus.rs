@@ -10,7 +10,7 @@ use crate::{PROPERTIES, Property};
 fn mutations(name: &str) -> usize {
     match name {
         "imports" => 60,
-        "api" => 1_000,
+        "api" | "scim_requests" => 1_000,
         _ => 3_000,
     }
 }
@@ -111,7 +111,18 @@ macro_rules! replays {
 
 replays! {
     answer api batch claims config csv differential envelope imports jsonl jwks ldif receiver scim_expression scim_filter
-    scim_patch
+    scim_patch scim_requests
+}
+
+/// What the corpus asks of a connection's routes is done, and not only refused.
+#[test]
+fn the_requests_of_a_connection_make_something() {
+    let inputs = inputs("scim_requests");
+    let made: usize = inputs
+        .iter()
+        .map(|input| crate::scim_requests::made_by(input))
+        .sum();
+    assert!(made >= 3, "only {made} resources were made");
 }
 
 /// The target draws the number of a route from one byte; and every route stands in the corpus.

@@ -22,6 +22,7 @@ mod fixtures;
 mod imports;
 mod receiving;
 mod scim;
+mod scim_requests;
 
 #[cfg(test)]
 mod corpus;
@@ -34,6 +35,7 @@ pub use envelopes::{batch, claims, envelope, jwks};
 pub use imports::{csv, imports, jsonl, ldif};
 pub use receiving::receiver;
 pub use scim::{scim_expression, scim_filter, scim_patch};
+pub use scim_requests::scim_requests;
 
 /// A property.
 pub type Property = fn(&[u8]);
@@ -56,6 +58,7 @@ pub const PROPERTIES: &[(&str, Property)] = &[
     ("scim_expression", scim_expression),
     ("scim_filter", scim_filter),
     ("scim_patch", scim_patch),
+    ("scim_requests", scim_requests),
 ];
 
 /// The program of a target. Without libFuzzer it does nothing: the tests call the property itself.
