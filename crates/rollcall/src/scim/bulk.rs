@@ -122,7 +122,7 @@ impl Provider {
         match method {
             BulkMethod::Put => {
                 let changed = self.replace(kind, id, body, expected).await?;
-                Ok(Done::Changed(location, changed))
+                Ok(Done::Changed(location, Some(changed)))
             }
             BulkMethod::Patch => {
                 let changed = self.patch(kind, id, body, expected).await?;

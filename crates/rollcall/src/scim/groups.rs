@@ -15,8 +15,8 @@ use crate::directory::{Command, GroupChanges, NewGroup};
 /// How many members an answer names at most.
 const MOST_MEMBERS: usize = 200_000;
 
-/// Up to so many members a group may have to be shown whole after it was changed. What is changed of a larger one is
-/// answered without it: who adds one member to a hundred thousand does not want to read them.
+/// Up to so many members a group may have to be shown whole after a part of it was changed. Such a change of a larger one
+/// is answered without it: who adds one member to a hundred thousand does not want to read them.
 const SHOWN_MEMBERS: usize = 100;
 
 /// A group that is to be, as a connection says it.
@@ -227,7 +227,7 @@ impl Provider {
         id: String,
         body: Value,
         expected: Expected,
-    ) -> Result<Option<Object>, ScimError> {
+    ) -> Result<Object, ScimError> {
         let said = Said::read(body, self)?;
         let provider = self.clone();
         let replacing = self.hub.db.write(move |tx| {
@@ -252,7 +252,10 @@ impl Provider {
             if let Some(members) = members {
                 provider.only(tx, &id, members)?;
             }
-            provider.changed_group(tx, &id)
+            // Whoever has sent all of a group is answered with all of it, as the standard wants.
+            let kept = provider.load_group(tx, &id)?;
+            let shown = provider.group_resources(tx, &[kept], true)?.pop();
+            Ok::<_, ScimError>(shown.unwrap_or_default())
         });
         replacing.await
     }

@@ -159,7 +159,7 @@ impl Provider {
         }
     }
 
-    /// Puts a resource in the place of another; `None` if it is too large to be shown.
+    /// Puts a resource in the place of another.
     ///
     /// # Errors
     /// [`ScimError`]; nothing is changed then.
@@ -169,9 +169,9 @@ impl Provider {
         id: String,
         body: Value,
         expected: Expected,
-    ) -> Result<Option<Object>, ScimError> {
+    ) -> Result<Object, ScimError> {
         match kind {
-            Kind::User => self.replace_user(id, body, expected).await.map(Some),
+            Kind::User => self.replace_user(id, body, expected).await,
             Kind::Group => self.replace_group(id, body, expected).await,
         }
     }

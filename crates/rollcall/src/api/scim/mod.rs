@@ -232,7 +232,7 @@ async fn replace(kind: Kind, asked: &Asked) -> Answered {
         .provider
         .replace(kind, asked.id.clone(), asked.body()?, asked.expected())
         .await?;
-    asked.changed(kind, changed).await
+    asked.changed(kind, Some(changed)).await
 }
 
 async fn patch(kind: Kind, asked: &Asked) -> Answered {

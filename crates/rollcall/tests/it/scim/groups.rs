@@ -242,6 +242,9 @@ fn one_more_member_costs_the_same_in_a_group_of_any_size() {
                 assert_eq!((said.status, &said.body["displayName"]), (200, &json!(name)));
             }
             assert_eq!(members(&end.get(&path).await).len(), ids.len() + 1);
+            let whole = json!({ "displayName": name, "members": listed(&all) });
+            let put = end.ask("PUT", &path, whole).await;
+            assert_eq!((put.status, members(&put).len()), (200, ids.len()));
         }
         assert!(costs[1] <= costs[0] && costs[0] < 30, "{costs:?}");
     });
