@@ -38,6 +38,8 @@ pub(super) struct Start<'a> {
     /// Whether there are others.
     pub(super) shared: bool,
     pub(super) commits: &'a [Fault],
+    /// One of so many commits meets one of those.
+    pub(super) one_in: u64,
 }
 
 /// A runtime whose time passes only when everybody in it waits.
@@ -50,7 +52,7 @@ impl Node {
     pub(super) fn start(start: &Start<'_>, network: &Arc<Network>) -> Result<Self, HubError> {
         let runtime = paused_runtime();
         let faults = Faults::default();
-        faults.at_random(network.dice.next(), 60, start.commits);
+        faults.at_random(network.dice.next(), start.one_in, start.commits);
         let (hub, delivery, maintenance, adjustment) = runtime.block_on(async {
             let right = Clock::of_runtime(start.now);
             let (clock, adjustment) = Clock::adjustable_of_runtime(start.now);

@@ -210,6 +210,48 @@ impl Manners {
     }
 }
 
+/// One of so many commits fails.
+const COMMITS: u64 = 60;
+
+/// What may happen in a run.
+///
+/// Where everything can happen, little of it happens together: most mistakes need two or three rare things within a
+/// second. In half of the runs, therefore, each deed and each fault is left out by the toss of a coin, and what is left
+/// happens the more often (swarm testing: Groce and others, ISSTA 2012).
+struct Repertoire {
+    deeds: Vec<Deed>,
+    faults: BTreeSet<Kind>,
+    commits: u64,
+}
+
+impl Repertoire {
+    fn of(seed: u64) -> Self {
+        let manners = Manners::of(seed);
+        // Apart from the dice that make the steps.
+        let dice = Dice::new(seed.rotate_left(32));
+        let is_swarm = seed / 8 % 2 == 1;
+        let is_in = || !is_swarm || dice.one_in(2);
+        let allowed = Deed::ALL.iter().filter(|(deed, _)| manners.allow(*deed));
+        Self {
+            deeds: allowed
+                // Without users there would be nothing to tell.
+                .filter(|(deed, _)| is_in() || *deed == Deed::CreateUser)
+                .flat_map(|(deed, weight)| (0..*weight).map(move |_| *deed))
+                .collect(),
+            faults: Kind::ALL
+                .iter()
+                .map(|(kind, _)| *kind)
+                .filter(|_| is_in())
+                .collect(),
+            commits: if is_swarm {
+                [COMMITS, 25, 10][usize::try_from(dice.below(3)).unwrap()]
+            } else {
+                COMMITS
+            },
+        }
+    }
+}
+
 /// A run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -218,18 +260,30 @@ pub(super) struct Plan {
     pub(super) nodes: usize,
     pub(super) steps: Vec<Step>,
     pub(super) faults: BTreeSet<Kind>,
+    /// One of so many commits of a node fails, if any of the faults is about those.
+    pub(super) commits: u64,
 }
 
 impl Plan {
+    /// In which nothing happens.
+    pub(super) fn empty() -> Self {
+        Self {
+            seed: 1,
+            nodes: 1,
+            steps: Vec::new(),
+            faults: BTreeSet::new(),
+            commits: COMMITS,
+        }
+    }
+
     /// The run of a seed. In every other one two nodes deliver.
     pub(super) fn of(seed: u64) -> Self {
         let dice = Dice::new(seed);
-        let manners = Manners::of(seed);
-        let deeds = Deed::ALL
-            .iter()
-            .filter(|(deed, _)| manners.allow(*deed))
-            .flat_map(|(deed, weight)| (0..*weight).map(move |_| *deed))
-            .collect::<Vec<_>>();
+        let Repertoire {
+            deeds,
+            faults,
+            commits,
+        } = Repertoire::of(seed);
         let bound = u64::try_from(deeds.len()).unwrap();
         let steps = (0..200)
             .map(|number| Step {
@@ -249,7 +303,8 @@ impl Plan {
             seed,
             nodes: if seed.is_multiple_of(2) { 2 } else { 1 },
             steps,
-            faults: Kind::ALL.iter().map(|(kind, _)| *kind).collect(),
+            faults,
+            commits,
         }
     }
 }
@@ -259,8 +314,8 @@ impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(
             f,
-            "on {} node(s), with these faults: {:?}",
-            self.nodes, self.faults
+            "on {} node(s), with these faults (of commits: one in {}): {:?}",
+            self.nodes, self.commits, self.faults
         )?;
         for step in &self.steps {
             let pause = match step.pause {

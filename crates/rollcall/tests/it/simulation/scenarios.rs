@@ -3,7 +3,7 @@
 //! The applications are those of the simulation. `plain` keeps no memory of what it has seen, so that nothing but the
 //! hub holds the order; `kit` remembers, and answers from memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rollcall::application::Command as AppCommand;
@@ -24,14 +24,8 @@ use crate::world::{described, new_user};
 
 /// Tells a story; at the end, when nothing goes wrong any more, all copies must be equal.
 fn story(tell: impl FnOnce(&mut World)) {
-    let plan = Plan {
-        seed: 1,
-        nodes: 1,
-        steps: Vec::new(),
-        faults: BTreeSet::new(),
-    };
     let history = Arc::new(History::new());
-    let mut world = World::new(&plan, &history);
+    let mut world = World::new(&Plan::empty(), &history);
     world.pass(10_000);
     tell(&mut world);
     if let Err(wrong) = super::settle(&mut world) {

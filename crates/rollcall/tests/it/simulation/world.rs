@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rollcall::access::Caller;
@@ -44,6 +44,22 @@ pub(super) struct Slot {
     ahead: i64,
 }
 
+/// Lets one at a time do something that takes a while. A turn ends with whoever holds it, also if that is killed.
+#[derive(Default)]
+pub(super) struct Turns(Weak<()>);
+
+impl Turns {
+    /// The turn, unless somebody has it.
+    pub(super) fn take(&mut self) -> Option<Arc<()>> {
+        if self.0.strong_count() > 0 {
+            return None;
+        }
+        let turn = Arc::new(());
+        self.0 = Arc::downgrade(&turn);
+        Some(turn)
+    }
+}
+
 pub(super) struct World {
     pub(super) network: Arc<Network>,
     pub(super) history: Arc<History>,
@@ -64,6 +80,8 @@ pub(super) struct World {
     pub(super) entitled: BTreeMap<String, BTreeSet<String>>,
     /// The end of the log and the version of the applications when that was looked at last.
     pub(super) entitled_at: Option<(i64, i64)>,
+    /// Who may change the scope.
+    pub(super) scope_turns: Turns,
     /// How far ahead of the time a clock has ever been.
     pub(super) furthest: i64,
     /// Whether an administrator gave something up.
@@ -80,6 +98,8 @@ pub(super) struct World {
     pub(super) folder: tempfile::TempDir,
     slots: Vec<Slot>,
     commits: Vec<Fault>,
+    /// One of so many commits meets one of those.
+    one_in: u64,
     pub(super) receivers_commits: Vec<Fault>,
     /// Where those live who have something to do when nobody sends them anything.
     pub(super) applications: Runtime,
@@ -124,6 +144,7 @@ impl World {
             seen: BTreeMap::new(),
             entitled: BTreeMap::new(),
             entitled_at: None,
+            scope_turns: Turns::default(),
             furthest: 0,
             given_up: false,
             restored: false,
@@ -137,6 +158,7 @@ impl World {
                 .map(slot)
                 .collect(),
             commits: Vec::new(),
+            one_in: plan.commits,
             receivers_commits: Vec::new(),
             applications: paused_runtime(),
             folder,
@@ -192,6 +214,7 @@ impl World {
             } else {
                 &self.commits
             },
+            one_in: self.one_in,
         };
         match Node::start(&start, &self.network) {
             Ok(node) => {

@@ -105,6 +105,8 @@ impl World {
         usize::try_from(step.whom % count).unwrap()
     }
 
+    /// Changes the scope of the application that sees a part; half of the time beside everything else, so that others
+    /// change the directory while it is found out who enters and who leaves.
     fn change_scope(&mut self, step: &Step) {
         let units: BTreeSet<String> = [step.what, step.what / 7]
             .into_iter()
@@ -115,11 +117,24 @@ impl World {
             group_ids: pick(&self.known.groups, step.what).into_iter().collect(),
         };
         let narrow = self.id_of("narrow");
-        let done = self.on_hub(async |hub| {
+        // Two that come true within one pass would leave nobody the time to see whom the first one covered.
+        let Some(turn) = self.scope_turns.take() else {
+            return self.note(step, Some("another one is under way".to_owned()));
+        };
+        let change = async move |hub: &Hub| {
             let changed = job::change_scope(hub, caller(), &narrow, ScopeEdit::to(&scope), None).await;
             told(changed.map(|(_, job)| job))
+        };
+        if step.what.is_multiple_of(2) {
+            let done = self.on_hub(change);
+            return self.note(step, done);
+        }
+        let history = std::sync::Arc::clone(&self.history);
+        self.beside_delivery(async move |shared| {
+            let _turn = turn;
+            let told = change(&shared.hub).await;
+            history.note(format_args!("ChangeScope: {told}"));
         });
-        self.note(step, done);
     }
 
     fn create_application(&mut self, step: &Step) {
