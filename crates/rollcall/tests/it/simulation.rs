@@ -69,6 +69,8 @@ fn play(plan: &Plan, history: &Arc<History>) -> Checked {
 
 /// Lets everything be well again, until everything is told.
 fn settle(world: &mut World) -> Checked {
+    // Where no node is, nobody can say whom an application may have been told of.
+    world.wait_for_a_node();
     world.always()?;
     world.get_well();
     let deadline = world.now() + DAY;
