@@ -3,7 +3,10 @@
 mod arrivals;
 mod ledger;
 
+use std::collections::BTreeSet;
+
 use rollcall::application::{Entitlements, store};
+use rollcall::change::Seq;
 use rollcall::delivery::job;
 use rollcall::delivery::ledger::operate;
 use rollcall::delivery::ledger::parked::{self, Parked, ParkedState};
@@ -163,7 +166,7 @@ impl World {
         if now.is_none() || now == self.entitled_at {
             return;
         }
-        self.entitled_at = now;
+        let seen = std::mem::replace(&mut self.entitled_at, now);
         for tenant in &self.tenants {
             let (id, name) = (&tenant.application.id, &tenant.application.name);
             let Some(Ok(snapshot)) = self.on_hub(async |hub| should_have(hub, id).await) else {
@@ -172,8 +175,30 @@ impl World {
             };
             let ids = snapshot.users.keys().chain(snapshot.units.keys());
             let ids = ids.chain(snapshot.groups.keys()).cloned();
-            self.entitled.entry(name.clone()).or_default().extend(ids);
+            let since = seen.map(|(head, _)| self.who_was_in_scope(id, head));
+            let entitled = self.entitled.entry(name.clone()).or_default();
+            entitled.extend(ids.chain(since.unwrap_or_default()));
         }
+    }
+
+    /// Who was in an application's scope after a change since a position, even if it was for a moment: a scope that is
+    /// changed beside everything else may change just after that.
+    fn who_was_in_scope(&self, id: &str, since: Seq) -> BTreeSet<String> {
+        let id = id.to_owned();
+        let read = self.on_hub(async |hub| {
+            let read = hub.db.read(move |tx| {
+                let scopes = Entitlements::load(tx, &id)?;
+                let changes = rollcall::change::read_after(tx, since, usize::MAX)?.into_iter();
+                let covered = changes.filter(|change| {
+                    let scope = &scopes.at(change.seq).scope;
+                    let after = change.after.as_ref();
+                    after.is_some_and(|after| scope.covers(change.subject_kind, after))
+                });
+                Ok::<_, DbError>(covered.map(|change| change.subject_id).collect())
+            });
+            read.await.ok()
+        });
+        read.flatten().unwrap_or_default()
     }
 
     /// Whether everything has been sent that there is to send; what was set aside is sent again.
