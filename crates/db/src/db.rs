@@ -3,13 +3,14 @@
 mod care;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{oneshot, watch};
 
 use crate::engine::{self, Message, Queue, Urgency};
+use crate::inline::{Inline, Kind};
 use crate::job::{Job, Task, in_closure};
 use crate::patience::Patience;
 use crate::place::{Opened, Place};
@@ -46,15 +47,7 @@ enum Engine {
         reads: Queue,
         feed: Queue,
     },
-    Inline(Mutex<Option<Writer>>),
-}
-
-/// What a closure is for.
-#[derive(Clone, Copy)]
-enum Kind {
-    Write(Lane),
-    Read,
-    Feed,
+    Inline(Inline),
 }
 
 /// A closure that was submitted.
@@ -63,7 +56,7 @@ enum Submitted {
     Queued,
     /// It waits for room in its queue.
     Waiting(Queue, Message),
-    /// It was run, and is to be answered so much later.
+    /// It was run, and is to be answered so much later; or it is run then.
     Late(Duration),
 }
 
@@ -172,7 +165,7 @@ impl Db {
             damage: Arc::default(),
         };
         let writer = make_writer(Lane::Log, opened.writer, &options, shared.clone());
-        let engine = Engine::Inline(Mutex::new(Some(writer)));
+        let engine = Engine::Inline(Inline::new(writer, &options));
         let troubles = vec![Arc::clone(&shared.trouble)];
         let closed = watch::Sender::new(false);
         Ok(Self::new(
@@ -388,10 +381,8 @@ impl Db {
                 .flat_map(|queue| (0..queue.threads()).map(move |_| queue))
                 .map(|queue| (queue, Message::Close(Arc::clone(&closed))))
                 .collect(),
-            Engine::Inline(writer) => {
-                if let Some(writer) = writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                    writer.close();
-                }
+            Engine::Inline(inline) => {
+                inline.close();
                 Vec::new()
             }
         }
@@ -416,7 +407,10 @@ impl Db {
             match submitted? {
                 Submitted::Queued => {}
                 Submitted::Waiting(queue, message) => queue.send(message).await?,
-                Submitted::Late(late) => tokio::time::sleep(late).await,
+                Submitted::Late(late) => {
+                    tokio::time::sleep(late).await;
+                    inner.catch_up();
+                }
             }
             answer
                 .await
@@ -438,7 +432,10 @@ impl Db {
         match submitted? {
             Submitted::Queued => {}
             Submitted::Waiting(queue, message) => queue.send_blocking(message)?,
-            Submitted::Late(late) => std::thread::sleep(late),
+            Submitted::Late(late) => {
+                std::thread::sleep(late);
+                self.inner.catch_up();
+            }
         }
         answer
             .recv()
@@ -491,19 +488,20 @@ impl Inner {
         })
     }
 
-    /// Runs a closure at once. Says how much later its answer is due, if that is so.
+    /// Runs a closure here. Says how much later its answer is due, if that is so.
     fn run_here(&self, kind: Kind, job: Box<dyn Job>) -> Result<Option<Duration>, DbError> {
-        let Engine::Inline(writer) = &self.engine else {
+        let Engine::Inline(inline) = &self.engine else {
             return Ok(None);
         };
         refuse_async(self.place.dialect())?;
-        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let writer = writer.as_mut().ok_or(DbError::Closed)?;
-        match kind {
-            Kind::Write(_) => writer.commit(vec![job]),
-            Kind::Read | Kind::Feed => writer.read(job),
+        inline.submit(kind, job)
+    }
+
+    /// Does what has waited long enough, where nobody else does.
+    fn catch_up(&self) {
+        if let Engine::Inline(inline) = &self.engine {
+            inline.catch_up();
         }
-        Ok(writer.late())
     }
 
     fn unanswered(&self, kind: Kind) -> DbError {

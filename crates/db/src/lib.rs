@@ -27,6 +27,7 @@
 mod db;
 mod engine;
 mod error;
+mod inline;
 mod job;
 mod patience;
 mod place;

@@ -1,6 +1,6 @@
 //! Looking after an open database: whether it works, whether it is whole, and leaving no traces.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -95,10 +95,7 @@ impl Db {
                 log.send(message).await?;
                 answer.await.unwrap_or_else(|_| Err(log.unanswered()))
             }
-            Engine::Inline(writer) => {
-                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                writer.as_mut().ok_or(DbError::Closed)?.scrub(what)
-            }
+            Engine::Inline(inline) => inline.scrub(what),
         }
     }
 }

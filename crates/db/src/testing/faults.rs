@@ -29,6 +29,10 @@ pub enum Fault {
     /// The commit takes this much longer. Inline, where the thread must not be held up, its answer comes so much
     /// later by the clock of the asynchronous runtime.
     Slow(Duration),
+    /// The commit waits for so long in the queue of its lane, and so do those of the lane that come meanwhile. Inline this
+    /// happens to settlements, which others then overtake. With threads it does not happen by chance, and where it is
+    /// planned it is the same as [`Self::Slow`].
+    Queued(Duration),
     /// The commit goes through, and nobody who waits for [announcements](crate::Db::announcements) is woken, neither
     /// here nor in another process.
     Unannounced,
@@ -70,6 +74,8 @@ struct Random {
     state: u64,
     one_in: u64,
     kinds: Vec<Fault>,
+    /// For how long settlements wait, if that is one of the faults.
+    queued: Option<Duration>,
 }
 
 impl Faults {
@@ -83,7 +89,7 @@ impl Faults {
     }
 
     /// What happens to the next commits of a lane, behind what is planned for it already. `None` lets one
-    /// through. On SQLite, and inline, all commits are of the log lane.
+    /// through. On SQLite, and inline, all commits are of the log lane, but for [`Fault::Queued`] inline.
     pub fn next(&self, lane: Lane, faults: impl IntoIterator<Item = impl Into<Option<Fault>>>) {
         let mut plan = self.plan();
         plan.of(lane).extend(faults.into_iter().map(Into::into));
@@ -92,10 +98,20 @@ impl Faults {
     /// Lets one commit in `one_in` meet one of these faults, by chance that a seed fixes, where nothing else is
     /// planned. None does if `kinds` is empty.
     pub fn at_random(&self, seed: u64, one_in: u64, kinds: &[Fault]) {
-        self.plan().random = (!kinds.is_empty()).then(|| Random {
+        let mut kinds = kinds.to_vec();
+        let mut queued = None;
+        kinds.retain(|kind| match kind {
+            Fault::Queued(pause) => {
+                queued = Some(*pause);
+                false
+            }
+            _ => true,
+        });
+        self.plan().random = (!kinds.is_empty() || queued.is_some()).then(|| Random {
             state: seed,
             one_in: one_in.max(1),
-            kinds: kinds.to_vec(),
+            kinds,
+            queued,
         });
     }
 
@@ -141,6 +157,18 @@ impl Faults {
         if self.one_by_one { 1 } else { GROUP }
     }
 
+    /// For how long the next settlement waits, inline, if it does.
+    pub(crate) fn queued(&self) -> Option<Duration> {
+        let mut plan = self.plan();
+        let pause = match plan.settlement.pop_front() {
+            Some(Some(Fault::Queued(pause))) => Some(pause),
+            Some(_) => None,
+            None => plan.random.as_mut().and_then(Random::queued),
+        }?;
+        plan.happened.push(Fault::Queued(pause));
+        Some(pause)
+    }
+
     fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,11 +195,15 @@ impl Plan {
 
 impl Random {
     fn fault(&mut self) -> Option<Fault> {
-        (self.draw(self.one_in) == 0).then(|| {
+        (!self.kinds.is_empty() && self.draw(self.one_in) == 0).then(|| {
             let count = u64::try_from(self.kinds.len()).unwrap_or(1);
             let index = usize::try_from(self.draw(count)).unwrap_or(0);
             self.kinds[index]
         })
+    }
+
+    fn queued(&mut self) -> Option<Duration> {
+        self.queued.filter(|_| self.draw(self.one_in) == 0)
     }
 
     /// A number below a bound, by SplitMix64.
@@ -252,7 +284,7 @@ impl Connection for Faulty {
         match fault {
             None => return self.connection.commit(announce),
             Some(Fault::Unannounced) => return self.connection.commit(false),
-            Some(Fault::Slow(pause)) => {
+            Some(Fault::Slow(pause) | Fault::Queued(pause)) => {
                 if self.faults.inline {
                     self.late = Some(pause);
                 } else {

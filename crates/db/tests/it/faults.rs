@@ -161,3 +161,30 @@ async fn a_slow_commit_that_runs_inline_is_answered_later_by_the_clock_of_the_ru
     assert_eq!(slow.await, Ok(1));
     assert_eq!(begun.elapsed(), hour);
 }
+
+#[tokio::test(start_paused = true)]
+async fn settlements_that_queue_are_overtaken_and_keep_their_order() {
+    let faults = Faults::default();
+    let options = Options {
+        faults: faults.clone(),
+        ..Options::default()
+    };
+    let db = Db::open_inline("sqlite::memory:", migrations(), options).unwrap();
+    let hour = Duration::from_secs(3_600);
+    faults.next(Lane::Settlement, [Fault::Queued(hour)]);
+    let begun = tokio::time::Instant::now();
+    let first = db.settle(|tx| count(tx, "first"));
+    let second = db.settle(|tx| count(tx, "second"));
+    assert_eq!(db.write(|tx| count(tx, "log")).await, Ok(1));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    // Whoever is asked for first.
+    assert_eq!(second.await, Ok(3));
+    assert_eq!(first.await, Ok(2));
+    assert_eq!(begun.elapsed(), hour);
+    assert_eq!(db.settle(|tx| count(tx, "third")).await, Ok(4));
+    // What waits when the database is closed is still done.
+    faults.next(Lane::Settlement, [Fault::Queued(hour)]);
+    let last = db.settle(|tx| count(tx, "last"));
+    db.close().await;
+    assert_eq!(last.await, Ok(5));
+}

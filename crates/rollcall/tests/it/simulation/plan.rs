@@ -10,6 +10,9 @@ use super::chance::Dice;
 /// How long a slow commit takes.
 const SLOW: Duration = Duration::from_millis(1_500);
 
+/// How long what is settled waits in its queue.
+const QUEUED: Duration = Duration::from_millis(700);
+
 /// An enum with the list of all of its variants, each with how often it is chosen if that matters.
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident $weight:literal,)+ }) => {
@@ -129,6 +132,8 @@ named! {
         DatabaseBusy 1,
         DiskFull 1,
         CommitSlow 1,
+        /// What is settled waits, and what is asked for later is done before.
+        SettlementsQueued 1,
         /// Nobody who waits for news of the log is woken.
         CommitUnannounced 1,
         KilledBefore 1,
@@ -163,6 +168,7 @@ impl Kind {
             Self::DatabaseBusy => Fault::Busy,
             Self::DiskFull => Fault::Full,
             Self::CommitSlow => Fault::Slow(SLOW),
+            Self::SettlementsQueued => Fault::Queued(QUEUED),
             Self::CommitUnannounced => Fault::Unannounced,
             Self::KilledBefore => Fault::KilledBefore,
             Self::KilledAfter => Fault::KilledAfter,
