@@ -56,8 +56,8 @@ enum Submitted {
     Queued,
     /// It waits for room in its queue.
     Waiting(Queue, Message),
-    /// It was run, and is to be answered so much later; or it is run then.
-    Late(Duration),
+    /// It was run, and is to be answered then; or it is run then.
+    Late(tokio::time::Instant),
 }
 
 impl std::fmt::Debug for Db {
@@ -407,8 +407,8 @@ impl Db {
             match submitted? {
                 Submitted::Queued => {}
                 Submitted::Waiting(queue, message) => queue.send(message).await?,
-                Submitted::Late(late) => {
-                    tokio::time::sleep(late).await;
+                Submitted::Late(due) => {
+                    tokio::time::sleep_until(due).await;
                     inner.catch_up();
                 }
             }
@@ -432,8 +432,8 @@ impl Db {
         match submitted? {
             Submitted::Queued => {}
             Submitted::Waiting(queue, message) => queue.send_blocking(message)?,
-            Submitted::Late(late) => {
-                std::thread::sleep(late);
+            Submitted::Late(due) => {
+                std::thread::sleep(due.saturating_duration_since(tokio::time::Instant::now()));
                 self.inner.catch_up();
             }
         }
@@ -454,7 +454,9 @@ impl Db {
         }
         let Some(queue) = self.inner.queue(kind) else {
             let late = self.inner.run_here(kind, job)?;
-            return Ok(late.map_or(Submitted::Queued, Submitted::Late));
+            // Time passes from now on, not from when somebody waits.
+            let due = |late| Submitted::Late(tokio::time::Instant::now() + late);
+            return Ok(late.map_or(Submitted::Queued, due));
         };
         let urgency = match kind {
             Kind::Write(Lane::Settlement) => Urgency::Later,

@@ -10,8 +10,8 @@ use super::chance::Dice;
 /// How long a slow commit takes.
 const SLOW: Duration = Duration::from_millis(1_500);
 
-/// How long what is settled waits in its queue.
-const QUEUED: Duration = Duration::from_millis(700);
+/// How long what is settled waits in its queue: long enough for somebody to act meanwhile.
+const QUEUED: Duration = Duration::from_secs(10);
 
 /// An enum with the list of all of its variants, each with how often it is chosen if that matters.
 macro_rules! named {

@@ -323,6 +323,16 @@ impl World {
         node.faults.next(Lane::Log, before.chain([Some(fault)]));
     }
 
+    /// Lets one of the next commits of the first node that lives take long, after so many that do not, if commits may.
+    pub(super) fn slow_commit(&self, after: usize) {
+        let slow = Kind::CommitSlow.of_commit();
+        let may = slow.is_some_and(|slow| self.commits.contains(&slow)) && !self.network.is_well();
+        if let Some(node) = self.alive().filter(|_| may) {
+            node.faults
+                .next(Lane::Log, std::iter::repeat_n(None, after).chain([slow]));
+        }
+    }
+
     /// How far an application is.
     pub(super) fn position(&self, name: &str) -> i64 {
         let id = self.id_of(name);

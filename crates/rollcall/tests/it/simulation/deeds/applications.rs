@@ -129,6 +129,7 @@ impl World {
             let done = self.on_hub(change);
             return self.note(step, done);
         }
+        self.slow_commit(step.number % 3);
         let history = std::sync::Arc::clone(&self.history);
         self.beside_delivery(async move |shared| {
             let _turn = turn;
