@@ -199,7 +199,12 @@ fn statuses(route: &Route) -> Vec<u16> {
         400 | 422 | 503 => true,
         401 | 403 | 429 => true,
         404 => !is_public,
-        409 => !reads || route.path().contains("/why/"),
+        // The root unit is never deleted, so that there is no plan of it either.
+        409 => {
+            !reads
+                || route.path().contains("/why/")
+                || route.path().ends_with("/organizational-units/{id}/deletion")
+        }
         412 => route.versioned(),
         413 => has_body || route.creates(),
         415 => has_body,
