@@ -1,4 +1,7 @@
 //! Who stands inside of a part of the directory, as a statement finds out: without reading everybody.
+//!
+//! The units come first in each join, and `CROSS JOIN` holds SQLite to that order: it takes them for many, and would
+//! look at all members of all units to find those whose unit is one of them.
 
 use std::collections::BTreeSet;
 
@@ -68,7 +71,7 @@ impl Inside {
     pub(super) fn only(&self, columns: &str) -> String {
         format!(
             "{} SELECT {columns} FROM (
-                 SELECT p.user_id FROM unit_members p JOIN inside i ON i.id = p.unit_id
+                 SELECT p.user_id FROM inside i CROSS JOIN unit_members p WHERE p.unit_id = i.id
                  UNION SELECT g.user_id FROM group_members g WHERE g.group_id IN {}) m CROSS JOIN users u",
             self.units(),
             self.groups()
@@ -100,7 +103,7 @@ impl Inside {
     pub(super) fn is_small(&self, tx: &mut Tx<'_>) -> Result<bool, DbError> {
         let sql = format!(
             "{} SELECT COUNT(*) FROM (
-                 SELECT 1 FROM unit_members p JOIN inside i ON i.id = p.unit_id
+                 SELECT 1 FROM inside i CROSS JOIN unit_members p WHERE p.unit_id = i.id
                  UNION ALL SELECT 1 FROM group_members g WHERE g.group_id IN {}
                  LIMIT {}) AS few",
             self.units(),
