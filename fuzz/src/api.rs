@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arbitrary::Unstructured;
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::http::{Method, Request};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{Method, Request, StatusCode};
 use rollcall::api::{self, Api};
 use rollcall::clock::Clock;
 use rollcall::delivery::egress::{Egress, EgressOptions};
@@ -27,7 +27,7 @@ pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
     /// How much was changed in it.
     pub(crate) changes: u32,
-    pub(crate) router: Router,
+    router: Router,
     token: String,
     /// Method and path of every route, as the API describes itself.
     routes: Vec<(Method, String)>,
@@ -118,6 +118,23 @@ const NAMES: &[&str] = &[
     ".",
 ];
 
+/// The requests of an input, at most eight: what each is about, its query and its body.
+pub(crate) fn requests(data: &[u8]) -> impl Iterator<Item = [&[u8]; 3]> {
+    data.split(|byte| *byte == b'\n').take(8).map(|line| {
+        let mut parts = line.splitn(3, |byte| *byte == 0);
+        std::array::from_fn(|_| parts.next().unwrap_or_default())
+    })
+}
+
+/// Puts a query behind an address.
+pub(crate) fn ask(uri: &mut String, query: &[u8]) {
+    if !query.is_empty() {
+        let query = String::from_utf8_lossy(query);
+        uri.push('?');
+        uri.push_str(&query.replace(|c: char| !c.is_ascii_graphic(), "+"));
+    }
+}
+
 /// Requests to every route of the administrator's API, with any body and query, on a directory that earlier requests
 /// made. None of them is answered with a failure of ours, and whoever is refused is told why.
 pub fn api(data: &[u8]) {
@@ -137,13 +154,19 @@ impl World {
     /// Each request of an input is a line: the number of the route and the names in its path, the query, and the
     /// body, with zero bytes in between.
     fn requests(&mut self, data: &[u8]) -> arbitrary::Result<()> {
-        for line in data.split(|byte| *byte == b'\n').take(8) {
-            let mut parts = line.splitn(3, |byte| *byte == 0);
-            let mut part = || parts.next().unwrap_or_default();
-            let (target, query, body) = (part(), part(), part());
+        for [target, query, body] in requests(data) {
             self.request(&mut Unstructured::new(target), query, body)?;
         }
         Ok(())
+    }
+
+    /// Sends a request, and returns the status and the body of its answer.
+    pub(crate) fn send(&self, request: Request<Body>) -> (StatusCode, Bytes) {
+        self.runtime.block_on(async {
+            let response = self.router.clone().oneshot(request).await.unwrap();
+            let status = response.status();
+            (status, to_bytes(response.into_body(), usize::MAX).await.unwrap())
+        })
     }
 
     fn request(&mut self, target: &mut Unstructured<'_>, query: &[u8], body: &[u8]) -> arbitrary::Result<()> {
@@ -160,11 +183,7 @@ impl World {
                 _ => NAMES[usize::from(target.arbitrary::<u8>().unwrap_or(0)) % NAMES.len()],
             });
         }
-        if !query.is_empty() {
-            let query = String::from_utf8_lossy(query);
-            uri.push('?');
-            uri.push_str(&query.replace(|c: char| !c.is_ascii_graphic(), "+"));
-        }
+        ask(&mut uri, query);
         let request = Request::builder()
             .method(method.clone())
             .uri(&uri)
@@ -173,15 +192,7 @@ impl World {
             .body(Body::from(body.to_vec()));
         // What is no address does not get this far.
         let Ok(request) = request else { return Ok(()) };
-        let response = self
-            .runtime
-            .block_on(self.router.clone().oneshot(request))
-            .unwrap();
-        let status = response.status();
-        let answer = self
-            .runtime
-            .block_on(to_bytes(response.into_body(), usize::MAX))
-            .unwrap();
+        let (status, answer) = self.send(request);
         let shown = || format!("{method} {uri}: {status}: {}", String::from_utf8_lossy(&answer));
         assert!(!status.is_server_error(), "{}", shown());
         if !status.is_success() {

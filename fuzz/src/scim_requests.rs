@@ -3,16 +3,15 @@
 use std::cell::RefCell;
 
 use arbitrary::Unstructured;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::Request;
 use rollcall::access::Caller;
 use rollcall::connection::tokens::{NewConnectionToken, Term};
 use rollcall::connection::{Command, NewConnection};
 use rollcall::secret::ExposeSecret as _;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 
-use crate::api::World;
+use crate::api::{World, ask, requests};
 
 /// A connection of a hub.
 struct End {
@@ -77,10 +76,7 @@ impl End {
     /// Each request of an input is a line: the number of the route and of the name in its path, the query, and the body,
     /// with zero bytes in between. `#1` in a body is the id of what was made last, `#2` that of what was made before.
     fn requests(&mut self, data: &[u8]) -> arbitrary::Result<()> {
-        for line in data.split(|byte| *byte == b'\n').take(8) {
-            let mut parts = line.splitn(3, |byte| *byte == 0);
-            let mut part = || parts.next().unwrap_or_default();
-            let (target, query, body) = (part(), part(), part());
+        for [target, query, body] in requests(data) {
             self.request(&mut Unstructured::new(target), query, body)?;
         }
         Ok(())
@@ -109,11 +105,7 @@ impl End {
             None => self.made(name + 1).to_owned(),
         };
         let mut uri = path.replace("{connection}", &self.id).replace("{id}", &name);
-        if !query.is_empty() {
-            let query = String::from_utf8_lossy(query);
-            uri.push('?');
-            uri.push_str(&query.replace(|c: char| !c.is_ascii_graphic(), "+"));
-        }
+        ask(&mut uri, query);
         let mut text = String::from_utf8_lossy(body).into_owned();
         for back in 1..=4 {
             text = text.replace(&format!("#{back}"), self.made(back));
@@ -126,12 +118,8 @@ impl End {
             .body(Body::from(text));
         // What is no address does not get this far.
         let Ok(request) = request else { return Ok(()) };
-        let router = self.world.router.clone();
-        let (status, answer) = self.world.runtime.block_on(async {
-            let response = router.oneshot(request).await.unwrap();
-            let status = response.status().as_u16();
-            (status, to_bytes(response.into_body(), usize::MAX).await.unwrap())
-        });
+        let (status, answer) = self.world.send(request);
+        let status = status.as_u16();
         let shown = || format!("{method} {uri}: {status}: {}", String::from_utf8_lossy(&answer));
         assert!(status < 500 || status == 501, "{}", shown());
         let answer_json: Value = serde_json::from_slice(&answer).unwrap_or_default();

@@ -10,8 +10,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{oneshot, watch};
 
 use crate::engine::{self, Message, Queue, Urgency};
-use crate::inline::{Inline, Kind};
-use crate::job::{Job, Task, in_closure};
+use crate::inline::Inline;
+use crate::job::{Job, Kind, Task, in_closure};
 use crate::patience::Patience;
 use crate::place::{Opened, Place};
 use crate::sqlite::Identity;

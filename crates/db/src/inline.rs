@@ -7,18 +7,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::job::Job;
+use crate::job::{Job, Kind};
 use crate::tx::Scrub;
 use crate::writer::Writer;
 use crate::{DbError, Lane, Options};
-
-/// What a closure is for.
-#[derive(Clone, Copy)]
-pub(crate) enum Kind {
-    Write(Lane),
-    Read,
-    Feed,
-}
 
 pub(crate) struct Inline {
     state: Mutex<State>,

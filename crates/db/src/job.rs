@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::{DbError, Tx};
+use crate::{DbError, Lane, Tx};
 
 thread_local! {
     static IN_CLOSURE: Cell<bool> = const { Cell::new(false) };
@@ -13,6 +13,14 @@ thread_local! {
 /// Whether this thread runs a closure just now. Waiting for another one here would wait for ever.
 pub(crate) fn in_closure() -> bool {
     IN_CLOSURE.get()
+}
+
+/// What a closure is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Write(Lane),
+    Read,
+    Feed,
 }
 
 /// What became of a closure.

@@ -109,6 +109,20 @@ pub fn record(
     Ok(())
 }
 
+/// What is different of two records, on both sides.
+pub fn different(
+    before: &Map<String, Json>,
+    after: &Map<String, Json>,
+) -> (Map<String, Json>, Map<String, Json>) {
+    let own = |own: &Map<String, Json>, other: &Map<String, Json>| -> Map<String, Json> {
+        let different = own.iter().filter(|(key, value)| other.get(*key) != Some(value));
+        different
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    (own(before, after), own(after, before))
+}
+
 /// Takes from all entries about somebody what may be personal.
 ///
 /// # Errors

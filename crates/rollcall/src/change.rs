@@ -246,6 +246,14 @@ pub fn columns_of(table: &str, columns: &str) -> String {
     columns.collect::<Vec<_>>().join(", ")
 }
 
+/// Spells a list of parameters from one of them on: `($3, $4)` for two of them from the third.
+pub fn listed(first: usize, count: usize) -> String {
+    let numbers: Vec<String> = (first..first + count)
+        .map(|number| format!("${number}"))
+        .collect();
+    format!("({})", numbers.join(", "))
+}
+
 /// Spells the VALUES of a multi-row statement: `($1, $2), ($3, $4)` for two rows of two columns.
 pub fn placeholders(rows: usize, columns: usize) -> String {
     let mut text = String::with_capacity(rows * columns * 5);

@@ -16,6 +16,17 @@ fn faulty(database: &TestDatabase) -> (Db, Faults) {
     (Db::open(&url, migrations(), options).unwrap(), faults)
 }
 
+/// A database whose work is done by whoever asks.
+fn inline() -> (Db, Faults) {
+    let faults = Faults::default();
+    let options = Options {
+        faults: faults.clone(),
+        ..Options::default()
+    };
+    let db = Db::open_inline("sqlite::memory:", migrations(), options).unwrap();
+    (db, faults)
+}
+
 #[tokio::test]
 async fn a_commit_fails_while_the_next_is_queued() {
     for database in databases("faults") {
@@ -145,12 +156,7 @@ async fn a_commit_goes_through_without_a_word_to_those_who_wait_for_news() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_commit_that_runs_inline_is_answered_later_by_the_clock_of_the_runtime() {
-    let faults = Faults::default();
-    let options = Options {
-        faults: faults.clone(),
-        ..Options::default()
-    };
-    let db = Db::open_inline("sqlite::memory:", migrations(), options).unwrap();
+    let (db, faults) = inline();
     let hour = Duration::from_secs(3_600);
     faults.next(Lane::Log, [Some(Fault::Slow(hour)), None]);
     let begun = tokio::time::Instant::now();
@@ -164,12 +170,7 @@ async fn a_slow_commit_that_runs_inline_is_answered_later_by_the_clock_of_the_ru
 
 #[tokio::test(start_paused = true)]
 async fn settlements_that_queue_are_overtaken_and_keep_their_order() {
-    let faults = Faults::default();
-    let options = Options {
-        faults: faults.clone(),
-        ..Options::default()
-    };
-    let db = Db::open_inline("sqlite::memory:", migrations(), options).unwrap();
+    let (db, faults) = inline();
     let hour = Duration::from_secs(3_600);
     faults.next(Lane::Settlement, [Fault::Queued(hour)]);
     let begun = tokio::time::Instant::now();

@@ -427,14 +427,7 @@ pub(super) fn update(
     if after.disabled {
         sessions::forget(tx, id)?;
     }
-    let (was, is) = (shown(&before), shown(&after));
-    let different = |own: &Map<String, Json>, other: &Map<String, Json>| -> Map<String, Json> {
-        let different = own.iter().filter(|(key, value)| other.get(*key) != Some(value));
-        different
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
-    };
-    let (was, is) = (different(&was, &is), different(&is, &was));
+    let (was, is) = audit::different(&shown(&before), &shown(&after));
     tell(tx, ctx, "update_account", &after, Some(was), Some(is))?;
     Ok(after)
 }

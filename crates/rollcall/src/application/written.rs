@@ -4,8 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::SubjectKind;
+use serde::Deserialize;
 
 use super::entitlement::Scope;
+use super::{Edit, ScopeEdit};
 use crate::directory::{self, DirectoryError, Sight, query, view};
 use crate::id::ROOT_UNIT;
 
@@ -41,6 +43,83 @@ pub fn groups<'a>(
         ids.insert(group.id);
     }
     Ok(ids)
+}
+
+/// A scope as people write it.
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ScopeNames {
+    /// Organizational units with all below them: ids or paths.
+    pub organizational_units: Vec<String>,
+    /// Groups with their members: ids or names.
+    pub groups: Vec<String>,
+}
+
+impl ScopeNames {
+    /// The scope that it names.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; also if something of it does not exist.
+    pub fn read(&self, tx: &mut Tx<'_>) -> Result<Scope, DirectoryError> {
+        Ok(Scope {
+            organizational_unit_ids: units(tx, &self.organizational_units)?,
+            group_ids: groups(tx, &self.groups)?,
+        })
+    }
+}
+
+/// A change of a set: what it becomes, or what comes in and goes out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SetChange {
+    /// It becomes this.
+    pub set: Option<Vec<String>>,
+    /// These come in.
+    pub add: Vec<String>,
+    /// Those go out.
+    pub remove: Vec<String>,
+}
+
+impl SetChange {
+    /// What `each` makes of the names.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub fn read<T: Ord, E>(
+        &self,
+        mut each: impl FnMut(&[String]) -> Result<BTreeSet<T>, E>,
+    ) -> Result<Edit<T>, E> {
+        Ok(match &self.set {
+            Some(set) => Edit::Set(each(set)?),
+            None => Edit::Change {
+                add: each(&self.add)?,
+                remove: each(&self.remove)?,
+            },
+        })
+    }
+}
+
+/// A change of a scope; what is not named stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ScopeChange {
+    /// Of its organizational units: ids or paths. `/` is everything.
+    pub organizational_units: SetChange,
+    /// Of its groups: ids or names.
+    pub groups: SetChange,
+}
+
+impl ScopeChange {
+    /// The change that it names.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; also if something of it does not exist.
+    pub fn read(&self, tx: &mut Tx<'_>) -> Result<ScopeEdit, DirectoryError> {
+        Ok(ScopeEdit {
+            units: self.organizational_units.read(|names| units(tx, names))?,
+            groups: self.groups.read(|names| groups(tx, names))?,
+        })
+    }
 }
 
 /// The names of what some scopes hold.

@@ -11,11 +11,12 @@ use rollcall_protocol::{EncryptionKey, SystemRandom};
 use serde_json::json;
 
 use super::args::{App, PushArgs, ScopeArgs};
-use super::backend::{Backend, Changed, Changes, New, Whole, WrittenScope};
+use super::backend::{Backend, Changed, Changes, New, Whole};
 use super::failure::Refusal;
 use super::keys;
 use super::output::{Output, counted, listed, note, time};
 use crate::api::{DetailedApplication, LATELY, ListedApplication, NamedScope, SigningKeys};
+use crate::application::written::ScopeNames;
 use crate::application::{Application, Encryption, SettingsPatch, Subscription};
 use crate::change;
 use crate::delivery::ledger::parked::ParkedState;
@@ -117,7 +118,10 @@ async fn create(
         url,
         settings: push.patch(),
         key,
-        scope: (!units.is_empty() || !groups.is_empty()).then_some(WrittenScope { units, groups }),
+        scope: (!units.is_empty() || !groups.is_empty()).then_some(ScopeNames {
+            organizational_units: units,
+            groups,
+        }),
         subscription,
     };
     let Changed {

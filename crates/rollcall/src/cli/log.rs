@@ -135,7 +135,7 @@ fn cut<T>(found: &mut Vec<T>, wanted: usize) -> bool {
 }
 
 async fn attempts(backend: &Backend, out: &Output, log: &args::Log, app: &str) -> Result<()> {
-    let id = backend.application_id(app).await?;
+    let id = backend.application(app).await?.id;
     let mut position = 0;
     let wanted = log.wanted();
     let mut limit = wanted.saturating_add(1);

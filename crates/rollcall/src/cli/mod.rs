@@ -150,17 +150,17 @@ fn remote(arguments: &Arguments) -> anyhow::Result<Option<Remote>> {
     let Some(server) = &arguments.server else {
         return alone(arguments).map(|()| None);
     };
-    let (command, instead) = match arguments.verb {
+    let elsewhere_is_no_use = match arguments.verb {
         // They have to do with no hub.
         Verb::Open(_) | Verb::Example | Verb::Completions { .. } | Verb::Man { .. } => return Ok(None),
-        Verb::Serve(_) => ("serve", "it is the hub: start it on its own machine"),
-        Verb::Demo(_) => ("demo", "it brings a hub of its own"),
-        Verb::Bench(_) => ("bench", "it measures this machine"),
+        Verb::Serve(_) => Some(("serve", "it is the hub: start it on its own machine")),
+        Verb::Demo(_) => Some(("demo", "it brings a hub of its own")),
+        Verb::Bench(_) => Some(("bench", "it measures this machine")),
         Verb::Backup { .. } => bail!(database_only("backup")),
         Verb::Restore { .. } => bail!(database_only("restore")),
-        _ => ("", ""),
+        _ => None,
     };
-    if !command.is_empty() {
+    if let Some((command, instead)) = elsewhere_is_no_use {
         let message =
             format!("rollcall {command} does not work with --server (or ROLLCALL_SERVER): {instead}");
         bail!(Refusal::wrong_use(

@@ -11,13 +11,14 @@
 //!   while the other is in use.
 //! - **What was said** ([`users`]) of a user is kept as the connection said it, because SCIM has more attributes than the
 //!   directory. There is something exactly as long as the user is the connection's own.
-//! - **Reading** ([`users`], [`groups`]) takes the same few statements for one subject and for a page of them.
+//! - **Reading** ([`Rows`]) takes the same few statements for one subject and for a page of them.
 //!
 //! What SCIM's requests mean to the directory is in the module `scim`.
 
 mod error;
 pub mod groups;
 mod model;
+mod rows;
 mod store;
 pub mod tokens;
 pub mod users;
@@ -29,6 +30,7 @@ use crate::directory::Source;
 pub use error::ConnectionError;
 pub(crate) use model::{CUSTOM, usual_rate};
 pub use model::{Connection, ConnectionChanges, NewConnection, TARGETS, TakesOver};
+pub use rows::{Key, Rows, Which};
 pub use store::{find, list};
 use tokens::{ConnectionToken, NewConnectionToken};
 

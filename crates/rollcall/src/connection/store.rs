@@ -135,8 +135,25 @@ fn check_name(tx: &mut Tx<'_>, id: &str, name: &str) -> Result<(), ConnectionErr
     }
 }
 
-fn mapping(connection: &Connection) -> String {
-    json!(connection.mapping).to_string()
+/// Writes a row by a statement whose parameters are the columns but for the time at which it was made, in the order of
+/// the table.
+fn store(tx: &mut Tx<'_>, connection: &Connection, sql: &str) -> Result<(), DbError> {
+    tx.execute(
+        sql,
+        params![
+            connection.id.as_str(),
+            connection.name.as_str(),
+            fold(&connection.name),
+            connection.organizational_unit_id.as_str(),
+            connection.takes_over.as_str(),
+            connection.strict,
+            connection.disabled,
+            i64::from(connection.requests_per_second),
+            json!(connection.mapping).to_string(),
+            connection.update_time
+        ],
+    )?;
+    Ok(())
 }
 
 /// What the audit log shows.
@@ -193,22 +210,12 @@ pub(super) fn create(
         update_time: ctx.now,
         tokens: Vec::new(),
     };
-    tx.execute(
+    store(
+        tx,
+        &connection,
         "INSERT INTO connections (id, name, name_folded, unit_id, takes_over, strict, disabled, requests_per_second,
-                                  mapping, create_time, update_time)
+                                  mapping, update_time, create_time)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)",
-        params![
-            connection.id.as_str(),
-            connection.name.as_str(),
-            fold(&connection.name),
-            connection.organizational_unit_id.as_str(),
-            connection.takes_over.as_str(),
-            connection.strict,
-            connection.disabled,
-            i64::from(connection.requests_per_second),
-            mapping(&connection),
-            ctx.now
-        ],
     )?;
     tell(
         tx,
@@ -256,33 +263,14 @@ pub(super) fn update(
     check_mapping(&after.mapping)?;
     check_rate(after.requests_per_second)?;
     after.update_time = ctx.next_version(before.update_time);
-    tx.execute(
+    store(
+        tx,
+        &after,
         "UPDATE connections SET name = $2, name_folded = $3, unit_id = $4, takes_over = $5, strict = $6,
                                 disabled = $7, requests_per_second = $8, mapping = $9, update_time = $10
          WHERE id = $1",
-        params![
-            after.id.as_str(),
-            after.name.as_str(),
-            fold(&after.name),
-            after.organizational_unit_id.as_str(),
-            after.takes_over.as_str(),
-            after.strict,
-            after.disabled,
-            i64::from(after.requests_per_second),
-            mapping(&after),
-            after.update_time
-        ],
     )?;
-    let (mut was, mut is) = (shown(&before), shown(&after));
-    let same: Vec<String> = was
-        .iter()
-        .filter(|(name, value)| is.get(*name) == Some(*value))
-        .map(|(name, _)| name.clone())
-        .collect();
-    for name in same {
-        was.remove(&name);
-        is.remove(&name);
-    }
+    let (was, is) = audit::different(&shown(&before), &shown(&after));
     tell(tx, ctx, "update_connection", &after, Some(was), Some(is))?;
     Ok(after)
 }

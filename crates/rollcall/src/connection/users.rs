@@ -2,14 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rollcall_db::{DbError, Row, Tx, Value, params};
+use rollcall_db::{DbError, Row, Tx, params};
 use rollcall_scim::Object;
 
+use super::rows::{AT_ONCE, Attribute, Key, Rows, Which, values};
+use crate::change::listed;
 use crate::clock::Millis;
 use crate::directory::fields::fold;
-
-/// Ids that one statement names.
-pub(super) const AT_ONCE: usize = 500;
 
 /// A user of a connection.
 #[derive(Clone, Debug)]
@@ -28,20 +27,32 @@ pub struct Kept {
     pub update_time: Millis,
 }
 
-/// By what users are looked up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Key {
-    /// By the id.
-    Id(String),
-    /// By `userName`.
-    UserName(String),
-    /// By `externalId`.
-    ExternalId(String),
-}
-
-const SELECT: &str = "SELECT k.user_id, k.resource, k.update_time, u.status, u.create_time, u.update_time
-     FROM connection_users k JOIN users u ON u.id = k.user_id
-     WHERE k.connection_id = $1";
+/// Reading the users of a connection.
+pub const ROWS: Rows<Kept> = Rows {
+    select: "SELECT k.user_id, k.resource, k.update_time, u.status, u.create_time, u.update_time
+             FROM connection_users k JOIN users u ON u.id = k.user_id
+             WHERE k.connection_id = $1",
+    all: "connection_users k WHERE k.connection_id = $1",
+    id: "k.user_id",
+    attributes: [
+        Attribute {
+            name: "id",
+            column: "k.user_id",
+            is_folded: false,
+        },
+        Attribute {
+            name: "userName",
+            column: "k.user_name",
+            is_folded: true,
+        },
+        Attribute {
+            name: "externalId",
+            column: "k.external_id",
+            is_folded: false,
+        },
+    ],
+    from_row,
+};
 
 fn from_row(row: &Row) -> Result<Kept, DbError> {
     let id: String = row.get(0)?;
@@ -58,91 +69,16 @@ fn from_row(row: &Row) -> Result<Kept, DbError> {
     })
 }
 
-fn read(tx: &mut Tx<'_>, rest: &str, values: &[Value<'_>]) -> Result<Vec<Kept>, DbError> {
-    tx.query(&format!("{SELECT} {rest}"), values)?
-        .iter()
-        .map(from_row)
-        .collect()
-}
-
-/// The users with a key. Names are compared more loosely than SCIM does, so not all of them need be meant.
+/// The users with a `userName`. It is compared more loosely than SCIM does, so not all of them need be meant.
 ///
 /// # Errors
 /// What the database reports.
-pub fn with_key(tx: &mut Tx<'_>, connection_id: &str, key: &Key) -> Result<Vec<Kept>, DbError> {
-    let (column, value) = match key {
-        Key::Id(id) => ("user_id", id.clone()),
-        Key::UserName(name) => ("user_name", fold(name)),
-        Key::ExternalId(id) => ("external_id", id.clone()),
+pub fn named(tx: &mut Tx<'_>, connection_id: &str, user_name: &str) -> Result<Vec<Kept>, DbError> {
+    let key = Key {
+        column: "k.user_name",
+        value: fold(user_name),
     };
-    let rest = format!("AND k.{column} = $2 ORDER BY k.user_id");
-    read(tx, &rest, params![connection_id, value])
-}
-
-/// A user of a connection; `None` if there is none with this id, or it is not the connection's own.
-///
-/// # Errors
-/// What the database reports.
-pub fn get(tx: &mut Tx<'_>, connection_id: &str, id: &str) -> Result<Option<Kept>, DbError> {
-    Ok(with_key(tx, connection_id, &Key::Id(id.to_owned()))?.pop())
-}
-
-/// Users after an id, by id.
-///
-/// # Errors
-/// What the database reports.
-pub fn after(tx: &mut Tx<'_>, connection_id: &str, after: &str, limit: usize) -> Result<Vec<Kept>, DbError> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rest = "AND k.user_id > $2 ORDER BY k.user_id LIMIT $3";
-    read(tx, rest, params![connection_id, after, limit])
-}
-
-/// Users from a place on, by id. The place is found in the index alone.
-///
-/// # Errors
-/// What the database reports.
-pub fn from_place(
-    tx: &mut Tx<'_>,
-    connection_id: &str,
-    place: u64,
-    limit: usize,
-) -> Result<Vec<Kept>, DbError> {
-    let rest = "AND k.user_id >= (SELECT f.user_id FROM connection_users f WHERE f.connection_id = $1
-                                  ORDER BY f.user_id LIMIT 1 OFFSET $2)
-                ORDER BY k.user_id LIMIT $3";
-    let (place, limit) = (
-        i64::try_from(place).unwrap_or(i64::MAX),
-        i64::try_from(limit).unwrap_or(i64::MAX),
-    );
-    read(tx, rest, params![connection_id, place, limit])
-}
-
-/// The users with these ids, in no order; others are left out.
-///
-/// # Errors
-/// What the database reports.
-pub fn many(tx: &mut Tx<'_>, connection_id: &str, ids: &[String]) -> Result<Vec<Kept>, DbError> {
-    let mut found = Vec::with_capacity(ids.len());
-    for ids in ids.chunks(AT_ONCE) {
-        found.extend(read(
-            tx,
-            &format!("AND k.user_id IN {}", list(ids.len())),
-            &values(connection_id, ids),
-        )?);
-    }
-    Ok(found)
-}
-
-/// How many users a connection has.
-///
-/// # Errors
-/// What the database reports.
-pub fn count(tx: &mut Tx<'_>, connection_id: &str) -> Result<u64, DbError> {
-    let sql = "SELECT COUNT(*) FROM connection_users WHERE connection_id = $1";
-    Ok(tx
-        .query_one(sql, params![connection_id])?
-        .get::<i64>(0)?
-        .unsigned_abs())
+    ROWS.read(tx, connection_id, Which::With(&key))
 }
 
 /// Those of some ids that are users of a connection.
@@ -154,7 +90,7 @@ pub fn owned(tx: &mut Tx<'_>, connection_id: &str, ids: &[String]) -> Result<Has
     for ids in ids.chunks(AT_ONCE) {
         let sql = format!(
             "SELECT user_id FROM connection_users WHERE connection_id = $1 AND user_id IN {}",
-            list(ids.len())
+            listed(2, ids.len())
         );
         for row in tx.query(&sql, &values(connection_id, ids))? {
             owned.insert(row.get(0)?);
@@ -187,7 +123,7 @@ pub fn groups_of(
             "SELECT m.user_id, g.id, g.name FROM group_members m JOIN groups g ON g.id = m.group_id
              WHERE g.source_type = 'scim' AND g.source_id = $1 AND m.user_id IN {}
              ORDER BY m.user_id, g.id",
-            list(ids.len())
+            listed(2, ids.len())
         );
         for row in tx.query(&sql, &values(connection_id, ids))? {
             groups.entry(row.get(0)?).or_default().push(InGroup {
@@ -254,18 +190,4 @@ pub fn keep(
         ],
     )?;
     Ok(())
-}
-
-/// `($2, $3, …)`: the first parameter is the connection's id.
-pub(super) fn list(count: usize) -> String {
-    let numbers: Vec<String> = (2..count + 2).map(|number| format!("${number}")).collect();
-    format!("({})", numbers.join(", "))
-}
-
-/// A connection's id, and ids behind it.
-pub(super) fn values<'a>(connection_id: &'a str, ids: &'a [String]) -> Vec<Value<'a>> {
-    std::iter::once(connection_id)
-        .chain(ids.iter().map(String::as_str))
-        .map(Value::from)
-        .collect()
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 use rollcall_db::{DbError, Tx, Value};
 
+use crate::change::listed;
+
 /// Up to how many placements inside it is quicker to read all of them than to look for them among everybody.
 const FEW: i64 = 5_000;
 
@@ -43,12 +45,12 @@ impl Inside {
                  SELECT id FROM organizational_units WHERE id IN {}
                  UNION
                  SELECT o.id FROM organizational_units o JOIN inside i ON o.parent_id = i.id)",
-            list(1, self.units.len())
+            listed(1, self.units.len())
         )
     }
 
     fn groups(&self) -> String {
-        list(1 + self.units.len(), self.groups.len())
+        listed(1 + self.units.len(), self.groups.len())
     }
 
     /// Columns of users `u` who are inside, of those whose ids and names another statement reads; that can be read as
@@ -112,12 +114,4 @@ impl Inside {
         );
         Ok(tx.query_one(&sql, &self.values())?.get::<i64>(0)? <= FEW)
     }
-}
-
-/// Parameters from this one on, as a list.
-fn list(first: usize, count: usize) -> String {
-    let numbers: Vec<String> = (first..first + count)
-        .map(|number| format!("${number}"))
-        .collect();
-    format!("({})", numbers.join(", "))
 }

@@ -11,6 +11,7 @@ use rollcall_protocol::SubjectKind;
 use super::authority::{outside, subject};
 use super::query::AT_ONCE;
 use super::{Command, DirectoryError, Source, not_found};
+use crate::change::listed;
 
 /// Refuses a command that is about something else than what comes from this source.
 pub(super) fn check(
@@ -68,10 +69,9 @@ fn all_owned(
         SubjectKind::Unit => return Err(not_found(kind, ids.first().map_or("", String::as_str))),
     };
     for ids in ids.chunks(AT_ONCE) {
-        let numbers: Vec<String> = (3..ids.len() + 3).map(|number| format!("${number}")).collect();
         let sql = format!(
-            "SELECT id FROM {table} WHERE source_type = $1 AND source_id = $2 AND id IN ({})",
-            numbers.join(", ")
+            "SELECT id FROM {table} WHERE source_type = $1 AND source_id = $2 AND id IN {}",
+            listed(3, ids.len())
         );
         let values: Vec<Value<'_>> = [source_type, source_id]
             .into_iter()

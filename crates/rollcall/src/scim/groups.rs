@@ -8,7 +8,7 @@ use rollcall_scim::{Error, Object, Patch, ScimType, schema};
 use serde_json::{Value, json};
 
 use super::{Expected, Kind, Provider, ScimError, missing};
-use crate::connection::groups::{self, Kept, Key};
+use crate::connection::groups::{self, Kept};
 use crate::connection::{source, users};
 use crate::directory::{Command, GroupChanges, NewGroup};
 
@@ -128,7 +128,9 @@ impl Provider {
     }
 
     fn load_group(&self, tx: &mut Tx<'_>, id: &str) -> Result<Kept, ScimError> {
-        groups::get(tx, &self.connection.id, id)?.ok_or_else(|| missing(Kind::Group, id))
+        groups::ROWS
+            .get(tx, &self.connection.id, id)?
+            .ok_or_else(|| missing(Kind::Group, id))
     }
 
     /// Reads a group that is to be changed, if it is what the client has read.
@@ -140,12 +142,23 @@ impl Provider {
 
     pub(super) async fn group(&self, id: String, with_members: bool) -> Result<Object, ScimError> {
         let provider = self.clone();
-        let reading = self.hub.db.read(move |tx| {
-            let kept = provider.load_group(tx, &id)?;
-            let shown = provider.group_resources(tx, &[kept], with_members)?.pop();
-            Ok::<_, ScimError>(shown.unwrap_or_default())
-        });
+        let reading = self
+            .hub
+            .db
+            .read(move |tx| provider.shown_group(tx, &id, with_members));
         reading.await
+    }
+
+    fn shown_group(&self, tx: &mut Tx<'_>, id: &str, with_members: bool) -> Result<Object, ScimError> {
+        let kept = self.load_group(tx, id)?;
+        let shown = self.group_resources(tx, &[kept], with_members)?.pop();
+        Ok(shown.unwrap_or_default())
+    }
+
+    fn update_group(&self, tx: &mut Tx<'_>, id: &str, changes: GroupChanges) -> Result<(), ScimError> {
+        let id = id.to_owned();
+        self.command(tx, &Command::UpdateGroup { id, changes })?;
+        Ok(())
     }
 
     /// The group as it is now; `None` if it has too many members to be shown after each change.
@@ -215,9 +228,7 @@ impl Provider {
             };
             let id = provider.command(tx, &Command::CreateGroup(new))?;
             provider.add(tx, &id, members.unwrap_or_default())?;
-            let kept = provider.load_group(tx, &id)?;
-            let shown = provider.group_resources(tx, &[kept], true)?.pop();
-            Ok::<_, ScimError>(shown.unwrap_or_default())
+            provider.shown_group(tx, &id, true)
         });
         making.await
     }
@@ -242,20 +253,12 @@ impl Provider {
                 external_id: Some(external_id),
                 ..GroupChanges::default()
             };
-            provider.command(
-                tx,
-                &Command::UpdateGroup {
-                    id: id.clone(),
-                    changes,
-                },
-            )?;
+            provider.update_group(tx, &id, changes)?;
             if let Some(members) = members {
                 provider.only(tx, &id, members)?;
             }
             // Whoever has sent all of a group is answered with all of it, as the standard wants.
-            let kept = provider.load_group(tx, &id)?;
-            let shown = provider.group_resources(tx, &[kept], true)?.pop();
-            Ok::<_, ScimError>(shown.unwrap_or_default())
+            provider.shown_group(tx, &id, true)
         });
         replacing.await
     }
@@ -284,14 +287,7 @@ impl Provider {
         let provider = self.clone();
         let patching = self.hub.db.write(move |tx| {
             provider.open_group(tx, &id, &expected)?;
-            let changes = changes.clone();
-            provider.command(
-                tx,
-                &Command::UpdateGroup {
-                    id: id.clone(),
-                    changes,
-                },
-            )?;
+            provider.update_group(tx, &id, changes.clone())?;
             match &only {
                 Some(only) => provider.only(tx, &id, only.clone())?,
                 None => {
@@ -312,16 +308,5 @@ impl Provider {
             Ok::<_, ScimError>(())
         });
         deleting.await
-    }
-}
-
-/// The group by which a filter can be answered from an index.
-pub(super) fn key(name: &str, value: &str) -> Option<Key> {
-    let value = value.to_owned();
-    match name {
-        "id" => Some(Key::Id(value)),
-        "displayName" => Some(Key::DisplayName(value)),
-        "externalId" => Some(Key::ExternalId(value)),
-        _ => None,
     }
 }

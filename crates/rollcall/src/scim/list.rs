@@ -5,6 +5,8 @@
 //! page holds, or the keys of an order, stay in memory. How much is looked at for one answer is bounded; with a cursor,
 //! an answer may hold less than was asked for, and the next one goes on.
 
+use std::collections::HashMap;
+
 use rollcall_db::Tx;
 use rollcall_scim::filter::{Literal, Operator};
 use rollcall_scim::messages::{ListResponse, Page, PageLimits, PageMethod, Query, SearchRequest};
@@ -13,8 +15,8 @@ use serde_json::Value;
 
 use super::cursor::{self, Position};
 use super::order::{SortKey, compared};
-use super::{Kind, Provider, ScimError, groups, users, wants};
-use crate::connection;
+use super::{Kind, Provider, ScimError, wants};
+use crate::connection::{Key, Which, groups, users};
 
 /// How pages are given out.
 pub const LIMITS: PageLimits = PageLimits {
@@ -46,15 +48,8 @@ struct Asked {
     with_members: bool,
 }
 
-/// By what a filter finds the few that may be meant.
-#[derive(Clone, Debug)]
-enum Anchor {
-    User(connection::users::Key),
-    Group(connection::groups::Key),
-}
-
 /// What a filter demands to be equal that an index serves. Whatever else it demands is decided on what is found.
-fn anchor(kind: Kind, filter: &Filter) -> Option<Anchor> {
+fn anchor(kind: Kind, filter: &Filter) -> Option<Key> {
     match filter {
         Filter::And(parts) => parts.iter().find_map(|part| anchor(kind, part)),
         Filter::Compare {
@@ -68,8 +63,8 @@ fn anchor(kind: Kind, filter: &Filter) -> Option<Anchor> {
             }
             let name = place.attribute.name.as_str();
             match kind {
-                Kind::User => users::key(name, value).map(Anchor::User),
-                Kind::Group => groups::key(name, value).map(Anchor::Group),
+                Kind::User => users::ROWS.key(name, value),
+                Kind::Group => groups::ROWS.key(name, value),
             }
         }
         _ => None,
@@ -190,29 +185,24 @@ impl Provider {
     }
 
     /// The resources that an index finds, of those that are meant.
-    async fn find_by(&self, asked: Asked, anchor: Anchor) -> Result<Found, ScimError> {
-        let provider = self.clone();
-        let (kind, with_members) = (asked.kind, asked.with_members);
-        let reading = self.hub.db.read(move |tx| {
-            let id = &provider.connection.id;
-            match &anchor {
-                Anchor::User(key) => {
-                    let kept = connection::users::with_key(tx, id, key)?;
-                    Ok(provider.user_resources(tx, &kept)?)
-                }
-                Anchor::Group(key) => {
-                    let kept = connection::groups::with_key(tx, id, key)?;
-                    provider.group_resources(tx, &kept, with_members)
-                }
-            }
-        });
-        let found: Vec<Object> = reading.await?;
+    async fn find_by(&self, asked: Asked, key: Key) -> Result<Found, ScimError> {
+        let (provider, of) = (self.clone(), asked.clone());
+        let reading = self
+            .hub
+            .db
+            .read(move |tx| provider.read(tx, &of, Which::With(&key)));
+        let found = reading.await?;
         let mut meant: Vec<Object> = found
             .into_iter()
             .filter(|resource| asked.means(resource))
             .collect();
         if let Some(sort) = &asked.query.sort {
-            let key = |resource: &Object| (SortKey::of(resource, kind.types(), &sort.by), number(resource));
+            let key = |resource: &Object| {
+                (
+                    SortKey::of(resource, asked.kind.types(), &sort.by),
+                    number(resource),
+                )
+            };
             meant.sort_by(|a, b| compared(sort.order, &key(a), &key(b)));
         }
         let total = meant.len() as u64;
@@ -237,7 +227,7 @@ impl Provider {
                 let total = provider.count(tx, asked.kind)?;
                 let resources = match usize::try_from(*count).unwrap_or(0) {
                     0 => Vec::new(),
-                    count => provider.skipping(tx, &asked, start - 1, count)?,
+                    count => provider.read(tx, &asked, Which::From(start - 1, count))?,
                 };
                 Ok::<_, ScimError>(Found {
                     total: Some(total),
@@ -250,7 +240,7 @@ impl Provider {
                 let count = usize::try_from(*count).unwrap_or(0);
                 let mut resources = match count {
                     0 => Vec::new(),
-                    count => provider.after(tx, &asked, &after, count + 1)?,
+                    count => provider.read(tx, &asked, Which::After(&after, count + 1))?,
                 };
                 let is_last = resources.len() <= count;
                 resources.truncate(count);
@@ -377,53 +367,28 @@ impl Provider {
         let reading = self
             .hub
             .db
-            .read(move |tx| provider.after(tx, &asked, &after, PORTION));
+            .read(move |tx| provider.read(tx, &asked, Which::After(&after, PORTION)));
         reading.await
     }
 
     fn count(&self, tx: &mut Tx<'_>, kind: Kind) -> Result<u64, ScimError> {
         let id = &self.connection.id;
         Ok(match kind {
-            Kind::User => connection::users::count(tx, id)?,
-            Kind::Group => connection::groups::count(tx, id)?,
+            Kind::User => users::ROWS.count(tx, id)?,
+            Kind::Group => groups::ROWS.count(tx, id)?,
         })
     }
 
-    fn after(
-        &self,
-        tx: &mut Tx<'_>,
-        asked: &Asked,
-        after: &str,
-        limit: usize,
-    ) -> Result<Vec<Object>, ScimError> {
+    /// Some of the resources that are asked for.
+    fn read(&self, tx: &mut Tx<'_>, asked: &Asked, which: Which<'_>) -> Result<Vec<Object>, ScimError> {
         let id = &self.connection.id;
         match asked.kind {
             Kind::User => {
-                let kept = connection::users::after(tx, id, after, limit)?;
+                let kept = users::ROWS.read(tx, id, which)?;
                 Ok(self.user_resources(tx, &kept)?)
             }
             Kind::Group => {
-                let kept = connection::groups::after(tx, id, after, limit)?;
-                self.group_resources(tx, &kept, asked.with_members)
-            }
-        }
-    }
-
-    fn skipping(
-        &self,
-        tx: &mut Tx<'_>,
-        asked: &Asked,
-        place: u64,
-        limit: usize,
-    ) -> Result<Vec<Object>, ScimError> {
-        let id = &self.connection.id;
-        match asked.kind {
-            Kind::User => {
-                let kept = connection::users::from_place(tx, id, place, limit)?;
-                Ok(self.user_resources(tx, &kept)?)
-            }
-            Kind::Group => {
-                let kept = connection::groups::from_place(tx, id, place, limit)?;
+                let kept = groups::ROWS.read(tx, id, which)?;
                 self.group_resources(tx, &kept, asked.with_members)
             }
         }
@@ -431,23 +396,9 @@ impl Provider {
 
     /// The resources with these ids, in their order.
     fn many(&self, tx: &mut Tx<'_>, asked: &Asked, ids: &[String]) -> Result<Vec<Object>, ScimError> {
-        let id = &self.connection.id;
-        let mut found = match asked.kind {
-            Kind::User => {
-                let kept = connection::users::many(tx, id, ids)?;
-                self.user_resources(tx, &kept)?
-            }
-            Kind::Group => {
-                let kept = connection::groups::many(tx, id, ids)?;
-                self.group_resources(tx, &kept, asked.with_members)?
-            }
-        };
-        let place = |resource: &Object| {
-            let id = number(resource);
-            ids.iter().position(|it| *it == id)
-        };
-        found.sort_by_cached_key(place);
-        Ok(found)
+        let found = self.read(tx, asked, Which::Ids(ids))?.into_iter();
+        let mut found: HashMap<String, Object> = found.map(|it| (number(&it), it)).collect();
+        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 }
 

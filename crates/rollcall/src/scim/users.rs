@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::record::Record;
 use super::{Expected, Kind, Provider, ScimError, missing, taken};
 use crate::access::{Authority, Caller};
-use crate::connection::users::{self, InGroup, Kept, Key};
+use crate::connection::users::{self, InGroup, Kept};
 use crate::connection::{TakesOver, source};
 use crate::directory::{Command, NewPassword, NewUser, UserChanges};
 use crate::secret::SecretString;
@@ -81,7 +81,9 @@ impl Provider {
     }
 
     fn load_user(&self, tx: &mut Tx<'_>, id: &str) -> Result<(Kept, Object), ScimError> {
-        let kept = users::get(tx, &self.connection.id, id)?.ok_or_else(|| missing(Kind::User, id))?;
+        let kept = users::ROWS
+            .get(tx, &self.connection.id, id)?
+            .ok_or_else(|| missing(Kind::User, id))?;
         let resource = self.user_resources(tx, std::slice::from_ref(&kept))?.pop();
         Ok((kept, resource.unwrap_or_default()))
     }
@@ -134,7 +136,7 @@ impl Provider {
     /// Refuses a `userName` that another user of the connection has.
     fn check_user_name(&self, tx: &mut Tx<'_>, said: &Object, own: Option<&str>) -> Result<(), ScimError> {
         let name = said.get("userName").and_then(Value::as_str).unwrap_or_default();
-        let same = users::with_key(tx, &self.connection.id, &Key::UserName(name.to_owned()))?;
+        let same = users::named(tx, &self.connection.id, name)?;
         match same.iter().any(|other| own != Some(other.id.as_str())) {
             true => Err(taken(format!("the userName {name:?} is taken"))),
             false => Ok(()),
@@ -286,16 +288,5 @@ impl Provider {
             Ok::<_, ScimError>(())
         });
         deleting.await
-    }
-}
-
-/// The user by which a filter can be answered from an index.
-pub(super) fn key(name: &str, value: &str) -> Option<Key> {
-    let value = value.to_owned();
-    match name {
-        "id" => Some(Key::Id(value)),
-        "userName" => Some(Key::UserName(value)),
-        "externalId" => Some(Key::ExternalId(value)),
-        _ => None,
     }
 }

@@ -7,7 +7,7 @@ use rollcall_protocol::EncryptionKey;
 use serde::{Deserialize, Serialize};
 
 use super::keys::new_key;
-use super::scopes::ScopeNames;
+use super::scopes::or_everything;
 use super::standing::{Detailed, Listed};
 use crate::access::Permission;
 use crate::api::door::Door;
@@ -17,6 +17,7 @@ use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
 use crate::api::versions::{Record, Single};
 use crate::api::{Api, Shown};
+use crate::application::written::ScopeNames;
 use crate::application::{
     Application, Command, Encryption, NewApplication, Settings, SettingsPatch, Subscription,
 };
@@ -203,7 +204,7 @@ async fn create(api: Door, Body(new): Body<New>) -> Shown<Changed> {
     };
     let mut settings = Settings::event_callback(url, encryption);
     new.settings.apply_to(&mut settings);
-    let scope = ScopeNames::or_everything(new.scope);
+    let scope = or_everything(new.scope);
     let scope = hub.db.read(move |tx| scope.read(tx)).await?;
     let shown = shown_key(encryption_key.as_ref(), generated);
     let notes = notes(&api, Some(&settings.callback().url)).await?;

@@ -6,7 +6,7 @@ use axum::Json;
 use rollcall_db::DbError;
 use serde::{Deserialize, Serialize};
 
-use crate::access::Permission;
+use crate::access::{Caller, Permission};
 use crate::api::door::Door;
 use crate::api::extract::{Body, Path};
 use crate::api::paging::{Pages, Paging};
@@ -16,6 +16,7 @@ use crate::api::{Api, ApiError, Shown};
 use crate::connection::tokens::{ConnectionToken, NewConnectionToken};
 use crate::connection::{self, Command, Connection, ConnectionChanges, ConnectionError, NewConnection};
 use crate::directory::fields::fold;
+use crate::hub::Hub;
 use crate::instance::{self, Serving};
 use crate::secret::ExposeSecret as _;
 
@@ -82,11 +83,44 @@ pub(crate) struct Addressed {
 }
 
 impl Addressed {
-    pub(crate) fn of(serving: Option<&Serving>, connection: Connection) -> Self {
+    fn of(serving: Option<&Serving>, connection: Connection) -> Self {
         Self {
             address: instance::scim_address(serving, &connection.id),
             connection,
         }
+    }
+
+    /// All connections, by name.
+    pub(crate) async fn all(hub: &Hub) -> Result<Vec<Self>, DbError> {
+        let reading = hub.db.read(|tx| {
+            let serving = instance::serving(tx)?;
+            let all = connection::list(tx)?.into_iter();
+            Ok::<_, DbError>(
+                all.map(|connection| Self::of(serving.as_ref(), connection))
+                    .collect(),
+            )
+        });
+        reading.await
+    }
+
+    /// The connection that an id or a name names.
+    pub(crate) async fn find(hub: &Hub, text: String) -> Result<Self, ConnectionError> {
+        let reading = hub.db.read(move |tx| {
+            let serving = instance::serving(tx)?;
+            Ok::<_, ConnectionError>(Self::of(serving.as_ref(), connection::find(tx, &text)?))
+        });
+        reading.await
+    }
+
+    /// Carries out a command that is about a connection. Returns it as it is then.
+    pub(crate) async fn apply(
+        hub: &Hub,
+        caller: impl Into<Caller>,
+        command: Command,
+    ) -> Result<Self, ConnectionError> {
+        let applied = hub.apply_connection(caller, command).await?;
+        let serving = hub.db.read(instance::serving).await?;
+        Ok(Self::of(serving.as_ref(), applied.connection()?))
     }
 }
 
@@ -106,29 +140,17 @@ async fn find(api: &Door, id: String) -> Result<Connection, ApiError> {
 }
 
 async fn apply(api: &Door, command: Command) -> Shown<Addressed> {
-    let hub = &api.shared.hub;
-    let applied = hub.apply_connection(api.caller.clone(), command).await?;
-    let serving = hub.db.read(instance::serving).await?;
-    Ok(Json(Addressed::of(serving.as_ref(), applied.connection()?)))
+    let applied = Addressed::apply(&api.shared.hub, api.caller.clone(), command);
+    Ok(Json(applied.await?))
 }
 
 async fn list(api: Door, paging: Paging<String>) -> Pages<Addressed> {
-    let reading = api.shared.hub.db.read(|tx| {
-        let serving = instance::serving(tx)?;
-        let all = connection::list(tx)?.into_iter();
-        let addressed = all.map(|connection| Addressed::of(serving.as_ref(), connection));
-        Ok::<_, DbError>(addressed.collect::<Vec<_>>())
-    });
-    Ok(paging.page_of_all(reading.await?, |it| fold(&it.connection.name)))
+    let all = Addressed::all(&api.shared.hub).await?;
+    Ok(paging.page_of_all(all, |it| fold(&it.connection.name)))
 }
 
 async fn show(api: Door, Path(id): Path<String>) -> Single<Addressed> {
-    let reading = api.shared.hub.db.read(move |tx| {
-        let serving = instance::serving(tx)?;
-        let connection = connection::find(tx, &id)?;
-        Ok::<_, ConnectionError>(Addressed::of(serving.as_ref(), connection))
-    });
-    Ok(Record(reading.await?))
+    Ok(Record(Addressed::find(&api.shared.hub, id).await?))
 }
 
 async fn create(api: Door, Body(new): Body<NewConnection>) -> Shown<Addressed> {

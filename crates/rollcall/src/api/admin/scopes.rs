@@ -1,6 +1,5 @@
 //! What an application is told of: its scope and its subscription. A change shows a plan first, whose token confirms it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -16,10 +15,10 @@ use crate::api::routes::Routes;
 use crate::api::{self, Api};
 use crate::application::command::{SubscriptionPlan, plan_subscription};
 use crate::application::entitlement::subscribable;
-use crate::application::written::Names;
-use crate::application::{Command, Edit, Entitlements, Scope, ScopeEdit, Subscription, written};
+use crate::application::written::{Names, ScopeChange, ScopeNames, SetChange};
+use crate::application::{Command, Edit, Entitlements, Scope, Subscription};
 use crate::delivery::job;
-use crate::directory::{DirectoryError, Sight};
+use crate::directory::Sight;
 
 /// The routes.
 pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
@@ -89,77 +88,21 @@ async fn show(api: Door, Path(id): Path<String>) -> api::Shown<Entitled> {
     Ok(Json(entitled.await?))
 }
 
-/// A scope as people write it.
-#[derive(Default, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(super) struct ScopeNames {
-    /// Organizational units with all below them: ids or paths.
-    organizational_units: Vec<String>,
-    /// Groups with their members: ids or names.
-    groups: Vec<String>,
+/// What is written, or else the whole directory.
+pub(super) fn or_everything(written: Option<ScopeNames>) -> ScopeNames {
+    written.unwrap_or_else(|| ScopeNames {
+        organizational_units: Scope::everything().organizational_unit_ids.into_iter().collect(),
+        groups: Vec::new(),
+    })
 }
 
-impl ScopeNames {
-    /// What is written, or else the whole directory.
-    pub(super) fn or_everything(written: Option<Self>) -> Self {
-        written.unwrap_or_else(|| Self {
-            organizational_units: Scope::everything().organizational_unit_ids.into_iter().collect(),
-            groups: Vec::new(),
-        })
+/// Refuses a change that says two things of a set.
+fn check(change: &SetChange, name: &str) -> Result<(), ApiError> {
+    if change.set.is_some() && !(change.add.is_empty() && change.remove.is_empty()) {
+        let message = format!("the body: {name}: give set, or add and remove");
+        return Err(ApiError::bad_request(message));
     }
-
-    /// The scope that it names.
-    pub(super) fn read(&self, tx: &mut Tx<'_>) -> Result<Scope, DirectoryError> {
-        Ok(Scope {
-            organizational_unit_ids: written::units(tx, &self.organizational_units)?,
-            group_ids: written::groups(tx, &self.groups)?,
-        })
-    }
-}
-
-/// A change of a set: what it becomes, or what comes in and goes out.
-#[derive(Clone, Default, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-struct SetChange {
-    /// It becomes this.
-    set: Option<Vec<String>>,
-    /// These come in.
-    add: Vec<String>,
-    /// Those go out.
-    remove: Vec<String>,
-}
-
-impl SetChange {
-    fn read<T: Ord, E>(
-        &self,
-        mut each: impl FnMut(&[String]) -> Result<BTreeSet<T>, E>,
-    ) -> Result<Edit<T>, E> {
-        Ok(match &self.set {
-            Some(set) => Edit::Set(each(set)?),
-            None => Edit::Change {
-                add: each(&self.add)?,
-                remove: each(&self.remove)?,
-            },
-        })
-    }
-
-    fn check(&self, name: &str) -> Result<(), ApiError> {
-        if self.set.is_some() && !(self.add.is_empty() && self.remove.is_empty()) {
-            let message = format!("the body: {name}: give set, or add and remove");
-            return Err(ApiError::bad_request(message));
-        }
-        Ok(())
-    }
-}
-
-/// A change of a scope; what is not named stays.
-#[derive(Default, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct ScopeChange {
-    /// Of its organizational units: ids or paths. `/` is everything.
-    organizational_units: SetChange,
-    /// Of its groups: ids or names.
-    groups: SetChange,
+    Ok(())
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
@@ -184,20 +127,10 @@ async fn change_scope(
     Body(change): Body<ScopeChange>,
 ) -> api::Shown<ScopeChanged> {
     let id = api.held_application(id).await?.id;
-    let ScopeChange {
-        organizational_units,
-        groups,
-    } = change;
-    organizational_units.check("organizationalUnits")?;
-    groups.check("groups")?;
+    check(&change.organizational_units, "organizationalUnits")?;
+    check(&change.groups, "groups")?;
     let hub = &api.shared.hub;
-    let edit = hub.db.read(move |tx| {
-        Ok::<_, DirectoryError>(ScopeEdit {
-            units: organizational_units.read(|names| written::units(tx, names))?,
-            groups: groups.read(|names| written::groups(tx, names))?,
-        })
-    });
-    let edit = edit.await?;
+    let edit = hub.db.read(move |tx| change.read(tx)).await?;
     let (of, wanted) = (id.clone(), edit.clone());
     let plan = async || {
         let (id, edit) = (of.clone(), wanted.clone());
@@ -231,7 +164,7 @@ async fn change_subscription(
     Body(change): Body<SetChange>,
 ) -> api::Shown<SubscriptionPlan> {
     let id = api.held_application(id).await?.id;
-    change.check("events")?;
+    check(&change, "events")?;
     let edit: Edit<EventType> = change
         .read(|names| names.iter().map(|name| subscribable(name)).collect())
         .map_err(|error: String| ApiError::bad_request(format!("the body: {error}")))?;

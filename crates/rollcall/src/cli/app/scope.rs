@@ -9,8 +9,9 @@ use rollcall_protocol::EventType;
 use serde_json::json;
 
 use crate::application::entitlement::subscribable;
+use crate::application::written::{self, SetChange};
 use crate::application::{Edit, Subscription};
-use crate::cli::backend::{Backend, Rescoped, WrittenEdit};
+use crate::cli::backend::{Backend, Rescoped};
 use crate::cli::failure::Refusal;
 use crate::cli::output::{Output, counted, first_of, listed};
 use crate::delivery::job::Side;
@@ -74,13 +75,13 @@ pub(in crate::cli) struct SubscriptionChange {
 }
 
 /// What becomes of a part of a scope.
-fn edit(set: Vec<String>, empty: bool, add: Vec<String>, remove: Vec<String>) -> WrittenEdit {
+fn edit(set: Vec<String>, empty: bool, add: Vec<String>, remove: Vec<String>) -> SetChange {
     match empty || !set.is_empty() {
-        true => WrittenEdit {
+        true => SetChange {
             set: Some(set),
-            ..WrittenEdit::default()
+            ..SetChange::default()
         },
-        false => WrittenEdit {
+        false => SetChange {
             set: None,
             add,
             remove,
@@ -89,9 +90,11 @@ fn edit(set: Vec<String>, empty: bool, add: Vec<String>, remove: Vec<String>) ->
 }
 
 pub(super) async fn scope(backend: &Backend, out: &Output, args: ScopeChange) -> Result<ExitCode> {
-    let units = edit(args.units, args.no_units, args.add_units, args.remove_units);
-    let groups = edit(args.groups, args.no_groups, args.add_groups, args.remove_groups);
-    if units == WrittenEdit::default() && groups == WrittenEdit::default() {
+    let change = written::ScopeChange {
+        organizational_units: edit(args.units, args.no_units, args.add_units, args.remove_units),
+        groups: edit(args.groups, args.no_groups, args.add_groups, args.remove_groups),
+    };
+    if change == written::ScopeChange::default() {
         bail!(Refusal::wrong_use(
             "name what is to change",
             "--unit, --add-unit, --remove-unit or --no-units, and the same for groups"
@@ -103,9 +106,7 @@ pub(super) async fn scope(backend: &Backend, out: &Output, args: ScopeChange) ->
         before,
         after,
         subscription,
-    } = backend
-        .change_scope(&args.app, (units, groups), args.confirm)
-        .await?;
+    } = backend.change_scope(&args.app, change, args.confirm).await?;
     let shown = json!({
         "plan": plan, "scopeBefore": before, "scopeAfter": after, "subscription": subscription, "job": job,
     });

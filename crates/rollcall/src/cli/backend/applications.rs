@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 use rollcall_db::DbError;
 use rollcall_protocol::{EncryptionKey, EventType};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::client::{Client, Request, refused};
 use super::{Backend, Database};
@@ -15,9 +14,10 @@ use crate::api::{ChangedApplication, DetailedApplication, ListedApplication, Sco
 use crate::application::command::{SubscriptionPlan, plan_subscription};
 use crate::application::keys::rotation::Rotation;
 use crate::application::keys::{self, NewKey};
+use crate::application::written::{Names, ScopeChange, ScopeNames, SetChange};
 use crate::application::{
-    Application, Command, Edit, Encryption, Entitlements, NewApplication, Scope, ScopeEdit, Settings,
-    SettingsPatch, Subscription, store, written,
+    Application, Command, Edit, Encryption, Entitlements, NewApplication, Scope, Settings, SettingsPatch,
+    Subscription, store,
 };
 use crate::change::Seq;
 use crate::cli::caller::caller;
@@ -27,7 +27,7 @@ use crate::delivery::ledger::operate::ApplicationDeletion;
 use crate::delivery::ledger::parked::{self, Parked};
 use crate::delivery::status;
 use crate::directory::query::UnitAt;
-use crate::directory::{DirectoryError, Group, Sight};
+use crate::directory::{Group, Sight};
 use crate::id::ROOT_UNIT;
 
 /// How many synchronizations are shown.
@@ -44,13 +44,6 @@ pub(in crate::cli) struct Whole {
     pub(in crate::cli) jobs: Vec<JobPosition>,
 }
 
-/// A scope as people write it: ids or paths of units, ids or names of groups.
-#[derive(Clone, Default)]
-pub(in crate::cli) struct WrittenScope {
-    pub(in crate::cli) units: Vec<String>,
-    pub(in crate::cli) groups: Vec<String>,
-}
-
 /// An application that is to be made.
 pub(in crate::cli) struct New {
     pub(in crate::cli) name: String,
@@ -58,7 +51,7 @@ pub(in crate::cli) struct New {
     pub(in crate::cli) settings: SettingsPatch,
     pub(in crate::cli) key: Option<EncryptionKey>,
     /// `None`: everything.
-    pub(in crate::cli) scope: Option<WrittenScope>,
+    pub(in crate::cli) scope: Option<ScopeNames>,
     pub(in crate::cli) subscription: Subscription,
 }
 
@@ -77,33 +70,6 @@ pub(in crate::cli) struct Changed {
     pub(in crate::cli) jwks_url: String,
     /// What should be known besides.
     pub(in crate::cli) notes: Vec<String>,
-}
-
-/// A change of a set as people write it.
-#[derive(Clone, Default, PartialEq, Eq, Serialize)]
-pub(in crate::cli) struct WrittenEdit {
-    /// It becomes this.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) set: Option<Vec<String>>,
-    /// These come in.
-    pub(in crate::cli) add: Vec<String>,
-    /// Those go out.
-    pub(in crate::cli) remove: Vec<String>,
-}
-
-impl WrittenEdit {
-    fn read<T: Ord, E>(
-        &self,
-        mut each: impl FnMut(&[String]) -> Result<BTreeSet<T>, E>,
-    ) -> Result<Edit<T>, E> {
-        Ok(match &self.set {
-            Some(set) => Edit::Set(each(set)?),
-            None => Edit::Change {
-                add: each(&self.add)?,
-                remove: each(&self.remove)?,
-            },
-        })
-    }
 }
 
 /// A change of a scope, planned or under way.
@@ -191,7 +157,7 @@ impl Backend {
                     "settings": settings,
                     "encryptionKey": new.key.as_ref().map(shown),
                     "scope": new.scope.map(|scope| json!({
-                        "organizationalUnits": scope.units, "groups": scope.groups,
+                        "organizationalUnits": scope.organizational_units, "groups": scope.groups,
                     })),
                     "subscription": new.subscription,
                 });
@@ -238,19 +204,21 @@ impl Backend {
     pub(in crate::cli) async fn change_scope(
         &self,
         app: &str,
-        (units, groups): (WrittenEdit, WrittenEdit),
+        change: ScopeChange,
         confirm: Option<String>,
     ) -> Result<Rescoped> {
         match self {
             Self::Database(database) => {
                 let id = self.application(app).await?.id;
-                rescope(database, id, units, groups, confirm).await
+                rescope(database, id, change, confirm).await
             }
             Self::Server(client) => {
-                let body = json!({ "organizationalUnits": units, "groups": groups });
                 let change = client
                     .patch(&["applications", app, "scope"])
-                    .body(&body)?
+                    .body(&json!({
+                        "organizationalUnits": body_of(&change.organizational_units),
+                        "groups": body_of(&change.groups),
+                    }))?
                     .with_some("confirm", confirm);
                 let (plan, job) = match planned(change).await? {
                     Planned::Done(ScopeChanged {
@@ -303,11 +271,11 @@ impl Backend {
                     names.collect::<Vec<_>>()
                 };
                 let edit = match edit {
-                    Edit::Set(set) => WrittenEdit {
+                    Edit::Set(set) => SetChange {
                         set: Some(short(set)),
-                        ..WrittenEdit::default()
+                        ..SetChange::default()
                     },
-                    Edit::Change { add, remove } => WrittenEdit {
+                    Edit::Change { add, remove } => SetChange {
                         set: None,
                         add: short(add),
                         remove: short(remove),
@@ -315,7 +283,7 @@ impl Backend {
                 };
                 let change = client
                     .patch(&["applications", app, "subscription"])
-                    .body(&edit)?
+                    .body(&body_of(&edit))?
                     .with_some("confirm", confirm);
                 Ok(match planned(change).await? {
                     Planned::Done(plan) | Planned::Only(plan) => plan,
@@ -369,15 +337,7 @@ async fn create(database: &Database, new: New) -> Result<Changed> {
     let notes = notes(&known, Some(&new.url)).await?;
     let scope = match new.scope {
         None => Scope::everything(),
-        Some(WrittenScope { units, groups }) => {
-            let read = hub.db.read(move |tx| {
-                Ok::<_, DirectoryError>(Scope {
-                    organizational_unit_ids: written::units(tx, &units)?,
-                    group_ids: written::groups(tx, &groups)?,
-                })
-            });
-            read.await?
-        }
+        Some(names) => hub.db.read(move |tx| names.read(tx)).await?,
     };
     let encryption = match new.key {
         Some(_) => Encryption::Required,
@@ -431,18 +391,11 @@ async fn update(database: &Database, id: String, changes: Changes) -> Result<Cha
 async fn rescope(
     database: &Database,
     id: String,
-    units: WrittenEdit,
-    groups: WrittenEdit,
+    change: ScopeChange,
     confirm: Option<String>,
 ) -> Result<Rescoped> {
     let hub = &database.hub;
-    let read = hub.db.read(move |tx| {
-        Ok::<_, DirectoryError>(ScopeEdit {
-            units: units.read(|names| written::units(tx, names))?,
-            groups: groups.read(|names| written::groups(tx, names))?,
-        })
-    });
-    let edit = read.await?;
+    let edit = hub.db.read(move |tx| change.read(tx)).await?;
     let of = id.clone();
     let (plan, job) = match confirm {
         Some(token) => {
@@ -454,7 +407,7 @@ async fn rescope(
     let (before, after) = (plan.before.clone(), plan.after.clone());
     let read = hub.db.read(move |tx| {
         let subscription = Entitlements::load(tx, &id)?.current().subscription.clone();
-        let names = written::Names::seen(tx, &Sight::EVERYTHING, [&before, &after])?;
+        let names = Names::seen(tx, &Sight::EVERYTHING, [&before, &after])?;
         Ok::<_, DbError>(((names.of(&before), names.of(&after)), subscription))
     });
     let ((before, after), subscription) = read.await?;
@@ -480,6 +433,11 @@ async fn changed(client: &Client, changed: ChangedApplication) -> Result<Changed
         jwks_url: detailed.jwks_url,
         notes: changed.notes,
     })
+}
+
+/// A change of a set as the API reads it.
+fn body_of(SetChange { set, add, remove }: &SetChange) -> Json {
+    json!({ "set": set, "add": add, "remove": remove })
 }
 
 /// What an application is told of.
@@ -508,7 +466,7 @@ async fn planned<D: DeserializeOwned, P: DeserializeOwned>(request: Request<'_>)
     }
 }
 
-/// A scope in names, as [`written::Names`] has them.
+/// A scope in names, as [`Names`] has them.
 async fn names(client: &Client, scope: &Scope) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for id in &scope.organizational_unit_ids {

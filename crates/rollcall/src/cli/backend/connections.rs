@@ -7,28 +7,18 @@ use super::{Backend, Database};
 use crate::api::{AddressedConnection, FreshConnectionToken};
 use crate::cli::caller::caller;
 use crate::connection::tokens::{ConnectionToken, NewConnectionToken, Term};
-use crate::connection::{self, Command, ConnectionChanges, NewConnection};
-use crate::instance;
+use crate::connection::{Command, ConnectionChanges, NewConnection};
 use crate::secret::ExposeSecret as _;
 
 async fn apply(database: &Database, command: Command) -> Result<AddressedConnection> {
-    let hub = &database.hub;
-    let applied = hub.apply_connection(caller(), command).await?;
-    let serving = hub.db.read(instance::serving).await?;
-    Ok(AddressedConnection::of(serving.as_ref(), applied.connection()?))
+    Ok(AddressedConnection::apply(&database.hub, caller(), command).await?)
 }
 
 impl Backend {
     /// A connection, by its id or name.
     pub(in crate::cli) async fn connection(&self, name: &str) -> Result<AddressedConnection> {
         match self {
-            Self::Database(database) => {
-                let name = name.to_owned();
-                let db = &database.hub.db;
-                let connection = db.read(move |tx| connection::find(tx, &name)).await?;
-                let serving = db.read(instance::serving).await?;
-                Ok(AddressedConnection::of(serving.as_ref(), connection))
-            }
+            Self::Database(database) => Ok(AddressedConnection::find(&database.hub, name.to_owned()).await?),
             Self::Server(client) => client.get(&["connections", name]).answer().await,
         }
     }
@@ -36,14 +26,7 @@ impl Backend {
     /// All connections, by name.
     pub(in crate::cli) async fn connections(&self) -> Result<Vec<AddressedConnection>> {
         match self {
-            Self::Database(database) => {
-                let db = &database.hub.db;
-                let serving = db.read(instance::serving).await?;
-                let all = db.read(connection::list).await?.into_iter();
-                Ok(all
-                    .map(|connection| AddressedConnection::of(serving.as_ref(), connection))
-                    .collect())
-            }
+            Self::Database(database) => Ok(AddressedConnection::all(&database.hub).await?),
             Self::Server(client) => client.list(client.get(&["connections"]), usize::MAX).await,
         }
     }

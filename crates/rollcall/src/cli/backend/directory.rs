@@ -1,7 +1,7 @@
 //! Users, units and groups.
 
 use anyhow::{Result, bail};
-use rollcall_db::Tx;
+use rollcall_db::{DbError, Tx};
 use rollcall_protocol::SubjectKind;
 use serde_json::json;
 
@@ -34,13 +34,7 @@ impl Backend {
     /// A user, by id, username or email address.
     pub(in crate::cli) async fn user(&self, name: &str) -> Result<User> {
         match self {
-            Self::Database(database) => {
-                let wanted = name.to_owned();
-                let found = database.hub.db.read(move |tx| query::find_user(tx, &wanted));
-                found
-                    .await?
-                    .ok_or_else(|| directory::not_found(SubjectKind::User, name).into())
-            }
+            Self::Database(database) => existing(database, SubjectKind::User, name, query::find_user).await,
             Self::Server(client) => client.get(&["users", name]).answer().await,
         }
     }
@@ -48,13 +42,7 @@ impl Backend {
     /// A unit, by id or path.
     pub(in crate::cli) async fn unit(&self, name: &str) -> Result<Unit> {
         match self {
-            Self::Database(database) => {
-                let wanted = name.to_owned();
-                let found = database.hub.db.read(move |tx| query::find_unit(tx, &wanted));
-                found
-                    .await?
-                    .ok_or_else(|| directory::not_found(SubjectKind::Unit, name).into())
-            }
+            Self::Database(database) => existing(database, SubjectKind::Unit, name, query::find_unit).await,
             Self::Server(client) => client.get(&["organizational-units", name]).answer().await,
         }
     }
@@ -75,13 +63,7 @@ impl Backend {
     /// A group, by id or name.
     pub(in crate::cli) async fn group(&self, name: &str) -> Result<Group> {
         match self {
-            Self::Database(database) => {
-                let wanted = name.to_owned();
-                let found = database.hub.db.read(move |tx| query::find_group(tx, &wanted));
-                found
-                    .await?
-                    .ok_or_else(|| directory::not_found(SubjectKind::Group, name).into())
-            }
+            Self::Database(database) => existing(database, SubjectKind::Group, name, query::find_group).await,
             Self::Server(client) => client.get(&["groups", name]).answer().await,
         }
     }
@@ -285,6 +267,22 @@ impl Backend {
             }
         }
     }
+}
+
+/// What a name names in the database.
+async fn existing<T, E>(
+    database: &Database,
+    kind: SubjectKind,
+    name: &str,
+    find: fn(&mut Tx<'_>, &str) -> Result<Option<T>, E>,
+) -> Result<T>
+where
+    T: Send + 'static,
+    E: From<DbError> + std::error::Error + Send + Sync + 'static,
+{
+    let wanted = name.to_owned();
+    let found = database.hub.db.read(move |tx| find(tx, &wanted)).await?;
+    found.ok_or_else(|| directory::not_found(kind, name).into())
 }
 
 async fn of_database(database: &Database, name: &str) -> Result<Erasable> {

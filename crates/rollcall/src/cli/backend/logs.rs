@@ -10,7 +10,6 @@ use super::client::{Client, Pages};
 use super::directory::found;
 use super::{Backend, Database};
 use crate::api::{MOST, NumberedAttempt, ShownChange};
-use crate::application::store;
 use crate::audit;
 use crate::change::{self, Seq};
 use crate::delivery::ledger::attempts::{self, Search};
@@ -225,17 +224,6 @@ impl Backend {
                     .with_some("until", until);
                 client.list(entries, limit).await
             }
-        }
-    }
-
-    /// The id of an application, by its id or name.
-    pub(in crate::cli) async fn application_id(&self, name: &str) -> Result<String> {
-        match self {
-            Self::Database(database) => {
-                let name = name.to_owned();
-                Ok(database.hub.db.read(move |tx| store::find(tx, &name)).await?.id)
-            }
-            Self::Server(_) => Ok(self.application(name).await?.id),
         }
     }
 }

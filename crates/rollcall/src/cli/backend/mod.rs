@@ -27,7 +27,7 @@ use crate::clock::Millis;
 use crate::config::Config;
 use crate::hub::Hub;
 pub(super) use access::{AccountChange, Newcomer, WrittenRole};
-pub(super) use applications::{Changed, Changes, New, Rescoped, Whole, WrittenEdit, WrittenScope};
+pub(super) use applications::{Changed, Changes, New, Rescoped, Whole};
 use client::Client;
 pub(super) use client::{Refused, Remote, SAME_VERSION, refused};
 pub(super) use deliveries::{KeyStep, Look, Pushed};

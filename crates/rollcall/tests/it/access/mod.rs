@@ -188,14 +188,8 @@ impl Site {
         headers: &[(&'static str, String)],
         body: String,
     ) -> Said {
-        let url = format!("http://{}/api/v1{path}", self.address);
-        let mut request = reqwest::Client::new().request(method.parse().unwrap(), url);
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
-        let response = request.body(body).send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let bytes = response.bytes().await.unwrap();
+        let path = format!("/api/v1{path}");
+        let (status, headers, bytes) = self.exchange(method, &path, headers, body).await;
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes).into_owned()));
         Said {
@@ -203,6 +197,24 @@ impl Site {
             headers,
             body,
         }
+    }
+
+    /// Sends a request to any path of the hub.
+    pub(crate) async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&'static str, String)],
+        body: String,
+    ) -> (u16, HeaderMap, Vec<u8>) {
+        let url = format!("http://{}{path}", self.address);
+        let mut request = reqwest::Client::new().request(method.parse().unwrap(), url);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let response = request.body(body).send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        (status, headers, response.bytes().await.unwrap().to_vec())
     }
 
     /// Asks as the machine's own administrator.

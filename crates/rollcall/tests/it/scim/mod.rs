@@ -156,14 +156,7 @@ pub(super) async fn send(
     headers: &[(&'static str, String)],
     body: String,
 ) -> Said {
-    let url = format!("http://{}{path}", site.address);
-    let mut request = reqwest::Client::new().request(method.parse().unwrap(), url);
-    for (name, value) in headers {
-        request = request.header(*name, value);
-    }
-    let response = request.body(body).send().await.unwrap();
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let bytes = response.bytes().await.unwrap();
+    let (status, headers, bytes) = site.exchange(method, path, headers, body).await;
     Said {
         status,
         headers,
