@@ -10,12 +10,15 @@
 //!   looking at its members ([`GroupChange`]).
 //! * [`messages`]: lists and their pages, searches, bulk requests, the service provider's
 //!   configuration, errors.
+//! * [`client`]: which requests make a service provider's resource what it has to be, and what their
+//!   answers mean; profiles of service providers.
 //! * [`mapping`]: small expressions by which an administrator says how the users of a directory and
 //!   those of SCIM correspond.
 //!
 //! Clients differ from the standard in known ways. [`Strictness`] says whether they may: all of it is
 //! undone where requests are read, so that nothing behind it knows of dialects.
 
+pub mod client;
 mod error;
 pub mod filter;
 pub mod mapping;
@@ -25,6 +28,8 @@ pub mod patch;
 mod path;
 mod projection;
 pub mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod text;
 mod time;
 

@@ -117,6 +117,11 @@ impl Outward {
         Ok(Self { rules: read })
     }
 
+    /// The paths that values are put at.
+    pub fn targets(&self) -> impl Iterator<Item = &Path> {
+        self.rules.iter().map(|(path, _)| path)
+    }
+
     /// The resource of a record. What an expression comes to nothing for is not in it.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Kind, Operation, Patch, Target, request};
@@ -56,7 +57,8 @@ pub enum MemberKind {
 }
 
 /// How the removal of members is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Removal {
     /// `members[value eq "…"]`, one operation for each, as the standard has it.
     #[default]
