@@ -148,6 +148,7 @@ impl Provider {
             }
             Method::Delete => {
                 self.all(types).remove(id);
+                self.end_memberships(id);
                 return refused(204);
             }
             Method::Put => types.read(body(), Strictness::Strict).map(|mut after| {
@@ -173,6 +174,15 @@ impl Provider {
             return refusal;
         }
         self.keep(types, id, after, 200)
+    }
+
+    /// Whoever is gone is in no group.
+    fn end_memberships(&mut self, id: &str) {
+        for group in self.groups.values_mut() {
+            if let Some(Value::Array(members)) = group.get_mut("members") {
+                members.retain(|member| member["value"] != id);
+            }
+        }
     }
 
     /// Members have to be users, and not too many may change at once.

@@ -13,6 +13,7 @@ pub mod command;
 mod edit;
 pub mod entitlement;
 pub mod keys;
+pub mod scim;
 pub mod settings;
 pub mod store;
 pub mod written;

@@ -170,7 +170,10 @@ impl Settings {
     /// The first [`SettingsError`] found.
     pub fn validate(&self, has_encryption_key: bool) -> Result<Url, SettingsError> {
         let EventCallback { url, encryption } = self.callback();
-        let parsed = parse_url(url)?;
+        let parsed = parse_url(url).map_err(|reason| SettingsError::Url {
+            url: url.clone(),
+            reason,
+        })?;
         let range = |name, given, least, most| {
             if (least..=most).contains(&given) {
                 Ok(())
@@ -203,11 +206,9 @@ impl Settings {
     }
 }
 
-fn parse_url(text: &str) -> Result<Url, SettingsError> {
-    let refuse = |reason: &str| SettingsError::Url {
-        url: text.to_owned(),
-        reason: reason.to_owned(),
-    };
+/// An address that the hub may call, or why it is none.
+pub(super) fn parse_url(text: &str) -> Result<Url, String> {
+    let refuse = |reason: &str| reason.to_owned();
     // Without the slashes, what stands before a port would be read as a scheme.
     let begins = |scheme: &str| {
         text.get(..scheme.len())
@@ -222,7 +223,7 @@ fn parse_url(text: &str) -> Result<Url, SettingsError> {
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(refuse(
-            "it must not hold a user name or a password; the signature proves who sends",
+            "it must not hold a user name or a password; the hub proves who it is in other ways",
         ));
     }
     if url.port() == Some(0) {

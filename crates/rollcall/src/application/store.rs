@@ -215,6 +215,7 @@ pub(super) fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
     for table in [
         "jobs",
         "parked_events",
+        "remote_objects",
         "deliveries",
         "signing_keys",
         "entitlements",

@@ -109,6 +109,7 @@ async fn into(
         change::advance(tx, now)?;
         // Where the hub of the backup was reached is not where this one will be.
         instance::set_serving(tx, None)?;
+        delivery::ledger::remote::forget_what_was_told(tx)?;
         let due = delivery::job::after_restore(tx, now, &*random)?;
         Ok(Restored { rows, due })
     })

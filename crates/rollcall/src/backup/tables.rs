@@ -24,7 +24,7 @@ use Kind::{Blob, Bool, Int, Text};
 
 /// All tables, those before that others refer to. Sessions, and the sign-ins that failed of late, stay behind: who is
 /// signed in at one hub is not at another.
-const TABLES: [Table; 22] = [
+const TABLES: [Table; 23] = [
     Table {
         name: "instance",
         columns: &[
@@ -235,6 +235,19 @@ const TABLES: [Table; 22] = [
             ("message", Text),
         ],
         key: &["id"],
+    },
+    Table {
+        name: "remote_objects",
+        columns: &[
+            ("application_id", Text),
+            ("subject_id", Text),
+            ("subject_kind", Text),
+            ("remote_id", Text),
+            ("told", Blob),
+            ("etag", Text),
+            ("has_left", Bool),
+        ],
+        key: &["application_id", "subject_id"],
     },
     Table {
         name: "jobs",

@@ -53,6 +53,8 @@ pub struct Provision<'a> {
     state: State,
     /// Whether it was looked for because what was known is not there.
     lost: bool,
+    /// Whether it was made, and its id not said.
+    made: bool,
     /// How often it changed between reading and changing it.
     stale: u32,
 }
@@ -103,6 +105,7 @@ impl<'a> Provision<'a> {
             makes: true,
             state: State::Create,
             lost: false,
+            made: false,
             stale: 0,
         };
         provision.state = provision.begin(known);
@@ -140,11 +143,11 @@ impl<'a> Provision<'a> {
         self.state = match state {
             State::Find { by, after_conflict } => self.searched(by, after_conflict, reply),
             State::Create => self.created(reply),
-            State::Read(id) => match reply.status {
+            State::Read(_) => match reply.status {
                 404 => self.is_lost(reply),
                 _ if reply.is_success() => match self.read(reply.body.clone()) {
                     Some(resource) => self.found(&resource, reply.etag.clone()),
-                    None => self.renew(id, None, None),
+                    None => State::Over(reply.verdict()),
                 },
                 _ => State::Over(reply.verdict()),
             },
@@ -240,7 +243,11 @@ impl<'a> Provision<'a> {
         let resources = match reply.status {
             // Some answer so if there is nobody.
             404 => Vec::new(),
-            _ if reply.is_success() => self.listed(reply.body.as_ref()),
+            _ if reply.is_success() => match self.listed(reply.body.as_ref()) {
+                Some(resources) => resources,
+                // Nobody is made because an answer cannot be read.
+                None => return State::Over(reply.verdict()),
+            },
             // Such a filter is not understood; by name is the other way.
             400 | 501 if by == Key::ExternalId && self.wanted_name().is_some() => Vec::new(),
             _ => return State::Over(reply.verdict()),
@@ -282,18 +289,24 @@ impl<'a> Provision<'a> {
                 by: Key::Name,
                 after_conflict: false,
             },
+            Key::ExternalId | Key::Name if self.made => State::Over(reply.verdict()),
             Key::ExternalId | Key::Name if self.makes => State::Create,
             Key::ExternalId | Key::Name => State::Over(Outcome::Told(None)),
         }
     }
 
-    /// The resources of a list, as far as they can be read.
-    fn listed(&self, body: Option<&Value>) -> Vec<Object> {
-        let resources = body.and_then(|body| body.get("Resources").or_else(|| body.get("resources")));
-        let resources = resources.and_then(Value::as_array).into_iter().flatten();
-        resources
-            .filter_map(|resource| self.read(Some(resource.clone())))
-            .collect()
+    /// The resources of a list, as far as they can be read; `None` if it is no list.
+    fn listed(&self, body: Option<&Value>) -> Option<Vec<Object>> {
+        let list = body?.as_object()?;
+        let resources = match list.get("Resources").or_else(|| list.get("resources")) {
+            Some(resources) => resources.as_array()?.as_slice(),
+            // An empty list needs none.
+            None => list.get("totalResults").map(|_| [].as_slice())?,
+        };
+        let read = resources
+            .iter()
+            .filter_map(|resource| self.read(Some(resource.clone())));
+        Some(read.collect())
     }
 
     /// A resource that the service provider answers with; `None` if it has no id or cannot be read.
@@ -376,12 +389,11 @@ impl<'a> Provision<'a> {
                 let etag = reply.etag.clone().or_else(|| resource.and_then(version_of));
                 match id {
                     Some(id) => self.told(id, etag),
-                    // It was made, and its id is not said: it is looked for, once.
-                    None if !self.lost => {
-                        self.lost = true;
+                    // It was made, and its id is not said: it is looked for.
+                    None => {
+                        self.made = true;
                         self.look()
                     }
-                    None => State::Over(Outcome::Refused(reply.refusal())),
                 }
             }
             _ => State::Over(reply.verdict()),

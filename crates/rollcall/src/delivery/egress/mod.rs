@@ -10,6 +10,7 @@
 mod address;
 mod direct;
 pub mod failure;
+mod form;
 mod tls;
 
 use std::io;
@@ -19,9 +20,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, LOCATION,
+};
+use reqwest::{Method, Url};
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -29,6 +32,7 @@ use crate::clock::{Clock, Millis};
 pub use address::AddressPolicy;
 pub use direct::Direct;
 use failure::{Failure, TlsFault, classify};
+pub use form::{basic, form};
 use tls::{Secured, Trust};
 
 /// How long an application has to answer (wire contract, section 1).
@@ -36,6 +40,9 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a connection may take to come about.
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// The kind of most answers.
+const JSON: &str = "application/json";
 
 /// An answer is read no further than this.
 const ANSWER_LIMIT: usize = 1 << 20;
@@ -108,8 +115,27 @@ pub struct Reply {
     pub complete: bool,
     /// How long the application asks to wait, from `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Where it redirects to, from `Location`.
+    /// Where it redirects to, or where what was made is, from `Location`.
     pub location: Option<String>,
+    /// The version of what it is about, from `ETag`.
+    pub etag: Option<String>,
+}
+
+/// A request of any kind.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// What is done.
+    pub method: Method,
+    /// To what.
+    pub url: &'a Url,
+    /// The body and its kind.
+    pub body: Option<(&'static str, Bytes)>,
+    /// What kind of answer is wanted.
+    pub accept: &'static str,
+    /// Who asks.
+    pub authorization: Option<HeaderValue>,
+    /// The version that is changed.
+    pub if_match: Option<&'a str>,
 }
 
 /// What a request brought, and how long it took.
@@ -186,14 +212,47 @@ impl Egress {
         }
     }
 
+    /// Sends a request of any kind and reads the response.
+    ///
+    /// # Errors
+    /// What became of it on the way.
+    pub async fn ask(&self, question: Question<'_>) -> Result<Reply, Failure> {
+        let Question {
+            method,
+            url,
+            body,
+            accept,
+            authorization,
+            if_match,
+        } = question;
+        let mut request = self.client()?.request(method, url.clone()).header(ACCEPT, accept);
+        if let Some(mut authorization) = authorization {
+            authorization.set_sensitive(true);
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        if let Some(version) = if_match {
+            request = request.header(IF_MATCH, version);
+        }
+        if let Some((kind, body)) = body {
+            request = request.header(CONTENT_TYPE, kind).body(body);
+        }
+        self.send(url, request).await
+    }
+
     /// Fetches a document.
     ///
     /// # Errors
     /// What became of it on the way.
     pub async fn get(&self, url: &Url) -> Result<Reply, Failure> {
-        let client = self.client()?;
-        self.send(url, client.get(url.clone()).header(ACCEPT, "application/json"))
-            .await
+        self.ask(Question {
+            method: Method::GET,
+            url,
+            body: None,
+            accept: JSON,
+            authorization: None,
+            if_match: None,
+        })
+        .await
     }
 
     /// Sends a form, with the header `Authorization` if there is one, and reads the response.
@@ -206,17 +265,15 @@ impl Egress {
         form: String,
         authorization: Option<HeaderValue>,
     ) -> Result<Reply, Failure> {
-        let mut request = self
-            .client()?
-            .post(url.clone())
-            .header(ACCEPT, "application/json");
-        if let Some(mut authorization) = authorization {
-            authorization.set_sensitive(true);
-            request = request.header(AUTHORIZATION, authorization);
-        }
-        let kind = "application/x-www-form-urlencoded";
-        self.send(url, request.header(CONTENT_TYPE, kind).body(form))
-            .await
+        self.ask(Question {
+            method: Method::POST,
+            url,
+            body: Some(("application/x-www-form-urlencoded", form.into())),
+            accept: JSON,
+            authorization,
+            if_match: None,
+        })
+        .await
     }
 
     fn client(&self) -> Result<&reqwest::Client, Failure> {
@@ -314,10 +371,11 @@ async fn read(mut response: reqwest::Response, now: Millis) -> Result<Reply, Fai
         .get(reqwest::header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| wait_of(value.trim(), now));
-    let location = response
-        .headers()
-        .get(reqwest::header::LOCATION)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let text = |name: HeaderName| {
+        let value: Option<&HeaderValue> = response.headers().get(name);
+        value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let (location, etag) = (text(LOCATION), text(ETAG));
     let mut body = Vec::new();
     let mut complete = true;
     while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
@@ -334,6 +392,7 @@ async fn read(mut response: reqwest::Response, now: Millis) -> Result<Reply, Fai
         complete,
         retry_after,
         location,
+        etag,
     })
 }
 

@@ -29,12 +29,13 @@ pub mod leases;
 pub mod operate;
 pub mod overview;
 pub mod parked;
+pub mod remote;
 pub mod trim;
 
 use rollcall_db::{DbError, Tx, params};
 
 use super::model::job::JobPosition;
-use super::model::{Attempt, Suspension};
+use super::model::{Attempt, Remembered, Suspension};
 use crate::application::keys::rotation;
 use crate::change::Seq;
 use crate::clock::Millis;
@@ -90,6 +91,8 @@ pub struct Settlement {
     pub suspension: SuspensionChange,
     /// The trial of a new signing key that was held.
     pub trial: Option<rotation::Held>,
+    /// What was learned of objects at the application, in the order in which it was.
+    pub remembered: Vec<Remembered>,
 }
 
 /// Why a settlement was refused.
@@ -151,6 +154,7 @@ pub fn settle(
         position,
         suspension,
         trial,
+        remembered,
     } = settlement;
     let id = fence.application_id.as_str();
     let stored = match suspension {
@@ -182,6 +186,9 @@ pub fn settle(
     }
     for parked in park {
         parked::store(tx, id, parked)?;
+    }
+    for remembered in remembered {
+        remote::store(tx, id, remembered)?;
     }
     if let Some(job) = job {
         jobs::store(tx, job, now)?;

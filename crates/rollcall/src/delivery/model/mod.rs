@@ -3,6 +3,7 @@
 mod attempt;
 pub mod job;
 mod parked;
+mod remote;
 pub mod skips;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::clock::Millis;
 pub use attempt::{Attempt, Carried, Exception, shorten};
 use job::JobPosition;
 pub use parked::{Parked, ParkedState};
+pub use remote::{DIGEST_BYTES, Digest, Remembered, Remote};
 
 /// An event on its way to one application. It shares what it is made of with the other applications, so
 /// that many of them on their way need little memory; the event itself is made when it is sealed.
@@ -238,6 +240,8 @@ pub struct Answered {
     pub verdicts: Vec<Verdict>,
     /// What its attempt tells, unless it is stored already.
     pub attempt: Option<Attempt>,
+    /// What it taught of objects at the application, where that gives them ids of its own.
+    pub remembered: Vec<Remembered>,
 }
 
 /// The record of a subject of which only the id is to be told: it is gone, or everything about it was erased.

@@ -2,6 +2,8 @@
 //! one moment; and the route that its mode prescribes.
 
 pub mod callback;
+mod pace;
+pub mod scim;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +11,11 @@ use std::time::Duration;
 use reqwest::Url;
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::{Event, EventType, UserPayload};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 pub(super) use self::callback::Judged;
 pub use self::callback::SealError;
 use self::callback::{Body, Callback};
+use self::pace::Pace;
 use super::egress::Exchange;
 use super::egress::failure::Failure;
 use super::ledger::parked::{self, Parked};
@@ -48,7 +49,7 @@ pub struct Target {
     /// What it is entitled to.
     pub entitlements: Entitlements,
     route: Route,
-    next_slot: Mutex<Option<Instant>>,
+    pace: Pace,
 }
 
 /// What a worker starts from.
@@ -165,11 +166,12 @@ impl Target {
             .settings
             .validate(application.has_encryption_key)
             .map_err(|error| DbError::Other(format!("application {}: {error}", application.name)))?;
+        let rate = application.settings.limits.requests_per_second;
         Ok(Self {
             entitlements: Entitlements::load(tx, &application.id)?,
             route: Route::Callback(Callback::load(tx, &application, url, master)?),
+            pace: Pace::new(rate.map(|rate| Duration::from_secs(1) / rate)),
             application,
-            next_slot: Mutex::new(None),
         })
     }
 
@@ -301,6 +303,7 @@ impl Target {
                 events: Arc::clone(&request.batch.events),
                 verdicts,
                 attempt: Some(attempt),
+                remembered: Vec::new(),
             }),
             (Err(failure), attempt) => Err((failure, attempt)),
         }
@@ -322,7 +325,7 @@ impl Target {
         );
         attempt.try_number = request.batch.sent_before() + try_number;
         attempt.carry(&request.batch.events);
-        self.pace().await;
+        self.pace.wait().await;
         let now = shared.hub.clock.now();
         attempt.started_at = now;
         let fresh = |body: &Body| body.expires_at - RESEAL_BEFORE >= now;
@@ -417,19 +420,5 @@ impl Target {
                 "request"
             );
         }
-    }
-
-    /// Waits for the application's next turn, if its requests per second are limited.
-    async fn pace(&self) {
-        let Some(rate) = self.application.settings.limits.requests_per_second else {
-            return;
-        };
-        let slot = {
-            let mut next = self.next_slot.lock().await;
-            let slot = next.map_or_else(Instant::now, |slot| slot.max(Instant::now()));
-            *next = Some(slot + Duration::from_secs(1) / rate);
-            slot
-        };
-        tokio::time::sleep_until(slot).await;
     }
 }

@@ -158,6 +158,7 @@ impl Sender {
                             message: Some(failure.in_full()),
                         })],
                         attempt: None,
+                        remembered: Vec::new(),
                     });
                 }
             }

@@ -15,7 +15,7 @@ use crate::clock::millis;
 use crate::delivery::job;
 use crate::delivery::ledger::parked::{Parked, ParkedState};
 use crate::delivery::ledger::{self, LedgerError, Settlement, SuspensionChange};
-use crate::delivery::model::{Answered, Attempt, Round, Suspension};
+use crate::delivery::model::{Answered, Attempt, Remembered, Round, Suspension};
 use crate::delivery::plan::conclude::{Patience, Present, conclude};
 use crate::delivery::plan::grown;
 use crate::delivery::send::Interrupt;
@@ -38,6 +38,16 @@ fn tell_set_aside(application_id: &str, parked: &Parked) {
         code = parked.code.as_deref().map(rollcall_protocol::shown),
         "an event is set aside: `rollcall app show` says why; repair the cause, then run `rollcall app resend`"
     );
+}
+
+/// What requests that were answered tell: their attempts, and what they taught.
+fn told(answered: Vec<Answered>) -> (Vec<Attempt>, Vec<Remembered>) {
+    let (mut attempts, mut remembered) = (Vec::new(), Vec::new());
+    for answered in answered {
+        attempts.extend(answered.attempt);
+        remembered.extend(answered.remembered);
+    }
+    (attempts, remembered)
 }
 
 /// Settlements that wait for their commits, the oldest first.
@@ -145,17 +155,16 @@ impl Worker {
         }
         let ended = job.as_ref().is_some_and(job::JobPosition::is_finished);
         self.unstored = None;
+        let (attempts, remembered) = told(answered);
         self.commit(Settlement {
-            attempts: answered
-                .into_iter()
-                .filter_map(|answered| answered.attempt)
-                .collect(),
+            attempts,
             unpark: conclusion.unpark,
             park: conclusion.park,
             job,
             position: Some(self.position.cursor),
             suspension,
             trial: None,
+            remembered,
         })
         .await?;
         // After the end of a job, planned ahead or not, the log is read with the job gone.
@@ -182,11 +191,11 @@ impl Worker {
         }
         let (reason, said) = (attempt.detail.clone().unwrap_or_default(), attempt.said.clone());
         let suspension = self.suspended_again(attempt.started_at, reason, said);
+        // What some lanes learned is true whatever became of the others.
+        let (attempts, remembered) = told(answered);
         self.commit(Settlement {
-            attempts: answered
-                .into_iter()
-                .filter_map(|answered| answered.attempt)
-                .collect(),
+            attempts,
+            remembered,
             suspension: SuspensionChange::Set(suspension),
             ..Settlement::default()
         })

@@ -23,9 +23,8 @@ use std::time::Duration;
 use aws_lc_rs::constant_time;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Url;
-use reqwest::header::HeaderValue;
 use rollcall_db::DbError;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
@@ -35,7 +34,7 @@ use crate::access::{Caller, Role};
 use crate::accounts::throttle::{self, Try};
 use crate::accounts::{self, AccountError, Arrival, Command, Identity};
 use crate::clock::{Clock, Millis};
-use crate::delivery::egress::Egress;
+use crate::delivery::egress::{Egress, basic, form};
 use crate::secret::{ExposeSecret as _, NewToken, SecretString, hash_token};
 pub use documents::Unavailable;
 use documents::{Documents, Metadata};
@@ -260,10 +259,7 @@ impl Provider {
         let mut authorization = None;
         match client_secret {
             Some(secret) if metadata.takes_basic() => {
-                // Both are encoded for a form before they are for the header (RFC 6749, section 2.3.1).
-                let pair = form(&metadata.token_endpoint, &[(client_id, secret.expose_secret())]);
-                let pair = pair.replacen('=', ":", 1);
-                authorization = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).ok();
+                authorization = basic(&metadata.token_endpoint, client_id, secret.expose_secret());
             }
             Some(secret) => fields.extend([
                 ("client_id", client_id.as_str()),
@@ -315,13 +311,6 @@ impl Provider {
         let newer = self.documents.keys(metadata, Some(&known)).await?;
         Ok(id_token::verify(token, &newer, &expected)?)
     }
-}
-
-/// The body of a form: encoded as an address's query is.
-fn form(endpoint: &Url, fields: &[(&str, &str)]) -> String {
-    let mut url = endpoint.clone();
-    url.query_pairs_mut().clear().extend_pairs(fields);
-    url.query().unwrap_or_default().to_owned()
 }
 
 /// A text of a stranger's, as far as it is shown and logged.

@@ -541,6 +541,7 @@ fn whole(status: u16, body: Vec<u8>) -> Reply {
         complete: true,
         retry_after: None,
         location: None,
+        etag: None,
     }
 }
 

@@ -293,6 +293,24 @@ fn an_id_is_found_in_the_location_or_looked_for() {
     let mut provision = begun();
     provision.answer(&status(201));
     assert!(matches!(provision.step(), Step::Send(call) if call.query[0].1 == r#"externalId eq "user_1""#));
+    // It is not made once more.
+    provision.answer(&Reply {
+        body: Some(json!({ "totalResults": 0 })),
+        ..status(200)
+    });
+    assert!(matches!(provision.step(), Step::Over(Outcome::Failed(_))));
+}
+
+#[test]
+fn nobody_is_made_because_an_answer_cannot_be_read() {
+    let managed = managed();
+    let profile = Profile::default();
+    for body in [None, Some(json!("<html>")), Some(json!({ "error": "no" }))] {
+        let goal = present("ada", None);
+        let mut provision = Provision::new(user(), &profile, &managed, Update::Patch, "user_1", goal, None);
+        provision.answer(&Reply { body, ..status(200) });
+        assert!(matches!(provision.step(), Step::Over(Outcome::Failed(_))));
+    }
 }
 
 #[test]

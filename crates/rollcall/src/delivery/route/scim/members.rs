@@ -1,0 +1,215 @@
+//! The members of groups: who joins and who leaves, and all of them where the application wants that.
+
+use std::collections::BTreeMap;
+
+use rollcall_protocol::SubjectKind;
+use rollcall_scim::Object;
+use rollcall_scim::client::{Goal, GroupUpdate, MemberChange, Membership, Outcome, Refusal, Step};
+use serde_json::{Value, json};
+
+use super::carry::{Broken, Carrier, Outside, not_made, remark};
+use super::memory::{self, Key};
+use super::work::{Moved, Piece};
+use crate::delivery::model::{Remark, Verdict, shorten};
+
+/// How many of those who cannot join a group are named.
+const NAMED: usize = 5;
+
+/// Somebody who could not join, and why.
+type Refused<'m> = (&'m Moved, Refusal);
+
+fn refuse(code: &str, message: &str) -> Verdict {
+    Verdict::Refused(Remark {
+        code: code.to_owned(),
+        message: Some(shorten(message)),
+    })
+}
+
+impl<O: Outside> Carrier<'_, O> {
+    /// Tells who joins and who leaves, and decides on the events that said so. An event is decided once all are told
+    /// whom no later event is about.
+    pub(super) async fn membership(
+        &mut self,
+        piece: &Piece,
+        group: &Object,
+        moved: &[Moved],
+        decided: &mut BTreeMap<usize, Verdict>,
+    ) -> Result<(), Broken<O::Error>> {
+        let Some(remote) = self.remote(&piece.key()) else {
+            let verdict = match self.scim.actions.create {
+                true => refuse("group_unknown", "the application does not have the group"),
+                false => not_made(),
+            };
+            decided.extend(piece.events.iter().map(|event| (*event, verdict.clone())));
+            return Ok(());
+        };
+        let mut refused: Vec<Refused<'_>> = Vec::new();
+        let refusal = match self.scim.profile.groups {
+            GroupUpdate::Change => {
+                match self
+                    .change(piece, &remote.id, moved, decided, &mut refused)
+                    .await?
+                {
+                    Some(refusal) if refusal.status == 404 => {
+                        // The group is gone there. It is made again, with all who are in it now.
+                        self.memory.learn(piece.key(), None);
+                        let made = self.provide(piece, Goal::Present(group.clone()), None).await?;
+                        self.fill(piece).await?;
+                        refused.clear();
+                        refusal_of(made)
+                    }
+                    refusal => refusal,
+                }
+            }
+            GroupUpdate::Replace => {
+                let members = self.members_there(&piece.subject).await?;
+                let profile = &self.scim.profile;
+                let mut membership = Membership::replace(profile, &remote.id, members);
+                self.tell(&mut membership).await?
+            }
+            GroupUpdate::Put => {
+                let whole = self.whole(piece, group).await?;
+                let known = memory::known(remote, &whole, None);
+                refusal_of(self.provide(piece, Goal::Present(whole), Some(known)).await?)
+            }
+        };
+        for event in &piece.events {
+            let verdict = match &refusal {
+                Some(refusal) => Verdict::Refused(remark(refusal)),
+                None => verdict_on(*event, &refused),
+            };
+            decided.insert(*event, verdict);
+        }
+        Ok(())
+    }
+
+    /// Tells who joins and who leaves one by one. If it breaks off, the events are decided whose users are told.
+    async fn change<'m>(
+        &mut self,
+        piece: &Piece,
+        group: &str,
+        moved: &'m [Moved],
+        decided: &mut BTreeMap<usize, Verdict>,
+        refused: &mut Vec<Refused<'m>>,
+    ) -> Result<Option<Refusal>, Broken<O::Error>> {
+        let (mut changes, mut sent) = (Vec::new(), Vec::new());
+        for moved in moved {
+            match self.remote(&(SubjectKind::User, moved.user.clone())) {
+                Some(user) => {
+                    changes.push(MemberChange {
+                        id: user.id,
+                        joins: moved.joins,
+                    });
+                    sent.push(moved);
+                }
+                None if moved.joins => {
+                    let unknown = Refusal {
+                        status: 404,
+                        scim_type: None,
+                        detail: "the application does not have them".to_owned(),
+                    };
+                    refused.push((moved, unknown));
+                }
+                // Whoever is not there is no member either.
+                None => {}
+            }
+        }
+        let profile = &self.scim.profile;
+        let mut membership = Membership::change(profile, group, changes);
+        let told = self.tell(&mut membership).await;
+        let mut open: Vec<bool> = membership.told().iter().map(|told| !told).collect();
+        for (number, refusal) in membership.refused() {
+            if let (Some(moved), Some(open)) = (sent.get(*number), open.get_mut(*number)) {
+                *open = false;
+                refused.push((*moved, refusal.clone()));
+            }
+        }
+        if told.is_err() {
+            let is_open = |event: usize| {
+                let mut moves = sent.iter().zip(&open);
+                moves.any(|(moved, open)| *open && moved.event == event)
+            };
+            for event in piece.events.iter().filter(|event| !is_open(**event)) {
+                decided.insert(*event, verdict_on(*event, refused));
+            }
+        }
+        told
+    }
+
+    /// Makes all who are in a group now members of it, at an application that has it without any.
+    pub(super) async fn fill(&mut self, piece: &Piece) -> Result<(), Broken<O::Error>> {
+        let Some(group) = self.remote(&piece.key()) else {
+            return Ok(());
+        };
+        if self.scim.profile.groups == GroupUpdate::Put {
+            return Ok(());
+        }
+        let members = self.members_there(&piece.subject).await?;
+        let joining = members.into_iter().map(|id| MemberChange { id, joins: true });
+        let profile = &self.scim.profile;
+        let mut membership = Membership::change(profile, &group.id, joining.collect());
+        self.tell(&mut membership).await.map(drop)
+    }
+
+    /// The object as a whole: with its members, if it is a group that is replaced with them.
+    pub(super) async fn whole(&mut self, piece: &Piece, wanted: &Object) -> Result<Object, Broken<O::Error>> {
+        let mut whole = wanted.clone();
+        if piece.kind == SubjectKind::Group && self.scim.profile.groups == GroupUpdate::Put {
+            let members = self.members_there(&piece.subject).await?;
+            let members: Vec<Value> = members.into_iter().map(|id| json!({ "value": id })).collect();
+            whole.insert("members".to_owned(), members.into());
+        }
+        Ok(whole)
+    }
+
+    /// Those who are in a group now and whom the application has, by its ids for them.
+    async fn members_there(&mut self, group: &str) -> Result<Vec<String>, Broken<O::Error>> {
+        let users = self.outside.members(group).await.map_err(Broken::Outside)?;
+        let keys: Vec<Key> = users.into_iter().map(|user| (SubjectKind::User, user)).collect();
+        self.recall(keys.clone()).await?;
+        let ids = keys
+            .iter()
+            .filter_map(|key| self.remote(key).map(|remote| remote.id));
+        Ok(ids.collect())
+    }
+
+    async fn tell(&mut self, membership: &mut Membership<'_>) -> Result<Option<Refusal>, Broken<O::Error>> {
+        loop {
+            match membership.step() {
+                Step::Send(call) => {
+                    let reply = self.outside.send(call).await.map_err(Broken::Outside)?;
+                    membership.answer(&reply);
+                }
+                Step::Over(Outcome::Failed(refusal)) => return Err(Broken::Failed(refusal)),
+                Step::Over(Outcome::Unsuitable(refusal)) => return Err(Broken::Unsuitable(refusal)),
+                Step::Over(outcome) => return Ok(refusal_of(outcome)),
+                Step::Claim(_) => return Ok(None),
+            }
+        }
+    }
+}
+
+fn refusal_of(outcome: Outcome) -> Option<Refusal> {
+    match outcome {
+        Outcome::Told(_) => None,
+        Outcome::Refused(refusal)
+        | Outcome::Taken(refusal)
+        | Outcome::Failed(refusal)
+        | Outcome::Unsuitable(refusal) => Some(refusal),
+    }
+}
+
+/// What an event comes to whose users could join, but for some.
+fn verdict_on(event: usize, refused: &[Refused<'_>]) -> Verdict {
+    let mut of_it = refused.iter().filter(|(moved, _)| moved.event == event);
+    let Some((first, why)) = of_it.next() else {
+        return Verdict::Accepted;
+    };
+    let others = of_it.take(NAMED - 1).map(|(moved, _)| moved.user.as_str());
+    let users: Vec<&str> = std::iter::once(first.user.as_str()).chain(others).collect();
+    let why = match why.detail.is_empty() {
+        true => format!("HTTP {}", why.status),
+        false => why.detail.clone(),
+    };
+    refuse("member_unknown", &format!("{}: {why}", users.join(", ")))
+}

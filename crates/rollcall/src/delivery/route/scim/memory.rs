@@ -1,0 +1,140 @@
+//! What is known of objects at the application while requests are on their way.
+//!
+//! What is remembered stands in the database, written with the settlement of the request. A request is not kept
+//! waiting for the settlement before it, so what was learned since is kept here, until the database has it.
+
+use std::collections::HashMap;
+
+use aws_lc_rs::digest::{SHA256, digest as sha256};
+use rollcall_protocol::SubjectKind;
+use rollcall_scim::Object;
+use rollcall_scim::client::Known;
+use serde_json::Value;
+
+use crate::delivery::model::{DIGEST_BYTES, Digest, Remembered, Remote};
+
+/// A user or a group.
+pub type Key = (SubjectKind, String);
+
+/// What was learned and may not be stored yet.
+#[derive(Debug, Default)]
+pub struct Memory(HashMap<Key, Option<Remote>>);
+
+impl Memory {
+    /// What is remembered of an object, if something was learned since `stored` was read.
+    pub fn over(&self, key: &Key, stored: Option<Remote>) -> Option<Remote> {
+        self.0.get(key).cloned().unwrap_or(stored)
+    }
+
+    /// Who is known by an id of the application's, of those about whom something was learned.
+    pub fn holder(&self, kind: SubjectKind, id: &str) -> Option<&str> {
+        let holds = |remote: &Option<Remote>| remote.as_ref().is_some_and(|remote| remote.id == id);
+        self.0
+            .iter()
+            .find(|((other, _), remote)| *other == kind && holds(remote))
+            .map(|((_, subject), _)| subject.as_str())
+    }
+
+    /// Whether anything was learned of an object.
+    pub fn knows(&self, key: &Key) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// Takes what was learned.
+    pub fn learn(&mut self, key: Key, remote: Option<Remote>) {
+        self.0.insert(key, remote);
+    }
+
+    /// What was learned of these objects, to be settled with the request that is about them.
+    pub fn learned<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> Vec<Remembered> {
+        keys.into_iter()
+            .filter_map(|key| {
+                Some(Remembered {
+                    kind: key.0,
+                    subject_id: key.1.clone(),
+                    remote: self.0.get(key)?.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// How much is kept.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The objects that something was learned about.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.0.keys()
+    }
+
+    /// Lets go of what the database has, as it was just read.
+    pub fn let_go(&mut self, stored: &HashMap<Key, Remote>) {
+        self.0.retain(|key, remote| stored.get(key) != remote.as_ref());
+    }
+}
+
+/// What the client may assume of an object: what was told last is known if it has the digest of what is wanted, or of
+/// what was so before.
+pub fn known(remote: Remote, wanted: &Object, before: Option<&Object>) -> Known {
+    let last = remote.told.and_then(|told| {
+        [Some(wanted), before]
+            .into_iter()
+            .flatten()
+            .find(|resource| digest(resource) == told)
+            .cloned()
+    });
+    Known {
+        id: remote.id,
+        last,
+        etag: remote.etag,
+        disabled: remote.left,
+    }
+}
+
+/// What is remembered of what the client knows.
+pub fn remote(known: Known) -> Remote {
+    Remote {
+        told: known.last.as_ref().map(digest),
+        id: known.id,
+        etag: known.etag,
+        left: known.disabled,
+    }
+}
+
+/// A digest of a resource, whatever the order of its members.
+pub fn digest(resource: &Object) -> Digest {
+    let mut text = String::new();
+    write_object(resource, &mut text);
+    let mut bytes = [0; DIGEST_BYTES];
+    bytes.copy_from_slice(sha256(&SHA256, text.as_bytes()).as_ref());
+    bytes
+}
+
+fn write_object(object: &Object, text: &mut String) {
+    let mut members: Vec<_> = object.iter().collect();
+    members.sort_unstable_by_key(|(name, _)| name.as_str());
+    text.push('{');
+    for (name, value) in members {
+        text.push_str(&Value::from(name.as_str()).to_string());
+        text.push(':');
+        write(value, text);
+        text.push(',');
+    }
+    text.push('}');
+}
+
+fn write(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(object) => write_object(object, text),
+        Value::Array(values) => {
+            text.push('[');
+            for value in values {
+                write(value, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        plain => text.push_str(&plain.to_string()),
+    }
+}
