@@ -12,3 +12,5 @@ CREATE TABLE remote_objects (
     PRIMARY KEY (application_id, subject_id)
 );
 CREATE INDEX remote_objects_by_remote_id ON remote_objects (application_id, subject_kind, remote_id);
+-- What proves to an application who the hub is, sealed.
+ALTER TABLE applications ADD COLUMN secret BYTEA;

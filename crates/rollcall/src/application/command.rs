@@ -19,13 +19,14 @@ use serde_json::{Value as Json, json};
 use super::edit::{Edit, ScopeEdit, SettingsPatch};
 use super::entitlement::{Entitlement, Entitlements, Scope, Subscription};
 use super::keys::{self, NewKey, rotation};
-use super::settings::{Encryption, Settings};
+use super::settings::{Encryption, Settings, SettingsError};
 use super::store::{self, Application, ApplicationError};
 use crate::access::Context;
 use crate::audit::{self, Target};
 use crate::change;
 use crate::clock::Millis;
 use crate::directory::{fields::fold, query};
+use crate::secret::SecretString;
 use crate::{id, instance};
 pub use entitle::{SubscriptionPlan, plan_subscription};
 use entitle::{set_scope, set_subscription};
@@ -78,6 +79,8 @@ pub enum Command {
     SetEncryptionKey { id: String, key: EncryptionKey },
     /// Makes another encryption key, and requires encryption. The key is shown once, in the answer.
     GenerateEncryptionKey { id: String },
+    /// Stores another secret: the token, or the client's secret.
+    SetSecret { id: String, secret: SecretString },
     /// Rotates the signing key.
     RotateSigningKey { id: String, step: RotationStep },
     /// Turns *Synchronize users to application* on.
@@ -169,6 +172,7 @@ pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Ap
                 ..applied
             })
         }
+        Command::SetSecret { id, secret } => set_secret(tx, ctx, id, secret),
         Command::RotateSigningKey { id, step } => rotate(tx, ctx, id, step),
         Command::EnableSynchronization { id } => set_synchronize(tx, ctx, id, true),
         Command::DisableSynchronization { id } => set_synchronize(tx, ctx, id, false),
@@ -298,8 +302,8 @@ fn differences(before: &Json, after: &Json) -> (Json, Json) {
 fn shown(name: &str, settings: &Settings) -> Json {
     json!({
         "name": name,
-        "url": settings.callback().url,
-        "encryption": settings.callback().encryption,
+        "url": settings.url(),
+        "encryption": settings.encryption(),
         "passwordSynchronization": settings.password_synchronization,
         "limits": settings.limits,
     })
@@ -365,7 +369,7 @@ fn update(
     let before = open(tx, ctx, id)?;
     let name = name.unwrap_or(&before.name);
     let mut settings = before.settings.clone();
-    patch.apply_to(&mut settings);
+    patch.apply_to(&mut settings)?;
     if name == before.name && settings == before.settings {
         return Ok(Applied::of(before, false));
     }
@@ -373,6 +377,10 @@ fn update(
         store::check_name(tx, name, Some(id))?;
     }
     settings.validate(before.has_encryption_key)?;
+    if settings.scim().is_some() && settings.url() != before.settings.url() {
+        // What is remembered is of another application.
+        store::forget_remote_objects(tx, id)?;
+    }
     tx.execute(
         "UPDATE applications SET name_folded = CASE WHEN name = $2 THEN name_folded ELSE $3 END, name = $2, settings = $4
          WHERE id = $1",
@@ -391,7 +399,7 @@ fn set_encryption_key(
     let before = open(tx, ctx, id)?;
     store::check_key(key)?;
     let mut settings = before.settings.clone();
-    settings.callback_mut().encryption = Encryption::Required;
+    settings.set_encryption(Encryption::Required)?;
     settings.validate(true)?;
     let sealed = store::seal_key(id, key, ctx.master, ctx.random);
     tx.execute(
@@ -399,9 +407,27 @@ fn set_encryption_key(
         params![id, sealed.as_slice(), store::to_json(&settings)?],
     )?;
     let was = json!({"hasEncryptionKey": before.has_encryption_key,
-                     "encryption": before.settings.callback().encryption});
+                     "encryption": before.settings.encryption()});
     let is = json!({"hasEncryptionKey": true, "encryption": Encryption::Required});
     close(tx, ctx, &before, "set_encryption_key", Some(was), Some(is))
+}
+
+fn set_secret(
+    tx: &mut Tx<'_>,
+    ctx: &Context<'_>,
+    id: &str,
+    secret: &SecretString,
+) -> Result<Applied, ApplicationError> {
+    let before = open(tx, ctx, id)?;
+    if before.settings.scim().is_none() {
+        return Err(SettingsError::NotScim.into());
+    }
+    let sealed = store::seal_secret(id, secret, ctx.master, ctx.random);
+    tx.execute(
+        "UPDATE applications SET secret = $2 WHERE id = $1",
+        params![id, sealed.as_slice()],
+    )?;
+    close(tx, ctx, &before, "set_secret", None, None)
 }
 
 fn set_synchronize(

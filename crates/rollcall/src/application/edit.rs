@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::entitlement::Scope;
-use super::settings::{Encryption, Settings};
+use super::settings::{Encryption, Settings, SettingsError};
 
 /// Changes of the push parameters; what is `None` stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -29,7 +29,10 @@ pub struct SettingsPatch {
 
 impl SettingsPatch {
     /// Changes settings by it.
-    pub fn apply_to(&self, settings: &mut Settings) {
+    ///
+    /// # Errors
+    /// If the mode does not have what is changed.
+    pub fn apply_to(&self, settings: &mut Settings) -> Result<(), SettingsError> {
         let Self {
             url,
             encryption,
@@ -40,7 +43,7 @@ impl SettingsPatch {
             requests_per_second,
         } = self;
         if let Some(url) = url {
-            settings.callback_mut().url.clone_from(url);
+            settings.set_url(url);
         }
         let set = |field: &mut u32, value: &Option<u32>| *field = value.unwrap_or(*field);
         set(&mut settings.limits.max_events, max_events);
@@ -50,11 +53,12 @@ impl SettingsPatch {
             settings.limits.requests_per_second = Some(*rate).filter(|rate| *rate > 0);
         }
         if let Some(encryption) = encryption {
-            settings.callback_mut().encryption = *encryption;
+            settings.set_encryption(*encryption)?;
         }
         if let Some(wanted) = password_synchronization {
             settings.password_synchronization = *wanted;
         }
+        Ok(())
     }
 }
 

@@ -3,6 +3,8 @@
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
+use super::scim::{Scim, ScimError};
+
 /// How an application receives changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -23,6 +25,9 @@ pub struct Settings {
 pub enum Mode {
     /// Signed events, POSTed to the receiving URL (`idaas_callback`).
     EventCallback(EventCallback),
+    /// Requests of SCIM 2.0 (`scim2`). Neither the API nor the command line sets it yet.
+    #[schemars(skip)]
+    Scim(Box<Scim>),
 }
 
 /// What the event callback mode needs.
@@ -134,6 +139,15 @@ pub enum SettingsError {
     /// Encryption without a key.
     #[error("encryption is required, but the application has no encryption key: generate or enter one")]
     NoEncryptionKey,
+    /// What only one mode has.
+    #[error("only applications that take event callbacks have {0}")]
+    CallbacksOnly(&'static str),
+    /// A secret for a mode without one.
+    #[error("only applications that take SCIM have a secret of their own")]
+    NotScim,
+    /// What SCIM needs does not hold together.
+    #[error(transparent)]
+    Scim(#[from] ScimError),
     /// A key of another size than the hub encrypts with.
     #[error("the encryption key must be 64 hexadecimal digits (AES-256), not {0}")]
     KeySize(usize),
@@ -152,16 +166,50 @@ impl Settings {
         }
     }
 
-    /// The event callback parameters.
-    pub fn callback(&self) -> &EventCallback {
-        let Mode::EventCallback(callback) = &self.mode;
-        callback
+    /// The receiving URL, or the base URL of SCIM.
+    pub fn url(&self) -> &str {
+        match &self.mode {
+            Mode::EventCallback(callback) => &callback.url,
+            Mode::Scim(scim) => &scim.base_url,
+        }
     }
 
-    /// The event callback parameters, to change them.
-    pub fn callback_mut(&mut self) -> &mut EventCallback {
-        let Mode::EventCallback(callback) = &mut self.mode;
-        callback
+    /// Sets the same.
+    pub fn set_url(&mut self, url: &str) {
+        let own = match &mut self.mode {
+            Mode::EventCallback(callback) => &mut callback.url,
+            Mode::Scim(scim) => &mut scim.base_url,
+        };
+        url.clone_into(own);
+    }
+
+    /// Whether events are encrypted inside of what carries them.
+    pub fn encryption(&self) -> Encryption {
+        match &self.mode {
+            Mode::EventCallback(callback) => callback.encryption,
+            Mode::Scim(_) => Encryption::Off,
+        }
+    }
+
+    /// Sets the same.
+    ///
+    /// # Errors
+    /// If the mode does not encrypt.
+    pub fn set_encryption(&mut self, encryption: Encryption) -> Result<(), SettingsError> {
+        match &mut self.mode {
+            Mode::EventCallback(callback) => callback.encryption = encryption,
+            Mode::Scim(_) if encryption == Encryption::Off => {}
+            Mode::Scim(_) => return Err(SettingsError::CallbacksOnly("an encryption of events")),
+        }
+        Ok(())
+    }
+
+    /// The parameters of SCIM, if that is the mode.
+    pub fn scim(&self) -> Option<&Scim> {
+        match &self.mode {
+            Mode::EventCallback(_) => None,
+            Mode::Scim(scim) => Some(scim),
+        }
     }
 
     /// Checks everything that can be checked without asking the application.
@@ -169,11 +217,20 @@ impl Settings {
     /// # Errors
     /// The first [`SettingsError`] found.
     pub fn validate(&self, has_encryption_key: bool) -> Result<Url, SettingsError> {
-        let EventCallback { url, encryption } = self.callback();
-        let parsed = parse_url(url).map_err(|reason| SettingsError::Url {
-            url: url.clone(),
-            reason,
-        })?;
+        let parsed = match &self.mode {
+            Mode::EventCallback(EventCallback { url, .. }) => {
+                parse_url(url).map_err(|reason| SettingsError::Url {
+                    url: url.clone(),
+                    reason,
+                })?
+            }
+            Mode::Scim(scim) => {
+                if self.password_synchronization {
+                    return Err(SettingsError::CallbacksOnly("a synchronization of passwords"));
+                }
+                scim.check()?.base_url
+            }
+        };
         let range = |name, given, least, most| {
             if (least..=most).contains(&given) {
                 Ok(())
@@ -195,7 +252,7 @@ impl Settings {
         if let Some(rate) = self.limits.requests_per_second {
             range("requests per second", rate, 1, 100_000)?;
         }
-        let encrypted = *encryption == Encryption::Required;
+        let encrypted = self.encryption() == Encryption::Required;
         if encrypted && !has_encryption_key {
             return Err(SettingsError::NoEncryptionKey);
         }
@@ -272,7 +329,7 @@ mod tests {
         let mut settings = Settings::event_callback("http://app.example/", Encryption::Off);
         settings.password_synchronization = true;
         assert_eq!(settings.validate(true), Err(SettingsError::PasswordsInTheClear));
-        settings.callback_mut().encryption = Encryption::Required;
+        settings.set_encryption(Encryption::Required).unwrap();
         assert!(settings.validate(true).is_ok());
         assert_eq!(settings.validate(false), Err(SettingsError::NoEncryptionKey));
     }

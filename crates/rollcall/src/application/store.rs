@@ -16,7 +16,7 @@ use crate::directory::{
     query,
 };
 use crate::instance;
-use crate::secret::MasterKey;
+use crate::secret::{ExposeSecret as _, MasterKey, SecretString};
 
 /// An application as it is stored. Its keys are loaded apart.
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
@@ -439,6 +439,52 @@ pub(super) fn check_key(key: &EncryptionKey) -> Result<(), SettingsError> {
 
 pub(super) fn seal_key(id: &str, key: &EncryptionKey, master: &MasterKey, random: &dyn Random) -> Vec<u8> {
     master.seal(key.to_hex().as_bytes(), &key_belongs_to(id), random)
+}
+
+/// The secret by which the hub proves who it is to an application.
+///
+/// # Errors
+/// What the database reports; also if the secret does not open under the master key.
+pub fn secret(tx: &mut Tx<'_>, id: &str, master: &MasterKey) -> Result<Option<SecretString>, DbError> {
+    let sealed: Option<Vec<u8>> = tx
+        .query_opt("SELECT secret FROM applications WHERE id = $1", params![id])?
+        .map(|row| row.get(0))
+        .transpose()?
+        .flatten();
+    let Some(sealed) = sealed else { return Ok(None) };
+    let unusable = |error: &dyn std::fmt::Display| DbError::Other(format!("the secret of {id}: {error}"));
+    let plain = master
+        .open(&sealed, &secret_belongs_to(id))
+        .map_err(|error| unusable(&error))?;
+    let text = std::str::from_utf8(&plain).map_err(|error| unusable(&error))?;
+    Ok(Some(SecretString::from(text)))
+}
+
+fn secret_belongs_to(id: &str) -> String {
+    format!("application-secret/{id}")
+}
+
+pub(super) fn seal_secret(
+    id: &str,
+    secret: &SecretString,
+    master: &MasterKey,
+    random: &dyn Random,
+) -> Vec<u8> {
+    master.seal(secret.expose_secret().as_bytes(), &secret_belongs_to(id), random)
+}
+
+/// Forgets what is remembered of objects at an application. What is queued to be settled was learned before, so it is
+/// not settled any more.
+pub(super) fn forget_remote_objects(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE deliveries SET revision = revision + 1000 WHERE application_id = $1",
+        params![id],
+    )?;
+    tx.execute(
+        "DELETE FROM remote_objects WHERE application_id = $1",
+        params![id],
+    )?;
+    Ok(())
 }
 
 pub(super) fn to_json(settings: &Settings) -> Result<String, DbError> {

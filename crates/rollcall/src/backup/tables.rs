@@ -144,6 +144,7 @@ const TABLES: [Table; 23] = [
             ("synchronize", Bool),
             ("settings", Text),
             ("encryption_key", Blob),
+            ("secret", Blob),
             ("version", Int),
             ("create_time", Int),
             ("update_time", Int),

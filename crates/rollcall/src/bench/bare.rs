@@ -70,7 +70,7 @@ impl Bare {
                 })
                 .await?;
             let key = Arc::clone(key.signing.as_ref().context("no signing key")?);
-            let url = Url::parse(&application.settings.callback().url)?;
+            let url = Url::parse(application.settings.url())?;
             known.push((
                 application.id.clone(),
                 url,

@@ -250,7 +250,7 @@ async fn show(backend: &Backend, out: &Output, app: &str) -> Result<ExitCode> {
     });
     out.show(&shown, || {
         let limits = &application.settings.limits;
-        let encryption = match application.settings.callback().encryption {
+        let encryption = match application.settings.encryption() {
             Encryption::Off => "off",
             Encryption::Required => "A256GCM",
         };
@@ -267,7 +267,7 @@ async fn show(backend: &Backend, out: &Output, app: &str) -> Result<ExitCode> {
             application.id,
             application.name,
             application.state(),
-            application.settings.callback().url,
+            application.settings.url(),
             if application.settings.password_synchronization { "synchronized" } else { "not sent" },
             listed(&scope_names),
             scope::events(&subscription),

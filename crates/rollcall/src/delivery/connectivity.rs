@@ -147,8 +147,10 @@ async fn run(shared: &Arc<Shared>, target: &Arc<Target>, report: &mut Report) ->
             let failure = Failure::Unsealed(error.to_string());
             failed("sign", watch, finding::unanswered(target.url(), &failure))
         })?;
-    let how = match target.application.settings.callback().encryption {
+    let settings = &target.application.settings;
+    let how = match settings.encryption() {
         Encryption::Required => "RS256, encrypted with A256GCM",
+        Encryption::Off if settings.scim().is_some() => "nothing to sign: a token proves who sends",
         Encryption::Off => "RS256, not encrypted",
     };
     report.pass("sign", watch.elapsed(), how);

@@ -72,7 +72,7 @@ fn two_administrators_who_change_different_things_both_have_their_will() {
             (stored.settings.limits.max_events, stored.settings.limits.lanes),
             (7, 4)
         );
-        assert_eq!(stored.settings.callback(), wiki.settings.callback());
+        assert_eq!(stored.settings.mode, wiki.settings.mode);
         // The same again changes nothing, and raises no version.
         let again = hub
             .apply_application(test(), update(&wiki.id, events.clone()))

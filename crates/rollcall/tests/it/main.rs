@@ -59,6 +59,7 @@ mod retention;
 mod rotation;
 mod scim;
 mod scim_client;
+mod scim_push;
 mod serving;
 mod simulation;
 mod sizes;

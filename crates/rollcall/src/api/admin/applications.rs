@@ -203,11 +203,13 @@ async fn create(api: Door, Body(new): Body<New>) -> Shown<Changed> {
         None => Encryption::Off,
     };
     let mut settings = Settings::event_callback(url, encryption);
-    new.settings.apply_to(&mut settings);
+    new.settings
+        .apply_to(&mut settings)
+        .map_err(crate::application::ApplicationError::from)?;
     let scope = or_everything(new.scope);
     let scope = hub.db.read(move |tx| scope.read(tx)).await?;
     let shown = shown_key(encryption_key.as_ref(), generated);
-    let notes = notes(&api, Some(&settings.callback().url)).await?;
+    let notes = notes(&api, Some(settings.url())).await?;
     let create = NewApplication {
         name: new.name,
         settings,

@@ -344,7 +344,7 @@ async fn create(database: &Database, new: New) -> Result<Changed> {
         None => Encryption::Off,
     };
     let mut settings = Settings::event_callback(new.url, encryption);
-    new.settings.apply_to(&mut settings);
+    new.settings.apply_to(&mut settings)?;
     let create = Command::Create(Box::new(NewApplication {
         name: new.name,
         settings,

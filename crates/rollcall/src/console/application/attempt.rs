@@ -75,7 +75,7 @@ pub(super) async fn attempt(view: View, Path((id, number)): Path<(String, i64)>)
     let view = view.within(Section::Applications);
     view.needs(Permission::ReadDeliveries)?;
     let application = view.application(id).await?;
-    let callback = application.settings.callback().clone();
+    let settings = application.settings.clone();
     let (status, found) = view
         .console
         .db()
@@ -94,8 +94,8 @@ pub(super) async fn attempt(view: View, Path((id, number)): Path<(String, i64)>)
         is_known: contents.is_known,
         is_cut: contents.is_cut,
         shown: ShownAttempt::of(number, attempt),
-        url: without_query(&callback.url),
-        is_encrypted: callback.encryption == Encryption::Required,
+        url: without_query(settings.url()),
+        is_encrypted: settings.encryption() == Encryption::Required,
         issuer: rollcall_protocol::ISSUER.to_owned(),
         events: contents.events.into_iter().map(ShownEvent::from).collect(),
         page: view.page,

@@ -90,11 +90,10 @@ pub(super) async fn provisioning(view: View, Path(id): Path<String>) -> Answer {
     let groups = in_scope(&scope.group_ids, "group", &|id| {
         groups.get(id).unwrap_or(id).clone()
     });
-    let callback = application.settings.callback();
     show(&ProvisioningPage {
         head: Head::of(&status, Tab::Provisioning, &view.page),
-        url: without_query(&callback.url),
-        is_encrypted: callback.encryption == Encryption::Required,
+        url: without_query(application.settings.url()),
+        is_encrypted: application.settings.encryption() == Encryption::Required,
         limits: application.settings.limits,
         jwks: jwks(&view, serving.as_ref(), &application.id),
         outbound: view.console.outbound(),

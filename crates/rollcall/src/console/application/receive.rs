@@ -32,8 +32,7 @@ struct Values {
 
 impl Values {
     async fn of(view: &View, application: Application) -> Result<(Self, ApplicationStatus), Failure> {
-        let callback = application.settings.callback();
-        let is_encrypted = callback.encryption == Encryption::Required;
+        let is_encrypted = application.settings.encryption() == Encryption::Required;
         let (status, serving) = view
             .console
             .db()

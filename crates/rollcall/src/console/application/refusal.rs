@@ -72,6 +72,9 @@ fn explain_settings(form: &mut Filled, page: &Page, error: &SettingsError) {
         }
         SettingsError::PasswordsInTheClear => form.refuse("passwords", page.t("passwords-in-the-clear")),
         SettingsError::NoEncryptionKey => form.refuse("encryption", page.t("encryption-needs-key")),
+        // The form is one of event callbacks, so that these are about its address, if about anything in it.
+        SettingsError::CallbacksOnly(_) => form.refuse("passwords", page.t("passwords-in-the-clear")),
+        SettingsError::NotScim | SettingsError::Scim(_) => form.refuse("url", page.t("application-url-rule")),
         SettingsError::KeySize(_) => form.refuse("key", page.t("encryption-key-rule")),
     }
 }

@@ -87,11 +87,11 @@ fn limit_fields(form: &mut Filled, limits: Limits) {
 /// The form of an application as it is now. What stands behind the question mark of its address stays hidden.
 fn filled(application: &Application) -> Filled {
     let settings = &application.settings;
-    let is_encrypted = settings.callback().encryption == Encryption::Required;
+    let is_encrypted = settings.encryption() == Encryption::Required;
     let yes = |is: bool| if is { "yes" } else { "" };
     let mut form = Filled::with(&[
         ("name", &application.name),
-        ("url", &without_query(&settings.callback().url)),
+        ("url", &without_query(settings.url())),
         ("encryption", yes(is_encrypted)),
         ("passwords", yes(settings.password_synchronization)),
     ]);

@@ -138,7 +138,7 @@ pub(super) async fn test(view: View, Path(id): Path<String>) -> Answer {
     view.needs(Permission::ReadApplications)?;
     let application = view.application(id).await?;
     let tested = view.console.tests.of(&application.id);
-    let url = without_query(&application.settings.callback().url);
+    let url = without_query(application.settings.url());
     let db = view.console.db();
     let status = db.read(move |tx| status::of(tx, application.clone())).await?;
     show(&TestPage {

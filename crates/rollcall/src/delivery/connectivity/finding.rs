@@ -247,6 +247,11 @@ pub(super) fn unanswered(url: &Url, failure: &Failure) -> Finding {
             reason,
             "mend the application's keys (rollcall app key, rollcall app set --encrypt) and test again",
         ),
+        Failure::Unsuitable { .. } => finding(
+            Code::RefusedByApplication,
+            failure.to_string(),
+            "choose another way of changing users and groups in the application's profile",
+        ),
         Failure::Forbidden { address, .. } => {
             finding(Code::AddressNotAllowed, failure.to_string(), allow(*address))
         }

@@ -43,6 +43,12 @@ pub enum Failure {
     /// A 200 whose body may have refused something, but cannot be read.
     #[error("{0}")]
     Unreadable(String),
+    /// The application does not take requests of this kind at all.
+    #[error("HTTP {status}: the application does not take such requests; change its profile")]
+    Unsuitable {
+        /// The HTTP status.
+        status: u16,
+    },
     /// An answer with another status than 200.
     #[error("HTTP {status}{}", if matches!(status, 300..400) { " (redirects are not followed)" } else { "" })]
     Status {
@@ -91,6 +97,7 @@ impl Failure {
             Self::TimedOut => "timed_out",
             Self::Broken(_) => "broken",
             Self::Unreadable(_) => "unreadable_answer",
+            Self::Unsuitable { .. } => "unsuitable",
             Self::Status { .. } => "refused",
         }
     }
@@ -118,6 +125,7 @@ impl Failure {
             Self::TimedOut | Self::Broken(_) | Self::Unreadable(_) => true,
             Self::Status { status, .. } => *status >= 400 && *status != 429,
             Self::Unsealed(_)
+            | Self::Unsuitable { .. }
             | Self::Forbidden { .. }
             | Self::Resolve(_)
             | Self::Connect(_)
@@ -134,7 +142,7 @@ impl Failure {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Unreadable(_) => Some(200),
-            Self::Status { status, .. } => Some(*status),
+            Self::Unsuitable { status } | Self::Status { status, .. } => Some(*status),
             _ => None,
         }
     }

@@ -77,7 +77,7 @@ impl Callback {
             url,
             signing_keys: SigningKeys::load(tx, &application.id, master)?,
             encryption_key: store::encryption_key(tx, &application.id, master)?.map(Arc::new),
-            encryption: application.settings.callback().encryption,
+            encryption: application.settings.encryption(),
         })
     }
 

@@ -16,19 +16,21 @@ pub(super) use self::callback::Judged;
 pub use self::callback::SealError;
 use self::callback::{Body, Callback};
 use self::pace::Pace;
+use self::scim::Stop;
 use super::egress::Exchange;
 use super::egress::failure::Failure;
+use super::ledger::leases::Held;
 use super::ledger::parked::{self, Parked};
 use super::ledger::{self, Fence, jobs};
 use super::model::job::JobPosition;
-use super::model::{Answered, Attempt, Batch, Origin, Outgoing, Source, bare_record};
+use super::model::{Answered, Attempt, Batch, Origin, Outgoing, Source, Verdict, bare_record};
 use super::shared::Shared;
 use crate::application::keys::Candidate;
-use crate::application::{Application, Entitlements, store};
+use crate::application::{Application, Entitlements, Mode, store};
 use crate::change::{Change, Seq};
 use crate::clock::Millis;
 use crate::hub::Hub;
-use crate::meter::Sent;
+use crate::meter;
 use crate::secret::MasterKey;
 
 /// A body this close to its expiry is sealed again rather than sent.
@@ -39,6 +41,8 @@ const RESEAL_BEFORE: Millis = 60_000;
 pub enum Route {
     /// Signed events, POSTed to the receiving URL.
     Callback(Callback),
+    /// Requests of SCIM.
+    Scim(scim::Provider),
 }
 
 /// An application with its route.
@@ -96,12 +100,53 @@ impl Request {
 
     /// The request as two, each with half of the events and the part of the log that those span.
     pub fn halves(&self) -> [Self; 2] {
-        self.batch.halves().map(|batch| {
-            let seqs = || batch.events.iter().filter_map(Outgoing::seq);
-            let range = self.range.and(seqs().min().zip(seqs().max()));
-            Self::new(batch, self.source, range)
-        })
+        self.batch.halves().map(|batch| self.part(batch))
     }
+
+    /// The request as two: with so many of the events, and with those that follow them; one without events is none.
+    fn split_at(&self, many: usize) -> (Option<Self>, Option<Self>) {
+        let (first, second) = self.batch.events.split_at(many.min(self.batch.events.len()));
+        let part = |events: &[Outgoing]| {
+            (!events.is_empty()).then(|| {
+                let batch = Batch {
+                    lane: self.batch.lane,
+                    events: events.into(),
+                };
+                match events.len() == self.batch.events.len() {
+                    true => Self::new(batch, self.source, self.range),
+                    false => self.part(batch),
+                }
+            })
+        };
+        (part(first), part(second))
+    }
+
+    /// The request with some of its events and the part of the log that those span.
+    fn part(&self, batch: Batch) -> Self {
+        let seqs = || batch.events.iter().filter_map(Outgoing::seq);
+        let range = self.range.and(seqs().min().zip(seqs().max()));
+        Self::new(batch, self.source, range)
+    }
+}
+
+/// What was sent, and answered at least in part.
+#[derive(Debug)]
+pub struct Sent {
+    /// The events that are answered for.
+    pub answered: Answered,
+    /// The others, which follow them, and why there is no answer for them.
+    pub rest: Option<(Request, Failure)>,
+}
+
+/// Why a request has no answer at all.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// It failed.
+    Failed(Box<(Failure, Attempt)>),
+    /// The database does not do its part.
+    Database(DbError),
+    /// The lease may be over.
+    Unleased,
 }
 
 /// Says in an attempt what is to be known of the key that signed it: that this was its trial, or that the
@@ -153,8 +198,10 @@ impl Target {
 
     /// The signing key that waits for its trial.
     pub fn candidate(&self) -> Option<&Candidate> {
-        let Route::Callback(callback) = &self.route;
-        callback.candidate()
+        match &self.route {
+            Route::Callback(callback) => callback.candidate(),
+            Route::Scim(_) => None,
+        }
     }
 
     /// Loads what sealing and sending to an application need, whether or not it is switched on.
@@ -169,16 +216,21 @@ impl Target {
         let rate = application.settings.limits.requests_per_second;
         Ok(Self {
             entitlements: Entitlements::load(tx, &application.id)?,
-            route: Route::Callback(Callback::load(tx, &application, url, master)?),
+            route: match &application.settings.mode {
+                Mode::EventCallback(_) => Route::Callback(Callback::load(tx, &application, url, master)?),
+                Mode::Scim(scim) => Route::Scim(scim::Provider::load(tx, &application, scim, master)?),
+            },
             pace: Pace::new(rate.map(|rate| Duration::from_secs(1) / rate)),
             application,
         })
     }
 
-    /// The receiving URL.
+    /// The receiving URL, or the base URL of SCIM.
     pub fn url(&self) -> &Url {
-        let Route::Callback(callback) = &self.route;
-        &callback.url
+        match &self.route {
+            Route::Callback(callback) => &callback.url,
+            Route::Scim(provider) => provider.url(),
+        }
     }
 
     /// Makes the event that a change is to this application; `None` if it gets none.
@@ -251,7 +303,7 @@ impl Target {
         Some(user.to_json())
     }
 
-    /// Seals a request on the signing threads.
+    /// Makes a request ready to be sent; what is sealed, on the signing threads.
     ///
     /// # Errors
     /// [`SealError`].
@@ -262,9 +314,12 @@ impl Target {
         source: Source,
         range: Option<(Seq, Seq)>,
     ) -> Result<Request, SealError> {
-        let body = self.seal(shared, source, Arc::clone(&batch.events)).await?;
+        let body = match &self.route {
+            Route::Callback(_) => Some(self.seal(shared, source, Arc::clone(&batch.events)).await?),
+            Route::Scim(_) => None,
+        };
         Ok(Request {
-            body: Some(body),
+            body,
             ..Request::new(batch, source, range)
         })
     }
@@ -284,29 +339,106 @@ impl Target {
                     .iter()
                     .map(|outgoing| target.event(&hub, outgoing))
                     .collect();
-                let Route::Callback(callback) = &target.route;
-                callback.seal(&hub, &target.application.id, source, events)
+                match &target.route {
+                    Route::Callback(callback) => callback.seal(&hub, &target.application.id, source, events),
+                    Route::Scim(_) => Err(SealError::Seal("SCIM seals nothing".to_owned())),
+                }
             })
             .await
             .unwrap_or_else(|| Err(SealError::Seal("a signing thread failed".to_owned())))
     }
 
     /// Sends a request once. A body that is missing or about to expire is sealed again.
-    pub async fn send(
+    pub(super) async fn send(
         self: &Arc<Self>,
-        shared: &Shared,
+        shared: &Arc<Shared>,
         request: &mut Request,
         try_number: u32,
-    ) -> Result<Answered, (Failure, Attempt)> {
-        match self.try_once(shared, request, try_number).await {
-            (Ok(Judged { verdicts, .. }), attempt) => Ok(Answered {
-                events: Arc::clone(&request.batch.events),
-                verdicts,
-                attempt: Some(attempt),
-                remembered: Vec::new(),
-            }),
-            (Err(failure), attempt) => Err((failure, attempt)),
+        held: &Held,
+    ) -> Result<Sent, Unsent> {
+        if let (Route::Scim(provider), false) = (&self.route, request.source == Source::Test) {
+            return self.carry(provider, shared, request, try_number, held).await;
         }
+        match self.try_once(shared, request, try_number).await {
+            (Ok(Judged { verdicts, .. }), attempt) => Ok(Sent {
+                answered: Answered {
+                    events: Arc::clone(&request.batch.events),
+                    verdicts,
+                    attempt: Some(attempt),
+                    remembered: Vec::new(),
+                },
+                rest: None,
+            }),
+            (Err(failure), attempt) => Err(Unsent::Failed(Box::new((failure, attempt)))),
+        }
+    }
+
+    /// Sends a request as many: as far as it goes, its events are answered for.
+    async fn carry(
+        &self,
+        provider: &scim::Provider,
+        shared: &Arc<Shared>,
+        request: &Request,
+        try_number: u32,
+        held: &Held,
+    ) -> Result<Sent, Unsent> {
+        let started_at = shared.hub.clock.now();
+        let watch = shared.hub.clock.stopwatch();
+        let carried = provider.carry(shared, held, &request.batch.events).await;
+        let latency = watch.elapsed();
+        let failure = match carried.stop {
+            None => None,
+            Some(Stop::Failure(failure)) => Some(failure),
+            Some(Stop::Database(error)) => return Err(Unsent::Database(error)),
+            Some(Stop::Unleased) => return Err(Unsent::Unleased),
+        };
+        let verdicts: Vec<Verdict> = carried
+            .verdicts
+            .into_iter()
+            .map_while(|verdict| verdict)
+            .collect();
+        let (done, rest) = request.split_at(verdicts.len());
+        let part = done.as_ref().unwrap_or(request);
+        let mut attempt = self.attempt(part, try_number);
+        attempt.started_at = started_at;
+        attempt.latency_us = i64::try_from(latency.as_micros()).unwrap_or(i64::MAX);
+        let answered_none = done.is_none() && failure.is_some();
+        match &failure {
+            Some(failure) if answered_none => attempt.fail(failure),
+            failure => {
+                attempt.http_status = Some(200);
+                attempt.conclude(part.batch.events.iter().zip(&verdicts), None);
+                attempt.remark(&format!("HTTP requests: {}", carried.requests));
+                if let Some(failure) = failure {
+                    attempt.remark(&format!("what followed was broken off: {failure}"));
+                }
+            }
+        }
+        self.log(&attempt, &part.batch);
+        self.measure(shared, &attempt, &part.batch, latency);
+        match failure {
+            Some(failure) if answered_none => Err(Unsent::Failed(Box::new((failure, attempt)))),
+            failure => Ok(Sent {
+                answered: Answered {
+                    events: Arc::clone(&part.batch.events),
+                    verdicts,
+                    attempt: Some(attempt),
+                    remembered: carried.remembered,
+                },
+                rest: rest.zip(failure),
+            }),
+        }
+    }
+
+    /// An attempt of which nothing is known but what is sent.
+    fn attempt(&self, request: &Request, try_number: u32) -> Attempt {
+        let lanes = self.application.settings.limits.lanes;
+        let events = &request.batch.events;
+        let lane = (request.batch.lane, lanes);
+        let mut attempt = Attempt::new(request.source, request.range, lane, events.len());
+        attempt.try_number = request.batch.sent_before() + try_number;
+        attempt.carry(events);
+        attempt
     }
 
     /// Sends a request once, and tells all that is known of what came back.
@@ -316,19 +448,19 @@ impl Target {
         request: &mut Request,
         try_number: u32,
     ) -> (Result<Judged, Failure>, Attempt) {
-        let lanes = self.application.settings.limits.lanes;
-        let mut attempt = Attempt::new(
-            request.source,
-            request.range,
-            (request.batch.lane, lanes),
-            request.batch.events.len(),
-        );
-        attempt.try_number = request.batch.sent_before() + try_number;
-        attempt.carry(&request.batch.events);
+        let mut attempt = self.attempt(request, try_number);
         self.pace.wait().await;
         let now = shared.hub.clock.now();
         attempt.started_at = now;
         let fresh = |body: &Body| body.expires_at - RESEAL_BEFORE >= now;
+        if let Route::Scim(provider) = &self.route {
+            let watch = shared.hub.clock.stopwatch();
+            let nobody = request.batch.events.first().map_or("", Outgoing::event_id);
+            let judged = provider.test(shared, nobody).await;
+            let attempt = Self::concluded(request, attempt, &judged, watch.elapsed());
+            self.log(&attempt, &request.batch);
+            return (judged, attempt);
+        }
         let body = match request.body.take().filter(fresh) {
             Some(body) => Ok(body),
             None => {
@@ -347,11 +479,28 @@ impl Target {
             },
         };
         request.body = body.ok();
-        attempt.latency_us = i64::try_from(exchange.latency.as_micros()).unwrap_or(i64::MAX);
+        let latency = exchange.latency;
         let judged = exchange
             .result
             .and_then(|reply| callback::judge(&reply, &request.batch.events));
-        match &judged {
+        let mut attempt = Self::concluded(request, attempt, &judged, latency);
+        if let Some(body) = &request.body {
+            remark_on_key(&mut attempt, request.source, &body.kid);
+        }
+        self.log(&attempt, &request.batch);
+        self.measure(shared, &attempt, &request.batch, latency);
+        (judged, attempt)
+    }
+
+    /// An attempt with what came of it.
+    fn concluded(
+        request: &Request,
+        mut attempt: Attempt,
+        judged: &Result<Judged, Failure>,
+        latency: Duration,
+    ) -> Attempt {
+        attempt.latency_us = i64::try_from(latency.as_micros()).unwrap_or(i64::MAX);
+        match judged {
             Ok(judged) => {
                 attempt.http_status = Some(200);
                 attempt.conclude(request.batch.events.iter().zip(&judged.verdicts), judged.foreign);
@@ -362,12 +511,7 @@ impl Target {
             }
             Err(failure) => attempt.fail(failure),
         }
-        if let Some(body) = &request.body {
-            remark_on_key(&mut attempt, request.source, &body.kid);
-        }
-        self.log(&attempt, &request.batch);
-        self.measure(shared, &attempt, &request.batch, exchange.latency);
-        (judged, attempt)
+        attempt
     }
 
     fn measure(&self, shared: &Shared, attempt: &Attempt, batch: &Batch, latency: Duration) {
@@ -383,7 +527,7 @@ impl Target {
             .iter()
             .map(|outgoing| acknowledged - outgoing.time())
             .collect();
-        shared.hub.meters.attempt(&Sent {
+        shared.hub.meters.attempt(&meter::Sent {
             application: &self.application.name,
             outcome: &attempt.outcome,
             seconds: latency.as_secs_f64(),

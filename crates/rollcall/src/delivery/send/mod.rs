@@ -24,7 +24,7 @@ use crate::delivery::ledger::leases::Held;
 use crate::delivery::ledger::{self, Fence, LedgerError};
 use crate::delivery::model::{Answered, Attempt, Batch, Origin, Outgoing, Remark, Source, Verdict};
 use crate::delivery::plan::grown;
-use crate::delivery::route::{Request, SealError, Target};
+use crate::delivery::route::{Request, SealError, Sent, Target, Unsent};
 use crate::delivery::shared::Shared;
 use crate::delivery::ticks::{Tick, Ticks};
 use crate::id;
@@ -57,6 +57,16 @@ impl From<LedgerError> for Interrupt {
         match error {
             LedgerError::Fenced => Self::Changed,
             LedgerError::Database(error) => Self::Database(error),
+        }
+    }
+}
+
+impl From<Unsent> for Interrupt {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::Database(error) => Self::Database(error),
+            // A failure is dealt with where it is known what was sent.
+            Unsent::Unleased | Unsent::Failed(_) => Self::Unleased,
         }
     }
 }
@@ -119,12 +129,9 @@ impl Sender {
         // The parts that are left, the next one last.
         let mut left = vec![(request, tries, Suspicion::None)];
         while let Some((mut request, tries, suspicion)) = left.pop() {
-            let (failure, attempt) = match self.persist(&mut request, tries).await? {
-                Ok(part) => {
-                    answered.push(part);
-                    continue;
-                }
-                Err(failed) => failed,
+            let (failure, attempt) = match self.persist(&mut request, tries, &mut answered).await? {
+                Ok(()) => continue,
+                Err(failed) => *failed,
             };
             match self.judge(&request, &failure).await? {
                 Judgement::Outage => return Ok(Carried::Outage(Box::new(attempt))),
@@ -166,27 +173,43 @@ impl Sender {
         Ok(Carried::Answered(answered))
     }
 
-    /// Sends a request, and again with growing pauses, up to `tries` times.
+    /// Sends a request, and again with growing pauses, up to `tries` times. What is answered in part is a request with
+    /// the rest from then on.
     async fn persist(
         &mut self,
         request: &mut Request,
         tries: u32,
-    ) -> Result<Result<Answered, (Failure, Attempt)>, Interrupt> {
+        answered: &mut Vec<Answered>,
+    ) -> Result<Result<(), Box<(Failure, Attempt)>>, Interrupt> {
         let mut try_number = 1;
         loop {
             self.check_lease()?;
             // Somebody may have been erased, or the receiving URL changed, since the request was made.
             let tick = self.ticks.now();
             self.check_version(tick)?;
-            let (failure, mut attempt) = match self.target.send(&self.shared, request, try_number).await {
-                Ok(answered) => return Ok(Ok(answered)),
-                Err(failed) => failed,
+            let sent = self
+                .target
+                .send(&self.shared, request, try_number, &self.held)
+                .await;
+            let (failure, mut attempt) = match sent {
+                Ok(Sent { answered: part, rest }) => {
+                    answered.push(part);
+                    let Some((rest, failure)) = rest else {
+                        return Ok(Ok(()));
+                    };
+                    *request = rest;
+                    try_number = 1;
+                    self.pause(self.pause_after(&failure, try_number)).await?;
+                    continue;
+                }
+                Err(Unsent::Failed(failed)) => *failed,
+                Err(unsent) => return Err(unsent.into()),
             };
             request.shed();
             let in_vain = failure.is_too_large() && request.batch.events.len() > 1;
             if try_number >= tries || in_vain {
                 self.note(&attempt).await?;
-                return Ok(Err((failure, attempt)));
+                return Ok(Err(Box::new((failure, attempt))));
             }
             let pause = self.pause_after(&failure, try_number);
             attempt.next_try = Some(self.shared.hub.clock.now() + millis(pause));
@@ -238,19 +261,25 @@ impl Sender {
     pub(super) async fn ask(&self, source: Source) -> Result<(Asked, Option<Attempt>), Interrupt> {
         self.check_lease()?;
         let mut request = Request::new(connection_test(&self.shared, &self.target), source, None);
-        Ok(match self.target.send(&self.shared, &mut request, 1).await {
-            Ok(answered) => {
+        let sent = self.target.send(&self.shared, &mut request, 1, &self.held).await;
+        Ok(match sent {
+            Ok(Sent { answered, .. }) => {
                 let wanted_again = answered.verdicts.iter().find_map(|verdict| match verdict {
                     Verdict::Again(remark) => Some(Asked::Refused(format!("wanted again ({})", remark.code))),
                     _ => None,
                 });
                 (wanted_again.unwrap_or(Asked::Taken), answered.attempt)
             }
-            Err((failure, attempt)) if failure.may_be_poison() => {
+            Err(Unsent::Failed(failed)) => {
+                let (failure, attempt) = *failed;
                 // In the hub's words: what the application said stands in the attempt.
-                (Asked::Refused(failure.to_string()), Some(attempt))
+                let said = failure.to_string();
+                match failure.may_be_poison() {
+                    true => (Asked::Refused(said), Some(attempt)),
+                    false => (Asked::Unreached(said), Some(attempt)),
+                }
             }
-            Err((failure, attempt)) => (Asked::Unreached(failure.to_string()), Some(attempt)),
+            Err(unsent) => return Err(unsent.into()),
         })
     }
 

@@ -78,7 +78,7 @@ fn an_application_is_made_and_its_key_is_shown_once() {
         );
         let made = application(&hub, "Wiki & more").await;
         assert_eq!(made.settings.limits.max_events, 50);
-        assert_eq!(made.settings.callback().encryption, Encryption::Required);
+        assert_eq!(made.settings.encryption(), Encryption::Required);
         assert!(made.settings.password_synchronization);
         assert!(
             entitlements(&hub, &made.id)
@@ -180,7 +180,7 @@ fn of_two_who_edit_at_once_the_second_is_told_and_nothing_is_overwritten() {
         assert_eq!(changed.settings.limits.max_events, 40);
         assert_eq!(changed.settings.limits.lanes, 5);
         // What was hidden of the address is still there.
-        assert!(changed.settings.callback().url.ends_with("?tenant=42"));
+        assert!(changed.settings.url().ends_with("?tenant=42"));
 
         // An address with its hidden part in it is not taken for one.
         let form = Form::of(&served.page(&path).await, &path);
@@ -219,7 +219,7 @@ async fn a_key_is_entered_or_made_and_never_made_twice() {
         .await;
     assert_eq!(answer.status(), 303);
     let is = application(&hub, "Wiki").await;
-    assert!(is.has_encryption_key && is.settings.callback().encryption == Encryption::Required);
+    assert!(is.has_encryption_key && is.settings.encryption() == Encryption::Required);
 
     // The form is of a version that is gone by now.
     let answer = form.send(&served).await;

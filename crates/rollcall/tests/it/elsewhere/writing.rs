@@ -27,7 +27,7 @@ fn the_story_of_an_application_is_told_from_elsewhere() {
         }
         // The endpoint is there already, and the application is made anew from elsewhere.
         let app = Plain::new(&hub, "Old").await;
-        let url = app.application.settings.callback().url.clone();
+        let url = app.application.settings.url().to_owned();
         let made = place
             .json(&[
                 "app",

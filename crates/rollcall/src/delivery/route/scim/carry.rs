@@ -60,7 +60,7 @@ pub struct Carrier<'a, O> {
     /// The attributes of groups that are set.
     pub of_groups: &'a Managed,
     /// What was learned and may not be stored yet.
-    pub memory: &'a mut Memory,
+    pub memory: &'a Memory,
     /// Whom it asks.
     pub outside: O,
     /// What was stored of those who were asked for.

@@ -4,6 +4,7 @@
 //! waiting for the settlement before it, so what was learned since is kept here, until the database has it.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest as sha256};
 use rollcall_protocol::SubjectKind;
@@ -16,61 +17,71 @@ use crate::delivery::model::{DIGEST_BYTES, Digest, Remembered, Remote};
 /// A user or a group.
 pub type Key = (SubjectKind, String);
 
-/// What was learned and may not be stored yet.
+/// What was learned and may not be stored yet. The lanes of an application share it.
 #[derive(Debug, Default)]
-pub struct Memory(HashMap<Key, Option<Remote>>);
+pub struct Memory(Mutex<HashMap<Key, Option<Remote>>>);
 
 impl Memory {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Option<Remote>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is remembered of an object, if something was learned since `stored` was read.
     pub fn over(&self, key: &Key, stored: Option<Remote>) -> Option<Remote> {
-        self.0.get(key).cloned().unwrap_or(stored)
+        self.lock().get(key).cloned().unwrap_or(stored)
     }
 
     /// Who is known by an id of the application's, of those about whom something was learned.
-    pub fn holder(&self, kind: SubjectKind, id: &str) -> Option<&str> {
+    pub fn holder(&self, kind: SubjectKind, id: &str) -> Option<String> {
         let holds = |remote: &Option<Remote>| remote.as_ref().is_some_and(|remote| remote.id == id);
-        self.0
+        let learned = self.lock();
+        let mut holders = learned
             .iter()
-            .find(|((other, _), remote)| *other == kind && holds(remote))
-            .map(|((_, subject), _)| subject.as_str())
+            .filter(|((other, _), remote)| *other == kind && holds(remote));
+        holders.next().map(|((_, subject), _)| subject.clone())
     }
 
     /// Whether anything was learned of an object.
     pub fn knows(&self, key: &Key) -> bool {
-        self.0.contains_key(key)
+        self.lock().contains_key(key)
     }
 
     /// Takes what was learned.
-    pub fn learn(&mut self, key: Key, remote: Option<Remote>) {
-        self.0.insert(key, remote);
+    pub fn learn(&self, key: Key, remote: Option<Remote>) {
+        self.lock().insert(key, remote);
     }
 
     /// What was learned of these objects, to be settled with the request that is about them.
     pub fn learned<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> Vec<Remembered> {
+        let learned = self.lock();
         keys.into_iter()
             .filter_map(|key| {
                 Some(Remembered {
                     kind: key.0,
                     subject_id: key.1.clone(),
-                    remote: self.0.get(key)?.clone(),
+                    remote: learned.get(key)?.clone(),
                 })
             })
             .collect()
     }
 
-    /// How much is kept.
-    pub fn len(&self) -> usize {
-        self.0.len()
+    /// Everybody about whom something was learned, if they are more than so many.
+    pub fn if_more_than(&self, many: usize) -> Option<Vec<Key>> {
+        let learned = self.lock();
+        (learned.len() > many).then(|| learned.keys().cloned().collect())
     }
 
-    /// The objects that something was learned about.
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.0.keys()
-    }
-
-    /// Lets go of what the database has, as it was just read.
-    pub fn let_go(&mut self, stored: &HashMap<Key, Remote>) {
-        self.0.retain(|key, remote| stored.get(key) != remote.as_ref());
+    /// Lets go of what the database has of those who were asked for, as it was read since.
+    pub fn let_go(&self, asked: &[Key], stored: &HashMap<Key, Remote>) {
+        let mut learned = self.lock();
+        for key in asked {
+            if learned
+                .get(key)
+                .is_some_and(|remote| remote.as_ref() == stored.get(key))
+            {
+                learned.remove(key);
+            }
+        }
     }
 }
 

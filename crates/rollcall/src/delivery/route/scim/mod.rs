@@ -1,8 +1,7 @@
 //! The SCIM mode: from the events of a request to the fewest requests of SCIM, and from their answers to verdicts.
 //!
-//! **Not joined yet**: [`super::Route`] has no variant for it, no application can be set to it, and nothing stores
-//! what [`carry`] learns but the settlement that does not carry it yet. What stands here is the pure part
-//! ([`work`], [`memory`]) and the carrier, which asks application and database through [`carry::Outside`].
+//! Neither the API nor the command line sets an application to it yet. Test Connectivity only asks whether the
+//! application answers, and a full synchronization tells everything without comparing.
 //!
 //! # Where it stands
 //!
@@ -70,10 +69,13 @@ pub mod carry;
 pub mod client;
 mod members;
 pub mod memory;
+mod provider;
 mod record;
 pub mod token;
 pub mod work;
 
+pub use provider::Provider;
+pub(super) use provider::Stop;
 pub use record::{managed_of_groups, user_fields};
 
 #[cfg(test)]

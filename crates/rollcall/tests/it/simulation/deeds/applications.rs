@@ -26,6 +26,8 @@ fn deeds_of(command: &Command) -> &'static [Deed] {
         Command::SetScope { .. } => &[Deed::ChangeScope],
         Command::SetSubscription { .. } => &[Deed::ChangeSubscription],
         Command::SetEncryptionKey { .. } => &[Deed::SetEncryptionKey],
+        // No application of the simulation takes SCIM.
+        Command::SetSecret { .. } => &[],
         Command::GenerateEncryptionKey { .. } => &[Deed::GenerateEncryptionKey],
         Command::RotateSigningKey { step, .. } => match step {
             RotationStep::Publish { .. } => &[Deed::PublishKey],

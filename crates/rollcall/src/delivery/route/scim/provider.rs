@@ -1,0 +1,249 @@
+//! An application in the SCIM mode: its parameters, the way to it, and what is known of it while requests are on their
+//! way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use reqwest::Url;
+use rollcall_db::{DbError, Tx};
+use rollcall_protocol::{Foreign, SubjectKind};
+use rollcall_scim::client::{Call, Managed, Method, Reply};
+
+use super::carry::{Broken, Carrier, Outside};
+use super::client::{Answer, Client};
+use super::managed_of_groups;
+use super::memory::{Key, Memory};
+use super::token::Tokens;
+use super::work::Work;
+use crate::application::scim::{Checked, Scim};
+use crate::application::{Application, store};
+use crate::delivery::egress::failure::Failure;
+use crate::delivery::ledger::leases::Held;
+use crate::delivery::ledger::remote;
+use crate::delivery::model::{Outgoing, Remembered, Remote, Verdict};
+use crate::delivery::route::callback::Judged;
+use crate::delivery::shared::Shared;
+use crate::directory::query;
+use crate::secret::MasterKey;
+
+/// How much is kept of what was learned before it is looked whether the database has it. More than can be waiting to be
+/// settled.
+const KEPT: usize = 40_000;
+
+/// An application in the SCIM mode.
+#[derive(Debug)]
+pub struct Provider {
+    application_id: String,
+    scim: Scim,
+    checked: Checked,
+    of_groups: Managed,
+    /// None without a secret.
+    client: Option<Client>,
+    memory: Memory,
+}
+
+/// Why a request was broken off.
+#[derive(Debug)]
+pub(in crate::delivery) enum Stop {
+    /// Nothing came back, or it is about the whole.
+    Failure(Failure),
+    /// The database does not do its part.
+    Database(DbError),
+    /// The lease may be over.
+    Unleased,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(in crate::delivery) struct Carried {
+    /// What is decided of each event.
+    pub(in crate::delivery) verdicts: Vec<Option<Verdict>>,
+    /// What was learned.
+    pub(in crate::delivery) remembered: Vec<Remembered>,
+    /// How many HTTP requests were sent.
+    pub(in crate::delivery) requests: u32,
+    /// Why not everything is decided.
+    pub(in crate::delivery) stop: Option<Stop>,
+}
+
+impl Provider {
+    /// Loads what is needed.
+    ///
+    /// # Errors
+    /// What the database reports; also if the secret does not open under the master key.
+    pub(in crate::delivery::route) fn load(
+        tx: &mut Tx<'_>,
+        application: &Application,
+        scim: &Scim,
+        master: &MasterKey,
+    ) -> Result<Self, DbError> {
+        let checked = scim
+            .check()
+            .map_err(|error| DbError::Other(format!("application {}: {error}", application.name)))?;
+        let secret = store::secret(tx, &application.id, master)?;
+        let client = secret.map(|secret| {
+            let tokens = Tokens::new(scim.authentication.clone(), checked.token_url.clone(), secret);
+            Client::new(checked.base_url.clone(), tokens, &scim.profile)
+        });
+        Ok(Self {
+            application_id: application.id.clone(),
+            scim: scim.clone(),
+            checked,
+            of_groups: managed_of_groups(),
+            client,
+            memory: Memory::default(),
+        })
+    }
+
+    /// The base URL.
+    pub(in crate::delivery::route) fn url(&self) -> &Url {
+        &self.checked.base_url
+    }
+
+    /// Asks whether the application takes requests at all: for a user whom nobody has.
+    pub(in crate::delivery::route) async fn test(
+        &self,
+        shared: &Shared,
+        nobody: &str,
+    ) -> Result<Judged, Failure> {
+        let call = Call {
+            method: Method::Get,
+            endpoint: "Users".to_owned(),
+            id: None,
+            query: vec![("filter", format!("userName eq \"{nobody}\""))],
+            body: None,
+            if_match: None,
+        };
+        let answer = self.send(shared, &call).await?;
+        if let Some(failure) = answer.failure {
+            return Err(failure);
+        }
+        let is_list = answer.reply.body.is_some_and(|body| body.is_object());
+        Ok(Judged {
+            verdicts: vec![Verdict::Accepted],
+            foreign: (!is_list).then(|| Foreign::of(&[])),
+            strangers: Vec::new(),
+        })
+    }
+
+    async fn send(&self, shared: &Shared, call: &Call) -> Result<Answer, Failure> {
+        let Some(client) = &self.client else {
+            return Err(Failure::Unsealed(
+                "the application has no secret; set its token or client secret".to_owned(),
+            ));
+        };
+        client.send(&shared.egress, &shared.hub.clock, call).await
+    }
+
+    /// Carries events, as far as that goes.
+    pub(in crate::delivery) async fn carry(
+        &self,
+        shared: &Arc<Shared>,
+        held: &Held,
+        events: &[Outgoing],
+    ) -> Carried {
+        let mut work = Work::of(events, &self.scim, &self.checked);
+        let keys = work.keys();
+        let mut carrier = Carrier {
+            scim: &self.scim,
+            checked: &self.checked,
+            of_groups: &self.of_groups,
+            memory: &self.memory,
+            outside: Way {
+                provider: self,
+                shared,
+                held,
+                requests: 0,
+                last: None,
+            },
+            stored: HashMap::new(),
+        };
+        let broken = carrier.carry(&mut work).await.err();
+        let Way { requests, last, .. } = carrier.outside;
+        let mut stop = broken.map(|broken| match broken {
+            Broken::Outside(stop) => stop,
+            Broken::Failed(refusal) => Stop::Failure(last.unwrap_or_else(|| {
+                Failure::Unreadable(format!("an answer with HTTP {} that is no SCIM", refusal.status))
+            })),
+            Broken::Unsuitable(refusal) => Stop::Failure(Failure::Unsuitable {
+                status: refusal.status,
+            }),
+        });
+        if let Err(error) = self.let_go(shared).await {
+            stop.get_or_insert(Stop::Database(error));
+        }
+        let verdicts = (0..events.len()).map(|number| work.decided.remove(&number));
+        Carried {
+            verdicts: verdicts.collect(),
+            remembered: self.memory.learned(&keys),
+            requests,
+            stop,
+        }
+    }
+
+    /// Lets go of what the database has by now, if much is kept.
+    async fn let_go(&self, shared: &Shared) -> Result<(), DbError> {
+        let Some(keys) = self.memory.if_more_than(KEPT) else {
+            return Ok(());
+        };
+        let stored = self.stored(shared, keys.clone()).await?;
+        self.memory.let_go(&keys, &stored);
+        Ok(())
+    }
+
+    async fn stored(&self, shared: &Shared, keys: Vec<Key>) -> Result<HashMap<Key, Remote>, DbError> {
+        let id = self.application_id.clone();
+        let read = move |tx: &mut Tx<'_>| {
+            let subjects: Vec<String> = keys.iter().map(|(_, subject)| subject.clone()).collect();
+            let mut found = remote::of(tx, &id, &subjects)?;
+            let known = keys.iter().filter_map(|key| {
+                let remote = found.remove(&key.1)?;
+                Some((key.clone(), remote))
+            });
+            Ok(known.collect())
+        };
+        shared.hub.db.read(read).await
+    }
+}
+
+/// The application and the database, for the time of a request.
+struct Way<'a> {
+    provider: &'a Provider,
+    shared: &'a Arc<Shared>,
+    held: &'a Held,
+    requests: u32,
+    /// What the last answer is as a failure.
+    last: Option<Failure>,
+}
+
+impl Outside for Way<'_> {
+    type Error = Stop;
+
+    async fn send(&mut self, call: Call) -> Result<Reply, Stop> {
+        if !self.held.is_valid() {
+            return Err(Stop::Unleased);
+        }
+        self.requests += 1;
+        let answer = self.provider.send(self.shared, &call).await;
+        let answer = answer.map_err(Stop::Failure)?;
+        self.last = answer.failure;
+        Ok(answer.reply)
+    }
+
+    async fn stored(&mut self, keys: Vec<Key>) -> Result<HashMap<Key, Remote>, Stop> {
+        let stored = self.provider.stored(self.shared, keys).await;
+        stored.map_err(Stop::Database)
+    }
+
+    async fn holder(&mut self, kind: SubjectKind, id: &str) -> Result<Option<String>, Stop> {
+        let (application, id) = (self.provider.application_id.clone(), id.to_owned());
+        let read = move |tx: &mut Tx<'_>| remote::holder(tx, &application, kind, &id);
+        self.shared.hub.db.read(read).await.map_err(Stop::Database)
+    }
+
+    async fn members(&mut self, group: &str) -> Result<Vec<String>, Stop> {
+        let group = group.to_owned();
+        let read = move |tx: &mut Tx<'_>| query::group_members(tx, &group);
+        self.shared.hub.db.read(read).await.map_err(Stop::Database)
+    }
+}

@@ -1,0 +1,354 @@
+//! Pushing by SCIM, to an application that does what a script says: order, loss, lost answers, limits, failures.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use rollcall::access::Caller;
+use rollcall::application::keys::NewKey;
+use rollcall::application::scim::{Authentication, Leavers, Scim};
+use rollcall::application::{self, Application, Limits, Mode, NewApplication, Scope, Settings, Subscription};
+use rollcall::delivery::{Delivery, connectivity};
+use rollcall::directory::Command;
+use rollcall::hub::Hub;
+use rollcall::secret::SecretString;
+use rollcall_protocol::SystemRandom;
+use rollcall_scim::client::{Call, Method, Preset};
+use rollcall_scim::testing::{Provider, members};
+
+use crate::plain::{apply, deliver, parked_of, settled, stored, until, user};
+use crate::world::{described, hasty, new_user, on_both, open_hub, renamed};
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    /// It is carried out and answered.
+    Fine,
+    /// It is answered with this status, and not carried out.
+    Status(u16),
+    /// The same, with a wish for patience of one second.
+    Busy,
+    /// It is carried out, and the answer says that something failed.
+    Lost,
+}
+
+#[derive(Default)]
+struct Script {
+    provider: Provider,
+    /// What becomes of the next requests; afterwards they are fine.
+    fates: VecDeque<Fate>,
+    /// Users of this name are answered with 500.
+    poison: Option<String>,
+    refuses_all: bool,
+}
+
+#[derive(Clone, Default)]
+struct Scripted(Arc<Mutex<Script>>);
+
+impl Scripted {
+    fn with<T>(&self, f: impl FnOnce(&mut Script) -> T) -> T {
+        f(&mut self.0.lock().unwrap())
+    }
+
+    fn names(&self) -> BTreeSet<String> {
+        self.with(|script| {
+            let users = script.provider.users.values();
+            users
+                .map(|user| user["userName"].as_str().unwrap().to_owned())
+                .collect()
+        })
+    }
+
+    fn members(&self, group: &str) -> BTreeSet<String> {
+        self.with(|script| {
+            let provider = &script.provider;
+            let mut groups = provider.groups.values();
+            let Some(group) = groups.find(|it| it["displayName"] == group) else {
+                return BTreeSet::new();
+            };
+            let ids = members(group);
+            ids.iter()
+                .map(|id| provider.users[id]["userName"].as_str().unwrap().to_owned())
+                .collect()
+        })
+    }
+}
+
+async fn answer(State(scripted): State<Scripted>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    assert_eq!(parts.headers["authorization"], "Bearer s3cret");
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let url: reqwest::Url = format!("http://x{}", parts.uri).parse().unwrap();
+    let path: Vec<String> = url.path_segments().unwrap().map(str::to_owned).collect();
+    let query: HashMap<String, String> = url.query_pairs().into_owned().collect();
+    let call = Call {
+        method: match parts.method.as_str() {
+            "GET" => Method::Get,
+            "POST" => Method::Post,
+            "PUT" => Method::Put,
+            "PATCH" => Method::Patch,
+            "DELETE" => Method::Delete,
+            other => panic!("{other}"),
+        },
+        endpoint: path[2].clone(),
+        id: path.get(3).cloned(),
+        query: query
+            .get("filter")
+            .map(|filter| ("filter", filter.clone()))
+            .into_iter()
+            .collect(),
+        body: (!body.is_empty()).then(|| serde_json::from_slice(&body).unwrap()),
+        if_match: None,
+    };
+    scripted.with(|script| {
+        if script.refuses_all {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+        let text = String::from_utf8_lossy(&body);
+        if script
+            .poison
+            .as_ref()
+            .is_some_and(|poison| text.contains(poison.as_str()))
+        {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+        let fate = script.fates.pop_front().unwrap_or(Fate::Fine);
+        match fate {
+            Fate::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
+            Fate::Busy => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response(),
+            Fate::Fine | Fate::Lost => {
+                let reply = script.provider.answer(&call);
+                if let Fate::Lost = fate {
+                    return StatusCode::BAD_GATEWAY.into_response();
+                }
+                let status = StatusCode::from_u16(reply.status).unwrap();
+                match reply.body {
+                    Some(body) => (status, axum::Json(body)).into_response(),
+                    None => status.into_response(),
+                }
+            }
+        }
+    })
+}
+
+/// An application in the SCIM mode, and the hub's record of it.
+async fn add(hub: &Hub, change: impl FnOnce(&mut Scim)) -> (Scripted, Application) {
+    let scripted = Scripted::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}/scim/v2", listener.local_addr().unwrap());
+    let app = Router::new().fallback(answer).with_state(scripted.clone());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let mut scim = Scim::preset(Preset::Standard, base, Authentication::BearerToken);
+    scim.leavers = Leavers::Delete;
+    change(&mut scim);
+    let settings = Settings {
+        mode: Mode::Scim(Box::new(scim)),
+        password_synchronization: false,
+        limits: Limits::default(),
+    };
+    let new = NewApplication {
+        name: "Scim".to_owned(),
+        settings,
+        encryption_key: None,
+        scope: Scope::everything(),
+        subscription: Subscription::everything(),
+        signing_key: NewKey::generate(hub.clock.now(), &SystemRandom, &hub.master).unwrap(),
+    };
+    let create = application::Command::Create(Box::new(new));
+    let applied = hub
+        .apply_application(Caller::system("test"), create)
+        .await
+        .unwrap();
+    let id = applied.application.id.clone();
+    let secret = SecretString::from("s3cret");
+    let set = application::Command::SetSecret { id, secret };
+    hub.apply_application(Caller::system("test"), set).await.unwrap();
+    (scripted, applied.application)
+}
+
+async fn begin(hub: &Hub) -> Delivery {
+    deliver(hub, hasty()).await
+}
+
+async fn group_with(hub: &Hub, name: &str, users: &[&String]) -> String {
+    let group = crate::plain::group(hub, name).await;
+    join(hub, &group, users).await;
+    group
+}
+
+async fn join(hub: &Hub, group: &str, users: &[&String]) {
+    let command = Command::AddMembers {
+        group_id: group.to_owned(),
+        user_ids: users.iter().map(|user| (*user).clone()).collect(),
+    };
+    apply(hub, command).await;
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn the_application_follows_the_directory() {
+    on_both("scim_follows", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let (app, application) = add(&hub, |_| {}).await;
+        let delivery = begin(&hub).await;
+        let (ada, bob) = (user(&hub, "ada").await, user(&hub, "bob").await);
+        let staff = group_with(&hub, "Staff", &[&ada, &bob]).await;
+        settled(&hub, &application).await;
+        assert_eq!(app.names(), set(&["ada", "bob"]));
+        assert_eq!(app.members("Staff"), set(&["ada", "bob"]));
+        apply(&hub, renamed(&ada, "ada.l")).await;
+        let command = Command::RemoveMembers {
+            group_id: staff.clone(),
+            user_ids: vec![bob.clone()],
+        };
+        apply(&hub, command).await;
+        apply(&hub, Command::DisableUser { id: ada.clone() }).await;
+        settled(&hub, &application).await;
+        assert_eq!(app.names(), set(&["ada.l", "bob"]));
+        assert_eq!(app.members("Staff"), set(&["ada.l"]));
+        apply(&hub, Command::DeleteUser { id: bob }).await;
+        settled(&hub, &application).await;
+        assert_eq!(app.names(), set(&["ada.l"]));
+        app.with(|script| {
+            let ada = script.provider.users.values().next().unwrap();
+            assert_eq!(ada["active"], false);
+        });
+        delivery.stop().await;
+        // A hub that starts again knows what the application has: a change is one request.
+        app.with(|script| script.provider.calls.clear());
+        let delivery = begin(&hub).await;
+        apply(&hub, described(&ada, "not mapped")).await;
+        apply(&hub, renamed(&ada, "ada.k")).await;
+        settled(&hub, &application).await;
+        until("it is told", async || app.names() == set(&["ada.k"])).await;
+        app.with(|script| assert_eq!(script.provider.calls, ["PATCH Users/1"]));
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn nothing_is_lost_or_made_twice_whatever_the_answers_are() {
+    on_both("scim_answers", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let (app, application) = add(&hub, |_| {}).await;
+        app.with(|script| {
+            script.fates = [
+                Fate::Fine,
+                Fate::Lost,
+                Fate::Status(500),
+                Fate::Fine,
+                Fate::Busy,
+                Fate::Fine,
+                Fate::Lost,
+                Fate::Status(503),
+            ]
+            .into();
+        });
+        let mut ids = Vec::new();
+        for number in 0..8 {
+            ids.push(user(&hub, &format!("u{number}")).await);
+        }
+        let delivery = begin(&hub).await;
+        group_with(&hub, "Staff", &ids.iter().collect::<Vec<_>>()).await;
+        settled(&hub, &application).await;
+        let wanted: BTreeSet<String> = (0..8).map(|number| format!("u{number}")).collect();
+        assert_eq!(app.names(), wanted);
+        assert_eq!(app.members("Staff"), wanted);
+        app.with(|script| {
+            assert_eq!(script.provider.users.len(), 8);
+            assert!(script.fates.is_empty());
+        });
+        assert!(parked_of(&hub, &application).await.is_empty());
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn one_at_whom_the_application_fails_is_set_aside_and_the_rest_goes_on() {
+    on_both("scim_poison", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let (app, application) = add(&hub, |_| {}).await;
+        app.with(|script| script.poison = Some("\"poisonous\"".to_owned()));
+        for name in ["ada", "poisonous", "bob", "eve"] {
+            user(&hub, name).await;
+        }
+        let delivery = begin(&hub).await;
+        settled(&hub, &application).await;
+        assert_eq!(app.names(), set(&["ada", "bob", "eve"]));
+        let parked = parked_of(&hub, &application).await;
+        assert_eq!(parked.len(), 1, "{parked:?}");
+        assert!(stored(&hub, &application).await.suspended.is_none());
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn an_outage_suspends_and_costs_no_event_anything() {
+    on_both("scim_outage", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let (app, application) = add(&hub, |_| {}).await;
+        app.with(|script| script.refuses_all = true);
+        user(&hub, "ada").await;
+        let delivery = begin(&hub).await;
+        until("it is suspended", async || {
+            stored(&hub, &application).await.suspended.is_some()
+        })
+        .await;
+        assert!(parked_of(&hub, &application).await.is_empty());
+        app.with(|script| script.refuses_all = false);
+        until("it is told", async || app.names() == set(&["ada"])).await;
+        until("the suspension ends", async || {
+            stored(&hub, &application).await.suspended.is_none()
+        })
+        .await;
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn a_test_of_the_connection_asks_for_nobody() {
+    on_both("scim_test", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let (app, application) = add(&hub, |_| {}).await;
+        let delivery = begin(&hub).await;
+        let report = connectivity::test(delivery.shared(), &application.id)
+            .await
+            .unwrap();
+        assert!(report.passed, "{report:?}");
+        app.with(|script| assert_eq!(script.provider.calls, ["GET Users"]));
+        app.with(|script| script.fates = [Fate::Status(401)].into());
+        let report = connectivity::test(delivery.shared(), &application.id)
+            .await
+            .unwrap();
+        assert!(!report.passed, "{report:?}");
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn many_are_told_over_several_lanes() {
+    on_both("scim_lanes", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let (app, application) = add(&hub, |_| {}).await;
+        let limits = Limits {
+            lanes: 4,
+            max_events: 10,
+            ..Limits::default()
+        };
+        crate::plain::limit(&hub, &application, limits).await;
+        let new = (0..100).map(|number| new_user(&format!("u{number}"), rollcall::id::ROOT_UNIT));
+        crate::world::create_users(&hub, new.collect()).await;
+        let delivery = begin(&hub).await;
+        settled(&hub, &application).await;
+        app.with(|script| assert_eq!(script.provider.users.len(), 100));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        delivery.stop().await;
+    });
+}
