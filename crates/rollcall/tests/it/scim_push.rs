@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -17,7 +17,7 @@ use rollcall::directory::Command;
 use rollcall::hub::Hub;
 use rollcall::secret::SecretString;
 use rollcall_protocol::SystemRandom;
-use rollcall_scim::client::{Call, Method, Preset};
+use rollcall_scim::client::{Call, Method, Preset, Rate};
 use rollcall_scim::testing::{Provider, members};
 
 use crate::plain::{apply, deliver, parked_of, settled, stored, until, user};
@@ -44,6 +44,7 @@ struct Script {
     /// Users of this name are answered with 500.
     poison: Option<String>,
     refuses_all: bool,
+    takes_no_patch: bool,
 }
 
 #[derive(Clone, Default)]
@@ -107,6 +108,9 @@ async fn answer(State(scripted): State<Scripted>, request: Request) -> Response 
     scripted.with(|script| {
         if script.refuses_all {
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+        if script.takes_no_patch && call.method == Method::Patch {
+            return StatusCode::METHOD_NOT_ALLOWED.into_response();
         }
         let text = String::from_utf8_lossy(&body);
         if script
@@ -348,7 +352,73 @@ fn many_are_told_over_several_lanes() {
         let delivery = begin(&hub).await;
         settled(&hub, &application).await;
         app.with(|script| assert_eq!(script.provider.users.len(), 100));
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn a_hub_that_stops_waits_for_one_request_and_not_for_the_batch() {
+    on_both("scim_stops", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let (app, application) = add(&hub, |scim| {
+            scim.profile.rate = Some(Rate {
+                requests: 10,
+                seconds: 1,
+            });
+        })
+        .await;
+        let new = (0..100).map(|number| new_user(&format!("u{number}"), rollcall::id::ROOT_UNIT));
+        crate::world::create_users(&hub, new.collect()).await;
+        let delivery = begin(&hub).await;
+        until("some are told", async || {
+            app.with(|script| script.provider.users.len() >= 3)
+        })
+        .await;
+        let begun = Instant::now();
+        delivery.stop().await;
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        // Nothing is made twice by the next one, which does not know of those.
+        app.with(|script| script.provider.calls.clear());
+        let told = app.names();
+        let delivery = begin(&hub).await;
+        until("more are told", async || {
+            app.with(|script| script.provider.users.len() > told.len() + 1)
+        })
+        .await;
+        delivery.stop().await;
+        assert!(app.names().is_superset(&told));
+        app.with(|script| {
+            let posts = script
+                .provider
+                .calls
+                .iter()
+                .filter(|call| call.starts_with("POST"))
+                .count();
+            assert_eq!(told.len() + posts, script.provider.users.len());
+        });
+        assert_eq!(stored(&hub, &application).await.position, application.position);
+    });
+}
+
+#[test]
+fn a_wrong_profile_suspends_and_sets_nothing_aside() {
+    on_both("scim_profile", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let (app, application) = add(&hub, |_| {}).await;
+        let delivery = begin(&hub).await;
+        let ada = user(&hub, "ada").await;
+        settled(&hub, &application).await;
+        app.with(|script| script.takes_no_patch = true);
+        apply(&hub, renamed(&ada, "ada.l")).await;
+        until("it is suspended", async || {
+            stored(&hub, &application).await.suspended.is_some()
+        })
+        .await;
+        let reason = stored(&hub, &application).await.suspended.unwrap().reason;
+        assert!(reason.contains("change its profile"), "{reason}");
+        assert!(parked_of(&hub, &application).await.is_empty());
+        app.with(|script| script.takes_no_patch = false);
+        until("it is told", async || app.names() == set(&["ada.l"])).await;
         delivery.stop().await;
     });
 }

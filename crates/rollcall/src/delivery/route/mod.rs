@@ -3,6 +3,7 @@
 
 pub mod callback;
 mod pace;
+mod request;
 pub mod scim;
 
 use std::sync::Arc;
@@ -16,10 +17,11 @@ pub(super) use self::callback::Judged;
 pub use self::callback::SealError;
 use self::callback::{Body, Callback};
 use self::pace::Pace;
+pub(super) use self::request::{BreakOff, Going, Unsent};
+pub use self::request::{Request, Sent};
 use self::scim::Stop;
 use super::egress::Exchange;
 use super::egress::failure::Failure;
-use super::ledger::leases::Held;
 use super::ledger::parked::{self, Parked};
 use super::ledger::{self, Fence, jobs};
 use super::model::job::JobPosition;
@@ -42,7 +44,7 @@ pub enum Route {
     /// Signed events, POSTed to the receiving URL.
     Callback(Callback),
     /// Requests of SCIM.
-    Scim(scim::Provider),
+    Scim(Box<scim::Provider>),
 }
 
 /// An application with its route.
@@ -67,86 +69,6 @@ pub struct Loaded {
     pub parked: Vec<(Parked, Vec<String>)>,
     /// The open job, if there is one.
     pub job: Option<JobPosition>,
-}
-
-/// A request that is ready to be sent.
-#[derive(Debug)]
-pub struct Request {
-    /// What it carries.
-    pub batch: Batch,
-    /// Where its events come from.
-    pub source: Source,
-    /// The range of the log that it covers.
-    pub range: Option<(Seq, Seq)>,
-    /// None once it was shed; it is sealed again when it is sent.
-    body: Option<Body>,
-}
-
-impl Request {
-    /// A request that is sealed when it is sent.
-    pub fn new(batch: Batch, source: Source, range: Option<(Seq, Seq)>) -> Self {
-        Self {
-            batch,
-            source,
-            range,
-            body: None,
-        }
-    }
-
-    /// Forgets the sealed body.
-    pub fn shed(&mut self) {
-        self.body = None;
-    }
-
-    /// The request as two, each with half of the events and the part of the log that those span.
-    pub fn halves(&self) -> [Self; 2] {
-        self.batch.halves().map(|batch| self.part(batch))
-    }
-
-    /// The request as two: with so many of the events, and with those that follow them; one without events is none.
-    fn split_at(&self, many: usize) -> (Option<Self>, Option<Self>) {
-        let (first, second) = self.batch.events.split_at(many.min(self.batch.events.len()));
-        let part = |events: &[Outgoing]| {
-            (!events.is_empty()).then(|| {
-                let batch = Batch {
-                    lane: self.batch.lane,
-                    events: events.into(),
-                };
-                match events.len() == self.batch.events.len() {
-                    true => Self::new(batch, self.source, self.range),
-                    false => self.part(batch),
-                }
-            })
-        };
-        (part(first), part(second))
-    }
-
-    /// The request with some of its events and the part of the log that those span.
-    fn part(&self, batch: Batch) -> Self {
-        let seqs = || batch.events.iter().filter_map(Outgoing::seq);
-        let range = self.range.and(seqs().min().zip(seqs().max()));
-        Self::new(batch, self.source, range)
-    }
-}
-
-/// What was sent, and answered at least in part.
-#[derive(Debug)]
-pub struct Sent {
-    /// The events that are answered for.
-    pub answered: Answered,
-    /// The others, which follow them, and why there is no answer for them.
-    pub rest: Option<(Request, Failure)>,
-}
-
-/// Why a request has no answer at all.
-#[derive(Debug)]
-pub(super) enum Unsent {
-    /// It failed.
-    Failed(Box<(Failure, Attempt)>),
-    /// The database does not do its part.
-    Database(DbError),
-    /// The lease may be over.
-    Unleased,
 }
 
 /// Says in an attempt what is to be known of the key that signed it: that this was its trial, or that the
@@ -218,7 +140,10 @@ impl Target {
             entitlements: Entitlements::load(tx, &application.id)?,
             route: match &application.settings.mode {
                 Mode::EventCallback(_) => Route::Callback(Callback::load(tx, &application, url, master)?),
-                Mode::Scim(scim) => Route::Scim(scim::Provider::load(tx, &application, scim, master)?),
+                Mode::Scim(scim) => {
+                    let provider = scim::Provider::load(tx, &application, scim, master)?;
+                    Route::Scim(Box::new(provider))
+                }
             },
             pace: Pace::new(rate.map(|rate| Duration::from_secs(1) / rate)),
             application,
@@ -354,10 +279,10 @@ impl Target {
         shared: &Arc<Shared>,
         request: &mut Request,
         try_number: u32,
-        held: &Held,
+        going: &Going<'_>,
     ) -> Result<Sent, Unsent> {
         if let (Route::Scim(provider), false) = (&self.route, request.source == Source::Test) {
-            return self.carry(provider, shared, request, try_number, held).await;
+            return self.carry(provider, shared, request, try_number, going).await;
         }
         match self.try_once(shared, request, try_number).await {
             (Ok(Judged { verdicts, .. }), attempt) => Ok(Sent {
@@ -380,17 +305,17 @@ impl Target {
         shared: &Arc<Shared>,
         request: &Request,
         try_number: u32,
-        held: &Held,
+        going: &Going<'_>,
     ) -> Result<Sent, Unsent> {
         let started_at = shared.hub.clock.now();
         let watch = shared.hub.clock.stopwatch();
-        let carried = provider.carry(shared, held, &request.batch.events).await;
+        let carried = provider.carry(shared, going, &request.batch.events).await;
         let latency = watch.elapsed();
         let failure = match carried.stop {
             None => None,
             Some(Stop::Failure(failure)) => Some(failure),
             Some(Stop::Database(error)) => return Err(Unsent::Database(error)),
-            Some(Stop::Unleased) => return Err(Unsent::Unleased),
+            Some(Stop::Broken(why)) => return Err(Unsent::Broken(why)),
         };
         let verdicts: Vec<Verdict> = carried
             .verdicts

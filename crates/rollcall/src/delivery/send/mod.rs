@@ -24,7 +24,7 @@ use crate::delivery::ledger::leases::Held;
 use crate::delivery::ledger::{self, Fence, LedgerError};
 use crate::delivery::model::{Answered, Attempt, Batch, Origin, Outgoing, Remark, Source, Verdict};
 use crate::delivery::plan::grown;
-use crate::delivery::route::{Request, SealError, Sent, Target, Unsent};
+use crate::delivery::route::{BreakOff, Going, Request, SealError, Sent, Target, Unsent};
 use crate::delivery::shared::Shared;
 use crate::delivery::ticks::{Tick, Ticks};
 use crate::id;
@@ -65,8 +65,10 @@ impl From<Unsent> for Interrupt {
     fn from(unsent: Unsent) -> Self {
         match unsent {
             Unsent::Database(error) => Self::Database(error),
+            Unsent::Broken(BreakOff::Stopped) => Self::Stopped,
+            Unsent::Broken(BreakOff::Changed) => Self::Changed,
             // A failure is dealt with where it is known what was sent.
-            Unsent::Unleased | Unsent::Failed(_) => Self::Unleased,
+            Unsent::Broken(BreakOff::Unleased) | Unsent::Failed(_) => Self::Unleased,
         }
     }
 }
@@ -189,7 +191,7 @@ impl Sender {
             self.check_version(tick)?;
             let sent = self
                 .target
-                .send(&self.shared, request, try_number, &self.held)
+                .send(&self.shared, request, try_number, &self.going())
                 .await;
             let (failure, mut attempt) = match sent {
                 Ok(Sent { answered: part, rest }) => {
@@ -261,7 +263,10 @@ impl Sender {
     pub(super) async fn ask(&self, source: Source) -> Result<(Asked, Option<Attempt>), Interrupt> {
         self.check_lease()?;
         let mut request = Request::new(connection_test(&self.shared, &self.target), source, None);
-        let sent = self.target.send(&self.shared, &mut request, 1, &self.held).await;
+        let sent = self
+            .target
+            .send(&self.shared, &mut request, 1, &self.going())
+            .await;
         Ok(match sent {
             Ok(Sent { answered, .. }) => {
                 let wanted_again = answered.verdicts.iter().find_map(|verdict| match verdict {
@@ -281,6 +286,14 @@ impl Sender {
             }
             Err(unsent) => return Err(unsent.into()),
         })
+    }
+
+    fn going(&self) -> Going<'_> {
+        Going {
+            application: &self.target.application,
+            held: &self.held,
+            stopped: &self.stopped,
+        }
     }
 
     /// Requests are sent only while it is sure that nobody else does.

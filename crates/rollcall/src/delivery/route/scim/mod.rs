@@ -44,7 +44,8 @@
 //!   remembered of the object, so it is looked for by `externalId`, which is our id, before it is made: it is
 //!   found, compared and left as it is. Therefore nobody is made without having been looked for, which costs
 //!   one request for each new object and asks nothing of when a process may die.
-//! * **Two nodes.** The lease is looked at before every HTTP request, not once for the batch. The one that may be
+//! * **Two nodes, a hub that stops, an application that is changed, somebody who is erased.** All of that is looked at
+//!   before every HTTP request, not once for the batch. The one that may be
 //!   in flight when a lease ends is over before another node begins.
 //! * **A settlement is fenced.** What was learned with it is thrown away with the memory; see the first case.
 //! * **The object was deleted or changed there.** 404 leads to looking for it again and making it; a group that

@@ -18,10 +18,10 @@ use super::work::Work;
 use crate::application::scim::{Checked, Scim};
 use crate::application::{Application, store};
 use crate::delivery::egress::failure::Failure;
-use crate::delivery::ledger::leases::Held;
 use crate::delivery::ledger::remote;
 use crate::delivery::model::{Outgoing, Remembered, Remote, Verdict};
 use crate::delivery::route::callback::Judged;
+use crate::delivery::route::{BreakOff, Going};
 use crate::delivery::shared::Shared;
 use crate::directory::query;
 use crate::secret::MasterKey;
@@ -49,8 +49,8 @@ pub(in crate::delivery) enum Stop {
     Failure(Failure),
     /// The database does not do its part.
     Database(DbError),
-    /// The lease may be over.
-    Unleased,
+    /// No more may be sent.
+    Broken(BreakOff),
 }
 
 /// What came of a request.
@@ -139,7 +139,7 @@ impl Provider {
     pub(in crate::delivery) async fn carry(
         &self,
         shared: &Arc<Shared>,
-        held: &Held,
+        going: &Going<'_>,
         events: &[Outgoing],
     ) -> Carried {
         let mut work = Work::of(events, &self.scim, &self.checked);
@@ -152,7 +152,7 @@ impl Provider {
             outside: Way {
                 provider: self,
                 shared,
-                held,
+                going,
                 requests: 0,
                 last: None,
             },
@@ -210,7 +210,7 @@ impl Provider {
 struct Way<'a> {
     provider: &'a Provider,
     shared: &'a Arc<Shared>,
-    held: &'a Held,
+    going: &'a Going<'a>,
     requests: u32,
     /// What the last answer is as a failure.
     last: Option<Failure>,
@@ -220,9 +220,7 @@ impl Outside for Way<'_> {
     type Error = Stop;
 
     async fn send(&mut self, call: Call) -> Result<Reply, Stop> {
-        if !self.held.is_valid() {
-            return Err(Stop::Unleased);
-        }
+        self.going.check(self.shared).map_err(Stop::Broken)?;
         self.requests += 1;
         let answer = self.provider.send(self.shared, &call).await;
         let answer = answer.map_err(Stop::Failure)?;
