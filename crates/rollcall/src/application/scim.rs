@@ -1,7 +1,7 @@
 //! What pushing by SCIM needs (wire contract, section 7): where the service provider is, how the hub proves who it is
 //! there, what is done, and what a user of the directory is to it.
 //!
-//! No application has these parameters yet: they are what `delivery::route::scim` translates by.
+//! `delivery::route::scim` pushes by them. Only the door sets them: neither the API nor the command line does yet.
 
 use reqwest::Url;
 use rollcall_scim::client::{Managed, Preset, Profile};
