@@ -36,7 +36,7 @@ mod time;
 pub use error::{Error, ScimType};
 pub use filter::Filter;
 pub use name::AttrPath;
-pub use patch::{GroupChange, Patch};
+pub use patch::{GroupChange, Patch, Removal};
 pub use path::{Path, PathError};
 pub use projection::Projection;
 pub use schema::{Attribute, ResourceType};

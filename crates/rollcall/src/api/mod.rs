@@ -47,8 +47,8 @@ use crate::signin::oidc::Provider;
 pub(crate) use admin::{
     AddressedConnection, ChangedApplication, DetailedApplication, DismissedEvents, EXPORTED, Ended,
     FreshAccount, FreshConnectionToken, FreshToken, LARGEST, LATELY, ListedApplication, NamedScope,
-    NumberedAttempt, PushedEvents, ScopeChanged, ShownChange, SigningKeys, SkippedEvent, SynchronizationId,
-    portions,
+    NumberedAttempt, Previews, PushedEvents, ScopeChanged, ShownChange, SigningKeys, SkippedEvent,
+    SynchronizationId, portions,
 };
 use document::Described;
 pub use error::ApiError;

@@ -19,7 +19,8 @@ use serde_json::{Value as Json, json};
 use super::edit::{Edit, ScopeEdit, SettingsPatch};
 use super::entitlement::{Entitlement, Entitlements, Scope, Subscription};
 use super::keys::{self, NewKey, rotation};
-use super::settings::{Encryption, Settings, SettingsError};
+use super::scim::Scim;
+use super::settings::{Encryption, Mode, Settings};
 use super::store::{self, Application, ApplicationError};
 use crate::access::Context;
 use crate::audit::{self, Target};
@@ -40,6 +41,8 @@ pub struct NewApplication {
     pub settings: Settings,
     /// The encryption key, if it has one.
     pub encryption_key: Option<EncryptionKey>,
+    /// By what the hub proves who it is, in the SCIM mode: the token, or the client's secret.
+    pub secret: Option<SecretString>,
     /// The synchronization scope.
     pub scope: Scope,
     /// The events that it wants.
@@ -55,11 +58,13 @@ pub enum Command {
     /// Makes an application. It is pushed every change from now on; what is there already is the matter of
     /// a full synchronization.
     Create(Box<NewApplication>),
-    /// Changes the name and push parameters that are named.
+    /// Changes the name and push parameters that are named, and in the SCIM mode the secret. One that was entered for
+    /// another address is not sent to a new one, so it has to be entered with that.
     Update {
         id: String,
         name: Option<String>,
         settings: SettingsPatch,
+        secret: Option<SecretString>,
     },
     /// Changes the scope, for the changes after the log's present end. `job` is the id of the job that
     /// deletes who leaves and creates who enters, made by the same transaction (`delivery::job`).
@@ -79,8 +84,6 @@ pub enum Command {
     SetEncryptionKey { id: String, key: EncryptionKey },
     /// Makes another encryption key, and requires encryption. The key is shown once, in the answer.
     GenerateEncryptionKey { id: String },
-    /// Stores another secret: the token, or the client's secret.
-    SetSecret { id: String, secret: SecretString },
     /// Rotates the signing key.
     RotateSigningKey { id: String, step: RotationStep },
     /// Turns *Synchronize users to application* on.
@@ -156,7 +159,12 @@ impl Applied {
 pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Applied, ApplicationError> {
     match command {
         Command::Create(new) => create(tx, ctx, new),
-        Command::Update { id, name, settings } => update(tx, ctx, id, name.as_deref(), settings),
+        Command::Update {
+            id,
+            name,
+            settings,
+            secret,
+        } => update(tx, ctx, id, name.as_deref(), settings, secret.as_ref()),
         Command::SetScope { id, scope, job } => set_scope(tx, ctx, id, scope, job),
         Command::SetSubscription {
             id,
@@ -172,7 +180,6 @@ pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Ap
                 ..applied
             })
         }
-        Command::SetSecret { id, secret } => set_secret(tx, ctx, id, secret),
         Command::RotateSigningKey { id, step } => rotate(tx, ctx, id, step),
         Command::EnableSynchronization { id } => set_synchronize(tx, ctx, id, true),
         Command::DisableSynchronization { id } => set_synchronize(tx, ctx, id, false),
@@ -300,18 +307,44 @@ fn differences(before: &Json, after: &Json) -> (Json, Json) {
 
 /// What the audit log shows of name and push parameters.
 fn shown(name: &str, settings: &Settings) -> Json {
-    json!({
+    let mut shown = json!({
         "name": name,
+        "mode": settings.mode.name(),
         "url": settings.url(),
-        "encryption": settings.encryption(),
-        "passwordSynchronization": settings.password_synchronization,
         "limits": settings.limits,
-    })
+    });
+    match &settings.mode {
+        Mode::EventCallback(_) => {
+            shown["encryption"] = json!(settings.encryption());
+            shown["passwordSynchronization"] = json!(settings.password_synchronization);
+        }
+        Mode::Scim(scim) => {
+            let Scim {
+                base_url: _,
+                authentication,
+                actions,
+                groups,
+                leavers,
+                preset,
+                mapping,
+                profile,
+            } = &**scim;
+            shown["authentication"] = json!(authentication);
+            shown["actions"] = json!(actions);
+            shown["groups"] = json!(groups);
+            shown["leavers"] = json!(leavers);
+            shown["preset"] = json!(preset);
+            shown["mapping"] = json!(mapping);
+            shown["profile"] = json!(profile);
+        }
+    }
+    shown
 }
 
 fn create(tx: &mut Tx<'_>, ctx: &Context<'_>, new: &NewApplication) -> Result<Applied, ApplicationError> {
     store::check_name(tx, &new.name, None)?;
     new.settings.validate(new.encryption_key.is_some())?;
+    new.settings.check_secret(new.secret.as_ref(), false, None)?;
     store::check_scope(tx, &new.scope)?;
     if let Some(key) = &new.encryption_key {
         store::check_key(key)?;
@@ -322,11 +355,13 @@ fn create(tx: &mut Tx<'_>, ctx: &Context<'_>, new: &NewApplication) -> Result<Ap
     let id = id::make("app", ctx.now, ctx.random);
     let key = new.encryption_key.as_ref();
     let sealed = key.map(|key| store::seal_key(&id, key, ctx.master, ctx.random));
+    let secret = new.secret.as_ref();
+    let secret = secret.map(|secret| store::seal_secret(&id, secret, ctx.master, ctx.random));
     let position = change::head(tx)?.seq;
     tx.execute(
-        "INSERT INTO applications (id, name, name_folded, synchronize, settings, encryption_key,
+        "INSERT INTO applications (id, name, name_folded, synchronize, settings, encryption_key, secret,
                                    version, create_time, update_time)
-         VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $8)",
         params![
             id.as_str(),
             new.name.as_str(),
@@ -334,6 +369,7 @@ fn create(tx: &mut Tx<'_>, ctx: &Context<'_>, new: &NewApplication) -> Result<Ap
             true,
             store::to_json(&new.settings)?,
             sealed.as_deref(),
+            secret.as_deref(),
             ctx.now
         ],
     )?;
@@ -365,28 +401,41 @@ fn update(
     id: &str,
     name: Option<&str>,
     patch: &SettingsPatch,
+    secret: Option<&SecretString>,
 ) -> Result<Applied, ApplicationError> {
     let before = open(tx, ctx, id)?;
     let name = name.unwrap_or(&before.name);
     let mut settings = before.settings.clone();
     patch.apply_to(&mut settings)?;
-    if name == before.name && settings == before.settings {
+    if name == before.name && settings == before.settings && secret.is_none() {
         return Ok(Applied::of(before, false));
     }
     if name != before.name {
         store::check_name(tx, name, Some(id))?;
     }
     settings.validate(before.has_encryption_key)?;
-    if settings.scim().is_some() && settings.url() != before.settings.url() {
-        // What is remembered is of another application.
+    settings.check_secret(secret, before.has_secret, Some(&before.settings))?;
+    if settings.provider() != before.settings.provider() {
         store::forget_remote_objects(tx, id)?;
+    }
+    match (secret, settings.scim()) {
+        (Some(secret), _) => {
+            let sealed = store::seal_secret(id, secret, ctx.master, ctx.random);
+            store::set_secret(tx, id, Some(&sealed))?;
+        }
+        // Nobody needs it any more.
+        (None, None) if before.has_secret => store::set_secret(tx, id, None)?,
+        (None, _) => {}
     }
     tx.execute(
         "UPDATE applications SET name_folded = CASE WHEN name = $2 THEN name_folded ELSE $3 END, name = $2, settings = $4
          WHERE id = $1",
         params![id, name, fold(name), store::to_json(&settings)?],
     )?;
-    let (was, is) = differences(&shown(&before.name, &before.settings), &shown(name, &settings));
+    let (was, mut is) = differences(&shown(&before.name, &before.settings), &shown(name, &settings));
+    if secret.is_some() {
+        is["secret"] = json!("another one");
+    }
     close(tx, ctx, &before, "update", Some(was), Some(is))
 }
 
@@ -410,24 +459,6 @@ fn set_encryption_key(
                      "encryption": before.settings.encryption()});
     let is = json!({"hasEncryptionKey": true, "encryption": Encryption::Required});
     close(tx, ctx, &before, "set_encryption_key", Some(was), Some(is))
-}
-
-fn set_secret(
-    tx: &mut Tx<'_>,
-    ctx: &Context<'_>,
-    id: &str,
-    secret: &SecretString,
-) -> Result<Applied, ApplicationError> {
-    let before = open(tx, ctx, id)?;
-    if before.settings.scim().is_none() {
-        return Err(SettingsError::NotScim.into());
-    }
-    let sealed = store::seal_secret(id, secret, ctx.master, ctx.random);
-    tx.execute(
-        "UPDATE applications SET secret = $2 WHERE id = $1",
-        params![id, sealed.as_slice()],
-    )?;
-    close(tx, ctx, &before, "set_secret", None, None)
 }
 
 fn set_synchronize(

@@ -5,13 +5,17 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::entitlement::Scope;
-use super::settings::{Encryption, Settings, SettingsError};
+use super::scim::{Authentication, Checked, ScimPatch};
+use super::settings::{Encryption, Mode, ModeName, Settings, SettingsError};
 
 /// Changes of the push parameters; what is `None` stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SettingsPatch {
-    /// Another receiving URL.
+    /// Another mode, which needs another URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ModeName>,
+    /// Another receiving URL; in the SCIM mode, another base URL.
     pub url: Option<String>,
     /// Whether the events are encrypted.
     pub encryption: Option<Encryption>,
@@ -25,15 +29,61 @@ pub struct SettingsPatch {
     pub lanes: Option<u32>,
     /// Requests per second, at most; zero ends the limit.
     pub requests_per_second: Option<u32>,
+    /// What pushing by SCIM needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scim: Option<ScimPatch>,
 }
 
 impl SettingsPatch {
+    /// The parameters of SCIM as they would be after these changes, checked.
+    ///
+    /// # Errors
+    /// If they do not hold together, or the mode is not SCIM.
+    pub fn tried_on(&self, settings: &Settings) -> Result<Checked, SettingsError> {
+        let mut settings = settings.clone();
+        self.apply_to(&mut settings)?;
+        let scim = settings.scim();
+        let scim = scim.ok_or(SettingsError::ScimOnly("a mapping of users"))?;
+        Ok(scim.check()?)
+    }
+
+    /// The addresses that are set.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        let authentication = self.scim.as_ref().and_then(|scim| scim.authentication.as_ref());
+        let token_url = authentication.and_then(|it| match it {
+            Authentication::ClientCredentials { token_url, .. } => Some(token_url.as_str()),
+            Authentication::BearerToken => None,
+        });
+        self.url.as_deref().into_iter().chain(token_url)
+    }
+
+    /// The settings that a new application has by it: callbacks are encrypted if there is a key.
+    ///
+    /// # Errors
+    /// If there is no URL, or the mode does not have what is set.
+    pub fn made(&self, has_encryption_key: bool) -> Result<Settings, SettingsError> {
+        let url = self.url.as_deref().ok_or(SettingsError::NoUrl)?;
+        let mut settings = match (self.mode, has_encryption_key) {
+            (Some(ModeName::Scim), true) => {
+                return Err(SettingsError::CallbacksOnly("an encryption of events"));
+            }
+            (Some(ModeName::Scim), false) => Settings::scim_at(url),
+            (Some(ModeName::EventCallback) | None, true) => {
+                Settings::event_callback(url, Encryption::Required)
+            }
+            (Some(ModeName::EventCallback) | None, false) => Settings::event_callback(url, Encryption::Off),
+        };
+        self.apply_to(&mut settings)?;
+        Ok(settings)
+    }
+
     /// Changes settings by it.
     ///
     /// # Errors
     /// If the mode does not have what is changed.
     pub fn apply_to(&self, settings: &mut Settings) -> Result<(), SettingsError> {
         let Self {
+            mode,
             url,
             encryption,
             password_synchronization,
@@ -41,7 +91,11 @@ impl SettingsPatch {
             max_bytes,
             lanes,
             requests_per_second,
+            scim,
         } = self;
+        if let Some(mode) = mode {
+            settings.set_mode(*mode, url.as_deref())?;
+        }
         if let Some(url) = url {
             settings.set_url(url);
         }
@@ -57,6 +111,12 @@ impl SettingsPatch {
         }
         if let Some(wanted) = password_synchronization {
             settings.password_synchronization = *wanted;
+        }
+        if let Some(patch) = scim {
+            match &mut settings.mode {
+                Mode::Scim(scim) => patch.apply_to(scim),
+                Mode::EventCallback(_) => return Err(SettingsError::ScimOnly("parameters of SCIM")),
+            }
         }
         Ok(())
     }

@@ -1,9 +1,12 @@
 //! The push parameters of an application (wire contract, section 7), checked when they are set.
 
 use reqwest::Url;
+use rollcall_scim::client::Preset;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
-use super::scim::{Scim, ScimError};
+use super::scim::{Authentication, Scim, ScimError};
+use crate::secret::SecretString;
 
 /// How an application receives changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -25,9 +28,41 @@ pub struct Settings {
 pub enum Mode {
     /// Signed events, POSTed to the receiving URL (`idaas_callback`).
     EventCallback(EventCallback),
-    /// Requests of SCIM 2.0 (`scim2`). Neither the API nor the command line sets it yet.
-    #[schemars(skip)]
+    /// Requests of SCIM 2.0 (`scim2`).
     Scim(Box<Scim>),
+}
+
+/// The name of a [`Mode`].
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    IntoStaticStr,
+    clap::ValueEnum,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum ModeName {
+    /// Signed events, POSTed to the receiving URL.
+    EventCallback,
+    /// Requests of SCIM 2.0 to the base URL.
+    Scim,
+}
+
+impl Mode {
+    /// Its name.
+    pub fn name(&self) -> ModeName {
+        match self {
+            Self::EventCallback(_) => ModeName::EventCallback,
+            Self::Scim(_) => ModeName::Scim,
+        }
+    }
 }
 
 /// What the event callback mode needs.
@@ -142,9 +177,15 @@ pub enum SettingsError {
     /// What only one mode has.
     #[error("only applications that take event callbacks have {0}")]
     CallbacksOnly(&'static str),
-    /// A secret for a mode without one.
-    #[error("only applications that take SCIM have a secret of their own")]
-    NotScim,
+    /// The same of the other mode.
+    #[error("only applications that take SCIM have {0}")]
+    ScimOnly(&'static str),
+    /// No address.
+    #[error("the URL is missing")]
+    NoUrl,
+    /// Another mode, and the address of the one before.
+    #[error("another mode needs another URL: write the one that is right for it too")]
+    ModeWithoutUrl,
     /// What SCIM needs does not hold together.
     #[error(transparent)]
     Scim(#[from] ScimError),
@@ -161,6 +202,16 @@ impl Settings {
                 url: url.into(),
                 encryption,
             }),
+            password_synchronization: false,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Settings for the SCIM mode with defaults for everything else.
+    pub fn scim_at(url: impl Into<String>) -> Self {
+        let scim = Scim::preset(Preset::default(), url, Authentication::default());
+        Self {
+            mode: Mode::Scim(Box::new(scim)),
             password_synchronization: false,
             limits: Limits::default(),
         }
@@ -204,11 +255,52 @@ impl Settings {
         Ok(())
     }
 
+    /// Sets the mode, and the address that goes with another one. What only the mode before had is gone.
+    ///
+    /// # Errors
+    /// If the mode is another one, and no address is given.
+    pub fn set_mode(&mut self, mode: ModeName, url: Option<&str>) -> Result<(), SettingsError> {
+        if mode == self.mode.name() {
+            return Ok(());
+        }
+        let url = url.ok_or(SettingsError::ModeWithoutUrl)?;
+        let fresh = match mode {
+            ModeName::EventCallback => Self::event_callback(url, Encryption::Off),
+            ModeName::Scim => Self::scim_at(url),
+        };
+        self.mode = fresh.mode;
+        self.password_synchronization = false;
+        Ok(())
+    }
+
     /// The parameters of SCIM, if that is the mode.
     pub fn scim(&self) -> Option<&Scim> {
         match &self.mode {
             Mode::EventCallback(_) => None,
             Mode::Scim(scim) => Some(scim),
+        }
+    }
+
+    /// Where the service provider is whose objects are remembered; none in the other mode.
+    pub fn provider(&self) -> Option<Url> {
+        let checked = self.scim()?.check().ok()?;
+        Some(checked.base_url)
+    }
+
+    /// Checks the secret that is given with these settings, or that was stored with the ones before.
+    ///
+    /// # Errors
+    /// If the mode has none or there is none, or if the one that is stored is somebody else's.
+    pub fn check_secret(
+        &self,
+        given: Option<&SecretString>,
+        is_stored: bool,
+        before: Option<&Self>,
+    ) -> Result<(), SettingsError> {
+        match self.scim() {
+            Some(scim) => Ok(scim.check_secret(given, is_stored, before.and_then(Self::scim))?),
+            None if given.is_some() => Err(SettingsError::ScimOnly("a secret of their own")),
+            None => Ok(()),
         }
     }
 

@@ -33,6 +33,9 @@ pub struct Application {
     pub settings: Settings,
     /// Whether an encryption key is stored.
     pub has_encryption_key: bool,
+    /// Whether a secret is stored by which the hub proves who it is, in the SCIM mode.
+    #[serde(default)]
+    pub has_secret: bool,
     /// Grows with every change of the application.
     pub version: i64,
     /// The last change that is settled for the application (see `delivery::ledger`).
@@ -229,9 +232,9 @@ pub(super) fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
     instance::touch_applications(tx)
 }
 
-const COLUMNS: &str = "id, name, synchronize, settings, encryption_key IS NOT NULL, version, position, \
-                       suspended, create_time, update_time";
-const COLUMN_COUNT: usize = 10;
+const COLUMNS: &str = "id, name, synchronize, settings, encryption_key IS NOT NULL, secret IS NOT NULL, \
+                       version, position, suspended, create_time, update_time";
+const COLUMN_COUNT: usize = 11;
 const TABLES: &str = "applications JOIN deliveries ON deliveries.application_id = id";
 
 /// Reads an application by its id.
@@ -473,13 +476,45 @@ pub(super) fn seal_secret(
     master.seal(secret.expose_secret().as_bytes(), &secret_belongs_to(id), random)
 }
 
-/// Forgets what is remembered of objects at an application. What is queued to be settled was learned before, so it is
-/// not settled any more.
-pub(super) fn forget_remote_objects(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+pub(super) fn set_secret(tx: &mut Tx<'_>, id: &str, sealed: Option<&[u8]>) -> Result<(), DbError> {
     tx.execute(
-        "UPDATE deliveries SET revision = revision + 1000 WHERE application_id = $1",
-        params![id],
+        "UPDATE applications SET secret = $2 WHERE id = $1",
+        params![id, sealed],
     )?;
+    Ok(())
+}
+
+/// How far whatever is done to an application's delivery raises the revision of its row in the ledger. A settlement
+/// raises it by one, and those that are queued expect to find it one higher each: if an act raised it by one as well,
+/// the first of them would fail, and the second would find what it expects.
+const ACT: i64 = 1 << 20;
+
+/// Fences off what is in flight to an application. It comes before everything else that is done to its delivery, so
+/// that no settlement can come in between.
+///
+/// # Errors
+/// What the database reports.
+pub fn fence_off(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE deliveries SET revision = revision + $2 WHERE application_id = $1",
+        params![id, ACT],
+    )?;
+    Ok(())
+}
+
+/// Fences off what is in flight to all applications.
+///
+/// # Errors
+/// What the database reports.
+pub fn fence_off_all(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    tx.execute("UPDATE deliveries SET revision = revision + $1", params![ACT])?;
+    Ok(())
+}
+
+/// Forgets what is remembered of objects at an application, since it is another one now. What is in flight tells of the
+/// one before, so it is not settled any more, and is sent again.
+pub(super) fn forget_remote_objects(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    fence_off(tx, id)?;
     tx.execute(
         "DELETE FROM remote_objects WHERE application_id = $1",
         params![id],
@@ -500,7 +535,7 @@ fn from_row(row: &Row) -> Result<Application, DbError> {
         serde_json::from_str(&row.get::<String>(3)?).map_err(|e| unreadable("settings", e))?;
     settings.limits = settings.limits.within_bounds();
     let suspended = row
-        .get::<Option<String>>(7)?
+        .get::<Option<String>>(8)?
         .map(|text| serde_json::from_str(&text))
         .transpose()
         .map_err(|e| unreadable("suspension", e))?;
@@ -509,11 +544,12 @@ fn from_row(row: &Row) -> Result<Application, DbError> {
         synchronize: row.get(2)?,
         settings,
         has_encryption_key: row.get(4)?,
-        version: row.get(5)?,
-        position: row.get(6)?,
+        has_secret: row.get(5)?,
+        version: row.get(6)?,
+        position: row.get(7)?,
         suspended,
-        create_time: row.get(8)?,
-        update_time: row.get(9)?,
+        create_time: row.get(9)?,
+        update_time: row.get(10)?,
         id,
     })
 }

@@ -154,6 +154,7 @@ async fn owned(world: &World, unit: &str) -> Result<String> {
         name: "own".to_owned(),
         settings: Settings::event_callback("http://127.0.0.1:1/", Encryption::Required),
         encryption_key: Some(EncryptionKey::generate(&SystemRandom)),
+        secret: None,
         scope: Scope {
             organizational_unit_ids: [unit.to_owned()].into(),
             ..Scope::default()

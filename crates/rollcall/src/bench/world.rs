@@ -78,6 +78,7 @@ impl World {
                 name: format!("application {number:04}"),
                 settings,
                 encryption_key: Some(encryption_key),
+                secret: None,
                 scope: Scope::everything(),
                 subscription: Subscription::everything(),
                 signing_key: NewKey::of(&key, &SystemRandom, &self.hub.master)?,
@@ -98,6 +99,7 @@ impl World {
                     let renamed = application::Command::Update {
                         id,
                         name: None,
+                        secret: None,
                         settings,
                     };
                     let application = application::apply(tx, &context, &renamed)?.application;

@@ -1,6 +1,7 @@
 //! `rollcall app`.
 
 pub(super) mod delivery;
+mod scim;
 pub(super) mod scope;
 
 use std::borrow::Cow;
@@ -10,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use rollcall_protocol::{EncryptionKey, SystemRandom};
 use serde_json::json;
 
-use super::args::{App, PushArgs, ScopeArgs};
+use super::args::{App, PushArgs, ScimArgs, ScopeArgs};
 use super::backend::{Backend, Changed, Changes, New, Whole};
 use super::failure::Refusal;
 use super::keys;
@@ -28,10 +29,23 @@ pub(super) async fn run(backend: &Backend, out: &Output, verb: App) -> Result<Ex
             url,
             scope,
             push,
-        } => create(backend, out, name, url, scope, push).await,
+            scim,
+        } => create(backend, out, name, url, scope, (push, *scim)).await,
         App::List => list(backend, out).await,
         App::Show { app } => show(backend, out, &app).await,
-        App::Set { app, name, url, push } => set(backend, out, &app, name, url, push).await,
+        App::Set {
+            app,
+            name,
+            url,
+            push,
+            scim,
+        } => set(backend, out, &app, name, url, (push, *scim)).await,
+        App::Preview {
+            app,
+            users,
+            url,
+            scim: args,
+        } => scim::preview(backend, out, &app, users, url, &args).await,
         App::Scope(change) => scope::scope(backend, out, change).await,
         App::Subscription(change) => scope::subscription(backend, out, change).await,
         App::Test { app } => delivery::test(backend, out, &app).await,
@@ -69,6 +83,8 @@ impl PushArgs {
             max_bytes: self.max_bytes,
             lanes: self.lanes,
             requests_per_second: self.requests_per_second,
+            mode: None,
+            scim: None,
         }
     }
 
@@ -104,7 +120,7 @@ async fn create(
     name: String,
     url: String,
     scope: ScopeArgs,
-    push: PushArgs,
+    (push, scim): (PushArgs, ScimArgs),
 ) -> Result<ExitCode> {
     let key = push.encryption_key()?;
     let shown = key.as_ref().filter(|_| push.encrypt).map(EncryptionKey::to_hex);
@@ -115,9 +131,12 @@ async fn create(
     let (units, groups) = (scope.units, scope.groups);
     let new = New {
         name,
-        url,
-        settings: push.patch(),
+        settings: scim.patch(SettingsPatch {
+            url: Some(url),
+            ..push.patch()
+        })?,
         key,
+        secret: scim.secret()?,
         scope: (!units.is_empty() || !groups.is_empty()).then_some(ScopeNames {
             organizational_units: units,
             groups,
@@ -134,14 +153,21 @@ async fn create(
     out.show(
         &json!({ "application": application, "jwksUrl": jwks, "notes": notes, "encryptionKey": key }),
         || {
-            let mut text = format!("application id  {}\npublic keys     {jwks}\n", application.id);
+            let mut text = format!("application id  {}\n", application.id);
+            let is_scim = application.settings.scim().is_some();
+            if !is_scim {
+                text.push_str(&format!("public keys     {jwks}\n"));
+            }
             text.push_str(&noted(&notes));
             if let Some(key) = key {
                 text.push_str(&shown_once(key));
             }
-            text.push_str(
-                "Configure the application with these, then run: rollcall app test and rollcall app sync\n",
-            );
+            text.push_str(match is_scim {
+                true => "See with rollcall app preview what users are to it, then run: rollcall app test and rollcall app sync\n",
+                false => {
+                    "Configure the application with these, then run: rollcall app test and rollcall app sync\n"
+                }
+            });
             text
         },
     );
@@ -260,15 +286,29 @@ async fn show(backend: &Backend, out: &Output, app: &str) -> Result<ExitCode> {
         } else {
             outbound.join(", ")
         };
+        let url = application.settings.url();
+        let way = match application.settings.scim() {
+            Some(scim) => {
+                let lines = scim::lines_of(scim, application.has_secret);
+                format!("base URL      {url}\noutbound IPs  {outbound}\n{lines}")
+            }
+            None => {
+                let passwords = match application.settings.password_synchronization {
+                    true => "synchronized",
+                    false => "not sent",
+                };
+                format!(
+                    "receiving URL {url}\npublic keys   {jwks}\noutbound IPs  {outbound}\nencryption    {encryption}\n\
+                     passwords     {passwords}\n"
+                )
+            }
+        };
         let mut text = format!(
-            "{}  {}\nstate         {}\nreceiving URL {}\npublic keys   {jwks}\noutbound IPs  {outbound}\nencryption    {encryption}\n\
-             passwords     {}\nscope         {}\nsubscription  {}\nlimits        at most {} and {} a request, {} in flight\n\
+            "{}  {}\nstate         {}\n{way}scope         {}\nsubscription  {}\nlimits        at most {} and {} a request, {} in flight\n\
              position      {} of {head}\n",
             application.id,
             application.name,
             application.state(),
-            application.settings.url(),
-            if application.settings.password_synchronization { "synchronized" } else { "not sent" },
             listed(&scope_names),
             scope::events(&subscription),
             counted(limits.max_events.into(), "event"),
@@ -329,14 +369,15 @@ async fn set(
     app: &str,
     name: Option<String>,
     url: Option<String>,
-    push: PushArgs,
+    (push, scim): (PushArgs, ScimArgs),
 ) -> Result<ExitCode> {
     let key = push.encryption_key()?;
     let shown = key.as_ref().filter(|_| push.encrypt).map(EncryptionKey::to_hex);
     let changes = Changes {
         name,
-        settings: SettingsPatch { url, ..push.patch() },
+        settings: scim.patch(SettingsPatch { url, ..push.patch() })?,
         key,
+        secret: scim.secret()?,
     };
     let Changed {
         application,
@@ -358,7 +399,10 @@ async fn set(
             if let Some(key) = key {
                 text.push_str(&shown_once(key));
             }
-            text.push_str(&format!("public keys     {jwks}\n{}", noted(&notes)));
+            if application.settings.scim().is_none() {
+                text.push_str(&format!("public keys     {jwks}\n"));
+            }
+            text.push_str(&noted(&notes));
             text
         },
     );

@@ -4,6 +4,7 @@ mod access;
 mod app;
 mod connection;
 mod people;
+mod scim;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub(super) use access::{Account, RoleArgs, Session, Token};
 pub(super) use app::{App, Key, PushArgs, ScopeArgs};
 pub(super) use connection::{Connection, ConnectionFields, ConnectionToken};
 pub(super) use people::{Group, Unit, User};
+pub(super) use scim::ScimArgs;
 
 /// Under which heading the help of every command shows the options that all of them have.
 const GLOBAL: &str = "Global options";

@@ -224,6 +224,7 @@ async fn create_application(hub: &Hub, url: &str, key: &EncryptionKey) -> Result
         name: "Demo application".to_owned(),
         settings: Settings::event_callback(url, Encryption::Required),
         encryption_key: Some(key.clone()),
+        secret: None,
         scope: Scope::everything(),
         subscription: Subscription::everything(),
         signing_key: NewKey::generate(now, &*hub.random, &hub.master)?,

@@ -24,6 +24,7 @@ fn new_application(hub: &Hub, name: &str, scope: Scope) -> AppCommand {
         name: name.into(),
         settings: Settings::event_callback("https://app.example/in?key=hush", Encryption::Required),
         encryption_key: Some(EncryptionKey::generate(&SystemRandom)),
+        secret: None,
         scope,
         subscription: Subscription::everything(),
         signing_key: NewKey::generate(hub.clock.now(), &SystemRandom, &hub.master).unwrap(),
@@ -39,6 +40,7 @@ fn update(id: &str, settings: SettingsPatch) -> AppCommand {
     AppCommand::Update {
         id: id.into(),
         name: None,
+        secret: None,
         settings,
     }
 }

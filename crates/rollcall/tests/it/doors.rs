@@ -417,6 +417,7 @@ fn no_secret_rests_in_the_clear() {
         let update = application::Command::Update {
             id: app.id.clone(),
             name: None,
+            secret: None,
             settings: SettingsPatch {
                 password_synchronization: Some(true),
                 ..SettingsPatch::default()

@@ -164,6 +164,7 @@ async fn lanes(database: &str, ends: Ends) {
             let change = application::Command::Update {
                 id: app.application.id.clone(),
                 name: None,
+                secret: None,
                 settings: SettingsPatch {
                     requests_per_second: Some(10_000),
                     ..SettingsPatch::default()

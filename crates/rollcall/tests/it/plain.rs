@@ -320,6 +320,7 @@ pub(crate) async fn limit(hub: &Hub, application: &Application, limits: Limits) 
     let command = application::Command::Update {
         id: application.id.clone(),
         name: None,
+        secret: None,
         settings: SettingsPatch {
             max_events: Some(limits.max_events),
             max_bytes: Some(limits.max_bytes),

@@ -221,6 +221,7 @@ fn only_keys_of_256_bits_are_taken() {
                 name: format!("App {digits}"),
                 settings: Settings::event_callback("https://app.example/events", Encryption::Required),
                 encryption_key: Some(EncryptionKey::from_hex(&"ab".repeat(digits / 2)).unwrap()),
+                secret: None,
                 scope: Scope::everything(),
                 subscription: Subscription::everything(),
                 signing_key: NewKey::generate(now, &SystemRandom, &hub.master).unwrap(),

@@ -10,8 +10,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use rollcall::access::Caller;
 use rollcall::application::keys::NewKey;
-use rollcall::application::scim::{Authentication, Leavers, Scim};
-use rollcall::application::{self, Application, Limits, Mode, NewApplication, Scope, Settings, Subscription};
+use rollcall::application::scim::{Authentication, Leavers, ProfilePatch, Scim, ScimPatch};
+use rollcall::application::{
+    self, Application, Limits, Mode, NewApplication, Scope, Settings, SettingsPatch, Subscription,
+};
 use rollcall::delivery::{Delivery, connectivity};
 use rollcall::directory::Command;
 use rollcall::hub::Hub;
@@ -19,6 +21,7 @@ use rollcall::secret::SecretString;
 use rollcall_protocol::SystemRandom;
 use rollcall_scim::client::{Call, Method, Preset, Rate};
 use rollcall_scim::testing::{Provider, members};
+use serde_json::json;
 
 use crate::plain::{apply, deliver, parked_of, settled, stored, until, user};
 use crate::world::{described, hasty, new_user, on_both, open_hub, renamed};
@@ -139,13 +142,19 @@ async fn answer(State(scripted): State<Scripted>, request: Request) -> Response 
     })
 }
 
-/// An application in the SCIM mode, and the hub's record of it.
-async fn add(hub: &Hub, change: impl FnOnce(&mut Scim)) -> (Scripted, Application) {
+/// A service provider, and its base URL.
+async fn serve() -> (Scripted, String) {
     let scripted = Scripted::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/scim/v2", listener.local_addr().unwrap());
     let app = Router::new().fallback(answer).with_state(scripted.clone());
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    (scripted, base)
+}
+
+/// An application in the SCIM mode, and the hub's record of it.
+async fn add(hub: &Hub, change: impl FnOnce(&mut Scim)) -> (Scripted, Application) {
+    let (scripted, base) = serve().await;
     let mut scim = Scim::preset(Preset::Standard, base, Authentication::BearerToken);
     scim.leavers = Leavers::Delete;
     change(&mut scim);
@@ -158,6 +167,7 @@ async fn add(hub: &Hub, change: impl FnOnce(&mut Scim)) -> (Scripted, Applicatio
         name: "Scim".to_owned(),
         settings,
         encryption_key: None,
+        secret: Some(SecretString::from("s3cret")),
         scope: Scope::everything(),
         subscription: Subscription::everything(),
         signing_key: NewKey::generate(hub.clock.now(), &SystemRandom, &hub.master).unwrap(),
@@ -167,10 +177,6 @@ async fn add(hub: &Hub, change: impl FnOnce(&mut Scim)) -> (Scripted, Applicatio
         .apply_application(Caller::system("test"), create)
         .await
         .unwrap();
-    let id = applied.application.id.clone();
-    let secret = SecretString::from("s3cret");
-    let set = application::Command::SetSecret { id, secret };
-    hub.apply_application(Caller::system("test"), set).await.unwrap();
     (scripted, applied.application)
 }
 
@@ -419,6 +425,109 @@ fn a_wrong_profile_suspends_and_sets_nothing_aside() {
         assert!(parked_of(&hub, &application).await.is_empty());
         app.with(|script| script.takes_no_patch = false);
         until("it is told", async || app.names() == set(&["ada.l"])).await;
+        delivery.stop().await;
+    });
+}
+
+/// Changes the parameters of SCIM.
+fn update(application: &Application, settings: SettingsPatch) -> application::Command {
+    application::Command::Update {
+        id: application.id.clone(),
+        name: None,
+        secret: None,
+        settings,
+    }
+}
+
+#[test]
+fn a_wait_for_the_turn_ends_where_the_hub_stops_or_the_rate_changes() {
+    on_both("scim_turn", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let (app, application) = add(&hub, |scim| {
+            scim.profile.rate = Some(Rate {
+                requests: 1,
+                seconds: 3_600,
+            });
+        })
+        .await;
+        user(&hub, "ada").await;
+        let delivery = begin(&hub).await;
+        let asked = |times| app.with(|script| script.provider.calls.len() == times);
+        // The next request would go in an hour.
+        until("the application is asked", async || asked(1)).await;
+        let begun = Instant::now();
+        delivery.stop().await;
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        let delivery = begin(&hub).await;
+        until("the application is asked again", async || asked(2)).await;
+        let faster = ScimPatch {
+            profile: ProfilePatch {
+                rate: Some(Rate {
+                    requests: 0,
+                    seconds: 1,
+                }),
+                ..ProfilePatch::default()
+            },
+            ..ScimPatch::default()
+        };
+        let settings = SettingsPatch {
+            scim: Some(faster),
+            ..SettingsPatch::default()
+        };
+        hub.apply_application(Caller::system("test"), update(&application, settings))
+            .await
+            .unwrap();
+        until("it is told", async || app.names() == set(&["ada"])).await;
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn nothing_is_believed_of_another_provider_that_the_one_before_has_said() {
+    on_both("scim_moved", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let (old, application) = add(&hub, |_| {}).await;
+        let delivery = begin(&hub).await;
+        let (ada, bob) = (user(&hub, "ada").await, user(&hub, "bob").await);
+        group_with(&hub, "Staff", &[&ada]).await;
+        settled(&hub, &application).await;
+        // The other one has bob under the id that the first one gave to ada.
+        let (new, base) = serve().await;
+        new.with(|script| {
+            let there = json!({ "id": "1", "userName": "bob" });
+            let there = there.as_object().unwrap().clone();
+            script.provider.users.insert("1".to_owned(), there);
+            script.provider.made = 1;
+        });
+        old.with(|script| script.provider.calls.clear());
+        let moving = |secret: Option<&str>| application::Command::Update {
+            id: application.id.clone(),
+            name: None,
+            secret: secret.map(SecretString::from),
+            settings: SettingsPatch {
+                url: Some(base.clone()),
+                ..SettingsPatch::default()
+            },
+        };
+        // The token was entered for the first one.
+        let refused = hub.apply_application(Caller::system("test"), moving(None)).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("entered for another address"), "{refused}");
+        hub.apply_application(Caller::system("test"), moving(Some("s3cret")))
+            .await
+            .unwrap();
+        apply(&hub, renamed(&ada, "ada.l")).await;
+        apply(&hub, renamed(&bob, "bob.m")).await;
+        settled(&hub, &application).await;
+        until("both are there", async || {
+            new.names() == set(&["ada.l", "bob", "bob.m"])
+        })
+        .await;
+        new.with(|script| {
+            // Nobody with the new name and neither id was there, so bob was made too, beside the stranger.
+            assert_eq!(script.provider.users["1"]["userName"], "bob");
+        });
+        old.with(|script| assert_eq!(script.provider.calls, [""; 0]));
         delivery.stop().await;
     });
 }

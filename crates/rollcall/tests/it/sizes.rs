@@ -213,6 +213,7 @@ fn the_largest_request_that_may_be_set_is_one_that_receivers_accept() {
                 application::Command::Update {
                     id: app.application.id.clone(),
                     name: None,
+                    secret: None,
                     settings: SettingsPatch {
                         max_bytes: Some(Limits::MOST_BYTES + 1),
                         ..SettingsPatch::default()

@@ -414,6 +414,7 @@ impl World {
         self.command(application::Command::Update {
             id: self.application.id.clone(),
             name: None,
+            secret: None,
             settings,
         })
         .await
@@ -586,6 +587,7 @@ pub(crate) async fn add_application(
         name: name.to_owned(),
         settings: Settings::event_callback(url, encryption),
         encryption_key: key,
+        secret: None,
         scope,
         subscription: Subscription::everything(),
         signing_key: NewKey::generate(now, &SystemRandom, &hub.master).unwrap(),

@@ -6,6 +6,11 @@ use crate::patch::Removal;
 
 /// How one service provider wants to be spoken to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schemars",
+    derive(schemars::JsonSchema),
+    schemars(rename = "ScimProfile")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Profile {
     /// How users are changed.
@@ -33,6 +38,11 @@ pub struct Profile {
 
 /// How users are changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schemars",
+    derive(schemars::JsonSchema),
+    schemars(rename = "ScimUpdate")
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Update {
     /// By PATCH, with what differs.
@@ -44,6 +54,11 @@ pub enum Update {
 
 /// How groups are changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schemars",
+    derive(schemars::JsonSchema),
+    schemars(rename = "ScimGroupUpdate")
+)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupUpdate {
     /// By PATCH that adds and removes members.
@@ -57,6 +72,11 @@ pub enum GroupUpdate {
 
 /// So many requests in so many seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schemars",
+    derive(schemars::JsonSchema),
+    schemars(rename = "ScimRate")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rate {
     /// Requests, at least one.
@@ -83,6 +103,11 @@ impl Default for Profile {
 
 /// Service providers whose ways are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schemars",
+    derive(schemars::JsonSchema),
+    schemars(rename = "ScimPreset")
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
     /// What the standard says.
@@ -94,6 +119,7 @@ pub enum Preset {
     /// Slack: 180 requests a minute for users.
     Slack,
     /// GitHub, with managed users: 1,000 users an hour.
+    #[serde(rename = "github")]
     GitHub,
     /// AWS IAM Identity Center: at most 100 members in a request, and members are never replaced as a whole.
     AwsIdentityCenter,
@@ -118,7 +144,7 @@ impl Preset {
             Self::Standard => "standard",
             Self::EntraGallery => "entra_gallery",
             Self::Slack => "slack",
-            Self::GitHub => "git_hub",
+            Self::GitHub => "github",
             Self::AwsIdentityCenter => "aws_identity_center",
             Self::CloudSso => "cloud_sso",
         }

@@ -58,6 +58,11 @@ pub enum MemberKind {
 
 /// How the removal of members is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schemars",
+    derive(schemars::JsonSchema),
+    schemars(rename = "ScimRemoval")
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Removal {
     /// `members[value eq "…"]`, one operation for each, as the standard has it.

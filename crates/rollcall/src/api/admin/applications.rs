@@ -19,10 +19,11 @@ use crate::api::versions::{Record, Single};
 use crate::api::{Api, Shown};
 use crate::application::written::ScopeNames;
 use crate::application::{
-    Application, Command, Encryption, NewApplication, Settings, SettingsPatch, Subscription,
+    Application, ApplicationError, Command, NewApplication, SettingsPatch, Subscription,
 };
 use crate::delivery::connectivity;
 use crate::delivery::ledger::operate::{self, ApplicationDeletion, OperateError};
+use crate::delivery::route::scim::preview::{self, Previewed};
 use crate::delivery::status::{self, ApplicationStatus};
 use crate::directory::fields::fold;
 use crate::instance::{self, Serving};
@@ -78,6 +79,12 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
         )
         .versioned()
         .post(
+            "/applications/{id}/preview",
+            Permission::ReadApplications,
+            "Shows what users are to an application in the SCIM mode, as it is set or as it would be with other settings; nothing is stored or sent.",
+            show_preview,
+        )
+        .post(
             "/applications/{id}/pause",
             Permission::OperateApplications,
             "Stops pushing to an application. Changes wait.",
@@ -127,6 +134,9 @@ struct New {
     /// The key with which events are encrypted: 64 hexadecimal digits.
     #[schemars(with = "Option<String>")]
     encryption_key: Option<SecretString>,
+    /// By what the hub proves who it is, in the SCIM mode: the token, or the client's secret. It is never shown.
+    #[schemars(with = "Option<String>")]
+    secret: Option<SecretString>,
     /// Whom it is told of; left out: everybody.
     scope: Option<ScopeNames>,
     /// The events that it wants; left out: all.
@@ -180,40 +190,35 @@ fn shown_key(key: Option<&EncryptionKey>, generated: bool) -> Option<String> {
     made.map(|key| key.to_hex().as_str().to_owned())
 }
 
-/// What should be known of an application that was made or changed, and of its URL if that is new.
-async fn notes(api: &Door, url: Option<&str>) -> Result<Vec<String>, ApiError> {
+/// What should be known of an application that was made or changed, and of the addresses that are new.
+async fn notes(api: &Door, settings: &SettingsPatch) -> Result<Vec<String>, ApiError> {
     let policy = api.shared.egress.policy();
-    let refusal = url.and_then(|url| connectivity::refusal_of_address(policy, url));
+    let refusals = settings.addresses();
+    let refusals = refusals.filter_map(|url| connectivity::refusal_of_address(policy, url));
+    let refusals: Vec<String> = refusals.collect();
     let serving = api.shared.hub.db.read(instance::serving).await?;
     let note = serving.as_ref().and_then(Serving::note);
-    Ok(refusal.into_iter().chain(note).collect())
+    Ok(refusals.into_iter().chain(note).collect())
 }
 
 async fn create(api: Door, Body(new): Body<New>) -> Shown<Changed> {
     let hub = &api.shared.hub;
     let generated = new.generate_encryption_key;
     let encryption_key = chosen_key(&api, new.encryption_key.as_ref(), generated)?;
-    let url = new
-        .settings
-        .url
-        .clone()
-        .ok_or_else(|| ApiError::bad_request("the body: settings.url: it must be there"))?;
-    let encryption = match encryption_key {
-        Some(_) => Encryption::Required,
-        None => Encryption::Off,
-    };
-    let mut settings = Settings::event_callback(url, encryption);
-    new.settings
-        .apply_to(&mut settings)
-        .map_err(crate::application::ApplicationError::from)?;
+    if new.settings.url.is_none() {
+        return Err(ApiError::bad_request("the body: settings.url: it must be there"));
+    }
+    let settings = new.settings.made(encryption_key.is_some());
+    let settings = settings.map_err(ApplicationError::from)?;
     let scope = or_everything(new.scope);
     let scope = hub.db.read(move |tx| scope.read(tx)).await?;
     let shown = shown_key(encryption_key.as_ref(), generated);
-    let notes = notes(&api, Some(settings.url())).await?;
+    let notes = notes(&api, &new.settings).await?;
     let create = NewApplication {
         name: new.name,
         settings,
         encryption_key,
+        secret: new.secret,
         scope,
         subscription: new.subscription,
         signing_key: new_key(&api).await?,
@@ -242,6 +247,9 @@ struct Changes {
     /// The key with which events are encrypted from now on: 64 hexadecimal digits.
     #[schemars(with = "Option<String>")]
     encryption_key: Option<SecretString>,
+    /// By what the hub proves who it is from now on, in the SCIM mode: the token, or the client's secret.
+    #[schemars(with = "Option<String>")]
+    secret: Option<SecretString>,
 }
 
 async fn apply(api: &Door, command: Command) -> Shown<Changed> {
@@ -263,16 +271,22 @@ async fn update(api: Door, Path(id): Path<String>, Body(changes): Body<Changes>)
         settings,
         generate_encryption_key: generated,
         encryption_key,
+        secret,
     } = changes;
     let key = chosen_key(&api, encryption_key.as_ref(), generated)?;
     let shown = shown_key(key.as_ref(), generated);
-    let notes = notes(&api, settings.url.as_deref()).await?;
+    let notes = notes(&api, &settings).await?;
     let mut commands = Vec::new();
     if let Some(key) = key {
         let id = id.clone();
         commands.push(Command::SetEncryptionKey { id, key });
     }
-    commands.push(Command::Update { id, name, settings });
+    commands.push(Command::Update {
+        id,
+        name,
+        settings,
+        secret,
+    });
     let hub = &api.shared.hub;
     let applied = hub.apply_to_application(api.caller.clone(), commands).await?;
     Ok(Json(Changed {
@@ -305,6 +319,31 @@ async fn set_encryption_key(api: Door, Path(id): Path<String>, Body(body): Body<
         None => Command::GenerateEncryptionKey { id },
     };
     apply(&api, command).await
+}
+
+/// What is to be shown.
+#[derive(Default, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Preview {
+    /// Settings that are tried, and not stored.
+    settings: SettingsPatch,
+    /// Users, by their ids, usernames or email addresses; left out: the first in scope.
+    users: Vec<String>,
+}
+
+/// What users would be at an application.
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
+pub(crate) struct Previews {
+    pub(crate) users: Vec<Previewed>,
+}
+
+async fn show_preview(api: Door, Path(id): Path<String>, Body(preview): Body<Preview>) -> Shown<Previews> {
+    let application = api.application(id).await?;
+    let Preview { settings, users } = preview;
+    let parameters = settings.tried_on(&application.settings);
+    let parameters = parameters.map_err(ApplicationError::from)?;
+    let looked = api.look(move |tx, sight| preview::preview(tx, sight, &application.id, &parameters, &users));
+    Ok(Json(Previews { users: looked.await? }))
 }
 
 async fn pause(api: Door, Path(id): Path<String>) -> Shown<Changed> {

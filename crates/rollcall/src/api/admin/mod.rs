@@ -27,7 +27,7 @@ use super::{Api, ApiError, PREFIX, Shown};
 use crate::accounts::tokens::{DAYS, Term};
 use crate::directory::{Applied, Command};
 pub(crate) use accounts::{Ended, ShownFresh as FreshAccount};
-pub(crate) use applications::Changed as ChangedApplication;
+pub(crate) use applications::{Changed as ChangedApplication, Previews};
 pub(crate) use connections::{Addressed as AddressedConnection, ShownNew as FreshConnectionToken};
 pub(crate) use deliveries::{
     Dismissed as DismissedEvents, Numbered as NumberedAttempt, Pushed as PushedEvents,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Subcommand};
 use rollcall_protocol::EventType;
 
+use super::scim::ScimArgs;
 use crate::application::entitlement::subscribable;
 
 #[derive(Debug, Subcommand)]
@@ -14,13 +15,15 @@ pub(in crate::cli) enum App {
     Create {
         /// Its name.
         name: String,
-        /// The receiving URL.
+        /// The receiving URL; in the SCIM mode the base URL, below which Users and Groups are.
         #[arg(long)]
         url: String,
         #[command(flatten)]
         scope: ScopeArgs,
         #[command(flatten)]
         push: PushArgs,
+        #[command(flatten)]
+        scim: Box<ScimArgs>,
     },
     /// Show all applications.
     List,
@@ -36,11 +39,27 @@ pub(in crate::cli) enum App {
         /// Another name.
         #[arg(long)]
         name: Option<String>,
-        /// Another receiving URL.
+        /// Another receiving URL; in the SCIM mode, another base URL.
         #[arg(long)]
         url: Option<String>,
         #[command(flatten)]
         push: PushArgs,
+        #[command(flatten)]
+        scim: Box<ScimArgs>,
+    },
+    /// Show what users are to an application in the SCIM mode, as it is set, or as it would be with these options.
+    /// Nothing is stored or sent.
+    Preview {
+        /// Its id or name.
+        app: String,
+        /// A user: its id, username or email address. Repeat for several; left out: the first in scope.
+        #[arg(long = "user", value_name = "USER")]
+        users: Vec<String>,
+        /// The base URL, if the application is not in the SCIM mode yet.
+        #[arg(long)]
+        url: Option<String>,
+        #[command(flatten)]
+        scim: Box<ScimArgs>,
     },
     /// Change the synchronization scope: show who enters and who leaves, then do it with --confirm.
     Scope(crate::cli::app::scope::ScopeChange),

@@ -10,13 +10,15 @@ use serde_json::{Value as Json, json};
 
 use super::client::{Client, Request, refused};
 use super::{Backend, Database};
-use crate::api::{ChangedApplication, DetailedApplication, ListedApplication, ScopeChanged, SigningKeys};
+use crate::api::{
+    ChangedApplication, DetailedApplication, ListedApplication, Previews, ScopeChanged, SigningKeys,
+};
 use crate::application::command::{SubscriptionPlan, plan_subscription};
 use crate::application::keys::rotation::Rotation;
 use crate::application::keys::{self, NewKey};
 use crate::application::written::{Names, ScopeChange, ScopeNames, SetChange};
 use crate::application::{
-    Application, Command, Edit, Encryption, Entitlements, NewApplication, Scope, Settings, SettingsPatch,
+    Application, ApplicationError, Command, Edit, Entitlements, NewApplication, Scope, SettingsPatch,
     Subscription, store,
 };
 use crate::change::Seq;
@@ -25,10 +27,12 @@ use crate::cli::serving::{self, Known};
 use crate::delivery::job::{self, JobPosition};
 use crate::delivery::ledger::operate::ApplicationDeletion;
 use crate::delivery::ledger::parked::{self, Parked};
+use crate::delivery::route::scim::preview::{self, Previewed};
 use crate::delivery::status;
 use crate::directory::query::UnitAt;
 use crate::directory::{Group, Sight};
 use crate::id::ROOT_UNIT;
+use crate::secret::{ExposeSecret as _, SecretString};
 
 /// How many synchronizations are shown.
 const JOBS: usize = 3;
@@ -47,9 +51,10 @@ pub(in crate::cli) struct Whole {
 /// An application that is to be made.
 pub(in crate::cli) struct New {
     pub(in crate::cli) name: String,
-    pub(in crate::cli) url: String,
+    /// With the URL.
     pub(in crate::cli) settings: SettingsPatch,
     pub(in crate::cli) key: Option<EncryptionKey>,
+    pub(in crate::cli) secret: Option<SecretString>,
     /// `None`: everything.
     pub(in crate::cli) scope: Option<ScopeNames>,
     pub(in crate::cli) subscription: Subscription,
@@ -60,6 +65,7 @@ pub(in crate::cli) struct Changes {
     pub(in crate::cli) name: Option<String>,
     pub(in crate::cli) settings: SettingsPatch,
     pub(in crate::cli) key: Option<EncryptionKey>,
+    pub(in crate::cli) secret: Option<SecretString>,
 }
 
 /// An application that was made or changed.
@@ -148,19 +154,16 @@ impl Backend {
         match self {
             Self::Database(database) => create(database, new).await,
             Self::Server(client) => {
-                let settings = SettingsPatch {
-                    url: Some(new.url),
-                    ..new.settings
-                };
-                let body = json!({
+                let mut body = json!({
                     "name": new.name,
-                    "settings": settings,
+                    "settings": new.settings,
                     "encryptionKey": new.key.as_ref().map(shown),
                     "scope": new.scope.map(|scope| json!({
                         "organizationalUnits": scope.organizational_units, "groups": scope.groups,
                     })),
                     "subscription": new.subscription,
                 });
+                put_secret(&mut body, new.secret.as_ref());
                 let made = client.post(&["applications"]).body(&body)?.once();
                 changed(client, made.answer().await?).await
             }
@@ -172,13 +175,40 @@ impl Backend {
         match self {
             Self::Database(database) => update(database, self.application(app).await?.id, changes).await,
             Self::Server(client) => {
-                let body = json!({
+                let mut body = json!({
                     "name": changes.name,
                     "settings": changes.settings,
                     "encryptionKey": changes.key.as_ref().map(shown),
                 });
+                put_secret(&mut body, changes.secret.as_ref());
                 let update = client.patch(&["applications", app]).body(&body)?;
                 changed(client, update.answer().await?).await
+            }
+        }
+    }
+
+    /// What users would be at an application with other settings.
+    pub(in crate::cli) async fn preview(
+        &self,
+        app: &str,
+        settings: SettingsPatch,
+        users: Vec<String>,
+    ) -> Result<Vec<Previewed>> {
+        match self {
+            Self::Database(database) => {
+                let application = self.application(app).await?;
+                let parameters = settings.tried_on(&application.settings);
+                let parameters = parameters.map_err(ApplicationError::from)?;
+                let read = database.hub.db.read(move |tx| {
+                    preview::preview(tx, &Sight::EVERYTHING, &application.id, &parameters, &users)
+                });
+                Ok(read.await?)
+            }
+            Self::Server(client) => {
+                let body = json!({ "settings": settings, "users": users });
+                let asked = client.post(&["applications", app, "preview"]).body(&body)?;
+                let previews: Previews = asked.answer().await?;
+                Ok(previews.users)
             }
         }
     }
@@ -322,33 +352,32 @@ async fn whole(database: &Database, name: &str) -> Result<Whole> {
     Ok(whole)
 }
 
-/// What should be known of a receiving URL, and of the address under which applications find their keys.
-async fn notes(known: &Known<'_>, url: Option<&str>) -> Result<Vec<String>> {
-    let refusal = match url {
-        Some(url) => known.refusal(url).await?,
-        None => None,
-    };
-    Ok(refusal.into_iter().chain(known.note()).collect())
+/// What should be known of the addresses that are set, and of the one under which applications find their keys.
+async fn notes(known: &Known<'_>, settings: &SettingsPatch) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for url in settings.addresses() {
+        notes.extend(known.refusal(url).await?);
+    }
+    notes.extend(known.note());
+    Ok(notes)
 }
 
 async fn create(database: &Database, new: New) -> Result<Changed> {
     let Database { hub, config } = database;
     let known = serving::known(hub, config).await?;
-    let notes = notes(&known, Some(&new.url)).await?;
+    let notes = notes(&known, &new.settings).await?;
     let scope = match new.scope {
         None => Scope::everything(),
         Some(names) => hub.db.read(move |tx| names.read(tx)).await?,
     };
-    let encryption = match new.key {
-        Some(_) => Encryption::Required,
-        None => Encryption::Off,
-    };
-    let mut settings = Settings::event_callback(new.url, encryption);
-    new.settings.apply_to(&mut settings)?;
     let create = Command::Create(Box::new(NewApplication {
         name: new.name,
-        settings,
+        settings: new
+            .settings
+            .made(new.key.is_some())
+            .map_err(ApplicationError::from)?,
         encryption_key: new.key,
+        secret: new.secret,
         scope,
         subscription: new.subscription,
         signing_key: NewKey::generate(hub.clock.now(), &*hub.random, &hub.master)?,
@@ -366,7 +395,7 @@ async fn update(database: &Database, id: String, changes: Changes) -> Result<Cha
     let Database { hub, config } = database;
     let known = serving::known(hub, config).await?;
     let jwks_url = known.jwks_url(&id);
-    let notes = notes(&known, changes.settings.url.as_deref()).await?;
+    let notes = notes(&known, &changes.settings).await?;
     let mut commands = Vec::new();
     if let Some(key) = changes.key {
         let id = id.clone();
@@ -376,6 +405,7 @@ async fn update(database: &Database, id: String, changes: Changes) -> Result<Cha
         id,
         name: changes.name,
         settings: changes.settings,
+        secret: changes.secret,
     });
     let applied = hub.apply_to_application(caller(), commands).await?;
     let changed = applied.iter().any(|applied| applied.changed);
@@ -422,6 +452,13 @@ async fn rescope(
 
 fn shown(key: &EncryptionKey) -> String {
     key.to_hex().as_str().to_owned()
+}
+
+/// Puts a secret into a body, if one is given.
+fn put_secret(body: &mut Json, secret: Option<&SecretString>) {
+    if let Some(secret) = secret {
+        body["secret"] = secret.expose_secret().into();
+    }
 }
 
 async fn changed(client: &Client, changed: ChangedApplication) -> Result<Changed> {

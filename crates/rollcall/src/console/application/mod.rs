@@ -10,6 +10,7 @@ mod meanwhile;
 mod provisioning;
 mod receive;
 mod refusal;
+mod scim;
 mod scope;
 mod settings;
 mod subscription;
@@ -37,8 +38,14 @@ pub(super) fn routes() -> Addresses {
             "/console/applications/new",
             get(settings::new).post(settings::create),
         )
+        .route(
+            "/console/applications/new/scim",
+            get(scim::new).post(scim::create),
+        )
         .route(one, get(provisioning::provisioning))
         .route(&on("settings"), get(settings::edit).post(settings::update))
+        .route(&on("scim"), get(scim::edit).post(scim::update))
+        .route(&on("callback"), get(scim::callback).post(scim::set_callback))
         .route(
             &on("encryption"),
             get(settings::encryption).post(settings::set_encryption),
@@ -110,6 +117,7 @@ struct Head {
 impl Head {
     fn of(status: &ApplicationStatus, here: Tab, page: &Page) -> Self {
         let Application { id, name, .. } = &status.application;
+        let is_scim = status.application.settings.scim().is_some();
         let tabs = [
             (Tab::Provisioning, "tab-provisioning", "", 0),
             (Tab::Test, "tab-test", "/test", 0),
@@ -123,6 +131,8 @@ impl Head {
             is_paused: !status.application.synchronize,
             tabs: tabs
                 .into_iter()
+                // Of what is not signed, there is nothing to verify.
+                .filter(|(tab, ..)| !is_scim || !matches!(tab, Tab::Keys | Tab::Receive))
                 .map(|(tab, key, path, count)| ShownTab {
                     key,
                     address: format!("/console/applications/{id}{path}"),

@@ -6,9 +6,12 @@ use askama::Template;
 use axum::extract::Path;
 use rollcall_db::DbError;
 use rollcall_protocol::EventType;
+use rollcall_scim::client::{GroupUpdate, Rate, Update};
 
+use super::scim::preset_key;
 use super::{Head, Tab};
 use crate::access::Permission;
+use crate::application::scim::{Action, Authentication, Leavers, Scim};
 use crate::application::{Application, Encryption, Entitlements, Limits};
 use crate::console::health::without_query;
 use crate::console::page::{Answer, Page, Section, View, show};
@@ -29,6 +32,61 @@ pub(super) struct Events {
     pub(super) events: Vec<(&'static str, bool)>,
 }
 
+/// What pushing by SCIM is set to, by the keys of the texts that name it.
+struct ByScim {
+    authentication: &'static str,
+    /// Where tokens are given, and who the hub is there.
+    client: Option<(String, String)>,
+    /// What is done, and whether it is.
+    done: [(&'static str, bool); 4],
+    leavers: &'static str,
+    preset: &'static str,
+    users_by: &'static str,
+    groups_by: &'static str,
+    members_at_once: u32,
+    rate: Option<Rate>,
+    mapping: Vec<(String, String)>,
+}
+
+impl ByScim {
+    fn of(scim: &Scim) -> Self {
+        let (authentication, client) = match &scim.authentication {
+            Authentication::BearerToken => ("scim-bearer", None),
+            Authentication::ClientCredentials {
+                token_url, client_id, ..
+            } => ("scim-client", Some((token_url.clone(), client_id.clone()))),
+        };
+        Self {
+            authentication,
+            client,
+            done: [
+                ("scim-action-create", scim.does(Action::Create)),
+                ("scim-action-update", scim.does(Action::Update)),
+                ("scim-action-delete", scim.does(Action::Delete)),
+                ("scim-groups", scim.groups),
+            ],
+            leavers: match scim.leavers {
+                Leavers::Disable => "leavers-disable",
+                Leavers::Delete => "leavers-delete",
+                Leavers::Release => "leavers-release",
+            },
+            preset: preset_key(scim.preset),
+            users_by: match scim.profile.users {
+                Update::Patch => "scim-by-patch",
+                Update::Put => "scim-by-put",
+            },
+            groups_by: match scim.profile.groups {
+                GroupUpdate::Change => "scim-by-change",
+                GroupUpdate::Replace => "scim-by-replace",
+                GroupUpdate::Put => "scim-by-put",
+            },
+            members_at_once: scim.profile.members_at_once,
+            rate: scim.profile.rate,
+            mapping: scim.effective_mapping(),
+        }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "provisioning.html")]
 struct ProvisioningPage {
@@ -36,6 +94,7 @@ struct ProvisioningPage {
     head: Head,
     application: Application,
     url: String,
+    scim: Option<ByScim>,
     is_encrypted: bool,
     limits: Limits,
     jwks: String,
@@ -93,6 +152,7 @@ pub(super) async fn provisioning(view: View, Path(id): Path<String>) -> Answer {
     show(&ProvisioningPage {
         head: Head::of(&status, Tab::Provisioning, &view.page),
         url: without_query(application.settings.url()),
+        scim: application.settings.scim().map(ByScim::of),
         is_encrypted: application.settings.encryption() == Encryption::Required,
         limits: application.settings.limits,
         jwks: jwks(&view, serving.as_ref(), &application.id),

@@ -1,5 +1,6 @@
 //! From why the door refuses a command to what the form says that asked for it.
 
+use crate::application::scim::{ScimError, TOKEN_URL};
 use crate::application::{ApplicationError, Limits, SettingsError};
 use crate::console::error::Failure;
 use crate::console::form::Filled;
@@ -35,7 +36,7 @@ impl Bounds {
 }
 
 /// The numbers among the push parameters. The door holds the same bounds; here they are for a text that is no number.
-pub(super) const LIMITS: [Bounds; 4] = [
+pub(super) const LIMITS: [Bounds; 8] = [
     Bounds::of("maxEvents", "max events", 1, 500),
     Bounds::of("maxBytes", "max bytes", Limits::LEAST_BYTES, Limits::MOST_BYTES),
     Bounds::of("lanes", "lanes", 1, 32),
@@ -43,6 +44,13 @@ pub(super) const LIMITS: [Bounds; 4] = [
         may_be_empty: true,
         ..Bounds::of("rate", "requests per second", 1, 100_000)
     },
+    Bounds::of("membersAtOnce", "members at once", 1, 10_000),
+    Bounds::of("pageSize", "page size", 1, 10_000),
+    Bounds {
+        may_be_empty: true,
+        ..Bounds::of("rateRequests", "the requests of the rate", 1, 1_000_000)
+    },
+    Bounds::of("rateSeconds", "the seconds of the rate", 1, 86_400),
 ];
 
 /// Says in a form why its command was refused. What a form cannot mend is given back.
@@ -61,11 +69,15 @@ fn explain_settings(form: &mut Filled, page: &Page, error: &SettingsError) {
         SettingsError::Url { .. } => form.refuse("url", page.t("application-url-rule")),
         SettingsError::OutOfRange {
             name, least, most, ..
-        } => {
+        }
+        | SettingsError::Scim(ScimError::OutOfRange {
+            name, least, most, ..
+        }) => {
             let limit = LIMITS.iter().find(|limit| limit.setting == *name);
             let field = limit.map_or("rate", |limit| limit.field);
             form.refuse(field, page.t2("limit-between", "least", least, "most", most));
         }
+        SettingsError::Scim(error) => explain_scim(form, page, error),
         SettingsError::Bytes { .. } => {
             let (least, most) = (Limits::LEAST_BYTES, Limits::MOST_BYTES);
             form.refuse("maxBytes", page.t2("limit-between", "least", least, "most", most));
@@ -74,7 +86,28 @@ fn explain_settings(form: &mut Filled, page: &Page, error: &SettingsError) {
         SettingsError::NoEncryptionKey => form.refuse("encryption", page.t("encryption-needs-key")),
         // The form is one of event callbacks, so that these are about its address, if about anything in it.
         SettingsError::CallbacksOnly(_) => form.refuse("passwords", page.t("passwords-in-the-clear")),
-        SettingsError::NotScim | SettingsError::Scim(_) => form.refuse("url", page.t("application-url-rule")),
+        SettingsError::ScimOnly(_) | SettingsError::ModeWithoutUrl | SettingsError::NoUrl => {
+            form.refuse("url", page.t("application-url-rule"));
+        }
         SettingsError::KeySize(_) => form.refuse("key", page.t("encryption-key-rule")),
     }
+}
+
+fn explain_scim(form: &mut Filled, page: &Page, error: &ScimError) {
+    let (field, words) = match error {
+        ScimError::Url { what, .. } | ScimError::InTheClear { what } => {
+            let field = if *what == TOKEN_URL { "tokenUrl" } else { "url" };
+            (field, page.t("scim-url-rule"))
+        }
+        ScimError::NoClientId => ("clientId", page.t("scim-client-id-missing")),
+        ScimError::Mapping(_) | ScimError::Unmapped(_) | ScimError::TooManyAttributes => {
+            ("mapping", page.t1("scim-mapping-wrong", "why", error.to_string()))
+        }
+        ScimError::NoSecret => ("secret", page.t("scim-secret-missing")),
+        ScimError::Secret => ("secret", page.t("scim-secret-unusable")),
+        ScimError::SecretForAnother => ("secret", page.t("scim-secret-for-another")),
+        // It is explained beside its field.
+        ScimError::OutOfRange { .. } => return,
+    };
+    form.refuse(field, words);
 }

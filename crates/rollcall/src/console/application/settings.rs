@@ -33,7 +33,7 @@ const FIELDS: [&str; 8] = [
 ];
 
 /// What a form calls the value that a field had when the form was opened.
-fn earlier(field: &str) -> String {
+pub(super) fn earlier(field: &str) -> String {
     format!("earlier-{field}")
 }
 
@@ -45,6 +45,8 @@ struct ApplicationFormPage {
     /// What is changed: id and name; `None` if one is made.
     application: Option<(String, String)>,
     has_key: bool,
+    /// Whether it pushes by SCIM, whose parameters have a form of their own.
+    is_scim: bool,
     fields: [&'static str; 8],
     meanwhile: Vec<Meanwhile>,
 }
@@ -56,6 +58,7 @@ impl ApplicationFormPage {
             form,
             application: None,
             has_key: false,
+            is_scim: false,
             fields: FIELDS,
             meanwhile: Vec::new(),
         }
@@ -65,6 +68,7 @@ impl ApplicationFormPage {
         Self {
             application: Some((application.id.clone(), application.name.clone())),
             has_key: application.has_encryption_key,
+            is_scim: application.settings.scim().is_some(),
             meanwhile,
             ..Self::new(page, form)
         }
@@ -96,33 +100,35 @@ fn filled(application: &Application) -> Filled {
         ("passwords", yes(settings.password_synchronization)),
     ]);
     limit_fields(&mut form, settings.limits);
-    begin(&mut form, application.update_time);
+    begin(&mut form, &FIELDS, Some(application.update_time));
     form
 }
 
 /// Notes with which values, and of which version, a form begins.
-fn begin(form: &mut Filled, version: Millis) {
-    for field in FIELDS {
+pub(super) fn begin(form: &mut Filled, fields: &[&str], version: Option<Millis>) {
+    for field in fields {
         let value = form.value(field).to_owned();
         form.put(&earlier(field), value);
     }
-    form.put("version", version.to_string());
+    if let Some(version) = version {
+        form.put("version", version.to_string());
+    }
 }
 
 /// Takes what somebody else has changed into a form: where this one was left as it was, theirs stands in it now, and
 /// where both have changed a field, what they have written stands beside it.
-fn merge(form: &mut Filled, is: &Filled) {
-    for field in FIELDS {
+pub(super) fn merge(form: &mut Filled, fields: &[&str], is: &Filled) {
+    for field in fields {
         if form.value(field) == form.value(&earlier(field)) {
             form.put(field, is.value(field));
         }
         form.put(&earlier(field), is.value(field));
     }
-    form.compare(is, &FIELDS);
+    form.compare(is, fields);
 }
 
 /// A number between its bounds; a form in which it is none is refused. What is empty has to be allowed.
-fn number(form: &mut Filled, page: &Page, field: &str) -> Option<u32> {
+pub(super) fn number(form: &mut Filled, page: &Page, field: &str) -> Option<u32> {
     let text = form.value(field).to_owned();
     let limit = LIMITS.iter().find(|limit| limit.field == field)?;
     let number = match text.is_empty() && limit.may_be_empty {
@@ -195,6 +201,7 @@ pub(super) async fn create(mut posted: Posted) -> Answer {
             name: form.value("name").to_owned(),
             settings,
             encryption_key: key,
+            secret: None,
             scope: match form.is("extent", "everything") {
                 true => Scope::everything(),
                 false => Scope::default(),
@@ -270,6 +277,8 @@ fn patch(form: &mut Filled, page: &Page) -> (Option<String>, SettingsPatch) {
     }
     let [max_events, max_bytes, lanes, requests_per_second] = limits;
     let patch = SettingsPatch {
+        mode: None,
+        scim: None,
         url: text(form, "url"),
         encryption: differs(form, "encryption").then(|| match form.is_on("encryption") {
             true => Encryption::Required,
@@ -294,7 +303,12 @@ pub(super) async fn update(Path(id): Path<String>, mut posted: Posted) -> Answer
     let (name, settings) = patch(&mut form, &view.page);
     if !form.is_refused() {
         let id = application.id.clone();
-        let command = Command::Update { id, name, settings };
+        let command = Command::Update {
+            id,
+            name,
+            settings,
+            secret: None,
+        };
         match view.console.hub().apply_application(caller, command).await {
             Ok(_) => {
                 let to = format!("/console/applications/{}", application.id);
@@ -303,7 +317,7 @@ pub(super) async fn update(Path(id): Path<String>, mut posted: Posted) -> Answer
             Err(ApplicationError::Changed { expected, .. }) => {
                 changes = meanwhile(&view, &application.id, expected).await?;
                 application = view.application(application.id).await?;
-                merge(&mut form, &filled(&application));
+                merge(&mut form, &FIELDS, &filled(&application));
                 form.warn(view.page.t("form-changed"));
             }
             Err(error) => explain(&mut form, &view.page, error)?,

@@ -122,21 +122,13 @@ pub(in crate::delivery) fn note(
     audit::record(tx, ctx, action, &target, None, Some(what))
 }
 
-/// How far an act raises the revision. A settlement raises it by one, and those that are queued expect to find it one
-/// higher each: if an act raised it by one as well, the first of them would fail, and the second would find what it
-/// expects.
-const ACT: i64 = 1 << 20;
-
 /// Fences off what is in flight, and has the application loaded again. It comes before everything else that is
 /// done to its delivery, so that no settlement can come in between.
 ///
 /// # Errors
 /// What the database reports.
 pub fn interfere(tx: &mut Tx<'_>, application_id: &str) -> Result<(), DbError> {
-    tx.execute(
-        "UPDATE deliveries SET revision = revision + $2 WHERE application_id = $1",
-        params![application_id, ACT],
-    )?;
+    store::fence_off(tx, application_id)?;
     store::touch(tx, application_id)
 }
 
@@ -145,7 +137,7 @@ pub fn interfere(tx: &mut Tx<'_>, application_id: &str) -> Result<(), DbError> {
 /// # Errors
 /// What the database reports.
 pub fn interfere_all(tx: &mut Tx<'_>) -> Result<(), DbError> {
-    tx.execute("UPDATE deliveries SET revision = revision + $1", params![ACT])?;
+    store::fence_off_all(tx)?;
     store::touch_all(tx)
 }
 

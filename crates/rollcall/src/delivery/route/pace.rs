@@ -5,6 +5,9 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+/// How often it is looked whether somebody may still wait. Some applications take a request in minutes.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
+
 /// Lets requests go one after the other, with some time between them.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
@@ -23,15 +26,31 @@ impl Pace {
 
     /// Waits for the next turn.
     pub(super) async fn wait(&self) {
-        let Some(between) = self.between else {
-            return;
-        };
-        let slot = {
-            let mut next = self.next_slot.lock().await;
-            let slot = next.map_or_else(Instant::now, |slot| slot.max(Instant::now()));
-            *next = Some(slot + between);
-            slot
-        };
-        tokio::time::sleep_until(slot).await;
+        if let Some(turn) = self.turn().await {
+            tokio::time::sleep_until(turn).await;
+        }
+    }
+
+    /// Waits for the next turn as long as a check, which is made again and again and once more at the end, lets it.
+    pub(super) async fn wait_while<E>(&self, check: impl Fn() -> Result<(), E>) -> Result<(), E> {
+        let turn = self.turn().await;
+        loop {
+            check()?;
+            match turn {
+                Some(turn) if turn > Instant::now() => {
+                    tokio::time::sleep_until(turn.min(Instant::now() + CHECK_EVERY)).await;
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes the next turn.
+    async fn turn(&self) -> Option<Instant> {
+        let between = self.between?;
+        let mut next = self.next_slot.lock().await;
+        let turn = next.map_or_else(Instant::now, |turn| turn.max(Instant::now()));
+        *next = Some(turn + between);
+        Some(turn)
     }
 }

@@ -41,6 +41,7 @@ fn what_was_done_is_found_by_who_what_and_from_where_with_before_and_after() {
         let command = Command::Update {
             id,
             name: None,
+            secret: None,
             settings,
         };
         hub.apply_application(from("192.0.2.77"), command).await.unwrap();

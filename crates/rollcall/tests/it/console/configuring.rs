@@ -148,6 +148,7 @@ fn of_two_who_edit_at_once_the_second_is_told_and_nothing_is_overwritten() {
         let command = Command::Update {
             id,
             name: None,
+            secret: None,
             settings,
         };
         hub.apply_application(somebody_else(), command).await.unwrap();

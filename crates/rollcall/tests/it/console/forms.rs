@@ -43,22 +43,33 @@ impl Form {
             .find("<input ")
             .into_iter()
             .chain(rest.find("<textarea "))
+            .chain(rest.find("<select "))
             .min()
         {
             rest = &rest[at..];
             let (tag, behind) = rest.split_once('>').unwrap();
             let is_box = tag.contains("type=\"checkbox\"") || tag.contains("type=\"radio\"");
             if let Some(name) = attribute(tag, "name").filter(|_| !is_box || tag.contains(" checked")) {
-                let value = match tag.starts_with("<textarea") {
+                let value = match tag.split(' ').next() {
                     // A line break right behind the tag does not count.
-                    true => unescaped(
+                    Some("<textarea") => unescaped(
                         behind
                             .split("</textarea>")
                             .next()
                             .unwrap()
                             .trim_start_matches('\n'),
                     ),
-                    false => attribute(tag, "value").unwrap_or_default(),
+                    Some("<select") => {
+                        let options = behind.split("</select>").next().unwrap();
+                        let mut options = options.split("<option ").skip(1);
+                        let first = options.clone().next().unwrap();
+                        let chosen = options.find(|option| {
+                            let tag = option.split('>').next().unwrap();
+                            tag.ends_with(" selected")
+                        });
+                        attribute(&format!(" {}", chosen.unwrap_or(first)), "value").unwrap_or_default()
+                    }
+                    _ => attribute(tag, "value").unwrap_or_default(),
                 };
                 fields.push((name, value));
             }

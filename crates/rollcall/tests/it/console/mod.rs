@@ -14,6 +14,7 @@ mod pictures;
 mod provider;
 mod receiving;
 mod sample;
+mod scim;
 mod sight;
 mod signing_in;
 mod standing;

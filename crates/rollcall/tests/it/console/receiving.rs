@@ -76,6 +76,7 @@ async fn sends_to(hub: &Hub, id: &str, port: u16, key: Option<&EncryptionKey>) {
     let mut commands = vec![application::Command::Update {
         id: id.to_owned(),
         name: None,
+        secret: None,
         settings,
     }];
     if let Some(key) = key {

@@ -3,6 +3,7 @@
 
 mod reading;
 mod refused;
+mod scim;
 mod waiting;
 mod writing;
 

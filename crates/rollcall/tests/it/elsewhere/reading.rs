@@ -7,7 +7,7 @@ use rollcall::access::Role;
 use rollcall::secret::ExposeSecret as _;
 use serde_json::json;
 
-use super::{Place, Told};
+use super::{Place, Told, private};
 use crate::access::fresh_account;
 use crate::plain::{Of, Plain, Say, settled};
 use crate::world::on_both;
@@ -28,6 +28,7 @@ async fn fill(place: &Place, hub: &rollcall::hub::Hub) -> Plain {
     std::fs::write(&path, file).unwrap();
     let imported = place.here(&["import", path.to_str().unwrap()]).await;
     assert_eq!(imported.code, 0, "{imported:?}");
+    let secret = private(&place.here.path().join("secret"), "s3cret\n");
     for command in [
         &["user", "create", "gone", "--display-name", "Gone"] as &[&str],
         &["group", "add", "Staff", "gone"],
@@ -57,6 +58,22 @@ async fn fill(place: &Place, hub: &rollcall::hub::Hub) -> Plain {
             "R\\/D",
         ],
         &["app", "pause", "Shop"],
+        &[
+            "app",
+            "create",
+            "Crm",
+            "--mode",
+            "scim",
+            "--url",
+            "https://203.0.114.1/scim",
+            "--preset",
+            "slack",
+            "--secret-file",
+            secret.to_str().unwrap(),
+            "--group",
+            "Staff",
+        ],
+        &["app", "pause", "Crm"],
         &["app", "key", "rotate", "Shop"],
         &[
             "account",
@@ -145,7 +162,32 @@ const READING: &[&[&str]] = &[
     &["app", "list"],
     &["app", "show", "Wiki"],
     &["app", "show", "Shop"],
+    &["app", "show", "Crm"],
     &["app", "show", "nothing"],
+    &["app", "preview", "Crm"],
+    &[
+        "app",
+        "preview",
+        "Crm",
+        "--user",
+        "u00",
+        "--map",
+        "title=customFields.costCentre",
+    ],
+    &["app", "preview", "Crm", "--user", "zoe", "--user", "gone"],
+    &["app", "preview", "Crm", "--map", "title=nickname"],
+    &[
+        "app",
+        "preview",
+        "Crm",
+        "--map",
+        "active=username",
+        "--preset",
+        "standard",
+    ],
+    &["app", "preview", "Shop"],
+    &["app", "preview", "Shop", "--url", "https://203.0.114.1/scim"],
+    &["app", "preview", "Shop", "--url", "http://203.0.114.1/scim"],
     &["app", "key", "show", "Shop"],
     &["app", "key", "rotate", "Shop", "--now"],
     &["app", "delete", "Shop"],

@@ -51,6 +51,7 @@ pub(super) fn new_application(hub: &Hub, name: &str, key: Option<EncryptionKey>,
         name: name.to_owned(),
         settings: Settings::event_callback(format!("http://{name}/events"), encryption),
         encryption_key: key,
+        secret: None,
         scope,
         subscription: Subscription::everything(),
         signing_key: new_key(hub),
@@ -87,6 +88,7 @@ impl World {
                 let update = AppCommand::Update {
                     id: application.id.clone(),
                     name: None,
+                    secret: None,
                     settings,
                 };
                 hub.apply_application(caller(), update).await.unwrap();

@@ -11,7 +11,7 @@ use rollcall_scim::schema;
 
 use super::memory::{self, Key, Memory};
 use super::work::{Deed, Piece, Work, decide};
-use crate::application::scim::{Checked, Leavers, Scim};
+use crate::application::scim::{Action, Checked, Leavers, Scim};
 use crate::delivery::model::{Remark, Remote, Verdict, shorten};
 
 /// Whom the carrier asks: the application, and the database.
@@ -117,7 +117,7 @@ impl<'a, O: Outside> Carrier<'a, O> {
         before: Option<&Object>,
     ) -> Result<Verdict, Broken<O::Error>> {
         let remote = self.remote(&piece.key());
-        if !self.scim.actions.update && remote.as_ref().is_some_and(|remote| !remote.left) {
+        if !self.scim.does(Action::Update) && remote.as_ref().is_some_and(|remote| !remote.left) {
             return Ok(passed_over(
                 "no_updates",
                 "changes are not told to this application",
@@ -187,7 +187,7 @@ impl<'a, O: Outside> Carrier<'a, O> {
             false => Update::Patch,
         };
         let provision = Provision::new(types, profile, managed, update, key, goal, known);
-        match scim.actions.create {
+        match scim.does(Action::Create) {
             true => provision,
             false => provision.only_if_there(),
         }

@@ -52,6 +52,22 @@ impl Client {
     /// # Errors
     /// Why there is no answer.
     pub async fn send(&self, egress: &Egress, clock: &Clock, call: &Call) -> Result<Answer, Failure> {
+        let always = || Ok::<_, Failure>(());
+        self.send_while(egress, clock, call, always).await
+    }
+
+    /// Sends a request unless a check forbids it, which is made until the moment at which it goes: for its turn, and for
+    /// a token, it may have to wait for long.
+    ///
+    /// # Errors
+    /// What the check says, or why there is no answer.
+    pub async fn send_while<E: From<Failure>>(
+        &self,
+        egress: &Egress,
+        clock: &Clock,
+        call: &Call,
+        check: impl Fn() -> Result<(), E>,
+    ) -> Result<Answer, E> {
         let url = self.url(call)?;
         let body = match &call.body {
             Some(body) => Bytes::from(body.to_string()),
@@ -59,8 +75,9 @@ impl Client {
         };
         let mut renewed = false;
         loop {
-            self.pace.wait().await;
+            self.pace.wait_while(&check).await?;
             let header = self.tokens.header(egress, clock.now()).await?;
+            check()?;
             let question = Question {
                 method: method(call.method),
                 url: &url,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::carry::{Broken, Carrier, Outside, not_made, remark};
 use super::memory::{self, Key};
 use super::work::{Moved, Piece};
+use crate::application::scim::Action;
 use crate::delivery::model::{Remark, Verdict, shorten};
 
 /// How many of those who cannot join a group are named.
@@ -36,7 +37,7 @@ impl<O: Outside> Carrier<'_, O> {
         decided: &mut BTreeMap<usize, Verdict>,
     ) -> Result<(), Broken<O::Error>> {
         let Some(remote) = self.remote(&piece.key()) else {
-            let verdict = match self.scim.actions.create {
+            let verdict = match self.scim.does(Action::Create) {
                 true => refuse("group_unknown", "the application does not have the group"),
                 false => not_made(),
             };

@@ -1,7 +1,7 @@
 //! The SCIM mode: from the events of a request to the fewest requests of SCIM, and from their answers to verdicts.
 //!
-//! Neither the API nor the command line sets an application to it yet. Test Connectivity only asks whether the
-//! application answers, and a full synchronization tells everything without comparing.
+//! Test Connectivity only asks whether the application answers, and a full synchronization tells everything without
+//! comparing.
 //!
 //! # Where it stands
 //!
@@ -70,6 +70,7 @@ pub mod carry;
 pub mod client;
 mod members;
 pub mod memory;
+pub mod preview;
 mod provider;
 mod record;
 pub mod token;

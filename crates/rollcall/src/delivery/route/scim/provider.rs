@@ -10,7 +10,7 @@ use rollcall_protocol::{Foreign, SubjectKind};
 use rollcall_scim::client::{Call, Managed, Method, Reply};
 
 use super::carry::{Broken, Carrier, Outside};
-use super::client::{Answer, Client};
+use super::client::Client;
 use super::managed_of_groups;
 use super::memory::{Key, Memory};
 use super::token::Tokens;
@@ -51,6 +51,12 @@ pub(in crate::delivery) enum Stop {
     Database(DbError),
     /// No more may be sent.
     Broken(BreakOff),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
 }
 
 /// What came of a request.
@@ -114,7 +120,8 @@ impl Provider {
             body: None,
             if_match: None,
         };
-        let answer = self.send(shared, &call).await?;
+        let answer = self.client()?.send(&shared.egress, &shared.hub.clock, &call);
+        let answer = answer.await?;
         if let Some(failure) = answer.failure {
             return Err(failure);
         }
@@ -126,13 +133,10 @@ impl Provider {
         })
     }
 
-    async fn send(&self, shared: &Shared, call: &Call) -> Result<Answer, Failure> {
-        let Some(client) = &self.client else {
-            return Err(Failure::Unsealed(
-                "the application has no secret; set its token or client secret".to_owned(),
-            ));
-        };
-        client.send(&shared.egress, &shared.hub.clock, call).await
+    fn client(&self) -> Result<&Client, Failure> {
+        let missing =
+            || Failure::Unsealed("the application has no secret; set its token or client secret".to_owned());
+        self.client.as_ref().ok_or_else(missing)
     }
 
     /// Carries events, as far as that goes.
@@ -220,10 +224,12 @@ impl Outside for Way<'_> {
     type Error = Stop;
 
     async fn send(&mut self, call: Call) -> Result<Reply, Stop> {
-        self.going.check(self.shared).map_err(Stop::Broken)?;
+        let (going, shared) = (self.going, self.shared);
+        let check = || going.check(shared).map_err(Stop::Broken);
         self.requests += 1;
-        let answer = self.provider.send(self.shared, &call).await;
-        let answer = answer.map_err(Stop::Failure)?;
+        let client = self.provider.client()?;
+        let answer = client.send_while(&shared.egress, &shared.hub.clock, &call, check);
+        let answer = answer.await?;
         self.last = answer.failure;
         Ok(answer.reply)
     }

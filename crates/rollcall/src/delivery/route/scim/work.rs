@@ -13,7 +13,7 @@ use rollcall_scim::Object;
 
 use super::memory::Key;
 use super::record;
-use crate::application::scim::{Checked, Leavers, Scim};
+use crate::application::scim::{Action, Checked, Leavers, Scim};
 use crate::delivery::model::{Outgoing, Remark, Verdict};
 
 /// Something to be done.
@@ -230,7 +230,7 @@ impl Gathered {
             deed,
         };
         if self.leaves {
-            let how = match (scim.actions.delete, scim.leavers, kind) {
+            let how = match (scim.does(Action::Delete), scim.leavers, kind) {
                 (false, _, _) | (true, Leavers::Release, _) => Leavers::Release,
                 (true, Leavers::Disable, SubjectKind::User) => Leavers::Disable,
                 (true, Leavers::Disable | Leavers::Delete, _) => Leavers::Delete,

@@ -27,7 +27,6 @@ fn deeds_of(command: &Command) -> &'static [Deed] {
         Command::SetSubscription { .. } => &[Deed::ChangeSubscription],
         Command::SetEncryptionKey { .. } => &[Deed::SetEncryptionKey],
         // No application of the simulation takes SCIM.
-        Command::SetSecret { .. } => &[],
         Command::GenerateEncryptionKey { .. } => &[Deed::GenerateEncryptionKey],
         Command::RotateSigningKey { step, .. } => match step {
             RotationStep::Publish { .. } => &[Deed::PublishKey],
@@ -235,6 +234,7 @@ fn command(hub: &Hub, step: &Step, id: String) -> Option<Command> {
         Deed::UpdateApplication => Command::Update {
             id,
             name: None,
+            secret: None,
             settings: SettingsPatch {
                 max_events: Some(EVENTS[usize::try_from(step.what % 4).unwrap()]),
                 lanes: Some(u32::try_from(step.number % 4).unwrap() + 1),

@@ -1,0 +1,163 @@
+//! Applications in the SCIM mode: set and shown by the command line, here and elsewhere.
+
+use serde_json::{Value, json};
+
+use super::{Place, private};
+use crate::world::on_both;
+
+/// Runs the same story with commands here and with commands elsewhere.
+async fn story(place: &Place, name: &str, elsewhere: bool) {
+    let token = private(&place.there.path().join("scim-token"), "t0p-s3cret\n");
+    let token = token.to_str().unwrap();
+    let run = async |arguments: &[&str]| {
+        let arguments = [&["--json"], arguments].concat();
+        match elsewhere {
+            true => place.there(&arguments).await,
+            false => place.here(&arguments).await,
+        }
+    };
+    let done = async |arguments: &[&str]| -> Value {
+        let told = run(arguments).await;
+        assert_eq!(told.code, 0, "{arguments:?}: {told:?}");
+        assert!(
+            !told.out.contains("s3cret") && !told.beside.contains("s3cret"),
+            "{told:?}"
+        );
+        told.json()
+    };
+    let refused = async |arguments: &[&str], what: &str| {
+        let told = run(arguments).await;
+        assert_ne!(told.code, 0, "{arguments:?}: {told:?}");
+        let (_, message, _) = told.error();
+        assert!(message.contains(what), "{arguments:?}: {message}");
+    };
+    let base = "https://203.0.114.1/scim/v2";
+    let create = ["app", "create", name, "--mode", "scim", "--url", base];
+    refused(&create, "secret is missing").await;
+    refused(
+        &[&create[..], &["--secret-file", token, "--encrypt"]].concat(),
+        "event callbacks",
+    )
+    .await;
+    let clear = [
+        "app",
+        "create",
+        name,
+        "--mode",
+        "scim",
+        "--url",
+        "http://203.0.114.1/x",
+    ];
+    refused(&[&clear[..], &["--secret-file", token]].concat(), "in the clear").await;
+    let made = done(&[&create[..], &["--secret-file", token, "--preset", "github"]].concat()).await;
+    let application = &made["application"];
+    assert_eq!(application["hasSecret"], true);
+    let mode = &application["settings"]["mode"];
+    assert_eq!(mode["type"], "scim");
+    assert_eq!(mode["baseUrl"], base);
+    assert_eq!(mode["authentication"], json!({ "type": "bearer_token" }));
+    assert_eq!(mode["actions"], json!(["create", "update", "delete"]));
+    assert_eq!(mode["leavers"], "disable");
+    assert_eq!(
+        mode["profile"]["rate"],
+        json!({ "requests": 1_000, "seconds": 3_600 })
+    );
+
+    // What is named changes, and the rest stays.
+    let changed = done(&[
+        "app",
+        "set",
+        name,
+        "--leavers",
+        "delete",
+        "--actions",
+        "create,update",
+        "--push-groups",
+        "false",
+        "--map",
+        "title=customFields.title",
+        "--users-by",
+        "put",
+        "--rate",
+        "0/1",
+    ])
+    .await;
+    let mode = &changed["application"]["settings"]["mode"];
+    assert_eq!(mode["leavers"], "delete");
+    assert_eq!(mode["actions"], json!(["create", "update"]));
+    assert_eq!(mode["groups"], false);
+    assert_eq!(mode["mapping"], json!({ "title": "customFields.title" }));
+    assert_eq!(mode["profile"]["users"], "put");
+    assert_eq!(mode["profile"].get("rate"), None);
+    assert_eq!(mode["profile"]["membersAtOnce"], 100);
+    let same = done(&["app", "set", name, "--leavers", "delete"]).await;
+    assert_eq!(same["changed"], false);
+    refused(&["app", "set", name, "--map", "title=nickname"], "title").await;
+    refused(&["app", "set", name, "--password-sync", "true"], "passwords").await;
+    refused(&["app", "set", name, "--members-at-once", "0"], "members at once").await;
+
+    // The secret is for whom it was entered.
+    let elsewhere_url = ["app", "set", name, "--url", "https://203.0.114.2/scim"];
+    refused(&elsewhere_url, "entered for another address").await;
+    let oauth = [
+        "app",
+        "set",
+        name,
+        "--token-url",
+        "https://203.0.114.1/t",
+        "--client-id",
+        "hub",
+    ];
+    refused(&oauth, "entered for another address").await;
+    let own = done(&[&oauth[..], &["--secret-in", "body", "--secret-file", token]].concat()).await;
+    let authentication = &own["application"]["settings"]["mode"]["authentication"];
+    assert_eq!(authentication["type"], "client_credentials");
+    assert_eq!(authentication["method"], "body");
+    done(&[&elsewhere_url[..], &["--secret-file", token]].concat()).await;
+
+    // From one mode to the other and back.
+    refused(&["app", "set", name, "--mode", "event_callback"], "another URL").await;
+    let back = done(&[
+        "app",
+        "set",
+        name,
+        "--mode",
+        "event_callback",
+        "--url",
+        "https://203.0.114.1/e",
+    ])
+    .await;
+    assert_eq!(back["application"]["hasSecret"], false);
+    assert_eq!(back["application"]["settings"]["mode"]["type"], "event_callback");
+    refused(&["app", "set", name, "--leavers", "delete"], "SCIM").await;
+    refused(&["app", "set", name, "--secret-file", token], "SCIM").await;
+    let again = ["app", "set", name, "--mode", "scim", "--url", base];
+    refused(&again, "secret is missing").await;
+    let again = done(&[&again[..], &["--secret-file", token]].concat()).await;
+    assert_eq!(again["application"]["settings"]["mode"]["mapping"], json!({}));
+
+    let text = place.here(&["app", "show", name]).await.out;
+    assert!(
+        text.contains("base URL      https://203.0.114.1/scim/v2"),
+        "{text}"
+    );
+    assert!(
+        text.contains("bearer token, secret stored") && !text.contains("s3cret"),
+        "{text}"
+    );
+    let log = place.here(&["audit", "--json"]).await.out;
+    assert!(
+        log.contains("\"secret\": \"***\"") && !log.contains("s3cret"),
+        "{log}"
+    );
+    done(&["app", "pause", name]).await;
+}
+
+#[test]
+fn the_scim_mode_is_set_here_and_elsewhere() {
+    on_both("elsewhere_scim", |database, _| async move {
+        let place = Place::start(&database);
+        story(&place, "Here", false).await;
+        story(&place, "There", true).await;
+    });
+}
