@@ -68,8 +68,8 @@ impl fmt::Display for Missing {
                 "the administrator's API is not tried on what its description permits",
             ),
             What::Scim2 => (
-                "scim2-cli (a program of Python's, below target)",
-                "the SCIM service provider is not tried by a tester that others have written",
+                "scim2-cli and scim2-server (programs of Python's, below target)",
+                "SCIM is tried in neither direction with programs that others have written",
             ),
             What::Node => (
                 "Node.js with npm (Debian: nodejs npm)",
@@ -122,6 +122,7 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
     for (program, what) in [
         (python::SCHEMATHESIS, What::Schemathesis),
         (python::SCIM2, What::Scim2),
+        (python::SCIM2_SERVER, What::Scim2),
     ] {
         still.extend(program.install().err().map(|why| Missing { what, why }));
     }

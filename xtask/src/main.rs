@@ -106,6 +106,7 @@ cargo test:
                               postgres://postgres@127.0.0.1:5433
     ROLLCALL_TEST_SCHEMATHESIS  the program `st` of Schemathesis
     ROLLCALL_TEST_SCIM2       the program `scim2` of scim2-cli
+    ROLLCALL_TEST_SCIM2_SERVER  the program `scim2-server`
     ROLLCALL_TEST_REQUIRE     what must not be missing, such as postgres,slapd,chromium,schemathesis: a test
                               that cannot run without it fails
 ";

@@ -33,8 +33,16 @@ pub(crate) const SCIM2: Program = Program {
     variable: "ROLLCALL_TEST_SCIM2",
 };
 
+/// A SCIM service provider, to which the hub pushes.
+pub(crate) const SCIM2_SERVER: Program = Program {
+    name: "scim2-server-0.8.3",
+    packages: &["scim2-server==0.8.3"],
+    file: "bin/scim2-server",
+    variable: "ROLLCALL_TEST_SCIM2_SERVER",
+};
+
 /// All of them.
-pub(crate) const ALL: [&Program; 2] = [&SCHEMATHESIS, &SCIM2];
+pub(crate) const ALL: [&Program; 3] = [&SCHEMATHESIS, &SCIM2, &SCIM2_SERVER];
 
 impl Program {
     fn folder(&self) -> PathBuf {

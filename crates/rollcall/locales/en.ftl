@@ -219,6 +219,7 @@ limit-none = As fast as the application answers
 
 ## Test Connectivity
 test-lead = Sends a test event to the application and looks at each step of its way. Nobody's data is sent.
+test-lead-scim = Asks the application what it can do, and for a user and a group that nobody has. Nothing is made or changed there.
 test-again = Test again
 test-none = Not tested since the hub was started. The test goes to:
 test-passed = The connection works
@@ -231,6 +232,10 @@ step-sign = Make and sign the event
 step-status = Send it and get a status
 step-answer = Understand the answer
 step-event = The event in the answer
+step-discover = What the application says of itself
+step-users = Look for a user
+step-groups = Look for a group
+step-profile = Compare with the settings
 step-passed = passed
 step-failed = failed
 step-assumed = not confirmed
@@ -1140,6 +1145,10 @@ advice-event-misnamed = Answer each event with the eventId that it bears, not wi
 advice-event-not-named = Answer each event with the eventId that it bears, in one of the four lists.
 advice-event-refused = See in the application's log why; it should answer common:test with successEvents.
 advice-event-wanted-again = See in the application's log what it is waiting for; it should answer common:test with successEvents.
+advice-credentials-refused = The application refuses the token, or what the token is for. Enter it again under Push by SCIM, and see at the application that it may read and write users and groups.
+advice-groups-missing = The application seems to have no groups. Leave groups out under Push by SCIM.
+advice-filters-passed-over = The application does not look at filters, so that whoever is there already may not be found. Synchronize only if it is empty, or ask its makers.
+advice-profile-differs = Set right under Push by SCIM how the application wants to be spoken to.
 
 ## Why a user did or did not arrive
 reason-added-later = The application was added later.

@@ -199,6 +199,7 @@ limit-none = 不限，取决于应用的响应速度
 
 ## 测试连接
 test-lead = 向应用发送一个测试事件，并检查每个步骤。不会发送任何人的数据。
+test-lead-scim = 询问应用支持的功能，并查找不存在的账户和组。不会在应用中创建或更改任何内容。
 test-again = 再次测试
 test-none = 服务启动后尚未测试。测试将发往：
 test-passed = 连接正常
@@ -211,6 +212,10 @@ step-sign = 生成并签名事件
 step-status = 发送并获取状态码
 step-answer = 解析响应
 step-event = 响应中的事件结果
+step-discover = 应用的自我描述
+step-users = 查找账户
+step-groups = 查找组
+step-profile = 与设置比较
 step-passed = 通过
 step-failed = 失败
 step-assumed = 未确认
@@ -1080,6 +1085,10 @@ advice-event-misnamed = 请用事件自带的 eventId 响应，而不是 bizId �
 advice-event-not-named = 请将每个事件的 eventId 列入四个列表之一。
 advice-event-refused = 请在应用的日志中查看原因；对 common:test 应以 successEvents 响应。
 advice-event-wanted-again = 请在应用的日志中查看它在等待什么；对 common:test 应以 successEvents 响应。
+advice-credentials-refused = 应用拒绝令牌，或令牌的权限不足。请在“通过 SCIM 推送”中重新填写，并在应用中确认其可读写账户和组。
+advice-groups-missing = 该应用似乎没有组。请在“通过 SCIM 推送”中关闭组。
+advice-filters-passed-over = 应用忽略筛选条件，可能找不到已有的账户。请仅在应用为空时同步，或咨询其开发者。
+advice-profile-differs = 请在“通过 SCIM 推送”中更正应用接受的请求方式。
 
 ## 账户为何已到达或未到达
 reason-added-later = 应用是之后添加的。

@@ -94,6 +94,35 @@ pub enum Command {
     Delete { id: String },
 }
 
+impl Command {
+    /// What changes an application as one request wants it: name, push parameters, secret and encryption key.
+    pub fn changes(
+        id: &str,
+        name: Option<String>,
+        settings: SettingsPatch,
+        secret: Option<SecretString>,
+        key: Option<EncryptionKey>,
+    ) -> Vec<Self> {
+        let id = id.to_owned();
+        let key = key.map(|key| Self::SetEncryptionKey { id: id.clone(), key });
+        // To require encryption there has to be the key, and to have a key the mode in which there is one.
+        let is_key_last = settings.mode.is_some() && settings.encryption.is_none();
+        let update = Self::Update {
+            id,
+            name,
+            settings,
+            secret,
+        };
+        match is_key_last {
+            true => [Some(update), key],
+            false => [key, Some(update)],
+        }
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
 /// A step of a rotation of signing keys (see [`rotation`]).
 #[derive(Debug)]
 pub enum RotationStep {

@@ -1,6 +1,8 @@
-//! *Test Connectivity*: sends a `common:test` event and reports each step of its way.
+//! *Test Connectivity*: sends a `common:test` event and reports each step of its way; or asks an application that takes
+//! SCIM what it can do.
 
 pub mod finding;
+mod scim;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -47,7 +49,8 @@ pub enum StepResult {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "ConnectivityStep")]
 pub struct Step {
-    /// `resolve`, `connect`, `tls`, `sign`, `status`, `answer` or `event`.
+    /// `resolve`, `connect`, `tls`, `sign`, `status`, `answer` or `event`; of an application that takes SCIM
+    /// `discover`, `users`, `groups` or `profile` after the first three.
     pub name: Cow<'static, str>,
     /// What came of it.
     #[serde(flatten)]
@@ -137,6 +140,9 @@ pub async fn test(shared: &Arc<Shared>, application_id: &str) -> Result<Report, 
 
 async fn run(shared: &Arc<Shared>, target: &Arc<Target>, report: &mut Report) -> Result<(), Ended> {
     let addresses = reach(shared, target, report).await?;
+    if let Some(provider) = target.provider() {
+        return scim::ask(shared, provider, &target.application.name, report).await;
+    }
 
     let watch = shared.hub.clock.stopwatch();
     let batch = connection_test(shared, target);
@@ -150,7 +156,6 @@ async fn run(shared: &Arc<Shared>, target: &Arc<Target>, report: &mut Report) ->
     let settings = &target.application.settings;
     let how = match settings.encryption() {
         Encryption::Required => "RS256, encrypted with A256GCM",
-        Encryption::Off if settings.scim().is_some() => "nothing to sign: a token proves who sends",
         Encryption::Off => "RS256, not encrypted",
     };
     report.pass("sign", watch.elapsed(), how);

@@ -1,5 +1,9 @@
 //! Pushing by SCIM, to an application that does what a script says: order, loss, lost answers, limits, failures.
 
+mod changed;
+mod peer;
+mod tested;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,14 +18,15 @@ use rollcall::application::scim::{Authentication, Leavers, ProfilePatch, Scim, S
 use rollcall::application::{
     self, Application, Limits, Mode, NewApplication, Scope, Settings, SettingsPatch, Subscription,
 };
-use rollcall::delivery::{Delivery, connectivity};
+use rollcall::delivery::Delivery;
+use rollcall::delivery::connectivity::{self, StepResult};
 use rollcall::directory::Command;
 use rollcall::hub::Hub;
 use rollcall::secret::SecretString;
 use rollcall_protocol::SystemRandom;
-use rollcall_scim::client::{Call, Method, Preset, Rate};
+use rollcall_scim::client::{Call, GroupUpdate, Method, Preset, Rate, Update};
 use rollcall_scim::testing::{Provider, members};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::plain::{apply, deliver, parked_of, settled, stored, until, user};
 use crate::world::{described, hasty, new_user, on_both, open_hub, renamed};
@@ -48,6 +53,10 @@ struct Script {
     poison: Option<String>,
     refuses_all: bool,
     takes_no_patch: bool,
+    /// What it says of itself.
+    says: Option<Value>,
+    /// As long as somebody else holds it, nobody is told that something was made.
+    gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone, Default)]
@@ -108,9 +117,15 @@ async fn answer(State(scripted): State<Scripted>, request: Request) -> Response 
         body: (!body.is_empty()).then(|| serde_json::from_slice(&body).unwrap()),
         if_match: None,
     };
-    scripted.with(|script| {
+    let answer = scripted.with(|script| {
         if script.refuses_all {
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+        if call.endpoint == "ServiceProviderConfig" {
+            return match &script.says {
+                Some(says) => axum::Json(says).into_response(),
+                None => StatusCode::NOT_FOUND.into_response(),
+            };
         }
         if script.takes_no_patch && call.method == Method::Patch {
             return StatusCode::METHOD_NOT_ALLOWED.into_response();
@@ -139,7 +154,12 @@ async fn answer(State(scripted): State<Scripted>, request: Request) -> Response 
                 }
             }
         }
-    })
+    });
+    if parts.method == "POST" {
+        let gate = scripted.with(|script| Arc::clone(&script.gate));
+        drop(gate.lock().await);
+    }
+    answer
 }
 
 /// A service provider, and its base URL.
@@ -323,26 +343,6 @@ fn an_outage_suspends_and_costs_no_event_anything() {
 }
 
 #[test]
-fn a_test_of_the_connection_asks_for_nobody() {
-    on_both("scim_test", |hub, _| async move {
-        let hub = open_hub(&hub).await;
-        let (app, application) = add(&hub, |_| {}).await;
-        let delivery = begin(&hub).await;
-        let report = connectivity::test(delivery.shared(), &application.id)
-            .await
-            .unwrap();
-        assert!(report.passed, "{report:?}");
-        app.with(|script| assert_eq!(script.provider.calls, ["GET Users"]));
-        app.with(|script| script.fates = [Fate::Status(401)].into());
-        let report = connectivity::test(delivery.shared(), &application.id)
-            .await
-            .unwrap();
-        assert!(!report.passed, "{report:?}");
-        delivery.stop().await;
-    });
-}
-
-#[test]
 fn many_are_told_over_several_lanes() {
     on_both("scim_lanes", |hub, _| async move {
         let hub = open_hub(&hub).await;
@@ -425,109 +425,6 @@ fn a_wrong_profile_suspends_and_sets_nothing_aside() {
         assert!(parked_of(&hub, &application).await.is_empty());
         app.with(|script| script.takes_no_patch = false);
         until("it is told", async || app.names() == set(&["ada.l"])).await;
-        delivery.stop().await;
-    });
-}
-
-/// Changes the parameters of SCIM.
-fn update(application: &Application, settings: SettingsPatch) -> application::Command {
-    application::Command::Update {
-        id: application.id.clone(),
-        name: None,
-        secret: None,
-        settings,
-    }
-}
-
-#[test]
-fn a_wait_for_the_turn_ends_where_the_hub_stops_or_the_rate_changes() {
-    on_both("scim_turn", |hub, _| async move {
-        let hub = open_hub(&hub).await;
-        let (app, application) = add(&hub, |scim| {
-            scim.profile.rate = Some(Rate {
-                requests: 1,
-                seconds: 3_600,
-            });
-        })
-        .await;
-        user(&hub, "ada").await;
-        let delivery = begin(&hub).await;
-        let asked = |times| app.with(|script| script.provider.calls.len() == times);
-        // The next request would go in an hour.
-        until("the application is asked", async || asked(1)).await;
-        let begun = Instant::now();
-        delivery.stop().await;
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-        let delivery = begin(&hub).await;
-        until("the application is asked again", async || asked(2)).await;
-        let faster = ScimPatch {
-            profile: ProfilePatch {
-                rate: Some(Rate {
-                    requests: 0,
-                    seconds: 1,
-                }),
-                ..ProfilePatch::default()
-            },
-            ..ScimPatch::default()
-        };
-        let settings = SettingsPatch {
-            scim: Some(faster),
-            ..SettingsPatch::default()
-        };
-        hub.apply_application(Caller::system("test"), update(&application, settings))
-            .await
-            .unwrap();
-        until("it is told", async || app.names() == set(&["ada"])).await;
-        delivery.stop().await;
-    });
-}
-
-#[test]
-fn nothing_is_believed_of_another_provider_that_the_one_before_has_said() {
-    on_both("scim_moved", |hub, _| async move {
-        let hub = open_hub(&hub).await;
-        let (old, application) = add(&hub, |_| {}).await;
-        let delivery = begin(&hub).await;
-        let (ada, bob) = (user(&hub, "ada").await, user(&hub, "bob").await);
-        group_with(&hub, "Staff", &[&ada]).await;
-        settled(&hub, &application).await;
-        // The other one has bob under the id that the first one gave to ada.
-        let (new, base) = serve().await;
-        new.with(|script| {
-            let there = json!({ "id": "1", "userName": "bob" });
-            let there = there.as_object().unwrap().clone();
-            script.provider.users.insert("1".to_owned(), there);
-            script.provider.made = 1;
-        });
-        old.with(|script| script.provider.calls.clear());
-        let moving = |secret: Option<&str>| application::Command::Update {
-            id: application.id.clone(),
-            name: None,
-            secret: secret.map(SecretString::from),
-            settings: SettingsPatch {
-                url: Some(base.clone()),
-                ..SettingsPatch::default()
-            },
-        };
-        // The token was entered for the first one.
-        let refused = hub.apply_application(Caller::system("test"), moving(None)).await;
-        let refused = refused.unwrap_err().to_string();
-        assert!(refused.contains("entered for another address"), "{refused}");
-        hub.apply_application(Caller::system("test"), moving(Some("s3cret")))
-            .await
-            .unwrap();
-        apply(&hub, renamed(&ada, "ada.l")).await;
-        apply(&hub, renamed(&bob, "bob.m")).await;
-        settled(&hub, &application).await;
-        until("both are there", async || {
-            new.names() == set(&["ada.l", "bob", "bob.m"])
-        })
-        .await;
-        new.with(|script| {
-            // Nobody with the new name and neither id was there, so bob was made too, beside the stranger.
-            assert_eq!(script.provider.users["1"]["userName"], "bob");
-        });
-        old.with(|script| assert_eq!(script.provider.calls, [""; 0]));
         delivery.stop().await;
     });
 }

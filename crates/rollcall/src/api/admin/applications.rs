@@ -265,7 +265,6 @@ async fn apply(api: &Door, command: Command) -> Shown<Changed> {
 
 async fn update(api: Door, Path(id): Path<String>, Body(changes): Body<Changes>) -> Shown<Changed> {
     let before = api.application(id).await?;
-    let id = before.id.clone();
     let Changes {
         name,
         settings,
@@ -276,17 +275,7 @@ async fn update(api: Door, Path(id): Path<String>, Body(changes): Body<Changes>)
     let key = chosen_key(&api, encryption_key.as_ref(), generated)?;
     let shown = shown_key(key.as_ref(), generated);
     let notes = notes(&api, &settings).await?;
-    let mut commands = Vec::new();
-    if let Some(key) = key {
-        let id = id.clone();
-        commands.push(Command::SetEncryptionKey { id, key });
-    }
-    commands.push(Command::Update {
-        id,
-        name,
-        settings,
-        secret,
-    });
+    let commands = Command::changes(&before.id, name, settings, secret, key);
     let hub = &api.shared.hub;
     let applied = hub.apply_to_application(api.caller.clone(), commands).await?;
     Ok(Json(Changed {

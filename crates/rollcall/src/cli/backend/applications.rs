@@ -396,17 +396,13 @@ async fn update(database: &Database, id: String, changes: Changes) -> Result<Cha
     let known = serving::known(hub, config).await?;
     let jwks_url = known.jwks_url(&id);
     let notes = notes(&known, &changes.settings).await?;
-    let mut commands = Vec::new();
-    if let Some(key) = changes.key {
-        let id = id.clone();
-        commands.push(Command::SetEncryptionKey { id, key });
-    }
-    commands.push(Command::Update {
-        id,
-        name: changes.name,
-        settings: changes.settings,
-        secret: changes.secret,
-    });
+    let Changes {
+        name,
+        settings,
+        key,
+        secret,
+    } = changes;
+    let commands = Command::changes(&id, name, settings, secret, key);
     let applied = hub.apply_to_application(caller(), commands).await?;
     let changed = applied.iter().any(|applied| applied.changed);
     let last = applied.into_iter().last().context("no command was applied")?;

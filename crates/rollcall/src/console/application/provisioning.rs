@@ -54,7 +54,7 @@ impl ByScim {
             Authentication::BearerToken => ("scim-bearer", None),
             Authentication::ClientCredentials {
                 token_url, client_id, ..
-            } => ("scim-client", Some((token_url.clone(), client_id.clone()))),
+            } => ("scim-client", Some((without_query(token_url), client_id.clone()))),
         };
         Self {
             authentication,

@@ -50,6 +50,10 @@ fn advice(code: Code) -> &'static str {
         Code::EventNotNamed => "advice-event-not-named",
         Code::EventRefused => "advice-event-refused",
         Code::EventWantedAgain => "advice-event-wanted-again",
+        Code::CredentialsRefused => "advice-credentials-refused",
+        Code::GroupsMissing => "advice-groups-missing",
+        Code::FiltersPassedOver => "advice-filters-passed-over",
+        Code::ProfileDiffers => "advice-profile-differs",
     }
 }
 
@@ -87,6 +91,10 @@ impl Step {
                 "sign" => "step-sign",
                 "status" => "step-status",
                 "answer" => "step-answer",
+                "discover" => "step-discover",
+                "users" => "step-users",
+                "groups" => "step-groups",
+                "profile" => "step-profile",
                 _ => "step-event",
             },
             tone,
@@ -130,6 +138,7 @@ struct TestPage {
     page: Page,
     head: Head,
     url: String,
+    is_scim: bool,
     tested: Option<Tested>,
 }
 
@@ -139,11 +148,13 @@ pub(super) async fn test(view: View, Path(id): Path<String>) -> Answer {
     let application = view.application(id).await?;
     let tested = view.console.tests.of(&application.id);
     let url = without_query(application.settings.url());
+    let is_scim = application.settings.scim().is_some();
     let db = view.console.db();
     let status = db.read(move |tx| status::of(tx, application.clone())).await?;
     show(&TestPage {
         head: Head::of(&status, Tab::Test, &view.page),
         url,
+        is_scim,
         tested: tested.map(|(at, report)| Tested::of(at, &report)),
         page: view.page,
     })

@@ -87,6 +87,14 @@ pub enum Code {
     EventRefused,
     /// The application wants the event again.
     EventWantedAgain,
+    /// The application refuses the token.
+    CredentialsRefused,
+    /// The application has no groups, and is to be told of them.
+    GroupsMissing,
+    /// The application does not look at filters.
+    FiltersPassedOver,
+    /// What the application says of itself is not how it is spoken to.
+    ProfileDiffers,
 }
 
 /// What the test came upon at a step.
@@ -296,6 +304,88 @@ pub(super) fn unanswered(url: &Url, failure: &Failure) -> Finding {
             finding(code, words(*status, form, said.as_deref()), advice)
         }
     }
+}
+
+/// A request of SCIM brought no answer, or none that is about what was asked.
+pub(super) fn unasked(url: &Url, failure: &Failure) -> Finding {
+    let Failure::Status {
+        status, said, form, ..
+    } = failure
+    else {
+        return match failure {
+            Failure::Unsealed(reason) => finding(
+                Code::NotSealed,
+                reason,
+                "enter the token or the client's secret again: rollcall app set NAME --secret-file FILE",
+            ),
+            Failure::Unreadable(reason) => finding(
+                Code::AnswerUnreadable,
+                reason,
+                "check the token URL: an answer as OAuth 2.0 has it (access_token) has to come from there",
+            ),
+            _ => unanswered(url, failure),
+        };
+    };
+    let (code, advice) = match status {
+        401 | 403 => (
+            Code::CredentialsRefused,
+            "the application refuses the token, or what the token is for: enter it again (rollcall app set NAME --secret-file FILE), and see at the application that it may read and write users and groups",
+        ),
+        404 | 405 | 410 | 501 => (
+            Code::NotFound,
+            "check the base URL: Users and Groups have to be right below it",
+        ),
+        429 => (
+            Code::Busy,
+            "the application asks for patience: test again later; if it stays so, set its limit with --rate",
+        ),
+        400..=499 => (
+            Code::RefusedByApplication,
+            "the application refuses to be asked by a filter: its documentation says what it takes",
+        ),
+        _ => of_status(*status, form),
+    };
+    finding(code, words(*status, form, said.as_deref()), advice)
+}
+
+/// There is nothing where groups would be.
+pub(super) fn no_groups(failure: &Failure) -> Finding {
+    finding(
+        Code::GroupsMissing,
+        failure.to_string(),
+        "the application seems to have no groups: rollcall app set NAME --push-groups false",
+    )
+}
+
+/// Where a list should be, there is something else.
+pub(super) fn no_list() -> Finding {
+    finding(
+        Code::AnswerForeign,
+        "HTTP 200 with something that is no list of SCIM",
+        "check the base URL: it has to be that of the application's SCIM service, not of its pages",
+    )
+}
+
+/// Somebody was found whom nobody can be.
+pub(super) fn passes_over_filters(detail: String) -> Finding {
+    finding(
+        Code::FiltersPassedOver,
+        detail,
+        "the application does not look at filters, so that whoever is there already may not be found: synchronize only if it is empty, or ask its makers",
+    )
+}
+
+/// What the application says of itself is not how it is spoken to.
+pub(super) fn profile_differs(name: &str, differences: &[(String, String)]) -> Finding {
+    let (what, options): (Vec<&str>, Vec<&str>) = differences
+        .iter()
+        .map(|(what, option)| (what.as_str(), option.as_str()))
+        .unzip();
+    finding(
+        Code::ProfileDiffers,
+        format!("the application says: {}", what.join("; ")),
+        format!("rollcall app set {name:?} {}", options.join(" ")),
+    )
 }
 
 /// The status, who speaks, and what is said: the beginning of it, quoted.

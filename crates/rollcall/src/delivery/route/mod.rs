@@ -150,6 +150,14 @@ impl Target {
         })
     }
 
+    /// The application in the SCIM mode, if that is its mode.
+    pub(super) fn provider(&self) -> Option<&scim::Provider> {
+        match &self.route {
+            Route::Callback(_) => None,
+            Route::Scim(provider) => Some(provider),
+        }
+    }
+
     /// The receiving URL, or the base URL of SCIM.
     pub fn url(&self) -> &Url {
         match &self.route {

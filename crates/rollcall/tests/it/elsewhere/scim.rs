@@ -125,9 +125,12 @@ async fn story(place: &Place, name: &str, elsewhere: bool) {
         "event_callback",
         "--url",
         "https://203.0.114.1/e",
+        "--encrypt",
     ])
     .await;
     assert_eq!(back["application"]["hasSecret"], false);
+    assert_eq!(back["encryptionKey"].as_str().unwrap().len(), 64);
+    assert_eq!(back["application"]["settings"]["mode"]["encryption"], "required");
     assert_eq!(back["application"]["settings"]["mode"]["type"], "event_callback");
     refused(&["app", "set", name, "--leavers", "delete"], "SCIM").await;
     refused(&["app", "set", name, "--secret-file", token], "SCIM").await;

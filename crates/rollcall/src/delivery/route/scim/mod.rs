@@ -1,7 +1,6 @@
 //! The SCIM mode: from the events of a request to the fewest requests of SCIM, and from their answers to verdicts.
 //!
-//! Test Connectivity only asks whether the application answers, and a full synchronization tells everything without
-//! comparing.
+//! A full synchronization tells everything, without comparing it with what the application has.
 //!
 //! # Where it stands
 //!

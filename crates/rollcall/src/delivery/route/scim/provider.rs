@@ -10,7 +10,7 @@ use rollcall_protocol::{Foreign, SubjectKind};
 use rollcall_scim::client::{Call, Managed, Method, Reply};
 
 use super::carry::{Broken, Carrier, Outside};
-use super::client::Client;
+use super::client::{Answer, Client};
 use super::managed_of_groups;
 use super::memory::{Key, Memory};
 use super::token::Tokens;
@@ -101,8 +101,19 @@ impl Provider {
         })
     }
 
+    /// The parameters.
+    pub(in crate::delivery) fn parameters(&self) -> &Scim {
+        &self.scim
+    }
+
+    /// Sends a request that belongs to no batch.
+    pub(in crate::delivery) async fn ask(&self, shared: &Shared, call: &Call) -> Result<Answer, Failure> {
+        let client = self.client()?;
+        client.send(&shared.egress, &shared.hub.clock, call).await
+    }
+
     /// The base URL.
-    pub(in crate::delivery::route) fn url(&self) -> &Url {
+    pub(in crate::delivery) fn url(&self) -> &Url {
         &self.checked.base_url
     }
 
@@ -120,8 +131,7 @@ impl Provider {
             body: None,
             if_match: None,
         };
-        let answer = self.client()?.send(&shared.egress, &shared.hub.clock, &call);
-        let answer = answer.await?;
+        let answer = self.ask(shared, &call).await?;
         if let Some(failure) = answer.failure {
             return Err(failure);
         }

@@ -111,19 +111,14 @@ impl Work {
             let kind = match event.event_type.subject_kind() {
                 Some(SubjectKind::User) => SubjectKind::User,
                 Some(SubjectKind::Group) if scim.groups => SubjectKind::Group,
-                Some(SubjectKind::Group) => {
-                    let why = "groups are not told to this application";
-                    work.decided.insert(number, passed_over("no_groups", why));
-                    continue;
-                }
-                Some(SubjectKind::Unit) => {
-                    let why = "SCIM knows no organizational units";
-                    work.decided.insert(number, passed_over("no_units", why));
+                // There is nothing to tell of what SCIM has no object for, and of groups that are not wanted. The
+                // application passes nothing over.
+                Some(SubjectKind::Group | SubjectKind::Unit) => {
+                    work.decided.insert(number, Verdict::Accepted);
                     continue;
                 }
                 None if event.event_type == EventType::Inventory => {
-                    let why = "SCIM knows no inventories";
-                    work.decided.insert(number, passed_over("no_inventories", why));
+                    work.decided.insert(number, Verdict::Accepted);
                     continue;
                 }
                 None => continue,
