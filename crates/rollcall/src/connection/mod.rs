@@ -28,10 +28,10 @@ use rollcall_db::{DbError, Tx};
 use crate::access::{Authority, Context, Principal};
 use crate::directory::Source;
 pub use error::ConnectionError;
-pub(crate) use model::{CUSTOM, usual_rate};
+pub(crate) use model::{CUSTOM, differing, expressions, mistake, usual_rate};
 pub use model::{Connection, ConnectionChanges, NewConnection, TARGETS, TakesOver};
 pub use rows::{Key, Rows, Which};
-pub use store::{find, list};
+pub use store::{find, list, names, of_source};
 use tokens::{ConnectionToken, NewConnectionToken};
 
 /// The type of the sources that connections are.

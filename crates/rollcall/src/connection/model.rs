@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rollcall_scim::mapping::{Inward, USER_IN};
+use rollcall_scim::mapping::{Inward, MappingError, USER_IN};
 use rollcall_scim::{Strictness, schema};
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr};
@@ -173,12 +173,12 @@ impl Connection {
 
     /// The expression of a target, if it has one.
     pub fn expression(&self, target: &str) -> Option<&str> {
-        effective(&self.mapping).remove(target)
+        expressions(&self.mapping).remove(target)
     }
 }
 
-/// The usual mapping with what differs from it.
-fn effective(mapping: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
+/// The usual mapping with what differs from it: the expression of each field that is set.
+pub(crate) fn expressions(mapping: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
     let mut all: BTreeMap<&str, &str> = USER_IN.iter().copied().collect();
     for (target, expression) in mapping {
         match expression.trim() {
@@ -189,8 +189,27 @@ fn effective(mapping: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
     all
 }
 
+/// What of a whole mapping differs from the usual one: expressions by their fields, empty where nothing is to be set.
+pub(crate) fn differing(mut all: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    for (target, _) in USER_IN {
+        all.entry((*target).to_owned()).or_default();
+    }
+    let usual = |target: &str| USER_IN.iter().find(|(known, _)| *known == target);
+    all.retain(|target, expression| usual(target).map_or("", |(_, usual)| usual) != expression.trim());
+    all
+}
+
+/// What is wrong with an expression; `None` if it can be used.
+pub(crate) fn mistake(target: &str, expression: &str) -> Option<String> {
+    match Inward::parse([(target, expression)], schema::user()) {
+        Ok(_) => None,
+        Err(MappingError::Expr { error, .. }) => Some(error.to_string()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 fn rules(mapping: &BTreeMap<String, String>) -> Result<Inward, ConnectionError> {
-    Inward::parse(effective(mapping), schema::user())
+    Inward::parse(expressions(mapping), schema::user())
         .map_err(|error| ConnectionError::invalid("mapping", error.to_string()))
 }
 
@@ -204,10 +223,10 @@ pub(super) fn check_mapping(mapping: &BTreeMap<String, String>) -> Result<(), Co
         let reason = format!("`{unknown}`: there are {known} and {CUSTOM}NAME");
         return Err(ConnectionError::invalid("mapping", reason));
     }
-    let effective = effective(mapping);
+    let all = expressions(mapping);
     if let Some(missing) = ["username", "displayName"]
         .into_iter()
-        .find(|target| !effective.contains_key(target))
+        .find(|target| !all.contains_key(target))
     {
         let reason = format!("`{missing}`: every user needs one, so it must have an expression");
         return Err(ConnectionError::invalid("mapping", reason));

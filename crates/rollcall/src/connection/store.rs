@@ -8,11 +8,11 @@ use serde_json::{Map, Value as Json, json};
 
 use super::model::{check_mapping, check_rate};
 use super::tokens::{self, ConnectionToken};
-use super::{Connection, ConnectionChanges, ConnectionError, NewConnection};
+use super::{Connection, ConnectionChanges, ConnectionError, NewConnection, SOURCE_TYPE};
 use crate::access::Context;
 use crate::audit::{self, Target};
 use crate::directory::fields::{self, fold};
-use crate::directory::{self, query};
+use crate::directory::{self, Source, query};
 use crate::id;
 
 const COLUMNS: &str = "c.id, c.name, c.unit_id, c.takes_over, c.strict, c.disabled, c.requests_per_second, \
@@ -84,6 +84,28 @@ pub fn find(tx: &mut Tx<'_>, text: &str) -> Result<Connection, ConnectionError> 
     found
         .pop()
         .ok_or_else(|| ConnectionError::NotFound(text.to_owned()))
+}
+
+/// The names of all connections, by id.
+///
+/// # Errors
+/// What the database reports.
+pub fn names(tx: &mut Tx<'_>) -> Result<HashMap<String, String>, DbError> {
+    let rows = tx.query("SELECT id, name FROM connections", params![])?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// The id and the name of the connection that has this source; `None` if it is no connection, or one that is gone.
+///
+/// # Errors
+/// What the database reports.
+pub fn of_source(tx: &mut Tx<'_>, source: &Source) -> Result<Option<(String, String)>, DbError> {
+    if source.source_type != SOURCE_TYPE {
+        return Ok(None);
+    }
+    let id = source.source_id.as_str();
+    let row = tx.query_opt("SELECT id, name FROM connections WHERE id = $1", params![id])?;
+    row.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
 }
 
 /// The columns of a connection, of which [`from_row`] makes one.

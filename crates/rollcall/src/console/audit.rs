@@ -8,6 +8,7 @@ use axum::extract::Query;
 use axum::http::header;
 use axum::response::IntoResponse;
 use futures_util::{StreamExt as _, stream};
+use rollcall_db::DbError;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -17,6 +18,7 @@ use crate::access::Permission;
 use crate::accounts;
 use crate::audit::{Entry, Position};
 use crate::clock::shown;
+use crate::connection;
 use crate::listing::Audited;
 
 /// How many entries a page has.
@@ -100,12 +102,13 @@ struct ShownEntry {
 
 impl ShownEntry {
     fn of(entry: Entry, names: &HashMap<String, String>) -> Self {
-        let name = entry.actor.strip_prefix("account:").and_then(|id| names.get(id));
-        let actor = name.unwrap_or(&entry.actor).clone();
+        let named = entry.actor.split_once(':').and_then(|(_, id)| names.get(id));
+        let actor = named.unwrap_or(&entry.actor).clone();
         let pretty = |value: &Option<Value>| value.as_ref().map(pretty);
         let link = match entry.target_kind.as_str() {
             "application" => Some(format!("/console/applications/{}", entry.target_id)),
             "user" => Some(format!("/console/users/{}", entry.target_id)),
+            "connection" => Some(format!("/console/connections/{}", entry.target_id)),
             "group" => Some(format!("/console/groups/{}", entry.target_id)),
             "organizational_unit" | "unit" => Some(format!("/console/directory?unit={}", entry.target_id)),
             _ => None,
@@ -136,7 +139,12 @@ pub(super) async fn audit(view: View, Query(wanted): Query<Wanted>) -> Answer {
     view.needs(Permission::ReadAudit)?;
     let asked = wanted.asked(&view.page, ON_A_PAGE);
     let found = asked.page(view.console.db(), wanted.from()).await?;
-    let names = view.console.db().read(accounts::names).await?;
+    let names = view.console.db().read(|tx| {
+        let mut names = accounts::names(tx)?;
+        names.extend(connection::names(tx)?);
+        Ok::<_, DbError>(names)
+    });
+    let names = names.await?;
     let entries = found.entries.into_iter();
     let entries = entries.map(|entry| ShownEntry::of(entry, &names));
     let next = found

@@ -11,6 +11,7 @@ pub(super) fn draw(name: &str) -> String {
         "directory" | "unit" => {
             r#"<rect x="8.5" y="3.5" width="7" height="5" rx="1.2"/><rect x="3" y="15.5" width="7" height="5" rx="1.2"/><rect x="14" y="15.5" width="7" height="5" rx="1.2"/><path d="M12 8.5V12M6.5 15.5V12h11v3.5"/>"#
         }
+        "connections" => r#"<path d="M13 4.5h6.5v15H13M4 12h10M10.5 8.5 14 12l-3.5 3.5"/>"#,
         "audit" => r#"<path d="M7 3.5h7.5l3.5 3.5v13.5H7zM10 10.5h5M10 14h5M10 17.5h3"/>"#,
         "access" => r#"<circle cx="8" cy="14.5" r="4"/><path d="m11 11.5 8-8M15.5 7l3 3M12.8 9.7l2 2"/>"#,
         "menu" => r#"<path d="M4 7h16M4 12h16M4 17h16"/>"#,

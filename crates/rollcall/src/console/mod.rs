@@ -19,6 +19,7 @@ mod applications;
 mod assets;
 mod audit;
 mod chart;
+mod connection;
 mod directory;
 mod error;
 mod form;
@@ -154,6 +155,7 @@ fn addresses() -> Addresses {
         .merge(directory::routes())
         .merge(access::routes())
         .merge(transfer::routes())
+        .merge(connection::routes())
         .route("/console/audit", get(audit::audit))
         .route("/console/audit.csv", get(audit::audit_csv))
         .route("/console/sign-in", get(account::sign_in).post(account::enter))

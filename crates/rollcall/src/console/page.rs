@@ -31,6 +31,8 @@ pub(super) enum Section {
     Applications,
     /// Units, users and groups.
     Directory,
+    /// Other directories that feed this one.
+    Connections,
     /// Who did what.
     Audit,
     /// Accounts and tokens.
@@ -101,6 +103,12 @@ const DONE: &[&str] = &[
     "done-key-revert",
     "done-key-replace",
     "done-imported",
+    "done-connection-created",
+    "done-connection-saved",
+    "done-connection-enabled",
+    "done-connection-disabled",
+    "done-connection-deleted",
+    "done-connection-token-revoked",
 ];
 
 /// What every page has.
@@ -226,7 +234,12 @@ impl Page {
         self.may(Permission::ExportDirectory)
     }
 
-    /// Whether the visitor may change accounts and tokens.
+    /// Whether the visitor sees accounts, tokens and connections.
+    pub(super) fn sees_access(&self) -> bool {
+        self.may(Permission::ReadAccess)
+    }
+
+    /// Whether the visitor may change accounts, tokens and connections.
     pub(super) fn may_manage_access(&self) -> bool {
         self.may(Permission::ManageAccess)
     }
@@ -253,6 +266,12 @@ impl Page {
                 "/console/directory",
                 "directory",
             ),
+            (
+                Section::Connections,
+                "nav-connections",
+                "/console/connections",
+                "connections",
+            ),
             (Section::Audit, "nav-audit", "/console/audit", "audit"),
             (Section::Access, "nav-access", "/console/accounts", "access"),
         ];
@@ -260,7 +279,7 @@ impl Page {
             Section::Home | Section::Applications => true,
             Section::Directory => self.sees_directory(),
             Section::Audit => self.may(Permission::ReadAudit),
-            Section::Access => self.may(Permission::ReadAccess),
+            Section::Connections | Section::Access => self.may(Permission::ReadAccess),
         };
         all.into_iter()
             .filter(|(section, ..)| is_shown(section))

@@ -17,6 +17,7 @@ use super::visitor::role_key;
 use crate::access::{Role, RoleName};
 use crate::accounts::AccountError;
 use crate::signin::manage;
+pub(super) use token::{EXPIRES, term_in};
 
 /// How many accounts or tokens a page has.
 const ON_A_PAGE: usize = 50;

@@ -85,18 +85,21 @@ pub(in crate::console) async fn new(view: View) -> Answer {
     let days = tokens::DAYS.to_string();
     show(&TokenFormPage {
         page: view.page,
-        form: Filled::with(&[("role", "auditor"), ("expiresInDays", &days)]),
+        form: Filled::with(&[("role", "auditor"), (EXPIRES, &days)]),
     })
 }
 
-/// How long a token is to be good for; a form in which that is neither a number nor empty is refused.
-fn term_in(form: &mut Filled, page: &Page) -> Term {
+/// The field that says after how many days a token expires.
+pub(in crate::console) const EXPIRES: &str = "expiresInDays";
+
+/// How long a token is to be good for; a form in which that is no number is refused.
+pub(in crate::console) fn term_in(form: &mut Filled, page: &Page) -> Term {
     if form.is_on("neverExpires") {
         return Term::Never;
     }
-    let days = form.value("expiresInDays").parse();
+    let days = form.value(EXPIRES).parse();
     Term::Days(days.unwrap_or_else(|_| {
-        form.refuse("expiresInDays", page.t("rule-days"));
+        form.refuse(EXPIRES, page.t("rule-days"));
         tokens::DAYS
     }))
 }

@@ -8,6 +8,7 @@ use rollcall_db::DbError;
 use serde::Deserialize;
 
 use super::{ON_A_PAGE, wanted_text};
+use crate::connection;
 use crate::console::error::Failure;
 use crate::console::form::{Filled, again};
 use crate::console::page::{Answer, Page, Section, View, address, show};
@@ -73,6 +74,8 @@ struct GroupPage {
     /// The form for more members.
     form: Filled,
     group: Group,
+    /// The connection that the group came from: its id and its name.
+    connection: Option<(String, String)>,
     members: Vec<User>,
     is_first: bool,
     next: Option<String>,
@@ -99,10 +102,12 @@ pub(super) async fn show_group(view: View, id: String, after: &str, form: Filled
                 return Ok(None);
             };
             let ids = query::members_after(tx, &id, &from, ON_A_PAGE)?;
-            Ok::<_, DbError>(Some((group, sight.users(query::users_of(tx, &ids)?))))
+            let connection = connection::of_source(tx, &group.source)?;
+            let members = sight.users(query::users_of(tx, &ids)?);
+            Ok::<_, DbError>(Some((group, members, connection)))
         })
         .await?;
-    let (group, members) = found.ok_or(Failure::NotFound)?;
+    let (group, members, connection) = found.ok_or(Failure::NotFound)?;
     let last = members.last().filter(|_| members.len() == ON_A_PAGE);
     let next = last.map(|last| {
         let path = format!("/console/groups/{}", group.id);
@@ -113,6 +118,7 @@ pub(super) async fn show_group(view: View, id: String, after: &str, form: Filled
         is_first: after.is_empty(),
         next,
         group,
+        connection,
         members,
         form,
         page: view.page,

@@ -26,6 +26,7 @@ use crate::directory::search::{self, Portion, Wanted as Searched};
 use crate::directory::view::{self, Branch};
 use crate::directory::{Unit, User, query};
 use crate::listing;
+pub(super) use user_form::unit_in;
 
 /// The pages of the directory.
 pub(super) fn routes() -> Addresses {
@@ -78,7 +79,7 @@ pub(super) fn routes() -> Addresses {
 const SUGGESTED: usize = 300;
 
 /// The paths that a field for a unit suggests.
-async fn suggested_units(view: &View) -> Result<Vec<String>, Failure> {
+pub(super) async fn suggested_units(view: &View) -> Result<Vec<String>, Failure> {
     Ok(view
         .console
         .db()

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::explain::Outcome;
 use crate::application::{Entitlements, Scope};
 use crate::clock::Millis;
+use crate::connection;
 use crate::console::error::Failure;
 use crate::console::page::{Answer, Page, Section, View, address, show};
 use crate::directory::fields::fold;
@@ -99,6 +100,8 @@ struct UserPage {
     places: Vec<Place>,
     groups: Vec<(String, String)>,
     custom: Vec<(String, String)>,
+    /// The connection that the user came from: its id and its name.
+    connection: Option<(String, String)>,
     applications: Vec<Reached>,
     is_first: bool,
     next: Option<String>,
@@ -149,12 +152,13 @@ pub(in crate::console) async fn user(
             named.sort_unstable();
             named.dedup();
             let names = view::names(tx, &named)?;
-            let standing = (paths, names, placement, scopes, standings, has_more);
+            let connection = connection::of_source(tx, &user.source)?;
+            let standing = (paths, names, placement, scopes, standings, has_more, connection);
             Ok::<_, DirectoryError>(Some((user, standing)))
         })
         .await?;
     let (user, standing) = found.ok_or(Failure::NotFound)?;
-    let (paths, names, placement, scopes, mut standings, has_more) = standing;
+    let (paths, names, placement, scopes, mut standings, has_more, connection) = standing;
     let name_of = |id: &String| names.get(id).cloned().unwrap_or_default();
     let mut groups: Vec<(String, String)> = user.groups.iter().map(|id| (id.clone(), name_of(id))).collect();
     groups.sort_by(|a, b| a.1.cmp(&b.1));
@@ -190,6 +194,7 @@ pub(in crate::console) async fn user(
             .map(|(name, value)| (name.clone(), value.to_string()))
             .collect(),
         applications: applications.collect(),
+        connection,
         is_first: shown.after.is_empty(),
         next,
         user,

@@ -150,7 +150,11 @@ pub(in crate::console) async fn create(mut posted: Posted) -> Answer {
 }
 
 /// The id of the unit that a field names.
-pub(super) async fn unit_in(view: &View, form: &mut Filled, field: &str) -> Result<Option<String>, Failure> {
+pub(in crate::console) async fn unit_in(
+    view: &View,
+    form: &mut Filled,
+    field: &str,
+) -> Result<Option<String>, Failure> {
     let text = form.value(field).to_owned();
     let found = {
         let text = text.clone();

@@ -34,7 +34,7 @@ async fn every_page_is_usable_for_everybody_in_every_dress() {
     let served = signed_in(&browser, &hub).await;
     let look = Look::new(&browser, &served.address);
     let mut wrong = look.at("empty", "/console/").await;
-    for page in ["directory", "groups", "applications", "tokens"] {
+    for page in ["directory", "groups", "applications", "tokens", "connections"] {
         let (name, path) = (format!("empty-{page}"), format!("/console/{page}"));
         wrong.extend(look.at(&name, &path).await);
     }

@@ -4,6 +4,7 @@ mod accounts;
 mod auditing;
 mod browser;
 mod configuring;
+mod connecting;
 mod first_load;
 mod forms;
 mod operating;

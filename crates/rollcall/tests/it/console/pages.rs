@@ -9,8 +9,9 @@ use super::sample::fill;
 use crate::world::{on_both, open_hub};
 
 /// Prefixes of ids.
-const IDS: [&str; 11] = [
-    "user_", "ou_", "group_", "app_", "job_", "KEY", "idaas_", "evnt_", "acc_", "tok_", "ses_",
+const IDS: [&str; 13] = [
+    "user_", "ou_", "group_", "app_", "job_", "KEY", "idaas_", "evnt_", "acc_", "tok_", "ses_", "conn_",
+    "ctok_",
 ];
 
 /// The same text, without what is different at every run: ids and times.
@@ -91,6 +92,7 @@ async fn every_page_says_what_it_is_to_say_in_both_languages() {
             assert!(text.contains(&format!("<html lang=\"{language}\">")), "{path}");
             let text = text.replace(&served.csrf, "CSRF");
             let text = text.replace(&sample.token_begins, "rct_PREFIX");
+            let text = text.replace(&sample.connection_token_begins, "rcs_PREFIX");
             insta::assert_snapshot!(format!("{name}.{language}"), within(&without_plan(&text)));
         }
     }

@@ -45,6 +45,7 @@ async fn each_role_sees_and_does_what_it_may() {
     let sample = fill(&hub).await;
     let own = Role::ApplicationOwner(BTreeSet::from([sample.chat.clone()]));
     let others = |id: &str| format!("/console/applications/{id}");
+    let connection = |what: &str| format!("/console/connections/{}{what}", sample.connection);
     // Page, and the statuses for administrator, operator, auditor, owner.
     let pages = [
         ("/console/".to_owned(), [200, 200, 200, 200]),
@@ -85,6 +86,18 @@ async fn each_role_sees_and_does_what_it_may() {
             [200, 200, 200, 404],
         ),
         ("/console/groups".to_owned(), [200, 200, 200, 200]),
+        ("/console/connections".to_owned(), [200, 403, 200, 403]),
+        (connection(""), [200, 403, 200, 403]),
+        (connection("/users"), [200, 403, 200, 403]),
+        (connection("/groups"), [200, 403, 200, 403]),
+        ("/console/connections/new".to_owned(), [200, 403, 403, 403]),
+        (connection("/settings"), [200, 403, 403, 403]),
+        (connection("/tokens/new"), [200, 403, 403, 403]),
+        (
+            connection(&format!("/tokens/{}/revoke", sample.connection_token)),
+            [200, 403, 403, 403],
+        ),
+        (connection("/delete"), [200, 403, 403, 403]),
         ("/console/audit".to_owned(), [200, 403, 200, 403]),
         ("/console/audit.csv".to_owned(), [200, 403, 200, 403]),
     ];
@@ -97,12 +110,19 @@ async fn each_role_sees_and_does_what_it_may() {
         }
         let home = served.ask("/console/", "en").await.text().await.unwrap();
         assert_eq!(home.contains("Wiki"), index < 3, "{role:?}");
-        assert_eq!(home.contains("/console/audit\""), index % 2 == 0, "{role:?}");
+        for entry in ["audit", "connections"] {
+            let entry = format!("/console/{entry}\"");
+            assert_eq!(home.contains(&entry), index % 2 == 0, "{role:?} {entry}");
+        }
         let pause = |id: &str| format!("{}/pause", others(id));
         let stale = served.post(&pause(&sample.chat), &[("csrf", "another")]).await;
         assert_eq!(stale.status(), 403, "{role:?}");
         let done = served.post(&pause(&sample.chat), &[("csrf", &served.csrf)]).await;
         assert_eq!(done.status().as_u16(), [303, 303, 403, 303][index], "{role:?}");
+        let disable = served
+            .post(&connection("/disable"), &[("csrf", &served.csrf)])
+            .await;
+        assert_eq!(disable.status().as_u16(), [303, 403, 403, 403][index], "{role:?}");
         let other = served.post(&pause(&sample.wiki), &[("csrf", &served.csrf)]).await;
         assert_eq!(other.status().as_u16(), [303, 303, 403, 404][index], "{role:?}");
     }

@@ -7,14 +7,17 @@ use rollcall::access::{Caller, Principal, Role};
 use rollcall::accounts::tokens::Term;
 use rollcall::application::{self, Application, Scope};
 use rollcall::clock::Millis;
+use rollcall::connection::tokens::{self, ConnectionToken};
+use rollcall::connection::{ConnectionError, users};
 use rollcall::delivery::job::{self, Inventory, JobPosition, JobStatus, Phase, Tally};
 use rollcall::delivery::ledger::{attempts, parked};
 use rollcall::delivery::model::{Attempt, Exception, Parked, ParkedState, Source};
-use rollcall::directory::{Command, NewGroup, NewUnit, NewUser};
+use rollcall::directory::{Command, NewGroup, NewUnit, NewUser, UserChanges};
 use rollcall::hub::Hub;
 use rollcall::signin::manage;
 use rollcall_db::Value;
 use rollcall_protocol::EventType;
+use serde_json::json;
 
 use crate::world::add_application;
 
@@ -31,6 +34,12 @@ pub(super) struct Sample {
     pub(super) token: String,
     /// How the token begins.
     pub(super) token_begins: String,
+    pub(super) connection: String,
+    pub(super) connection_token: String,
+    /// How the connection's token begins.
+    pub(super) connection_token_begins: String,
+    /// A user that came from the connection.
+    pub(super) connected: String,
 }
 
 const MINUTE: Millis = 60_000;
@@ -169,6 +178,39 @@ pub(super) fn aside(event: &str, subject: &str, seq: i64, at: Millis) -> Parked 
     }
 }
 
+/// A connection with a token that was used, a user that it took over, and a group; the connection's id and the token.
+async fn connection(hub: &Hub, unit: &str, user: &str) -> (String, ConnectionToken) {
+    let changes = json!({
+        "organizationalUnitId": unit,
+        "takesOver": "email",
+        "mapping": { "customFields.title": "title" },
+    });
+    let (made, _) = crate::scim::connect(hub, "Okta", &changes).await;
+    let source = rollcall::connection::source(&made.id);
+    let changes = UserChanges {
+        source: Some(source.clone()),
+        ..UserChanges::default()
+    };
+    let id = user.to_owned();
+    apply(hub, Command::UpdateUser { id, changes }).await;
+    let group = NewGroup {
+        name: "Optics".into(),
+        external_id: Some("00g1".into()),
+        source,
+        ..NewGroup::default()
+    };
+    apply(hub, Command::CreateGroup(group)).await;
+    let (id, user, now) = (made.id.clone(), user.to_owned(), hub.clock.now());
+    let found = hub.db.write(move |tx| {
+        let said = json!({ "userName": "zhangwei", "active": true });
+        users::keep(tx, &id, &user, said.as_object().unwrap(), now)?;
+        let token = rollcall::connection::find(tx, &id)?.tokens.remove(0);
+        tokens::note_use(tx, &token.id, now - MINUTE)?;
+        Ok::<_, ConnectionError>(token)
+    });
+    (made.id, found.await.unwrap())
+}
+
 /// Fills a hub.
 pub(super) async fn fill(hub: &Hub) -> Sample {
     let now = hub.clock.now();
@@ -184,7 +226,7 @@ pub(super) async fn fill(hub: &Hub) -> Sample {
     .await;
     let ada = user(hub, &optics, "ada", "Ada Lovelace", Some("ada@example.com")).await;
     user(hub, &optics, "grace", "Grace Hopper", Some("grace@example.com")).await;
-    user(hub, &research, "zhangwei", "张伟", Some("zhangwei@example.cn")).await;
+    let zhangwei = user(hub, &research, "zhangwei", "张伟", Some("zhangwei@example.cn")).await;
     user(hub, &research, "wangfang", "王芳", None).await;
     let long = "wolfeschlegelsteinhausenbergerdorff.maximilian.alexander";
     let name = "Maximilian Alexander von Wolfeschlegelsteinhausenbergerdorff";
@@ -305,10 +347,15 @@ pub(super) async fn fill(hub: &Hub) -> Sample {
     let days = Term::Days(90);
     let made = manage::create_token(hub, somebody(), "Provisioning".into(), Role::Auditor, days);
     let (token, _) = made.await.unwrap();
+    let (connection, connection_token) = connection(hub, &research, &zhangwei).await;
     Sample {
         account: account.id,
         token: token.id,
         token_begins: token.prefix,
+        connection,
+        connection_token: connection_token.id,
+        connection_token_begins: connection_token.prefix,
+        connected: zhangwei,
         wiki: wiki.id,
         chat: chat.id,
         payroll: payroll.id,
@@ -333,7 +380,12 @@ impl Sample {
             account,
             token,
             token_begins: _,
+            connection,
+            connection_token,
+            connection_token_begins: _,
+            connected,
         } = self;
+        let of_it = |what: &str| format!("/console/connections/{connection}{what}");
         let app = |id: &str, tab: &str| format!("/console/applications/{id}{tab}");
         vec![
             ("home", "/console/".into()),
@@ -397,6 +449,19 @@ impl Sample {
             ("token-new", "/console/tokens/new".into()),
             ("token-revoke", format!("/console/tokens/{token}/revoke")),
             ("sessions", "/console/sessions".into()),
+            ("connections", "/console/connections".into()),
+            ("connection", of_it("")),
+            ("connection-new", "/console/connections/new".into()),
+            ("connection-settings", of_it("/settings")),
+            ("connection-users", of_it("/users")),
+            ("connection-groups", of_it("/groups")),
+            ("connection-token-new", of_it("/tokens/new")),
+            (
+                "connection-token-revoke",
+                of_it(&format!("/tokens/{connection_token}/revoke")),
+            ),
+            ("connection-delete", of_it("/delete")),
+            ("connection-of-user", format!("/console/users/{connected}")),
             ("audit", "/console/audit".into()),
             ("sign-in", "/console/sign-in".into()),
             ("password", "/console/password".into()),

@@ -40,6 +40,7 @@ struct Filled {
     account: String,
     token: String,
     connection: String,
+    connection_token: String,
     attempt: i64,
     job: String,
     change: i64,
@@ -102,6 +103,13 @@ impl Filled {
             .remove(0)
             .id;
         let connection = crate::scim::connections(&hub, rows).await;
+        let named = connection.clone();
+        let found = hub
+            .db
+            .read(move |tx| rollcall::connection::find(tx, &named))
+            .await
+            .unwrap();
+        let connection_token = found.tokens[0].id.clone();
         let (attempt, change) = Self::history(&hub, rows, &first.id, &user).await;
         let now = hub.clock.now();
         for _ in 0..rows {
@@ -123,6 +131,7 @@ impl Filled {
             account,
             token,
             connection,
+            connection_token,
             attempt,
             job: jobs[0].id.clone(),
             change,
@@ -221,6 +230,7 @@ impl Filled {
             .replace("{id}", id)
             .replace("{application}", &self.application)
             .replace("{user}", &self.user)
+            .replace("{token}", &self.connection_token)
             .replace("{job}", &self.job)
             .replace("{number}", &self.attempt.to_string())
             .replace("{seq}", &self.change.to_string())
