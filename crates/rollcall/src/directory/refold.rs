@@ -5,6 +5,7 @@
 //! name that is chosen anew has to be free by the present rule.
 
 use rollcall_db::{DbError, Tx, params};
+use serde_json::Value;
 
 use super::fields::fold;
 
@@ -14,12 +15,14 @@ const FOLDING: i64 = 1;
 const PAGE: i64 = 1_000;
 
 /// What is folded: table, column, its folded form, and the column within whose value that is unique.
-const FOLDED: [(&str, &str, &str, Option<&str>); 5] = [
+const FOLDED: [(&str, &str, &str, Option<&str>); 7] = [
     ("users", "username", "username_folded", None),
     ("users", "email", "email_folded", None),
     ("organizational_units", "name", "name_folded", Some("parent_id")),
     ("groups", "name", "name_folded", None),
     ("applications", "name", "name_folded", None),
+    ("accounts", "name", "name_folded", None),
+    ("connections", "name", "name_folded", None),
 ];
 
 /// Folds what was folded by an earlier rule.
@@ -52,8 +55,33 @@ pub(crate) fn refold(tx: &mut Tx<'_>) -> Result<(), DbError> {
             }
         }
     }
+    refold_said(tx)?;
     tx.execute("UPDATE instance SET folding = $1", params![FOLDING])?;
     Ok(())
+}
+
+/// Folds the names that connections have for their users, which stand in what they have said. Several may be the same.
+fn refold_said(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    let mut after = String::new();
+    loop {
+        let rows = tx.query(
+            "SELECT user_id, resource, user_name FROM connection_users WHERE user_id > $1 ORDER BY user_id LIMIT $2",
+            params![after.as_str(), PAGE],
+        )?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        after = last.get(0)?;
+        for row in &rows {
+            let (id, resource, stored): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let said: Option<Value> = serde_json::from_str(&resource).ok();
+            let name = said.as_ref().and_then(|said| said.get("userName")?.as_str());
+            if let Some(new) = name.map(fold).filter(|new| *new != stored) {
+                tx.execute(
+                    "UPDATE connection_users SET user_name = $2 WHERE user_id = $1",
+                    params![id, new],
+                )?;
+            }
+        }
+    }
 }
 
 /// Stores a folded form, unless somebody else has it.

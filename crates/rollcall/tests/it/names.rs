@@ -1,7 +1,9 @@
 //! Names are what people see: nothing in them is unseen, and what looks alike is one.
 
 use proptest::prelude::*;
-use rollcall::access::Caller;
+use rollcall::access::{Caller, Role};
+use rollcall::accounts;
+use rollcall::connection::{self, ConnectionError, users};
 use rollcall::directory::fields::{Source, fold};
 use rollcall::directory::{
     Command, DirectoryError, GroupChanges, NewGroup, NewUnit, NewUser, UserChanges, query,
@@ -9,7 +11,9 @@ use rollcall::directory::{
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
 use rollcall_db::{DbError, params};
+use serde_json::json;
 
+use crate::access::fresh_account;
 use crate::operate::{done, rollcall};
 use crate::plain::apply;
 use crate::world::{described, make_hub, new_user, on_both, open_hub};
@@ -164,6 +168,9 @@ fn what_was_stored_before_stays_readable_and_changeable() {
         let bob = apply(&hub, Command::CreateUser(due)).await;
         let (one, two) = (apply(&hub, group("One")).await, apply(&hub, group("Two")).await);
         let alone = apply(&hub, group("Three")).await;
+        let (okta, _) = crate::scim::connect(&hub, "ＯＫＴＡ", &json!({})).await;
+        let source = okta.id.clone();
+        let account = fresh_account(&hub, "ＧＲＡＣＥ", Role::Auditor).await.account.id;
         let (user, first, second, third) = (ada.clone(), one.clone(), two.clone(), alone.clone());
         // As an earlier version stored them: lower case was all that it looked at.
         hub.db
@@ -178,6 +185,21 @@ fn what_was_stored_before_stays_readable_and_changeable() {
                         params![id.as_str(), name, name.to_lowercase()],
                     )?;
                 }
+                for (table, id, name) in [
+                    ("connections", &source, "ＯＫＴＡ"),
+                    ("accounts", &account, "ＧＲＡＣＥ"),
+                ] {
+                    tx.execute(
+                        &format!("UPDATE {table} SET name_folded = $2 WHERE id = $1"),
+                        params![id.as_str(), name.to_lowercase()],
+                    )?;
+                }
+                let said = json!({ "userName": "ＡＤＡ" });
+                users::keep(tx, &source, &user, said.as_object().unwrap(), 1)?;
+                tx.execute(
+                    "UPDATE connection_users SET user_name = $2 WHERE user_id = $1",
+                    params![user.as_str(), "ＡＤＡ".to_lowercase()],
+                )?;
                 tx.execute("UPDATE instance SET folding = 0", params![])?;
                 Ok::<_, DbError>(())
             })
@@ -194,6 +216,13 @@ fn what_was_stored_before_stays_readable_and_changeable() {
         assert_eq!(found("abc").await.as_ref(), Some(&alone));
         assert_eq!(found("fife").await.as_ref(), Some(&one));
         assert_eq!(found(&two).await.as_ref(), Some(&two));
+        let named = okta.id.clone();
+        let said = hub.db.read(move |tx| {
+            assert_eq!(connection::find(tx, "okta")?.id, named);
+            assert!(accounts::find(tx, "grace").is_ok());
+            users::named(tx, &named, "ada").map_err(ConnectionError::from)
+        });
+        assert_eq!(said.await.unwrap().len(), 1);
         let change = |id: &str, changes: GroupChanges| Command::UpdateGroup {
             id: id.to_owned(),
             changes,

@@ -212,3 +212,28 @@ fn the_paths_in_the_architecture_exist() {
         assert!(root().join(path).exists(), "ARCHITECTURE.md names {path}");
     }
 }
+
+#[test]
+fn no_two_migrations_have_the_same_number_and_both_databases_have_the_same() {
+    let numbered = |folder: &str| -> Vec<(u32, String)> {
+        let files = std::fs::read_dir(root().join(folder)).unwrap();
+        let mut found: Vec<(u32, String)> = files
+            .map(|file| {
+                let name = file.unwrap().file_name().into_string().unwrap();
+                let (number, _) = name.strip_prefix('V').unwrap().split_once("__").unwrap();
+                (number.parse().unwrap(), name)
+            })
+            .collect();
+        found.sort();
+        found
+    };
+    for program in ["rollcall", "receiver"] {
+        let of = |dialect: &str| numbered(&format!("crates/{program}/migrations/{dialect}"));
+        let (sqlite, postgres) = (of("sqlite"), of("postgres"));
+        assert!(sqlite.len() >= 3);
+        assert_eq!(sqlite, postgres, "the migrations of {program}");
+        for pair in sqlite.windows(2) {
+            assert!(pair[0].0 < pair[1].0, "{} and {}", pair[0].1, pair[1].1);
+        }
+    }
+}
