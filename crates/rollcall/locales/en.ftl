@@ -1261,6 +1261,18 @@ connection-delete-tokens = Tokens that become good for nothing
 connection-delete-users = Users that stay
 connection-delete-groups = Groups that stay
 connection-delete-warning = Users and groups stay as they are, and nobody feeds them any more. A new connection cannot change them, unless it takes the users over.
+connection-changes = Recent changes
+connection-changes-lead = What this connection has changed, the newest first: when each change was accepted here, when each application had taken it, and how long that took.
+connection-changes-none = This connection has not changed anything yet.
+connection-changes-none-yet = Nothing among these changes of the directory came from this connection. There may be older ones.
+connection-changes-no-older = There is nothing older.
+connection-changes-cut = Only the first 50 applications are shown.
+connection-accepted = Accepted here
+connection-took = after { $time }
+connection-unconcerned = { $count ->
+    [one] Does not concern { $count } application
+   *[other] Does not concern { $count } applications
+}
 connection-steps = At the other directory
 connection-steps-lead = What to enter where, with the values of this connection.
 connection-okta = Okta

@@ -358,6 +358,30 @@ pub fn page(tx: &mut Tx<'_>, wanted: &Wanted, limit: usize) -> Result<Vec<Change
     .collect()
 }
 
+/// Reads up to `limit` of what an actor did between two positions, the newest first; not what happened to others through
+/// it.
+///
+/// # Errors
+/// What the database reports.
+pub fn of_actor(
+    tx: &mut Tx<'_>,
+    actor: &str,
+    (after, before): (Seq, Seq),
+    limit: usize,
+) -> Result<Vec<Change>, DbError> {
+    tx.query(
+        &format!(
+            "SELECT {COLUMNS} FROM changes
+             WHERE seq > $1 AND seq < $2 AND actor = $3 AND kind NOT IN ('departure', 'arrival')
+             ORDER BY seq DESC LIMIT $4"
+        ),
+        params![after, before, actor, i64::try_from(limit).unwrap_or(i64::MAX)],
+    )?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
 /// Reads the changes that stand after a position and not after another one, in order.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 
 mod conclusion;
 mod fate;
+mod recent;
 mod standing;
 
 use std::borrow::Cow;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use self::conclusion::{Verdict, Wait};
 use self::fate::Inquiry;
 pub use self::fate::{Fate, Reason};
+pub use self::recent::{Arrived, LOOKED_AT, Recent, RecentChange, recent};
 pub use self::standing::{Last, Standing, standings};
 
 use crate::application::keys::rotation;

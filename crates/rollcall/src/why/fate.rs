@@ -115,6 +115,18 @@ impl Reason {
 }
 
 impl Fate {
+    /// When the application answered, if that is known.
+    pub fn at(&self) -> Option<Millis> {
+        match self {
+            Self::Delivered { at, .. }
+            | Self::Assumed { at, .. }
+            | Self::Skipped { at, .. }
+            | Self::SentAgain { at, .. }
+            | Self::Dismissed { at, .. } => Some(*at),
+            Self::NotForIt { .. } | Self::Waiting | Self::Parked { .. } | Self::Settled => None,
+        }
+    }
+
     /// Whether the event is set aside.
     pub fn is_set_aside(&self) -> bool {
         let aside = ParkedState::Failed;
@@ -338,7 +350,7 @@ fn exception<'a>(attempt: &'a Attempt, event_id: &str) -> Option<&'a Exception> 
     attempt.exceptions.iter().find(|it| it.event_id == event_id)
 }
 
-fn not_for_it(entitlement: &Entitlement, change: &Change) -> Reason {
+pub(super) fn not_for_it(entitlement: &Entitlement, change: &Change) -> Reason {
     let covers = |placement: &Option<std::sync::Arc<Placement>>| {
         placement
             .as_ref()

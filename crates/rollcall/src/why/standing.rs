@@ -71,13 +71,13 @@ pub fn standings(
         .filter(|(id, (change, _))| change.seq <= position(id) && is_parked(id, change).is_none())
         .map(|(id, (change, _))| (id.as_str(), change.seq, change.time))
         .collect();
-    let received = attempts::first_of_each(tx, &told, |attempt| {
+    let received = attempts::first_of_each(tx, &told, |_, attempt| {
         let lanes = attempt.lanes as usize;
         attempt.was_received() && (lanes <= 1 || lane_of(user_id, lanes) == attempt.lane as usize)
     })?;
     let last = |id: &String| {
         let (change, event) = newest.get(id)?;
-        let (fate, first_answer) = match (is_parked(id, change), received.get(id)) {
+        let (fate, first_answer) = match (is_parked(id, change), received.get(&(id.clone(), change.seq))) {
             (Some(parked), _) => (of_parked(parked), None),
             (None, _) if change.seq > position(id) => (Fate::Waiting, None),
             (None, Some(attempt)) => of_attempt(attempt, &change.event_id),
@@ -114,7 +114,7 @@ fn newest_for<'a>(entitlements: &Entitlements, changes: &'a [Change]) -> Option<
     since.find_map(|change| Some((change, entitlements.at(change.seq).event_for(change)?)))
 }
 
-fn of_parked(parked: &Parked) -> Fate {
+pub(super) fn of_parked(parked: &Parked) -> Fate {
     Fate::Parked {
         state: parked.state,
         attempts: parked.attempts,
@@ -126,7 +126,7 @@ fn of_parked(parked: &Parked) -> Fate {
 }
 
 /// What became of an event by the request that the application received, and what it said if that was not the end.
-fn of_attempt(attempt: &Attempt, event_id: &str) -> (Fate, Option<String>) {
+pub(super) fn of_attempt(attempt: &Attempt, event_id: &str) -> (Fate, Option<String>) {
     let at = ended(attempt);
     let exception = attempt.exceptions.iter().find(|it| it.event_id == event_id);
     let said = exception.map(|it| answer(&it.code, it.message.as_deref()));

@@ -8,17 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Caller, Permission};
 use crate::api::door::Door;
-use crate::api::extract::{Body, Path};
+use crate::api::extract::{Body, Path, Query};
 use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
 use crate::api::versions::{Record, Single, Versioned};
 use crate::api::{Api, ApiError, Shown};
+use crate::change::Seq;
 use crate::connection::tokens::{ConnectionToken, NewConnectionToken};
 use crate::connection::{self, Command, Connection, ConnectionChanges, ConnectionError, NewConnection};
 use crate::directory::fields::fold;
 use crate::hub::Hub;
 use crate::instance::{self, Serving};
 use crate::secret::ExposeSecret as _;
+use crate::why::{self, Recent};
 
 /// The routes.
 pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
@@ -56,6 +58,12 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             delete,
         )
         .versioned()
+        .get(
+            "/connections/{id}/changes",
+            Permission::ReadAccess,
+            "Tells of the newest changes of a connection when they were accepted and when each application had them.",
+            changes,
+        )
         .post(
             "/connections/{id}/tokens",
             Permission::ManageAccess,
@@ -169,6 +177,25 @@ async fn update(
 async fn delete(api: Door, Path(id): Path<String>) -> Shown<Addressed> {
     let id = find(&api, id).await?.id;
     apply(&api, Command::Delete { id }).await
+}
+
+/// Which changes are wanted.
+#[derive(Deserialize, schemars::JsonSchema)]
+struct Wanted {
+    /// Only changes before this position.
+    before: Option<Seq>,
+}
+
+/// How many changes one answer tells of.
+const CHANGES: usize = 20;
+
+async fn changes(api: Door, Path(id): Path<String>, Query(wanted): Query<Wanted>) -> Shown<Recent> {
+    let reading = api.shared.hub.db.read(move |tx| {
+        let connection = connection::find(tx, &id)?;
+        let actor = connection::principal(&connection.id).to_string();
+        Ok::<_, ConnectionError>(why::recent(tx, &actor, wanted.before, CHANGES)?)
+    });
+    Ok(Json(reading.await?))
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]

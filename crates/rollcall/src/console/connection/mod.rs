@@ -1,6 +1,7 @@
 //! Connections: other directories that feed this one over SCIM. Making and changing them, their tokens, what to enter
 //! at their other end, and what came from them.
 
+mod changes;
 mod deletion;
 mod list;
 mod one;
@@ -29,6 +30,7 @@ pub(super) fn routes() -> Addresses {
         )
         .route(one, get(one::show_one))
         .route(&on("settings"), get(settings::edit).post(settings::update))
+        .route(&on("changes"), get(changes::changes))
         .route(&on("users"), get(owned::users))
         .route(&on("groups"), get(owned::groups))
         .route(&on("enable"), post(one::enable))

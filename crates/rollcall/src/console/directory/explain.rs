@@ -15,13 +15,13 @@ use crate::why::{ChangeFate, Fate, Reason, Verdict, Wait, Why, WhyError, why_see
 const LOOKED_AT: i64 = 20_000;
 
 /// What became of an event: in a word, when, and what the application said.
-pub(super) struct Outcome {
-    pub(super) tone: &'static str,
-    pub(super) key: &'static str,
+pub(in crate::console) struct Outcome {
+    pub(in crate::console) tone: &'static str,
+    pub(in crate::console) key: &'static str,
     /// The key of what is to be said besides, in our own words.
-    pub(super) reason: Option<&'static str>,
-    pub(super) answer: Option<String>,
-    pub(super) at: Option<Millis>,
+    pub(in crate::console) reason: Option<&'static str>,
+    pub(in crate::console) answer: Option<String>,
+    pub(in crate::console) at: Option<Millis>,
 }
 
 /// The key of why a change does not concern an application.
@@ -36,7 +36,7 @@ fn reason(reason: Reason) -> &'static str {
 }
 
 impl Outcome {
-    pub(super) fn of(fate: &Fate) -> Self {
+    pub(in crate::console) fn of(fate: &Fate) -> Self {
         let (tone, key, at, answer) = match fate {
             Fate::NotForIt { .. } => ("idle", "fate-not-for-it", None, None),
             Fate::Waiting => ("wait", "fate-waiting", None, None),

@@ -26,6 +26,7 @@ use crate::directory::search::{self, Portion, Wanted as Searched};
 use crate::directory::view::{self, Branch};
 use crate::directory::{Unit, User, query};
 use crate::listing;
+pub(super) use explain::Outcome;
 pub(super) use user_form::unit_in;
 
 /// The pages of the directory.

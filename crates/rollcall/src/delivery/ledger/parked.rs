@@ -198,6 +198,36 @@ pub fn of_subject(
     Ok(found)
 }
 
+/// The parked events of some changes, by application and event id.
+///
+/// # Errors
+/// What the database reports.
+pub fn of_changes(
+    tx: &mut Tx<'_>,
+    applications: &[String],
+    event_ids: &[&str],
+) -> Result<HashMap<(String, String), Parked>, DbError> {
+    if applications.is_empty() || event_ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let sql = format!(
+        "SELECT {COLUMNS}, application_id FROM parked_events WHERE application_id IN {} AND event_id IN {}",
+        change::placeholders(1, applications.len()),
+        change::listed(applications.len() + 1, event_ids.len())
+    );
+    let of_all = applications.iter().map(Value::from);
+    let values: Vec<Value<'_>> = of_all
+        .chain(event_ids.iter().map(|id| Value::from(*id)))
+        .collect();
+    let rows = tx.query(&sql, &values)?;
+    rows.iter()
+        .map(|row| {
+            let parked = from_row(row, 0)?;
+            Ok(((row.get(COLUMN_COUNT)?, parked.event_id.clone()), parked))
+        })
+        .collect()
+}
+
 /// How many events of each application are parked, in the order of [`ParkedState::VARIANTS`]; applications without any
 /// are not named.
 ///

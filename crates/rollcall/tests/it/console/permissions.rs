@@ -88,6 +88,7 @@ async fn each_role_sees_and_does_what_it_may() {
         ("/console/groups".to_owned(), [200, 200, 200, 200]),
         ("/console/connections".to_owned(), [200, 403, 200, 403]),
         (connection(""), [200, 403, 200, 403]),
+        (connection("/changes"), [200, 403, 200, 403]),
         (connection("/users"), [200, 403, 200, 403]),
         (connection("/groups"), [200, 403, 200, 403]),
         ("/console/connections/new".to_owned(), [200, 403, 403, 403]),

@@ -192,14 +192,16 @@ async fn connection(hub: &Hub, unit: &str, user: &str) -> (String, ConnectionTok
         ..UserChanges::default()
     };
     let id = user.to_owned();
-    apply(hub, Command::UpdateUser { id, changes }).await;
+    let by = || Caller::from(rollcall::connection::principal(&made.id));
+    let update = Command::UpdateUser { id, changes };
+    hub.apply(by(), update).await.unwrap();
     let group = NewGroup {
         name: "Optics".into(),
         external_id: Some("00g1".into()),
         source,
         ..NewGroup::default()
     };
-    apply(hub, Command::CreateGroup(group)).await;
+    hub.apply(by(), Command::CreateGroup(group)).await.unwrap();
     let (id, user, now) = (made.id.clone(), user.to_owned(), hub.clock.now());
     let found = hub.db.write(move |tx| {
         let said = json!({ "userName": "zhangwei", "active": true });
@@ -455,6 +457,7 @@ impl Sample {
             ("connection-settings", of_it("/settings")),
             ("connection-users", of_it("/users")),
             ("connection-groups", of_it("/groups")),
+            ("connection-changes", of_it("/changes")),
             ("connection-token-new", of_it("/tokens/new")),
             (
                 "connection-token-revoke",

@@ -110,6 +110,18 @@ impl Filled {
             .await
             .unwrap();
         let connection_token = found.tokens[0].id.clone();
+        for number in 0..rows {
+            let changes = UserChanges {
+                description: Some(Some(format!("said {number}"))),
+                ..UserChanges::default()
+            };
+            let update = Command::UpdateUser {
+                id: user.clone(),
+                changes,
+            };
+            let by = Caller::from(rollcall::connection::principal(&connection));
+            hub.apply(by, update).await.unwrap();
+        }
         let (attempt, change) = Self::history(&hub, rows, &first.id, &user).await;
         let now = hub.clock.now();
         for _ in 0..rows {

@@ -46,6 +46,11 @@ fn connections_are_made_changed_and_deleted_over_the_api() {
         assert_eq!(taken.refused(), (409, "name_taken"));
         let shown = site.machine("GET", "/connections/okta", Value::Null).await;
         assert_eq!(shown.body, made.body);
+        let changes = site
+            .machine("GET", "/connections/okta/changes", Value::Null)
+            .await;
+        let nothing = json!({ "changes": [], "next": null, "isCut": false });
+        assert_eq!((changes.status, changes.body), (200, nothing));
         let version = shown.headers["etag"].to_str().unwrap().to_owned();
 
         let change = json!({

@@ -28,17 +28,17 @@ struct Wanted<'a> {
     applications: BTreeSet<&'a str>,
 }
 
-/// The first requests that cover a change and are of the right kind, by application. Each application is named with the
-/// position of its change, and with the time at which that was made. There are as many statements for many applications
-/// as for one. What was not found among the attempts that are looked at, or is not kept any more, is left out.
+/// The first requests that cover a change and are of the right kind, by application and change. Each application is
+/// named with the position of a change, and with the time at which that was made. There are as many statements for many
+/// applications and changes as for one. What was not found among the attempts that are looked at, or is not kept any more, is left out.
 ///
 /// # Errors
 /// What the database reports.
 pub fn first_of_each(
     tx: &mut Tx<'_>,
     told: &[(&str, Seq, Millis)],
-    is_right: impl Fn(&Attempt) -> bool,
-) -> Result<HashMap<String, Attempt>, DbError> {
+    is_right: impl Fn(Seq, &Attempt) -> bool,
+) -> Result<HashMap<(String, Seq), Attempt>, DbError> {
     let mut found = HashMap::new();
     if told.is_empty() {
         return Ok(found);
@@ -69,14 +69,15 @@ pub fn first_of_each(
         for row in tx.query(&sql, &values)? {
             let (_, attempt) = from_row(&row)?;
             let application: String = row.get(COLUMN_COUNT)?;
-            let change = wanted.iter_mut().find(|change| {
+            for change in &mut wanted {
                 let seq = Some(change.seq);
                 let covers = attempt.from_seq <= seq && seq <= attempt.to_seq;
-                covers && change.applications.contains(application.as_str())
-            });
-            if let Some(change) = change.filter(|_| is_right(&attempt)) {
-                change.applications.remove(application.as_str());
-                found.insert(application, attempt);
+                if covers
+                    && is_right(change.seq, &attempt)
+                    && change.applications.remove(application.as_str())
+                {
+                    found.insert((application.clone(), change.seq), attempt.clone());
+                }
             }
         }
         portion *= GROWTH;
