@@ -2,6 +2,7 @@
 //! with.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rollcall::access::{Caller, Principal, Role};
 use rollcall::accounts::tokens::Term;
@@ -51,8 +52,12 @@ fn somebody() -> Caller {
     Principal::Administrator { name }.into()
 }
 
+/// Applies a command. What comes next has a later id, so that pages list it behind: ids of one millisecond come in any
+/// order.
 async fn apply(hub: &Hub, command: Command) -> String {
-    hub.apply(somebody(), command).await.unwrap().id
+    let id = hub.apply(somebody(), command).await.unwrap().id;
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    id
 }
 
 async fn unit(hub: &Hub, name: &str, parent_id: &str) -> String {
