@@ -5,8 +5,11 @@ use rollcall::connection::{self, Command, Connection, ConnectionChanges, TakesOv
 use rollcall::hub::Hub;
 use serde_json::json;
 
+use super::browser::Look;
 use super::forms::Form;
+use super::webdriver::Browser;
 use super::{Served, client};
+use crate::access::PASSWORD;
 use crate::world::{on_both, open_hub};
 
 const NEW: &str = "/console/connections/new";
@@ -210,4 +213,86 @@ fn connections_are_found_by_name_and_listed_page_by_page() {
         let page = served.page("/console/connections?search=nobody").await;
         assert!(page.contains("No connection is called “nobody”"));
     });
+}
+
+/// Somebody sets a connection up in a browser, another directory uses it, and it is deleted; returns what keeps people
+/// out.
+async fn tell(browser: &Browser, language: &'static str, has_scripts: bool) -> Vec<String> {
+    let database = rollcall_db::testing::sqlite();
+    let hub = open_hub(&database.url).await;
+    let served = Served::start(&hub, Some(Role::Administrator)).await;
+    browser.chromium("Network.clearBrowserCookies", json!({})).await;
+    let look = Look::new(browser, &served.address);
+    look.in_language(language).await;
+    browser.resize(1280, 800, false).await;
+    browser.scripts(has_scripts).await;
+    let open = async |path: &str| browser.open(&format!("{}{path}", served.address)).await;
+    let mut wrong = Vec::new();
+    let mut see = async |name: &str| {
+        if has_scripts {
+            let name = format!("story-connection-{name}");
+            wrong.extend(look.as_it_is(&name, language).await);
+        }
+    };
+    open("/console/connections").await;
+    browser.fill("#name", "ada-administrator").await;
+    browser.fill("#password", PASSWORD).await;
+    browser
+        .press("form[action='/console/sign-in'] button.primary")
+        .await;
+    browser.press(&format!(".empty a[href='{NEW}']")).await;
+    browser.fill("#name", "Okta").await;
+    // First with a mistake, which is mended where it is shown.
+    browser.fill("#rate", "none").await;
+    let send = format!("form[action='{NEW}'] button.primary");
+    browser.press(&send).await;
+    browser.wait_for("#rate-wrong").await;
+    see("wrong").await;
+    browser.fill("#rate", "20").await;
+    browser.press(&send).await;
+    browser.wait_for(".notice.good[role='status']").await;
+    let id = found(&hub, "Okta").await.id;
+    let own = format!("/console/connections/{id}");
+    browser.press(&format!(".empty a[href='{own}/tokens/new']")).await;
+    browser
+        .press(&format!("form[action='{own}/tokens/new'] button.primary"))
+        .await;
+    let token = browser.text(".copy code").await;
+    see("token").await;
+    browser.press("main .card footer a.primary").await;
+    assert_eq!(served.scim(&id, &token, Some("ada")).await, 201);
+    open(&own).await;
+    browser
+        .click("section[aria-labelledby='steps'] details summary")
+        .await;
+    browser
+        .wait_for("section[aria-labelledby='steps'] details[open] .copy")
+        .await;
+    see("steps").await;
+    browser.press(&format!("a[href='{own}/users']")).await;
+    browser.press("tbody tr:first-child th a").await;
+    browser.press(&format!("dl a[href='{own}']")).await;
+    browser.press(&format!("a[href='{own}/changes']")).await;
+    browser.wait_for("tbody tr:first-child").await;
+    see("changes").await;
+    open(&format!("{own}/delete")).await;
+    browser.fill("#confirm", "Okta").await;
+    browser
+        .press(&format!("form[action='{own}/delete'] button.danger"))
+        .await;
+    browser.wait_for(".notice.good[role='status']").await;
+    assert_eq!(served.scim(&id, &token, None).await, 401);
+    wrong
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_set_up_wholly_in_the_browser() {
+    let Some(browser) = Browser::with_axe("nobody has set up a connection in a browser").await else {
+        return;
+    };
+    let mut wrong = Vec::new();
+    for (language, has_scripts) in [("en", true), ("zh-CN", true), ("en", false)] {
+        wrong.extend(tell(&browser, language, has_scripts).await);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
