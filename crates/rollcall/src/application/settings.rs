@@ -55,6 +55,16 @@ pub enum ModeName {
     Scim,
 }
 
+impl ModeName {
+    /// Whether what is sent is signed, so that the application needs the hub's public keys.
+    pub fn is_signed(self) -> bool {
+        match self {
+            Self::EventCallback => true,
+            Self::Scim => false,
+        }
+    }
+}
+
 impl Mode {
     /// Its name.
     pub fn name(&self) -> ModeName {

@@ -16,7 +16,7 @@ use rollcall::access::Caller;
 use rollcall::application::keys::NewKey;
 use rollcall::application::scim::{Authentication, Leavers, ProfilePatch, Scim, ScimPatch};
 use rollcall::application::{
-    self, Application, Limits, Mode, NewApplication, Scope, Settings, SettingsPatch, Subscription,
+    self, Application, Limits, Mode, ModeName, NewApplication, Scope, Settings, SettingsPatch, Subscription,
 };
 use rollcall::delivery::Delivery;
 use rollcall::delivery::connectivity::{self, StepResult};
@@ -28,7 +28,7 @@ use rollcall_scim::client::{Call, GroupUpdate, Method, Preset, Rate, Update};
 use rollcall_scim::testing::{Provider, members};
 use serde_json::{Value, json};
 
-use crate::plain::{apply, deliver, parked_of, settled, stored, until, user};
+use crate::plain::{Plain, apply, deliver, parked_of, settled, stored, until, user};
 use crate::world::{described, hasty, new_user, on_both, open_hub, renamed};
 
 /// What becomes of a request.

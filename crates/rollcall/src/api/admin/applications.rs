@@ -19,7 +19,7 @@ use crate::api::versions::{Record, Single};
 use crate::api::{Api, Shown};
 use crate::application::written::ScopeNames;
 use crate::application::{
-    Application, ApplicationError, Command, NewApplication, SettingsPatch, Subscription,
+    Application, ApplicationError, Command, ModeName, NewApplication, SettingsPatch, Subscription,
 };
 use crate::delivery::connectivity;
 use crate::delivery::ledger::operate::{self, ApplicationDeletion, OperateError};
@@ -191,13 +191,14 @@ fn shown_key(key: Option<&EncryptionKey>, generated: bool) -> Option<String> {
 }
 
 /// What should be known of an application that was made or changed, and of the addresses that are new.
-async fn notes(api: &Door, settings: &SettingsPatch) -> Result<Vec<String>, ApiError> {
+async fn notes(api: &Door, settings: &SettingsPatch, mode: ModeName) -> Result<Vec<String>, ApiError> {
     let policy = api.shared.egress.policy();
     let refusals = settings.addresses();
     let refusals = refusals.filter_map(|url| connectivity::refusal_of_address(policy, url));
     let refusals: Vec<String> = refusals.collect();
     let serving = api.shared.hub.db.read(instance::serving).await?;
-    let note = serving.as_ref().and_then(Serving::note);
+    let serving = serving.as_ref().filter(|_| mode.is_signed());
+    let note = serving.and_then(Serving::note);
     Ok(refusals.into_iter().chain(note).collect())
 }
 
@@ -213,7 +214,7 @@ async fn create(api: Door, Body(new): Body<New>) -> Shown<Changed> {
     let scope = or_everything(new.scope);
     let scope = hub.db.read(move |tx| scope.read(tx)).await?;
     let shown = shown_key(encryption_key.as_ref(), generated);
-    let notes = notes(&api, &new.settings).await?;
+    let notes = notes(&api, &new.settings, settings.mode.name()).await?;
     let create = NewApplication {
         name: new.name,
         settings,
@@ -274,7 +275,8 @@ async fn update(api: Door, Path(id): Path<String>, Body(changes): Body<Changes>)
     } = changes;
     let key = chosen_key(&api, encryption_key.as_ref(), generated)?;
     let shown = shown_key(key.as_ref(), generated);
-    let notes = notes(&api, &settings).await?;
+    let mode = settings.mode.unwrap_or(before.settings.mode.name());
+    let notes = notes(&api, &settings, mode).await?;
     let commands = Command::changes(&before.id, name, settings, secret, key);
     let hub = &api.shared.hub;
     let applied = hub.apply_to_application(api.caller.clone(), commands).await?;

@@ -149,6 +149,7 @@ impl Detailed {
         let newest = attempts::newest(tx, &id, 0, LATELY)?;
         let failing = Failing::among(&application, &newest);
         let current = Entitlements::load(tx, &id)?.current().clone();
+        let is_signed = application.settings.mode.name().is_signed();
         let (application, standing) = status::of(tx, application)?.into();
         Ok(Self {
             application,
@@ -158,7 +159,11 @@ impl Detailed {
             jwks_url: instance::jwks_url(serving.as_ref(), instance, &id),
             failing,
             skipped_lately: attempts::skipped(newest),
-            notes: serving.iter().filter_map(Serving::note).collect(),
+            notes: serving
+                .iter()
+                .filter(|_| is_signed)
+                .filter_map(Serving::note)
+                .collect(),
             outbound_addresses: serving.map(|it| it.outbound_addresses).unwrap_or_default(),
         })
     }

@@ -18,8 +18,8 @@ use crate::application::keys::rotation::Rotation;
 use crate::application::keys::{self, NewKey};
 use crate::application::written::{Names, ScopeChange, ScopeNames, SetChange};
 use crate::application::{
-    Application, ApplicationError, Command, Edit, Entitlements, NewApplication, Scope, SettingsPatch,
-    Subscription, store,
+    Application, ApplicationError, Command, Edit, Entitlements, ModeName, NewApplication, Scope,
+    SettingsPatch, Subscription, store,
 };
 use crate::change::Seq;
 use crate::cli::caller::caller;
@@ -173,7 +173,7 @@ impl Backend {
     /// Changes the name and the push parameters of an application.
     pub(in crate::cli) async fn update_application(&self, app: &str, changes: Changes) -> Result<Changed> {
         match self {
-            Self::Database(database) => update(database, self.application(app).await?.id, changes).await,
+            Self::Database(database) => update(database, self.application(app).await?, changes).await,
             Self::Server(client) => {
                 let mut body = json!({
                     "name": changes.name,
@@ -347,35 +347,35 @@ async fn whole(database: &Database, name: &str) -> Result<Whole> {
     let known = serving::known(hub, config).await?;
     let detailed = &mut whole.detailed;
     detailed.jwks_url = known.jwks_url(&detailed.application.id);
-    detailed.notes = known.note().into_iter().collect();
+    let is_signed = detailed.application.settings.mode.name().is_signed();
+    detailed.notes = known.note().filter(|_| is_signed).into_iter().collect();
     detailed.outbound_addresses = known.outbound_addresses().to_vec();
     Ok(whole)
 }
 
 /// What should be known of the addresses that are set, and of the one under which applications find their keys.
-async fn notes(known: &Known<'_>, settings: &SettingsPatch) -> Result<Vec<String>> {
+async fn notes(known: &Known<'_>, settings: &SettingsPatch, mode: ModeName) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     for url in settings.addresses() {
         notes.extend(known.refusal(url).await?);
     }
-    notes.extend(known.note());
+    notes.extend(known.note().filter(|_| mode.is_signed()));
     Ok(notes)
 }
 
 async fn create(database: &Database, new: New) -> Result<Changed> {
     let Database { hub, config } = database;
     let known = serving::known(hub, config).await?;
-    let notes = notes(&known, &new.settings).await?;
+    let settings = new.settings.made(new.key.is_some());
+    let settings = settings.map_err(ApplicationError::from)?;
+    let notes = notes(&known, &new.settings, settings.mode.name()).await?;
     let scope = match new.scope {
         None => Scope::everything(),
         Some(names) => hub.db.read(move |tx| names.read(tx)).await?,
     };
     let create = Command::Create(Box::new(NewApplication {
         name: new.name,
-        settings: new
-            .settings
-            .made(new.key.is_some())
-            .map_err(ApplicationError::from)?,
+        settings,
         encryption_key: new.key,
         secret: new.secret,
         scope,
@@ -391,11 +391,13 @@ async fn create(database: &Database, new: New) -> Result<Changed> {
     })
 }
 
-async fn update(database: &Database, id: String, changes: Changes) -> Result<Changed> {
+async fn update(database: &Database, before: Application, changes: Changes) -> Result<Changed> {
     let Database { hub, config } = database;
+    let id = before.id;
     let known = serving::known(hub, config).await?;
     let jwks_url = known.jwks_url(&id);
-    let notes = notes(&known, &changes.settings).await?;
+    let mode = changes.settings.mode.unwrap_or(before.settings.mode.name());
+    let notes = notes(&known, &changes.settings, mode).await?;
     let Changes {
         name,
         settings,

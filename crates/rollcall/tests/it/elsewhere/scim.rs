@@ -52,6 +52,8 @@ async fn story(place: &Place, name: &str, elsewhere: bool) {
     let made = done(&[&create[..], &["--secret-file", token, "--preset", "github"]].concat()).await;
     let application = &made["application"];
     assert_eq!(application["hasSecret"], true);
+    // Nobody fetches public keys where nothing is signed.
+    assert!(!made["notes"].to_string().contains("public_url"), "{made}");
     let mode = &application["settings"]["mode"];
     assert_eq!(mode["type"], "scim");
     assert_eq!(mode["baseUrl"], base);

@@ -154,3 +154,43 @@ fn an_answer_of_the_provider_before_that_comes_late_teaches_nothing() {
         delivery.stop().await;
     });
 }
+
+#[test]
+fn what_is_in_flight_while_the_mode_changes_is_told_in_the_new_one() {
+    on_both("scim_mode", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let plain = Plain::new(&hub, "App").await;
+        let (app, base) = serve().await;
+        let (id, same) = (plain.application.id.clone(), hub.clone());
+        // The callback is taken, but by then the application is another one.
+        plain.slow(move || {
+            let moved = application::Command::Update {
+                id: id.clone(),
+                name: None,
+                secret: Some(SecretString::from("s3cret")),
+                settings: SettingsPatch {
+                    mode: Some(ModeName::Scim),
+                    url: Some(base.clone()),
+                    ..SettingsPatch::default()
+                },
+            };
+            let hub = same.clone();
+            async move {
+                hub.apply_application(Caller::system("test"), moved)
+                    .await
+                    .unwrap();
+            }
+        });
+        user(&hub, "ada").await;
+        let delivery = begin(&hub).await;
+        until("ada is told to the other one", async || {
+            app.names() == set(&["ada"])
+        })
+        .await;
+        user(&hub, "bob").await;
+        settled(&hub, &plain.application).await;
+        assert_eq!(app.names(), set(&["ada", "bob"]));
+        assert!(parked_of(&hub, &plain.application).await.is_empty());
+        delivery.stop().await;
+    });
+}
