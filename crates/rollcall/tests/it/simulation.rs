@@ -22,6 +22,7 @@
 
 mod application;
 mod chance;
+mod contents;
 mod deeds;
 mod history;
 mod invariants;

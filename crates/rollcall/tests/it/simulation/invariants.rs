@@ -76,6 +76,8 @@ impl World {
         if let Some(wrong) = self.network.wrong() {
             return Err(wrong);
         }
+        let other = self.network.contents.wrong();
+        must(other.is_none(), What::Content, || other.unwrap_or_default())?;
         if std::mem::take(&mut self.look_for_the_erased) {
             self.nobody_who_was_erased_is_anywhere()?;
         }

@@ -19,6 +19,7 @@ use rollcall_receiver::{Inbox, Mirror, Outcome, Process, ProcessError, Receiver}
 
 use super::application::Application;
 use super::chance::Dice;
+use super::contents::Contents;
 use super::deeds::PASSWORD;
 use super::history::{History, START};
 use super::plan::Kind;
@@ -43,6 +44,7 @@ pub(super) struct Heard<P> {
     /// What goes wrong with its database.
     pub(super) faults: Faults,
     pub(super) signers: Arc<Signers>,
+    pub(super) contents: Arc<Contents>,
     /// Nothing of those that remember: to them old requests come again.
     pub(super) wanted: Option<Wanted>,
     pub(super) processor: P,
@@ -74,6 +76,7 @@ impl<P: Process> Process for Heard<P> {
                 "  {name} gets {event_id}: {kind} of {biz_id} at {at}"
             ));
             self.signers.arrives(event);
+            self.contents.arrives(name, event);
             if let Some(wanted) = &self.wanted {
                 wanted.arrives(event);
             }
@@ -120,6 +123,7 @@ pub(super) struct Network {
     /// What applications without memory want again.
     wanted: Mutex<BTreeMap<String, Wanted>>,
     pub(super) signers: Arc<Signers>,
+    pub(super) contents: Arc<Contents>,
     wrong: Mutex<Option<Wrong>>,
     /// What no request may hold.
     password: [String; 3],
@@ -141,6 +145,7 @@ impl Network {
             under_way: Mutex::default(),
             wanted: Mutex::default(),
             signers: Arc::default(),
+            contents: Arc::default(),
             wrong: Mutex::default(),
             password: encoded_password(),
         }

@@ -146,6 +146,7 @@ impl World {
             history: Arc::clone(&self.history),
             faults,
             signers: Arc::clone(&self.network.signers),
+            contents: Arc::clone(&self.network.contents),
             wanted: None,
             processor,
         }

@@ -13,6 +13,7 @@ pub(super) enum What {
     Epoch,
     Key,
     Order,
+    Content,
     Different,
     OutOfScope,
     Password,
