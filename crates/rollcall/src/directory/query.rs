@@ -1,6 +1,6 @@
 //! Reading the directory: finding one subject, and streaming all of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use rollcall_db::{DbError, Tx, Value, params};
@@ -12,7 +12,7 @@ pub use super::find::{find_group, find_standing, find_unit, find_user, group_nam
 use super::placement::{Tree, placement};
 use super::{Group, Unit, User, group, path, unit, user, view};
 use crate::access::Version;
-use crate::change::{Placement, placeholders};
+use crate::change::{Placement, listed, placeholders};
 use crate::instance;
 
 /// Values that one look-up asks for.
@@ -380,6 +380,22 @@ pub fn group(tx: &mut Tx<'_>, id: &str) -> Result<Option<Group>, DbError> {
 /// What the database reports.
 pub fn users_of(tx: &mut Tx<'_>, ids: &[String]) -> Result<Vec<User>, DbError> {
     user::load_many(tx, ids)
+}
+
+/// Which of these users there are.
+///
+/// # Errors
+/// What the database reports.
+pub fn present_users(tx: &mut Tx<'_>, ids: &[String]) -> Result<HashSet<String>, DbError> {
+    let mut present = HashSet::new();
+    for portion in ids.chunks(AT_ONCE) {
+        let values: Vec<Value<'_>> = portion.iter().map(|id| Value::from(id.as_str())).collect();
+        let sql = format!("SELECT id FROM users WHERE id IN {}", listed(1, portion.len()));
+        for row in tx.query(&sql, &values)? {
+            present.insert(row.get(0)?);
+        }
+    }
+    Ok(present)
 }
 
 /// The users of one source after an id, by id: each with its username.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rollcall::access::{Authority, Caller};
 use rollcall::application::{ApplicationError, Command as AppCommand, Scope, ScopeEdit};
@@ -11,6 +12,7 @@ use rollcall::delivery::ledger::operate::{self, OperateError};
 use rollcall::directory::{Cascade, Command, DirectoryError, NewUser, plan_deletion, query};
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
+use rollcall::maintenance::erasure::erase_user;
 use rollcall::maintenance::retention::{Retention, trim};
 use rollcall_db::DbError;
 
@@ -244,6 +246,66 @@ fn nobody_waits_for_the_list_of_a_change_of_scope() {
         assert_eq!(job.status, JobStatus::Success);
         world.converged().await;
         world.stop().await;
+    });
+}
+
+#[test]
+fn a_list_that_was_read_before_somebody_was_erased_brings_nothing_of_them_back() {
+    on_both("erased_list", |hub, mirror| async move {
+        let world = World::without_delivery(&hub, &mirror, only(ROOT_UNIT)).await;
+        let optics = world.unit("Optics", ROOT_UNIT).await;
+        let sales = world.unit("Sales", ROOT_UNIT).await;
+        users(&world.hub, 3_000, &optics).await;
+        // Those who leave are written in the opposite order of their ids.
+        let last: String = world
+            .hub
+            .db
+            .read(|tx| tx.query_one("SELECT MIN(id) FROM users", &[])?.get(0))
+            .await
+            .unwrap();
+        let done = Arc::new(AtomicBool::new(false));
+        let watching = {
+            let (hub, done, id) = (world.hub.clone(), Arc::clone(&done), last.clone());
+            tokio::spawn(async move {
+                let (mut erasing, mut known) = (None, 0);
+                while !done.load(Ordering::Relaxed) {
+                    let of = id.clone();
+                    let (count, of_it): (i64, i64) = hub
+                        .db
+                        .write(move |tx| {
+                            // The list is to take its time.
+                            std::thread::sleep(Duration::from_millis(50));
+                            let sql =
+                                "SELECT COUNT(*), COUNT(CASE WHEN subject_id = $1 THEN 1 END) FROM job_items";
+                            let row = tx.query_one(sql, &[of.as_str().into()])?;
+                            Ok::<_, DbError>((row.get(0)?, row.get(1)?))
+                        })
+                        .await
+                        .unwrap();
+                    if erasing.is_none() && count > 0 {
+                        assert!(count < 2_500, "the list was there too early: {count}");
+                        let (hub, id) = (hub.clone(), id.clone());
+                        erasing = Some(tokio::spawn(async move {
+                            erase_user(&hub, &test(), &id).await.unwrap();
+                        }));
+                    }
+                    known += of_it;
+                }
+                erasing.expect("the list was never seen").await.unwrap();
+                known
+            })
+        };
+        let edit = ScopeEdit::to(&only(&sales));
+        let (plan, _) = job::change_scope(&world.hub, test(), &world.application.id, edit, None)
+            .await
+            .unwrap();
+        done.store(true, Ordering::Relaxed);
+        let known = watching.await.unwrap();
+        assert_eq!(known, 0, "the list knew of somebody who was erased");
+        assert_eq!(plan.leave.counts.users, 2_999);
+        let list = listed(&world.hub).await;
+        assert!(list.iter().all(|(_, id)| *id != last));
+        world.hub.db.close().await;
     });
 }
 

@@ -5,11 +5,15 @@
 //! between the writes of others. Only when it is whole does one short transaction begin the job. A list that
 //! comes to nothing is removed in portions too; what a process left that died in between, retention removes.
 //!
+//! Whoever leaves is written down with a record, which was read before. So each portion looks who is still there: of
+//! somebody who was erased in between, nothing may be written again.
+//!
 //! The order of a list is that in which it is sent: groups, users and units that leave (children first), then
 //! units (parents first), users and groups that enter. Behind each part that may still grow while the list is
 //! written there is room: its numbers have gaps.
 
 use rollcall_db::{DbError, Tx};
+use rollcall_protocol::SubjectKind;
 
 use super::JobError;
 use super::request::check_free;
@@ -17,6 +21,7 @@ use crate::application::{ApplicationError, store as applications};
 use crate::clock::Millis;
 use crate::delivery::ledger::jobs::{self, Item};
 use crate::delivery::model::job::{JobKind, JobStatus, Phase, Statistics, Trigger};
+use crate::directory::query;
 use crate::hub::Hub;
 
 /// Entries that one transaction writes or removes.
@@ -50,7 +55,7 @@ pub(super) fn prepare(
     Ok(())
 }
 
-/// Writes a list, portion by portion.
+/// Writes a list, portion by portion. Users who were deleted since it was read are left out; the log tells of them.
 ///
 /// # Errors
 /// [`JobError`]; also if the application was deleted meanwhile. What was written by then stays.
@@ -69,8 +74,20 @@ pub(super) async fn write(
                 if !jobs::is_preparing(tx, &job_id)? {
                     return Err(gone(&application_id));
                 }
-                let items = portion.iter().map(|(ordinal, item)| (*ordinal, item));
-                Ok(jobs::write_items(tx, &job_id, items)?)
+                let users: Vec<String> = portion
+                    .iter()
+                    .filter(|(_, item)| item.kind == SubjectKind::User)
+                    .map(|(_, item)| item.subject_id.clone())
+                    .collect();
+                let present = query::present_users(tx, &users)?;
+                let items = portion
+                    .iter()
+                    .filter(|(_, item)| item.kind != SubjectKind::User || present.contains(&item.subject_id));
+                Ok(jobs::write_items(
+                    tx,
+                    &job_id,
+                    items.map(|(ordinal, item)| (*ordinal, item)),
+                )?)
             })
             .await?;
     }

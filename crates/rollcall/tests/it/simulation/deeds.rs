@@ -182,7 +182,7 @@ impl World {
         let Some(Ok((applied, head))) = done else {
             return;
         };
-        self.acknowledged = self.acknowledged.max(head);
+        self.acknowledged = self.acknowledged.max(head.unwrap_or_default());
         match step.deed {
             Deed::CreateUser => self.known.add_user(applied.id, word("user", step.number)),
             Deed::CreateUnit => self.known.units.push(applied.id),

@@ -26,13 +26,12 @@ use super::world::{World, caller};
 use super::wrong::{Checked, What, must, panicked};
 use crate::forgetful::without_strangers;
 
-/// The end of the log.
-pub(super) async fn head(hub: &Hub) -> i64 {
+/// How far the log reaches; `None` where the node was killed since, or cannot read now.
+pub(super) async fn head(hub: &Hub) -> Option<i64> {
     let head = hub
         .db
         .read(|tx| Ok::<_, DbError>(rollcall::change::head(tx)?.seq));
-    // A node that was killed since knows nothing any more.
-    head.await.unwrap_or(0)
+    head.await.ok()
 }
 
 /// What an application should have.
@@ -94,7 +93,7 @@ impl World {
     }
 
     fn what_was_acknowledged_is_durable(&self) -> Checked {
-        let Some(head) = self.on_hub(head) else {
+        let Some(Some(head)) = self.on_hub(head) else {
             return Ok(());
         };
         let told = self.acknowledged;

@@ -38,7 +38,7 @@ impl World {
         });
         self.history.note(format_args!("EraseUser {id}: {done:?}"));
         if let Some(Ok((erased, head))) = done {
-            self.acknowledged = self.acknowledged.max(head);
+            self.acknowledged = self.acknowledged.max(head.unwrap_or_default());
             self.known.erase(&id);
             self.files_are_clean &= erased.files_clean;
             self.look_for_the_erased = true;
