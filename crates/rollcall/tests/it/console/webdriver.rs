@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A browser without a window.
 pub(super) struct Browser {
     driver: Child,
+    /// The browser's own process.
+    browser: Option<rustix::process::Pid>,
     session: String,
     client: reqwest::Client,
     _profile: tempfile::TempDir,
@@ -22,10 +24,13 @@ pub(super) struct Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends its browser when it is told to end.
         let pid = rustix::process::Pid::from_child(&self.driver);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.driver.wait();
+        // The driver does not always end its browser when it is told to end itself.
+        if let Some(browser) = self.browser {
+            let _ = rustix::process::kill_process(browser, rustix::process::Signal::KILL);
+        }
     }
 }
 
@@ -76,9 +81,12 @@ impl Browser {
         let answer = send(client.post(&base), &wanted).await;
         let session = answer["sessionId"].as_str().unwrap_or_default();
         assert!(!session.is_empty(), "no session: {answer}");
+        let browser = answer["capabilities"]["goog:processID"].as_i64();
+        let browser = browser.and_then(|pid| i32::try_from(pid).ok());
         Ok(Self {
             session: format!("{base}/{session}"),
             driver,
+            browser: browser.and_then(rustix::process::Pid::from_raw),
             client,
             _profile: profile,
         })
