@@ -22,6 +22,7 @@ enum What {
     Python,
     Schemathesis,
     Scim2,
+    ScimSanity,
     Node,
     OidcProvider,
     /// Node.js is there, and too old for it.
@@ -61,7 +62,7 @@ impl fmt::Display for Missing {
             ),
             What::Python => (
                 "Python with venv (Debian: python3 python3-venv)",
-                "Schemathesis and scim2-cli cannot be installed",
+                "Schemathesis, scim2-cli and scim-sanity cannot be installed",
             ),
             What::Schemathesis => (
                 "Schemathesis (a program of Python's, below target)",
@@ -70,6 +71,10 @@ impl fmt::Display for Missing {
             What::Scim2 => (
                 "scim2-cli and scim2-server (programs of Python's, below target)",
                 "SCIM is tried in neither direction with programs that others have written",
+            ),
+            What::ScimSanity => (
+                "scim-sanity (a program of Python's, below target)",
+                "the SCIM service provider is not tried by a second tester that others have written",
             ),
             What::Node => (
                 "Node.js with npm (Debian: nodejs npm)",
@@ -103,7 +108,7 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         What::Node => !has_node(),
         What::OidcProvider => !has_oidc_provider(),
         // They are no packages of the system.
-        What::Schemathesis | What::Scim2 | What::NewerNode => false,
+        What::Schemathesis | What::Scim2 | What::ScimSanity | What::NewerNode => false,
     };
     let mut missing = vec![
         What::Postgres,
@@ -123,6 +128,7 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         (python::SCHEMATHESIS, What::Schemathesis),
         (python::SCIM2, What::Scim2),
         (python::SCIM2_SERVER, What::Scim2),
+        (python::SCIM_SANITY, What::ScimSanity),
     ] {
         still.extend(program.install().err().map(|why| Missing { what, why }));
     }
@@ -158,7 +164,7 @@ fn missing_after_installing_packages(mut missing: Vec<What>, wanted: impl Fn(&Wh
         What::Python => &["python3", "python3-venv"],
         What::Node => &["nodejs", "npm"],
         // They come from elsewhere.
-        What::Schemathesis | What::Scim2 | What::OidcProvider | What::NewerNode => &[],
+        What::Schemathesis | What::Scim2 | What::ScimSanity | What::OidcProvider | What::NewerNode => &[],
     });
     let tried = install(&packages.copied().collect::<Vec<_>>());
     missing.retain(wanted);

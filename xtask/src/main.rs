@@ -94,7 +94,7 @@ Chores of this repository.
         looks at the console, Python and Node.js, and OpenSSL's headers and pkg-config for josekit,
         which the tests compare with. On Debian and its relatives, as root or with sudo that asks for
         no password. And below target, from pypi.org and registry.npmjs.org: Schemathesis,
-        scim2-cli and oidc-provider. `test` does this by itself.
+        scim2-cli, scim-sanity and oidc-provider. `test` does this by itself.
 
     cargo xtask --help
         Shows this.
@@ -107,6 +107,7 @@ cargo test:
     ROLLCALL_TEST_SCHEMATHESIS  the program `st` of Schemathesis
     ROLLCALL_TEST_SCIM2       the program `scim2` of scim2-cli
     ROLLCALL_TEST_SCIM2_SERVER  the program `scim2-server`
+    ROLLCALL_TEST_SCIM_SANITY the program `scim-sanity`
     ROLLCALL_TEST_REQUIRE     what must not be missing, such as postgres,slapd,chromium,schemathesis: a test
                               that cannot run without it fails
 ";
@@ -127,7 +128,7 @@ fn main() -> ExitCode {
             report(&missing);
             if missing.is_empty() {
                 println!(
-                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium, Schemathesis, scim2-cli and oidc-provider are there"
+                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium, Schemathesis, scim2-cli, scim-sanity and oidc-provider are there"
                 );
             }
             Ok(ExitCode::SUCCESS)
@@ -269,7 +270,7 @@ fn cargo_test(
 
 /// What the tests must not do without, for them to see to it: all of it, but for what is excused.
 fn required(missing: &[Missing], postgres: bool) -> String {
-    let mut all = vec!["slapd", "chromium", "schemathesis", "scim2"];
+    let mut all = vec!["slapd", "chromium", "schemathesis", "scim2", "scim-sanity"];
     if postgres {
         all.push("postgres");
     }

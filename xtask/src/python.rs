@@ -41,8 +41,16 @@ pub(crate) const SCIM2_SERVER: Program = Program {
     variable: "ROLLCALL_TEST_SCIM2_SERVER",
 };
 
+/// scim-sanity, which has users and groups made, changed and deleted at a service provider.
+pub(crate) const SCIM_SANITY: Program = Program {
+    name: "scim-sanity-0.7.4",
+    packages: &["scim-sanity==0.7.4"],
+    file: "bin/scim-sanity",
+    variable: "ROLLCALL_TEST_SCIM_SANITY",
+};
+
 /// All of them.
-pub(crate) const ALL: [&Program; 3] = [&SCHEMATHESIS, &SCIM2, &SCIM2_SERVER];
+pub(crate) const ALL: [&Program; 4] = [&SCHEMATHESIS, &SCIM2, &SCIM2_SERVER, &SCIM_SANITY];
 
 impl Program {
     fn folder(&self) -> PathBuf {
