@@ -4,6 +4,7 @@ use super::Mutant;
 
 const LEDGER: &str = "crates/rollcall/src/delivery/ledger/mod.rs";
 const LEASES: &str = "crates/rollcall/src/delivery/ledger/leases.rs";
+const APPLICATIONS: &str = "crates/rollcall/src/application/store.rs";
 const OPERATE: &str = "crates/rollcall/src/delivery/ledger/operate.rs";
 const TRIM: &str = "crates/rollcall/src/delivery/ledger/trim.rs";
 const CONCLUDE: &str = "crates/rollcall/src/delivery/plan/conclude.rs";
@@ -19,7 +20,6 @@ const ENTITLEMENT: &str = "crates/rollcall/src/application/entitlement.rs";
 const PASSWORDS: &str = "crates/rollcall/src/maintenance/passwords.rs";
 const PARKED: &str = "crates/rollcall/src/delivery/plan/parked.rs";
 const MIRROR: &str = "crates/receiver/src/mirror.rs";
-const ROWS: &str = "crates/receiver/src/mirror/rows.rs";
 const INBOX: &str = "crates/receiver/src/inbox.rs";
 
 /// All of them.
@@ -92,14 +92,14 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "an-act-is-like-a-settlement",
         breaks: "of the settlements that are queued when somebody acts, the second is taken over without the first",
-        file: OPERATE,
+        file: APPLICATIONS,
         original: r#"tx.execute(
         "UPDATE deliveries SET revision = revision + $2 WHERE application_id = $1",
-        params![application_id, ACT],
+        params![id, ACT],
     )?;"#,
         mutated: r#"tx.execute(
         "UPDATE deliveries SET revision = revision + $2 WHERE application_id = $1",
-        params![application_id, ACT / ACT],
+        params![id, ACT / ACT],
     )?;"#,
     },
     Mutant {
@@ -327,13 +327,5 @@ pub(super) const ALL: &[Mutant] = &[
         file: INBOX,
         original: "remembered(tx, TAKEN_BY, &event.event_id)?",
         mutated: "None",
-    },
-    Mutant {
-        name: "a-mirror-turns-back",
-        breaks: "an older record that arrives late replaces a newer one",
-        file: ROWS,
-        original: "Ok(tx.execute(&sql, &params)? > 0)",
-        mutated: r#"let newer = format!("WHERE {name}.event_time <= excluded.event_time");
-    Ok(tx.execute(&sql.replace(&newer, ""), &params)? > 0)"#,
     },
 ];

@@ -579,8 +579,8 @@ impl Peer for Cable {
             if let Ok(reply) = &result
                 && reply.status == 200
             {
+                self.network.wanted(name).hears(&brought.0, &reply.body);
                 self.network.is_accounted_for(name, brought.0);
-                self.network.wanted(name).hears(&reply.body);
             }
             let told = match &result {
                 // Of an answer to many events the beginning is enough.

@@ -1,6 +1,6 @@
 //! Who is wanted again, and who arrives in spite of that: a membership must wait for the events of its members.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use rollcall_protocol::{Event, EventType, GroupPayload, SubjectKind};
@@ -49,26 +49,16 @@ impl Wanted {
         }
     }
 
-    /// Takes over an answer that a node has heard.
-    pub(super) fn hears(&self, answer: &[u8]) {
-        let Ok(answer) = serde_json::from_slice::<serde_json::Value>(answer) else {
-            return;
-        };
+    /// Takes over an answer that a node has heard to the events that a request brought. What it does not speak of
+    /// counts as received.
+    pub(super) fn hears(&self, brought: &BTreeSet<String>, answer: &[u8]) {
+        let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
         let mut held = self.0.lock().unwrap();
-        let ids = |list: &str| {
-            let events = answer[list].as_array().into_iter().flatten();
-            events
-                .filter_map(|event| event["eventId"].as_str().map(str::to_owned))
-                .collect::<Vec<_>>()
-        };
-        for done in ["successEvents", "skippedEvents", "failedEvents"] {
-            for id in ids(done) {
-                held.wanted.retain(|_, wanted| *wanted != id);
-            }
-        }
-        for id in ids("retriedEvents") {
-            if let Some(user) = held.users.get(&id).cloned() {
-                held.wanted.insert(user, id);
+        held.wanted.retain(|_, wanted| !brought.contains(wanted));
+        let again = answer["retriedEvents"].as_array().into_iter().flatten();
+        for id in again.filter_map(|event| event["eventId"].as_str()) {
+            if let Some(user) = held.users.get(id).cloned() {
+                held.wanted.insert(user, id.to_owned());
             }
         }
     }
