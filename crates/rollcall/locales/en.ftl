@@ -276,6 +276,7 @@ tally-refused-count = { $count } refused or wanted again
 tally-none = none
 inventory-accepted = The application was told at the end what should be there, and has removed the rest.
 inventory-assumed = The application was told at the end what should be there. Its answer does not say whether it has removed the rest.
+inventory-failed = The application could not take the closing inventory: what it has besides may still be there. Synchronize again once it works.
 inventory-not-understood = The application does not understand the closing inventory: what it has besides stays there.
 
 ## Deliveries

@@ -256,6 +256,7 @@ tally-refused-count = { $count } 个被拒绝或要求重发
 tally-none = 无
 inventory-accepted = 已在结束时告知应用应有的数据，应用已移除多余部分。
 inventory-assumed = 已在结束时告知应用应有的数据，但其响应未说明是否已移除多余部分。
+inventory-failed = 应用未能处理结束清单：其多余的数据可能仍然保留。待应用恢复后请再次同步。
 inventory-not-understood = 应用不支持结束清单：其多余的数据会保留。
 
 ## 投递记录

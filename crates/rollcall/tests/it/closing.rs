@@ -1,10 +1,11 @@
 //! The inventory that closes a full synchronization, told to an application that wants it again.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rollcall::access::Caller;
-use rollcall::delivery::job::{self, Inventory, JobPosition};
+use rollcall::delivery::job::{self, Inventory, JobPosition, JobStatus};
 use rollcall::hub::Hub;
 use rollcall_protocol::{Event, EventType};
 
@@ -32,6 +33,13 @@ async fn closing(hub: &Hub, app: &Plain, refusals: usize) -> (JobPosition, Vec<u
         };
         Say::Each(events.iter().map(&mut said).collect())
     });
+    let ended = synchronized(hub, app).await;
+    let times = seen.lock().unwrap().values().copied().collect();
+    (ended, times)
+}
+
+/// Has everything pushed, and waits for the end of it.
+async fn synchronized(hub: &Hub, app: &Plain) -> JobPosition {
     let id = app.application.id.clone();
     let requested = hub.write_as(Caller::system("test"), move |tx, ctx| {
         job::request_full(tx, ctx, &id)
@@ -47,8 +55,7 @@ async fn closing(hub: &Hub, app: &Plain, refusals: usize) -> (JobPosition, Vec<u
     })
     .await;
     settled(hub, &app.application).await;
-    let times = seen.lock().unwrap().values().copied().collect();
-    (ended.into_inner().unwrap().unwrap(), times)
+    ended.into_inner().unwrap().unwrap()
 }
 
 #[test]
@@ -64,9 +71,60 @@ fn an_inventory_that_is_wanted_again_is_waited_for_but_not_for_ever() {
         // The members of the group, the groups, the users and the organizational units.
         assert_eq!(times, [5; 4]);
         let (job, times) = closing(&hub, &app, usize::MAX).await;
-        assert_eq!(job.statistics.inventory, Inventory::NotUnderstood);
+        assert_eq!(
+            (job.statistics.inventory, job.status),
+            (Inventory::Failed, JobStatus::PartialSuccess)
+        );
         assert_eq!(times, [5]);
         assert_eq!(stored(&hub, &app.application).await.suspended, None);
+        delivery.stop().await;
+    });
+}
+
+/// Refuses every request that carries an inventory with a status, as long as `refuses`. Nothing else is refused, and so
+/// no connection test.
+fn refuse_inventories(app: &Plain, status: u16, refuses: &Arc<AtomicBool>) {
+    let refuses = Arc::clone(refuses);
+    app.say(move |events| {
+        let is_inventory = |event: &Event| event.kind() == Some(EventType::Inventory);
+        if refuses.load(Ordering::Relaxed) && events.iter().any(is_inventory) {
+            Say::Status(status)
+        } else {
+            Say::Yes
+        }
+    });
+}
+
+#[test]
+fn an_inventory_that_the_application_cannot_take_now_is_not_taken_for_one_that_it_does_not_understand() {
+    on_both("closing_fails", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let app = Plain::new(&hub, "App").await;
+        user(&hub, "ada").await;
+        let delivery = deliver(&hub, hasty()).await;
+        let refuses = Arc::new(AtomicBool::new(true));
+        for (status, inventory, ends) in [
+            (404, Inventory::NotUnderstood, JobStatus::Success),
+            (503, Inventory::Failed, JobStatus::PartialSuccess),
+        ] {
+            refuse_inventories(&app, status, &refuses);
+            let job = synchronized(&hub, &app).await;
+            assert_eq!(
+                (job.statistics.inventory, job.status),
+                (inventory, ends),
+                "{status}"
+            );
+            assert_eq!(stored(&hub, &app.application).await.suspended, None);
+        }
+        let job = synchronized(&hub, &app).await;
+        let words = job.statistics.words();
+        assert!(words.contains("could not take the closing inventory"), "{words}");
+        refuses.store(false, Ordering::Relaxed);
+        let job = synchronized(&hub, &app).await;
+        assert_eq!(
+            (job.statistics.inventory, job.status),
+            (Inventory::Accepted, JobStatus::Success)
+        );
         delivery.stop().await;
     });
 }

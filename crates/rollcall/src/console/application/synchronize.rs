@@ -85,6 +85,7 @@ impl ShownJob {
                 Inventory::Accepted => Some("inventory-accepted"),
                 Inventory::Assumed => Some("inventory-assumed"),
                 Inventory::NotUnderstood => Some("inventory-not-understood"),
+                Inventory::Failed => Some("inventory-failed"),
             },
             id: job.id,
             created_at: job.created_at,

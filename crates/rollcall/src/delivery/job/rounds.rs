@@ -163,7 +163,11 @@ pub(in crate::delivery) fn settle(
                         }
                         before
                     }
-                    (Verdict::Skipped(_) | Verdict::Refused(_) | Verdict::Again(_), _) => {
+                    (Verdict::Again(_), _) => {
+                        job.phase = Phase::Done;
+                        Inventory::Failed
+                    }
+                    (Verdict::Skipped(_) | Verdict::Refused(_), _) => {
                         // The rest of it would not be understood either.
                         job.phase = Phase::Done;
                         Inventory::NotUnderstood
@@ -192,7 +196,8 @@ pub(in crate::delivery) fn settle(
         }
     }
     if job.phase == Phase::Done {
-        let failed = job.statistics.all().iter().any(|tally| tally.failed > 0);
+        let failed = job.statistics.inventory == Inventory::Failed
+            || job.statistics.all().iter().any(|tally| tally.failed > 0);
         job.status = if failed {
             JobStatus::PartialSuccess
         } else {

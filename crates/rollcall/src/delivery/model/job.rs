@@ -65,7 +65,7 @@ pub enum JobStatus {
     Running,
     /// Everything was sent and accepted or skipped.
     Success,
-    /// Everything was sent; the application refused some of it.
+    /// Everything was sent; the application refused some of it, or could not take the closing inventory.
     PartialSuccess,
     /// Broken off by an error.
     Failed,
@@ -201,6 +201,9 @@ pub enum Inventory {
     Assumed,
     /// The application does not understand it; what it has besides what it was pushed is its own matter.
     NotUnderstood,
+    /// The application could not take it, however often it was told: it failed, or wanted it again. What it has besides
+    /// may still be there; another full synchronization tells it again.
+    Failed,
 }
 
 impl Statistics {
@@ -238,6 +241,11 @@ impl Statistics {
                 ", {skipped} of them skipped by the endpoint{}",
                 reason.unwrap_or_default()
             ));
+        }
+        if self.inventory == Inventory::Failed {
+            text.push_str(
+                "; it could not take the closing inventory, so what it has besides may still be there",
+            );
         }
         text
     }

@@ -120,6 +120,24 @@ enum Judgement {
     SetAside,
 }
 
+/// What counts as said of an event that is refused with the request that carries it alone. An inventory is not set
+/// aside for somebody to look at. A 4xx says that the application does not understand it; with anything else it has
+/// failed, perhaps for want of its database, and is told again.
+fn refused_alone(events: &[Outgoing], failure: &Failure) -> Verdict {
+    let remark = Remark {
+        code: failure.code().to_owned(),
+        message: Some(failure.in_full()),
+    };
+    let is_inventory = events
+        .iter()
+        .any(|outgoing| outgoing.event_type == EventType::Inventory);
+    match failure.status() {
+        Some(400..=499) => Verdict::Refused(remark),
+        _ if is_inventory => Verdict::Again(remark),
+        _ => Verdict::Refused(remark),
+    }
+}
+
 impl Sender {
     /// Carries a request: `tries` times as a whole, and then as the case requires.
     pub(in crate::delivery) async fn carry(
@@ -162,10 +180,7 @@ impl Sender {
                     );
                     answered.push(Answered {
                         events: Arc::clone(&request.batch.events),
-                        verdicts: vec![Verdict::Refused(Remark {
-                            code: failure.code().to_owned(),
-                            message: Some(failure.in_full()),
-                        })],
+                        verdicts: vec![refused_alone(&request.batch.events, &failure)],
                         attempt: None,
                         remembered: Vec::new(),
                     });

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use rollcall::application::{Entitlements, store};
 use rollcall::change::Seq;
-use rollcall::delivery::job;
+use rollcall::delivery::job::{self, Inventory};
 use rollcall::delivery::ledger::operate;
 use rollcall::delivery::ledger::parked::{self, Parked, ParkedState};
 use rollcall::hub::Hub;
@@ -215,6 +215,14 @@ impl World {
                         if parked.iter().any(|parked| parked.state == ParkedState::Failed) {
                             operate::resend(tx, ctx, &id, None).map_err(|error| other(&error))?;
                             wanted.forget();
+                            return Ok(false);
+                        }
+                        // An administrator who reads that an inventory was not taken synchronizes again.
+                        let newest = job::newest(tx, &id, 1)?;
+                        let is_failed =
+                            |job: &job::JobPosition| job.statistics.inventory == Inventory::Failed;
+                        if newest.first().is_some_and(is_failed) {
+                            job::request_full(tx, ctx, &id).map_err(|error| other(&error))?;
                             return Ok(false);
                         }
                         let head = rollcall::change::head(tx)?.seq;
