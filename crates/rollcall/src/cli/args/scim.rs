@@ -10,8 +10,11 @@ use serde::de::DeserializeOwned;
 use crate::application::ModeName;
 use crate::application::scim::{Action, Leavers, SecretIn};
 
+/// The section of these options in help.
+pub(super) const SCIM: &str = "SCIM";
+
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "SCIM")]
+#[command(next_help_heading = SCIM)]
 pub(in crate::cli) struct ScimArgs {
     /// How changes are pushed: signed events to the receiving URL, or requests of SCIM 2.0 to the base URL. Another
     /// mode needs another --url.
