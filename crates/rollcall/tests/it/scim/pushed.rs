@@ -85,6 +85,12 @@ fn it_is_told_of_each_change_when_each_application_had_it_and_how_long_that_took
             .await
             .unwrap();
         world.converged().await;
+        // The copy is equal before the answer to the last request is stored.
+        let begun = Instant::now();
+        while recent(None, 1).await.changes[0].applications[0].took.is_none() {
+            assert!(begun.elapsed() < PATIENCE, "the answer is not stored");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let begun = world.hub.clock.now();
         // What others do is none of its changes.
         apply(&world.hub, Command::EnableUser { id: ada.clone() }).await;
