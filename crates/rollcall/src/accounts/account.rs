@@ -217,6 +217,12 @@ pub fn names(tx: &mut Tx<'_>) -> Result<HashMap<String, String>, DbError> {
     rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
+/// What people call the actor that a record names: an account by its name, others as they are written.
+pub fn called<'n>(actor: &'n str, names: &'n HashMap<String, String>) -> &'n str {
+    let name = actor.strip_prefix("account:").and_then(|id| names.get(id));
+    name.map_or(actor, String::as_str)
+}
+
 /// Whether there is any account.
 ///
 /// # Errors

@@ -31,7 +31,8 @@ use rollcall_db::{DbError, Tx};
 use crate::access::{Authority, Context, Principal, Role};
 use crate::application::{Entitlements, Scope};
 pub use account::{
-    Account, AccountChanges, NewAccount, any, find, list, names, nobody_signed_in, page, with_password,
+    Account, AccountChanges, NewAccount, any, called, find, list, names, nobody_signed_in, page,
+    with_password,
 };
 pub use error::AccountError;
 pub use identity::{Arrival, Identity, with_identity};

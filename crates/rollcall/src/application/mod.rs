@@ -21,5 +21,5 @@ pub mod written;
 pub use command::{Applied, Command, NewApplication, Rotated, RotationStep, apply};
 pub use edit::{Edit, ScopeEdit, SettingsPatch};
 pub use entitlement::{Entitlement, Entitlements, Scope, Subscription};
-pub use settings::{Encryption, EventCallback, Limits, Mode, ModeName, Settings, SettingsError};
+pub use settings::{Encryption, EventCallback, Limits, Mode, ModeName, OutOfRange, Settings, SettingsError};
 pub use store::{Application, ApplicationError, Suspension};

@@ -142,6 +142,33 @@ impl Default for Limits {
     }
 }
 
+/// A number outside its range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} must be between {least} and {most}, not {given}")]
+pub struct OutOfRange {
+    /// The setting.
+    pub name: &'static str,
+    /// The least value.
+    pub least: u32,
+    /// The greatest value.
+    pub most: u32,
+    /// What was given.
+    pub given: u32,
+}
+
+/// Refuses a number that is not between these two.
+pub(super) fn within(name: &'static str, given: u32, least: u32, most: u32) -> Result<(), OutOfRange> {
+    match (least..=most).contains(&given) {
+        true => Ok(()),
+        false => Err(OutOfRange {
+            name,
+            least,
+            most,
+            given,
+        }),
+    }
+}
+
 /// Why push parameters are refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingsError {
@@ -154,17 +181,8 @@ pub enum SettingsError {
         reason: String,
     },
     /// A number outside its range.
-    #[error("{name} must be between {least} and {most}, not {given}")]
-    OutOfRange {
-        /// The setting.
-        name: &'static str,
-        /// The least value.
-        least: u32,
-        /// The greatest value.
-        most: u32,
-        /// What was given.
-        given: u32,
-    },
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
     /// More than receivers accept.
     #[error(
         "max bytes must be between {least} and {most}, not {given}: event data grows when it is sealed, and receivers refuse requests of more than {limit} bytes",
@@ -333,26 +351,14 @@ impl Settings {
                 scim.check()?.base_url
             }
         };
-        let range = |name, given, least, most| {
-            if (least..=most).contains(&given) {
-                Ok(())
-            } else {
-                Err(SettingsError::OutOfRange {
-                    name,
-                    least,
-                    most,
-                    given,
-                })
-            }
-        };
-        range("max events", self.limits.max_events, 1, 500)?;
+        within("max events", self.limits.max_events, 1, 500)?;
         let given = self.limits.max_bytes;
         if !(Limits::LEAST_BYTES..=Limits::MOST_BYTES).contains(&given) {
             return Err(SettingsError::Bytes { given });
         }
-        range("lanes", self.limits.lanes, 1, 32)?;
+        within("lanes", self.limits.lanes, 1, 32)?;
         if let Some(rate) = self.limits.requests_per_second {
-            range("requests per second", rate, 1, 100_000)?;
+            within("requests per second", rate, 1, 100_000)?;
         }
         let encrypted = self.encryption() == Encryption::Required;
         if encrypted && !has_encryption_key {

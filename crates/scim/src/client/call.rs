@@ -51,6 +51,14 @@ pub struct Call {
 }
 
 impl Call {
+    /// A search, or another request that only reads.
+    pub fn get(endpoint: &str, query: Vec<(&'static str, String)>) -> Self {
+        Self {
+            query,
+            ..Self::new(Method::Get, endpoint)
+        }
+    }
+
     pub(super) fn new(method: Method, endpoint: &str) -> Self {
         Self {
             method,

@@ -163,13 +163,7 @@ impl<'a> Provision<'a> {
         let state = std::mem::replace(&mut self.state, State::Create);
         self.state = match state {
             State::Claim(resource) if is_free => self.found(&resource, None),
-            State::Claim(_) => State::Over(Outcome::Taken(
-                Reply {
-                    status: 409,
-                    ..Reply::default()
-                }
-                .refusal(),
-            )),
+            State::Claim(_) => taken(),
             state => state,
         };
     }
@@ -276,13 +270,7 @@ impl<'a> Provision<'a> {
             return State::Claim(named);
         }
         match by {
-            _ if after_conflict => State::Over(Outcome::Taken(
-                Reply {
-                    status: 409,
-                    ..Reply::default()
-                }
-                .refusal(),
-            )),
+            _ if after_conflict => taken(),
             // The names of groups need not be unique, so nobody says that one is taken; and where nothing is made, nobody
             // says so either.
             Key::ExternalId if self.name() == "displayName" || !self.makes => State::Find {
@@ -439,6 +427,15 @@ impl<'a> Provision<'a> {
             disabled,
         })))
     }
+}
+
+/// Somebody else has the name, which no answer has said in so many words.
+fn taken() -> State {
+    let conflict = Reply {
+        status: 409,
+        ..Reply::default()
+    };
+    State::Over(Outcome::Taken(conflict.refusal()))
 }
 
 /// The id of a resource; a number is taken too.

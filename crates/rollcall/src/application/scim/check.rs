@@ -6,7 +6,7 @@ use rollcall_scim::mapping::{MappingError, Outward};
 use rollcall_scim::schema;
 
 use super::{Authentication, CUSTOM_FIELDS, Scim, USER_FIELDS};
-use crate::application::settings::parse_url;
+use crate::application::settings::{OutOfRange, parse_url, within};
 use crate::secret::{ExposeSecret as _, SecretString};
 
 /// What errors call the address at which tokens are given.
@@ -61,17 +61,8 @@ pub enum ScimError {
     #[error("the secret was entered for another address: enter the secret for the new one too")]
     SecretForAnother,
     /// A number outside its range.
-    #[error("{name} must be between {least} and {most}, not {given}")]
-    OutOfRange {
-        /// The setting.
-        name: &'static str,
-        /// The least value.
-        least: u32,
-        /// The greatest value.
-        most: u32,
-        /// What was given.
-        given: u32,
-    },
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
 }
 
 impl From<MappingError> for ScimError {
@@ -187,20 +178,11 @@ impl Scim {
             rate,
             ..
         } = &self.profile;
-        let range = |name, given, least, most| match (least..=most).contains(&given) {
-            true => Ok(()),
-            false => Err(ScimError::OutOfRange {
-                name,
-                least,
-                most,
-                given,
-            }),
-        };
-        range("members at once", *members_at_once, 1, 10_000)?;
-        range("page size", *page_size, 1, 10_000)?;
+        within("members at once", *members_at_once, 1, 10_000)?;
+        within("page size", *page_size, 1, 10_000)?;
         if let Some(rate) = rate {
-            range("the requests of the rate", rate.requests, 1, 1_000_000)?;
-            range("the seconds of the rate", rate.seconds, 1, 86_400)?;
+            within("the requests of the rate", rate.requests, 1, 1_000_000)?;
+            within("the seconds of the rate", rate.seconds, 1, 86_400)?;
         }
         Ok(())
     }

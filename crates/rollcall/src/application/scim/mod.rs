@@ -217,6 +217,12 @@ pub fn usual_mapping(preset: Preset) -> Vec<(String, &'static str)> {
     all.chain([(department(), "primaryUnit")]).collect()
 }
 
+/// The name that one of a few ways has where it is stored.
+pub fn stored_name(way: &impl Serialize) -> String {
+    let stored = serde_json::to_value(way).unwrap_or_default();
+    stored.as_str().unwrap_or_default().to_owned()
+}
+
 impl Scim {
     /// Parameters for a service provider whose ways are known, with defaults for everything else.
     pub fn preset(preset: Preset, base_url: impl Into<String>, authentication: Authentication) -> Self {

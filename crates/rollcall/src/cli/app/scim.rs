@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::application::scim::{Authentication, ProfilePatch, Scim, ScimPatch};
+use crate::application::scim::{Authentication, ProfilePatch, Scim, ScimPatch, stored_name};
 use crate::application::{ModeName, SettingsPatch};
 use crate::cli::args::ScimArgs;
 use crate::cli::backend::Backend;
@@ -116,12 +116,6 @@ pub(super) fn lines_of(scim: &Scim, has_secret: bool) -> String {
         text.push_str(&format!("    {target:<34} {expression}\n"));
     }
     text
-}
-
-/// The name that something has where it is stored.
-fn stored_name<T: serde::Serialize>(value: &T) -> String {
-    let stored = serde_json::to_value(value).unwrap_or_default();
-    stored.as_str().unwrap_or_default().to_owned()
 }
 
 pub(super) async fn preview(

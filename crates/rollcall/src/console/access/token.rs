@@ -1,7 +1,5 @@
 //! Tokens of programs: making one, which is shown once, and making one good for nothing.
 
-use std::collections::HashMap;
-
 use askama::Template;
 use axum::extract::{Path, Query};
 
@@ -33,13 +31,6 @@ struct TokensPage {
     next: Option<String>,
 }
 
-/// Who made a token, as people know them.
-fn maker(token: &ApiToken, names: &HashMap<String, String>) -> String {
-    let id = token.created_by.strip_prefix("account:");
-    let name = id.and_then(|id| names.get(id));
-    name.unwrap_or(&token.created_by).clone()
-}
-
 pub(in crate::console) async fn list(view: View, Query(from): Query<After>) -> Answer {
     let view = view.within(Section::Access);
     view.needs(Permission::ReadAccess)?;
@@ -63,7 +54,7 @@ pub(in crate::console) async fn list(view: View, Query(from): Query<After>) -> A
             .into_iter()
             .map(|token| ShownToken {
                 role: ShownRole::of(&token.role, &applications),
-                maker: maker(&token, &makers),
+                maker: accounts::called(&token.created_by, &makers).to_owned(),
                 is_expired: token.expires_at.is_some_and(|at| at <= now),
                 token,
             })

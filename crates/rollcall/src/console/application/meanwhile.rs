@@ -182,13 +182,10 @@ pub(super) async fn meanwhile(
         })
         .await?;
     let entries = page.entries.into_iter().filter(|entry| entry.time > version);
-    let told = entries.map(|entry| {
-        let name = entry.actor.strip_prefix("account:").and_then(|id| names.get(id));
-        Meanwhile {
-            who: name.unwrap_or(&entry.actor).clone(),
-            at: entry.time,
-            what: what(&entry, view, &named_ids),
-        }
+    let told = entries.map(|entry| Meanwhile {
+        who: accounts::called(&entry.actor, &names).to_owned(),
+        at: entry.time,
+        what: what(&entry, view, &named_ids),
     });
     Ok(told.filter(|change| !change.what.is_empty()).collect())
 }

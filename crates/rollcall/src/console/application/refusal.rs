@@ -67,15 +67,11 @@ pub(super) fn explain(form: &mut Filled, page: &Page, error: ApplicationError) -
 fn explain_settings(form: &mut Filled, page: &Page, error: &SettingsError) {
     match error {
         SettingsError::Url { .. } => form.refuse("url", page.t("application-url-rule")),
-        SettingsError::OutOfRange {
-            name, least, most, ..
-        }
-        | SettingsError::Scim(ScimError::OutOfRange {
-            name, least, most, ..
-        }) => {
-            let limit = LIMITS.iter().find(|limit| limit.setting == *name);
+        SettingsError::OutOfRange(range) | SettingsError::Scim(ScimError::OutOfRange(range)) => {
+            let limit = LIMITS.iter().find(|limit| limit.setting == range.name);
             let field = limit.map_or("rate", |limit| limit.field);
-            form.refuse(field, page.t2("limit-between", "least", least, "most", most));
+            let words = page.t2("limit-between", "least", range.least, "most", range.most);
+            form.refuse(field, words);
         }
         SettingsError::Scim(error) => explain_scim(form, page, error),
         SettingsError::Bytes { .. } => {
@@ -107,7 +103,7 @@ fn explain_scim(form: &mut Filled, page: &Page, error: &ScimError) {
         ScimError::Secret => ("secret", page.t("scim-secret-unusable")),
         ScimError::SecretForAnother => ("secret", page.t("scim-secret-for-another")),
         // It is explained beside its field.
-        ScimError::OutOfRange { .. } => return,
+        ScimError::OutOfRange(_) => return,
     };
     form.refuse(field, words);
 }

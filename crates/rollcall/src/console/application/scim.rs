@@ -5,20 +5,19 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::extract::Path;
 use rollcall_scim::client::{Preset, Rate};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::meanwhile::{Meanwhile, meanwhile};
+use super::meanwhile::Meanwhile;
 use super::refusal::explain;
-use super::settings::{begin, earlier, merge, number, signing_key};
+use super::settings::{
+    Tried, begin, begin_anew, carry_out, differs, earlier, extent, merge, number, signing_key,
+};
 use crate::access::Permission;
 use crate::application::scim::{
-    Action, Authentication, ProfilePatch, Scim, ScimPatch, SecretIn, usual_mapping,
+    Action, Authentication, ProfilePatch, Scim, ScimPatch, SecretIn, stored_name, usual_mapping,
 };
-use crate::application::{
-    Application, ApplicationError, Command, ModeName, NewApplication, Scope, SettingsPatch, Subscription,
-};
+use crate::application::{Application, Command, ModeName, NewApplication, SettingsPatch, Subscription};
 use crate::console::error::Failure;
 use crate::console::form::{Filled, Posted, again, done};
 use crate::console::page::{Answer, Page, Section, View, pretty, show};
@@ -141,12 +140,6 @@ pub(super) fn preset_key(preset: Preset) -> &'static str {
     }
 }
 
-/// The name that something has where it is stored.
-fn stored_name(value: &impl Serialize) -> String {
-    let stored = serde_json::to_value(value).unwrap_or_default();
-    stored.as_str().unwrap_or_default().to_owned()
-}
-
 /// What has such a name.
 fn named<T: DeserializeOwned>(name: &str) -> Option<T> {
     serde_json::from_value(Json::from(name)).ok()
@@ -240,9 +233,13 @@ fn mapping_of(text: &str, preset: Preset, before: &Scim) -> Result<BTreeMap<Stri
     Ok(changes)
 }
 
+/// The choice of a field, if it was changed to one.
+fn chosen<T: DeserializeOwned>(form: &Filled, field: &str) -> Option<T> {
+    differs(form, field).then(|| named(form.value(field))).flatten()
+}
+
 /// What somebody wants to be different from how the application is.
 fn patch(form: &mut Filled, page: &Page, before: &Scim) -> SettingsPatch {
-    let differs = |form: &Filled, field: &str| form.value(field) != form.value(&earlier(field));
     let any = |form: &Filled, fields: &[&str]| fields.iter().any(|field| differs(form, field));
     let on = |form: &Filled, field: &str| differs(form, field).then(|| form.is_on(field));
     let authentication = any(
@@ -282,21 +279,13 @@ fn patch(form: &mut Filled, page: &Page, before: &Scim) -> SettingsPatch {
         authentication,
         actions,
         groups: on(form, "groups"),
-        leavers: differs(form, "leavers")
-            .then(|| named(form.value("leavers")))
-            .flatten(),
+        leavers: chosen(form, "leavers"),
         preset: preset.filter(|_| differs(form, "preset")),
         mapping,
         profile: ProfilePatch {
-            users: differs(form, "usersBy")
-                .then(|| named(form.value("usersBy")))
-                .flatten(),
-            groups: differs(form, "groupsBy")
-                .then(|| named(form.value("groupsBy")))
-                .flatten(),
-            removal: differs(form, "removal")
-                .then(|| named(form.value("removal")))
-                .flatten(),
+            users: chosen(form, "usersBy"),
+            groups: chosen(form, "groupsBy"),
+            removal: chosen(form, "removal"),
             paths: on(form, "paths"),
             members_at_once: members_at_once.flatten(),
             finds_external_ids: on(form, "findsExternalIds"),
@@ -346,24 +335,20 @@ pub(super) async fn create(mut posted: Posted) -> Answer {
     match made {
         Err(error) => explain(&mut form, &view.page, error.into())?,
         Ok(settings) if !form.is_refused() => {
-            let is_everything = form.is("extent", "everything");
+            let (scope, next) = extent(&form);
             let new = NewApplication {
                 name: form.value("name").to_owned(),
                 settings,
                 encryption_key: None,
                 secret,
-                scope: match is_everything {
-                    true => Scope::everything(),
-                    false => Scope::default(),
-                },
+                scope,
                 subscription: Subscription::everything(),
                 signing_key: signing_key(&view).await?,
             };
             let create = Command::Create(Box::new(new));
             match view.console.hub().apply_application(caller, create).await {
                 Ok(applied) => {
-                    let place = if is_everything { "" } else { "/scope" };
-                    let to = format!("/console/applications/{}{place}", applied.application.id);
+                    let to = format!("/console/applications/{}{next}", applied.application.id);
                     return done(&to, "application-created");
                 }
                 Err(error) => explain(&mut form, &view.page, error)?,
@@ -390,8 +375,7 @@ pub(super) async fn update(Path(id): Path<String>, mut posted: Posted) -> Answer
     let Posted { view, mut form } = posted;
     let mut application = view.application(id).await?;
     let secret = typed_secret(&mut form);
-    let name = form.value("name").to_owned();
-    let name = Some(name).filter(|name| *name != form.value(&earlier("name")));
+    let name = differs(&form, "name").then(|| form.value("name").to_owned());
     let settings = patch(&mut form, &view.page, &present(Some(&application)));
     let (mut changes, mut shown) = (Vec::new(), None);
     if form.is("do", "preview") {
@@ -406,18 +390,17 @@ pub(super) async fn update(Path(id): Path<String>, mut posted: Posted) -> Answer
             settings,
             secret,
         };
-        match view.console.hub().apply_application(caller, command).await {
-            Ok(_) => {
+        match carry_out(&view, caller, command, &mut form, &mut application).await? {
+            Tried::Done(_) => {
                 let to = format!("/console/applications/{}", application.id);
                 return done(&to, "application-saved");
             }
-            Err(ApplicationError::Changed { expected, .. }) => {
-                changes = meanwhile(&view, &application.id, expected).await?;
-                application = view.application(application.id).await?;
+            Tried::Changed(meanwhile) => {
+                changes = meanwhile;
                 merge(&mut form, &FIELDS, &filled(Some(&application)));
                 form.warn(view.page.t("form-changed"));
             }
-            Err(error) => explain(&mut form, &view.page, error)?,
+            Tried::Refused => {}
         }
     }
     again(&ScimFormPage {
@@ -507,18 +490,16 @@ pub(super) async fn set_callback(Path(id): Path<String>, mut posted: Posted) -> 
         secret: None,
     };
     let mut changes = Vec::new();
-    match view.console.hub().apply_application(caller, command).await {
-        Ok(_) => {
+    match carry_out(&view, caller, command, &mut form, &mut application).await? {
+        Tried::Done(_) => {
             let to = format!("/console/applications/{}", application.id);
             return done(&to, "application-saved");
         }
-        Err(ApplicationError::Changed { expected, .. }) => {
-            changes = meanwhile(&view, &application.id, expected).await?;
-            application = view.application(application.id).await?;
-            form.put("version", application.update_time.to_string());
-            form.warn(view.page.t("application-changed-meanwhile"));
+        Tried::Changed(meanwhile) => {
+            changes = meanwhile;
+            begin_anew(&mut form, &view.page, &application);
         }
-        Err(error) => explain(&mut form, &view.page, error)?,
+        Tried::Refused => {}
     }
     again(&CallbackFormPage::of(view.page, form, &application, changes))
 }

@@ -6,7 +6,7 @@ use rollcall_protocol::EncryptionKey;
 
 use super::meanwhile::{Meanwhile, meanwhile};
 use super::refusal::{LIMITS, explain};
-use crate::access::Permission;
+use crate::access::{Caller, Permission};
 use crate::application::keys::NewKey;
 use crate::application::{
     Application, ApplicationError, Command, Encryption, EventCallback, Limits, Mode, NewApplication, Scope,
@@ -115,11 +115,62 @@ pub(super) fn begin(form: &mut Filled, fields: &[&str], version: Option<Millis>)
     }
 }
 
+/// Whether somebody has changed a field since the form was opened.
+pub(super) fn differs(form: &Filled, field: &str) -> bool {
+    form.value(field) != form.value(&earlier(field))
+}
+
+/// The scope with which an application begins, as its form says, and which of its pages comes next.
+pub(super) fn extent(form: &Filled) -> (Scope, &'static str) {
+    match form.is("extent", "everything") {
+        true => (Scope::everything(), ""),
+        false => (Scope::default(), "/scope"),
+    }
+}
+
+/// What came of a command that a form asked for.
+pub(super) enum Tried {
+    /// It was carried out, and may have made an encryption key.
+    Done(Option<EncryptionKey>),
+    /// Somebody else was faster: this is what has changed meanwhile. The application is read again.
+    Changed(Vec<Meanwhile>),
+    /// The form says why it was refused.
+    Refused,
+}
+
+/// Carries out what a form asks of an application.
+pub(super) async fn carry_out(
+    view: &View,
+    caller: Caller,
+    command: Command,
+    form: &mut Filled,
+    application: &mut Application,
+) -> Result<Tried, Failure> {
+    match view.console.hub().apply_application(caller, command).await {
+        Ok(applied) => Ok(Tried::Done(applied.encryption_key)),
+        Err(ApplicationError::Changed { expected, .. }) => {
+            let changes = meanwhile(view, &application.id, expected).await?;
+            *application = view.application(application.id.clone()).await?;
+            Ok(Tried::Changed(changes))
+        }
+        Err(error) => {
+            explain(form, &view.page, error)?;
+            Ok(Tried::Refused)
+        }
+    }
+}
+
+/// Has a form that no field of which can be merged begin with the application as it is now.
+pub(super) fn begin_anew(form: &mut Filled, page: &Page, application: &Application) {
+    form.put("version", application.update_time.to_string());
+    form.warn(page.t("application-changed-meanwhile"));
+}
+
 /// Takes what somebody else has changed into a form: where this one was left as it was, theirs stands in it now, and
 /// where both have changed a field, what they have written stands beside it.
 pub(super) fn merge(form: &mut Filled, fields: &[&str], is: &Filled) {
     for field in fields {
-        if form.value(field) == form.value(&earlier(field)) {
+        if !differs(form, field) {
             form.put(field, is.value(field));
         }
         form.put(&earlier(field), is.value(field));
@@ -197,15 +248,13 @@ pub(super) async fn create(mut posted: Posted) -> Answer {
         explain(&mut form, page, error.into())?;
     }
     if !form.is_refused() {
+        let (scope, next) = extent(&form);
         let new = NewApplication {
             name: form.value("name").to_owned(),
             settings,
             encryption_key: key,
             secret: None,
-            scope: match form.is("extent", "everything") {
-                true => Scope::everything(),
-                false => Scope::default(),
-            },
+            scope,
             subscription: Subscription::everything(),
             signing_key: signing_key(&view).await?,
         };
@@ -214,11 +263,7 @@ pub(super) async fn create(mut posted: Posted) -> Answer {
             .await
         {
             Ok(applied) => {
-                let place = match form.is("extent", "everything") {
-                    true => "",
-                    false => "/scope",
-                };
-                let back = format!("/console/applications/{}{place}", applied.application.id);
+                let back = format!("/console/applications/{}{next}", applied.application.id);
                 return match made {
                     Some(key) => key_once(view.page, &applied.application, &key, &back),
                     None => done(&back, "application-created"),
@@ -268,7 +313,6 @@ pub(super) async fn edit(view: View, Path(id): Path<String>) -> Answer {
 
 /// What somebody wants to be different from how the application is: whatever else another changes meanwhile stays.
 fn patch(form: &mut Filled, page: &Page) -> (Option<String>, SettingsPatch) {
-    let differs = |form: &Filled, field: &str| form.value(field) != form.value(&earlier(field));
     let text = |form: &Filled, field: &str| differs(form, field).then(|| form.value(field).to_owned());
     let mut limit = |field: &str| differs(form, field).then(|| number(form, page, field)).flatten();
     let limits = ["maxEvents", "maxBytes", "lanes", "rate"].map(&mut limit);
@@ -309,18 +353,17 @@ pub(super) async fn update(Path(id): Path<String>, mut posted: Posted) -> Answer
             settings,
             secret: None,
         };
-        match view.console.hub().apply_application(caller, command).await {
-            Ok(_) => {
+        match carry_out(&view, caller, command, &mut form, &mut application).await? {
+            Tried::Done(_) => {
                 let to = format!("/console/applications/{}", application.id);
                 return done(&to, "application-saved");
             }
-            Err(ApplicationError::Changed { expected, .. }) => {
-                changes = meanwhile(&view, &application.id, expected).await?;
-                application = view.application(application.id).await?;
+            Tried::Changed(meanwhile) => {
+                changes = meanwhile;
                 merge(&mut form, &FIELDS, &filled(&application));
                 form.warn(view.page.t("form-changed"));
             }
-            Err(error) => explain(&mut form, &view.page, error)?,
+            Tried::Refused => {}
         }
     }
     again(&ApplicationFormPage::of(view.page, form, &application, changes))
@@ -374,18 +417,14 @@ pub(super) async fn set_encryption(Path(id): Path<String>, mut posted: Posted) -
     let mut changes = Vec::new();
     if let Some(command) = command {
         let back = format!("/console/applications/{}", application.id);
-        match view.console.hub().apply_application(caller, command).await {
-            Ok(applied) => match applied.encryption_key {
-                Some(key) => return key_once(view.page, &application, &key.to_hex(), &back),
-                None => return done(&back, "encryption-key"),
-            },
-            Err(ApplicationError::Changed { expected, .. }) => {
-                changes = meanwhile(&view, &application.id, expected).await?;
-                application = view.application(application.id).await?;
-                form.put("version", application.update_time.to_string());
-                form.warn(view.page.t("application-changed-meanwhile"));
+        match carry_out(&view, caller, command, &mut form, &mut application).await? {
+            Tried::Done(Some(key)) => return key_once(view.page, &application, &key.to_hex(), &back),
+            Tried::Done(None) => return done(&back, "encryption-key"),
+            Tried::Changed(meanwhile) => {
+                changes = meanwhile;
+                begin_anew(&mut form, &view.page, &application);
             }
-            Err(error) => explain(&mut form, &view.page, error)?,
+            Tried::Refused => {}
         }
     }
     again(&EncryptionFormPage::of(view.page, form, &application, changes))

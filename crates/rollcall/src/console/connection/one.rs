@@ -28,10 +28,8 @@ struct ShownToken {
 
 impl ShownToken {
     fn of(token: ConnectionToken, makers: &HashMap<String, String>, now: Millis) -> Self {
-        let id = token.created_by.strip_prefix("account:");
-        let name = id.and_then(|id| makers.get(id));
         Self {
-            maker: name.unwrap_or(&token.created_by).clone(),
+            maker: accounts::called(&token.created_by, makers).to_owned(),
             is_good: token.is_good(now),
             token,
         }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use rollcall_scim::client::{Call, GroupUpdate, Method, Update};
+use rollcall_scim::client::{Call, GroupUpdate, Update};
 use serde_json::Value as Json;
 
 use super::finding::{self, Finding};
@@ -104,17 +104,6 @@ impl fmt::Display for Said {
     }
 }
 
-fn get(endpoint: &str, query: Vec<(&'static str, String)>) -> Call {
-    Call {
-        method: Method::Get,
-        endpoint: endpoint.to_owned(),
-        id: None,
-        query,
-        body: None,
-        if_match: None,
-    }
-}
-
 /// Asks the application, step by step.
 pub(super) async fn ask(
     shared: &Shared,
@@ -130,9 +119,16 @@ pub(super) async fn ask(
         let filter = format!("{attribute} eq \"{nobody}\"");
         vec![("filter", filter), ("count", "1".to_owned())]
     };
-    search(shared, provider, report, "users", get("Users", named("userName"))).await?;
+    search(
+        shared,
+        provider,
+        report,
+        "users",
+        Call::get("Users", named("userName")),
+    )
+    .await?;
     if scim.groups {
-        let call = get("Groups", named("displayName"));
+        let call = Call::get("Groups", named("displayName"));
         search(shared, provider, report, "groups", call).await?;
     } else {
         let detail = "groups are not told to this application".to_owned();
@@ -159,7 +155,7 @@ pub(super) async fn ask(
 async fn discover(shared: &Shared, provider: &Provider, report: &mut Report) -> Result<Option<Said>, Ended> {
     let watch = shared.hub.clock.stopwatch();
     let answer = provider
-        .ask(shared, &get("ServiceProviderConfig", Vec::new()))
+        .ask(shared, &Call::get("ServiceProviderConfig", Vec::new()))
         .await;
     let answer =
         answer.map_err(|failure| failed("discover", watch, finding::unasked(provider.url(), &failure)))?;

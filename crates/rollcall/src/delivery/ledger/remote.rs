@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use rollcall_db::{DbError, Row, Tx, Value, params};
 use rollcall_protocol::SubjectKind;
 
+use crate::change::listed;
 use crate::delivery::model::{Digest, Remembered, Remote};
 
 /// How many objects one statement asks for.
@@ -52,11 +53,10 @@ pub fn of(
 ) -> Result<HashMap<String, Remote>, DbError> {
     let mut found = HashMap::with_capacity(subjects.len());
     for part in subjects.chunks(AT_ONCE) {
-        let places: Vec<String> = (0..part.len()).map(|place| format!("${}", place + 2)).collect();
         let sql = format!(
             "SELECT subject_id, remote_id, told, etag, has_left FROM remote_objects
-             WHERE application_id = $1 AND subject_id IN ({})",
-            places.join(", ")
+             WHERE application_id = $1 AND subject_id IN {}",
+            listed(2, part.len())
         );
         let mut values: Vec<Value<'_>> = vec![application_id.into()];
         values.extend(part.iter().map(Value::from));

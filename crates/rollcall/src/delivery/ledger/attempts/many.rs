@@ -30,7 +30,8 @@ struct Wanted<'a> {
 
 /// The first requests that cover a change and are of the right kind, by application and change. Each application is
 /// named with the position of a change, and with the time at which that was made. There are as many statements for many
-/// applications and changes as for one. What was not found among the attempts that are looked at, or is not kept any more, is left out.
+/// applications and changes as for one. What was not found among the attempts that are looked at, or is not kept any
+/// more, is left out.
 ///
 /// # Errors
 /// What the database reports.

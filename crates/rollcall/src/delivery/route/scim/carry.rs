@@ -10,7 +10,7 @@ use rollcall_scim::client::{
 use rollcall_scim::schema;
 
 use super::memory::{self, Key, Memory};
-use super::work::{Deed, Piece, Work, decide};
+use super::work::{Deed, Piece, Work, decide, passed_over};
 use crate::application::scim::{Action, Checked, Leavers, Scim};
 use crate::delivery::model::{Remark, Remote, Verdict, shorten};
 
@@ -258,13 +258,6 @@ pub(super) fn not_made() -> Verdict {
         "no_creates",
         "the application does not have it, and the hub makes nobody there",
     )
-}
-
-fn passed_over(code: &str, why: &str) -> Verdict {
-    Verdict::Skipped(Remark {
-        code: code.to_owned(),
-        message: Some(why.to_owned()),
-    })
 }
 
 /// What the application said.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use reqwest::Url;
 use rollcall_db::{DbError, Tx};
 use rollcall_protocol::{Foreign, SubjectKind};
-use rollcall_scim::client::{Call, Managed, Method, Reply};
+use rollcall_scim::client::{Call, Managed, Reply};
 
 use super::carry::{Broken, Carrier, Outside};
 use super::client::{Answer, Client};
@@ -123,14 +123,7 @@ impl Provider {
         shared: &Shared,
         nobody: &str,
     ) -> Result<Judged, Failure> {
-        let call = Call {
-            method: Method::Get,
-            endpoint: "Users".to_owned(),
-            id: None,
-            query: vec![("filter", format!("userName eq \"{nobody}\""))],
-            body: None,
-            if_match: None,
-        };
+        let call = Call::get("Users", vec![("filter", format!("userName eq \"{nobody}\""))]);
         let answer = self.ask(shared, &call).await?;
         if let Some(failure) = answer.failure {
             return Err(failure);

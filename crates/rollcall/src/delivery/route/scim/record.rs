@@ -126,14 +126,19 @@ pub fn user_fields(user: UserPayload) -> Map<String, Value> {
     texts.chain(flags).chain(custom).collect()
 }
 
-/// What a group of the directory is there, without its members; nothing if the record does not say its name.
-pub(super) fn group(payload: &GroupPayload) -> Option<Object> {
-    let name = payload.name.as_ref().filter(|name| !name.is_empty())?;
+/// What a group of the directory is there, without its members.
+pub(super) fn group(record: &str) -> Result<Object, Remark> {
+    let payload = GroupPayload::from_json(record).ok();
+    let named = payload.and_then(|payload| {
+        let name = payload.name.filter(|name| !name.is_empty())?;
+        Some((payload.group_id, name))
+    });
+    let (id, name) = named.ok_or_else(|| unmapped("the group has no name"))?;
     let mut group = Object::new();
     group.insert("schemas".to_owned(), Value::from(vec![schema::GROUP]));
-    group.insert("externalId".to_owned(), payload.group_id.clone().into());
-    group.insert("displayName".to_owned(), name.clone().into());
-    Some(group)
+    group.insert("externalId".to_owned(), id.into());
+    group.insert("displayName".to_owned(), name.into());
+    Ok(group)
 }
 
 /// The attributes of groups that the hub sets.

@@ -85,7 +85,6 @@ impl Piece {
 #[derive(Default)]
 struct Gathered {
     events: Vec<usize>,
-    last: Option<usize>,
     /// The record of the first event, before it.
     before: Option<String>,
     leaves: bool,
@@ -94,7 +93,8 @@ struct Gathered {
     moves: Vec<usize>,
 }
 
-fn passed_over(code: &str, why: &str) -> Verdict {
+/// What is said of an event that the application is not told, and why.
+pub(super) fn passed_over(code: &str, why: &str) -> Verdict {
     Verdict::Skipped(Remark {
         code: code.to_owned(),
         message: Some(why.to_owned()),
@@ -177,7 +177,6 @@ impl Gathered {
     fn take(&mut self, number: usize, event: &Outgoing) {
         self.events.push(number);
         self.leaves = matches!(event.event_type, EventType::UserDelete | EventType::GroupDelete);
-        self.last = Some(number);
         let joins = match event.event_type {
             EventType::GroupAddUser => true,
             EventType::GroupRemoveUser => false,
@@ -204,20 +203,14 @@ impl Gathered {
         decided: &mut BTreeMap<usize, Verdict>,
         pieces: &mut Vec<(usize, u8, Piece)>,
     ) {
-        let (Some(first), Some(last)) = (self.events.first().copied(), self.last) else {
+        let (Some(first), Some(last)) = (self.events.first().copied(), self.events.last().copied()) else {
             return;
         };
-        let newest = events.get(last).map(record::record).unwrap_or_default();
-        let resource = match kind {
-            SubjectKind::Group => GroupPayload::from_json(newest)
-                .ok()
-                .and_then(|payload| record::group(&payload))
-                .ok_or_else(|| Remark {
-                    code: "unmapped".to_owned(),
-                    message: Some("the group has no name".to_owned()),
-                }),
-            SubjectKind::User | SubjectKind::Unit => record::user(checked, newest),
+        let resource_of = |record: &str| match kind {
+            SubjectKind::Group => record::group(record),
+            SubjectKind::User | SubjectKind::Unit => record::user(checked, record),
         };
+        let resource = resource_of(events.get(last).map(record::record).unwrap_or_default());
         let piece = |events: Vec<usize>, deed| Piece {
             kind,
             subject: subject.clone(),
@@ -246,12 +239,7 @@ impl Gathered {
                 return;
             }
         };
-        let before = self.before.and_then(|before| match kind {
-            SubjectKind::Group => GroupPayload::from_json(&before)
-                .ok()
-                .and_then(|payload| record::group(&payload)),
-            SubjectKind::User | SubjectKind::Unit => record::user(checked, &before).ok(),
-        });
+        let before = self.before.and_then(|before| resource_of(&before).ok());
         let own: Vec<usize> = self
             .events
             .iter()
