@@ -252,6 +252,7 @@ job-took = Duration
 job-by-kind = By kind
 job-full = Full synchronization
 job-scope = Change of scope
+job-repair = Repair
 job-preparing = Preparing
 job-pending = Waiting
 job-running = Running
@@ -1293,3 +1294,69 @@ entra-start = Scope: assigned users and groups. Assign some, and start provision
 other-address = Base URL of SCIM 2.0:
 other-token = Authentication: OAuth bearer token. Enter a token of this connection.
 other-extent = Users, Groups and Bulk are there, with filters, PATCH, and pages by index and by cursor.
+
+# What an application has, against what it should have.
+tab-comparison = Compare
+comparison-lead = Lists the users and groups that the application has, and says where they differ from what it should have. Nothing is changed there.
+comparison-none = This application was not compared yet.
+comparison-running = Comparing
+comparison-same = Nothing differs
+comparison-differs = Something differs
+comparison-failed = Failed
+comparison-cancelled = Cancelled
+comparison-interrupted = Interrupted: compare again
+comparison-user = User
+comparison-group = Group
+compared-there = There
+compared-here = Should be there
+compared-same = The same
+compared-under-way = Under way
+compared-members = Members of groups that both have: { $missing } missing, { $surplus } too many
+compared-emptied = { $count ->
+    [one] one group would be empty
+   *[other] { $count } groups would be empty
+}
+compared-unread = { $count ->
+    [one] the members of one group could not be read
+   *[other] the members of { $count } groups could not be read
+}
+differences-title = Differences
+differences-lead = What the application has → what it should have. A repair tells the application anew what is true by then.
+differences-all = All differences
+differences-none = There is nothing to show.
+differences-later = They are shown when the comparison is over; load the page again then.
+difference-kind = Kind
+difference-who = Who
+difference-what = What differs
+difference-create = To create
+difference-update = To update
+difference-disable = To disable
+difference-delete = To delete
+difference-unmapped = Cannot be mapped
+difference-foreign = Foreign
+difference-missing = { $count } missing:
+difference-surplus = { $count } too many:
+difference-emptied = Nobody would be left in the group.
+action-compare = Compare
+action-repair = Repair
+action-repair-ticked = Repair what is ticked
+action-repair-all = Repair all
+action-repair-kind = Repair all of this kind
+nothing-to-repair = Nothing that can be repaired is selected. What is foreign, and what the settings leave as it is, is never touched.
+repair-title = Repair
+repair-lead = The application is told anew what is true of those who are selected. Look at the numbers before you go on.
+repair-plan = What is done
+repair-member-removals = Taken out of groups
+repair-emptied-groups = Groups left empty
+exceeds-leaving = More users and groups are disabled or deleted than the thresholds of this application allow without a confirmation.
+exceeds-member-removals = More users are taken out of groups than the thresholds of this application allow without a confirmation.
+exceeds-emptied-groups = More groups are left empty than the thresholds of this application allow without a confirmation.
+done-compare = The comparison has begun.
+done-cancel-comparison = The comparison was cancelled.
+done-repair = The repair was asked for. It begins as soon as what came before it has been delivered.
+scim-thresholds = Confirmation of repairs
+scim-thresholds-lead = A repair that exceeds one of these has to be confirmed.
+scim-leaving = Users and groups disabled or deleted
+scim-leaving-percent = The same, in percent of the users
+scim-member-removals = Users taken out of groups
+scim-emptied-groups = Groups left empty

@@ -16,6 +16,7 @@ use crate::directory::{self, Applied, Command, DirectoryError};
 use crate::instance::{self, Instance, Serving};
 use crate::meter::Meters;
 use crate::once::{self, Begun, Kept, Once};
+use crate::pace::Paces;
 use crate::schema;
 use crate::secret::MasterKey;
 
@@ -34,6 +35,8 @@ pub struct Hub {
     pub instance: Instance,
     /// What is counted and measured.
     pub meters: Arc<Meters>,
+    /// How fast applications are asked that want it slow.
+    pub paces: Arc<Paces>,
 }
 
 /// Why a hub cannot be opened.
@@ -160,6 +163,7 @@ impl Hub {
             master,
             instance,
             meters: Arc::new(Meters::new()),
+            paces: Arc::default(),
         })
     }
 

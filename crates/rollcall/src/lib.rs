@@ -29,6 +29,7 @@ pub mod maintenance;
 pub mod meter;
 pub mod once;
 pub mod owner;
+pub mod pace;
 pub mod placement;
 pub mod private;
 pub mod schema;

@@ -17,6 +17,7 @@ use crate::accounts::throttle::TooEarly;
 use crate::application::ApplicationError;
 use crate::application::command::SubscriptionPlan;
 use crate::connection::ConnectionError;
+use crate::delivery::comparison::{ComparisonError, RepairPlan};
 use crate::delivery::job::{self, JobError};
 use crate::delivery::ledger::operate::{ApplicationDeletion, OperateError};
 use crate::directory::{DeletionPlan, DirectoryError};
@@ -219,7 +220,7 @@ macro_rules! plans {
     };
 }
 
-plans!(DeletionPlan ApplicationDeletion SubscriptionPlan job::Plan);
+plans!(DeletionPlan ApplicationDeletion SubscriptionPlan RepairPlan job::Plan);
 
 /// The form of an error's body.
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -445,6 +446,24 @@ impl From<JobError> for ApiError {
             JobError::Database(error) => error.into(),
             other => Self::of(StatusCode::CONFLICT, other.code(), other.to_string()),
         }
+    }
+}
+
+impl From<ComparisonError> for ApiError {
+    fn from(error: ComparisonError) -> Self {
+        let status = match error {
+            ComparisonError::Job(error) => return error.into(),
+            ComparisonError::Database(error) => return error.into(),
+            ComparisonError::NoSuchDifference(_) => StatusCode::NOT_FOUND,
+            ComparisonError::Unconfirmed => StatusCode::PRECONDITION_REQUIRED,
+            ComparisonError::NotScim(_)
+            | ComparisonError::Running(_)
+            | ComparisonError::NothingToCancel
+            | ComparisonError::NotCompared
+            | ComparisonError::Outdated(_)
+            | ComparisonError::NothingSelected => StatusCode::CONFLICT,
+        };
+        Self::of(status, error.code(), error.to_string())
     }
 }
 

@@ -45,9 +45,9 @@ use crate::secret::AdminToken;
 use crate::signin::SignIn;
 use crate::signin::oidc::Provider;
 pub(crate) use admin::{
-    AddressedConnection, ChangedApplication, DetailedApplication, DismissedEvents, EXPORTED, Ended,
-    FreshAccount, FreshConnectionToken, FreshToken, LARGEST, LATELY, ListedApplication, NamedScope,
-    NumberedAttempt, Previews, PushedEvents, ScopeChanged, ShownChange, SigningKeys, SkippedEvent,
+    AddressedConnection, ChangedApplication, ComparisonId, DetailedApplication, DismissedEvents, EXPORTED,
+    Ended, FreshAccount, FreshConnectionToken, FreshToken, LARGEST, LATELY, ListedApplication, NamedScope,
+    NumberedAttempt, Previews, PushedEvents, Repairing, ScopeChanged, ShownChange, SigningKeys, SkippedEvent,
     SynchronizationId, portions,
 };
 use document::Described;

@@ -357,6 +357,7 @@ fn shown(name: &str, settings: &Settings) -> Json {
                 preset,
                 mapping,
                 profile,
+                thresholds,
             } = &**scim;
             shown["authentication"] = json!(authentication);
             shown["actions"] = json!(actions);
@@ -365,6 +366,7 @@ fn shown(name: &str, settings: &Settings) -> Json {
             shown["preset"] = json!(preset);
             shown["mapping"] = json!(mapping);
             shown["profile"] = json!(profile);
+            shown["thresholds"] = json!(thresholds);
         }
     }
     shown

@@ -215,6 +215,7 @@ pub(super) fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
         "DELETE FROM job_items WHERE job_id IN (SELECT id FROM jobs WHERE application_id = $1)",
         params![id],
     )?;
+    forget_comparisons(tx, id)?;
     for table in [
         "jobs",
         "parked_events",
@@ -511,10 +512,25 @@ pub fn fence_off_all(tx: &mut Tx<'_>) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Forgets what was found when an application was compared.
+fn forget_comparisons(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    for table in ["comparison_matches", "comparison_differences"] {
+        tx.execute(
+            &format!(
+                "DELETE FROM {table} WHERE comparison_id IN (SELECT id FROM comparisons WHERE application_id = $1)"
+            ),
+            params![id],
+        )?;
+    }
+    tx.execute("DELETE FROM comparisons WHERE application_id = $1", params![id])?;
+    Ok(())
+}
+
 /// Forgets what is remembered of objects at an application, since it is another one now. What is in flight tells of the
 /// one before, so it is not settled any more, and is sent again.
 pub(super) fn forget_remote_objects(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
     fence_off(tx, id)?;
+    forget_comparisons(tx, id)?;
     tx.execute(
         "DELETE FROM remote_objects WHERE application_id = $1",
         params![id],

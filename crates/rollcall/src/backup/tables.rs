@@ -22,8 +22,8 @@ pub(super) struct Table {
 
 use Kind::{Blob, Bool, Int, Text};
 
-/// All tables, those before that others refer to. Sessions, and the sign-ins that failed of late, stay behind: who is
-/// signed in at one hub is not at another.
+/// All tables, those before that others refer to. Sessions, the sign-ins that failed of late and comparisons stay behind:
+/// who is signed in at one hub is not at another, and what an application has is looked at anew.
 const TABLES: [Table; 23] = [
     Table {
         name: "instance",
@@ -247,6 +247,7 @@ const TABLES: [Table; 23] = [
             ("told", Blob),
             ("etag", Text),
             ("has_left", Bool),
+            ("members_in_doubt", Bool),
         ],
         key: &["application_id", "subject_id"],
     },

@@ -1,5 +1,6 @@
 //! `rollcall app`.
 
+mod compare;
 pub(super) mod delivery;
 mod scim;
 pub(super) mod scope;
@@ -50,6 +51,8 @@ pub(super) async fn run(backend: &Backend, out: &Output, verb: App) -> Result<Ex
         App::Subscription(change) => scope::subscription(backend, out, change).await,
         App::Test { app } => delivery::test(backend, out, &app).await,
         App::Sync { app, detach } => delivery::sync(backend, out, &app, detach).await,
+        App::Compare(args) => compare::compare(backend, out, args).await,
+        App::Repair(args) => compare::repair(backend, out, args).await,
         App::Cancel { app } => delivery::cancel(backend, out, &app).await,
         App::Pause { app } => delivery::switch(backend, out, &app, false).await,
         App::Resume { app } => delivery::switch(backend, out, &app, true).await,

@@ -2,6 +2,7 @@
 
 mod access;
 mod app;
+mod compare;
 mod connection;
 mod people;
 mod scim;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(super) use access::{Account, RoleArgs, Session, Token};
 pub(super) use app::{App, Key, PushArgs, ScopeArgs};
+pub(super) use compare::{CompareArgs, RepairArgs};
 pub(super) use connection::{Connection, ConnectionFields, ConnectionToken};
 pub(super) use people::{Group, Unit, User};
 pub(super) use scim::ScimArgs;

@@ -324,7 +324,7 @@ async fn look_at_application(
         .read(move |tx| {
             let parked = parked::list(tx, &id)?;
             let failed = parked.iter().filter(|it| it.state == ParkedState::Failed).count();
-            Ok::<_, DbError>((failed, Target::of(tx, own.clone(), &too.master)))
+            Ok::<_, DbError>((failed, Target::of(tx, own.clone(), &too)))
         })
         .await?;
     let (failed, link) = loaded;

@@ -18,6 +18,7 @@ use super::backend::Refused;
 use crate::accounts::AccountError;
 use crate::application::ApplicationError;
 use crate::connection::ConnectionError;
+use crate::delivery::comparison::ComparisonError;
 use crate::delivery::job::JobError;
 use crate::delivery::ledger::operate::OperateError;
 use crate::directory::DirectoryError;
@@ -175,6 +176,7 @@ fn own_code_of(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         .or_else(|| cause.downcast_ref().map(WhyError::code))
         .or_else(|| cause.downcast_ref().map(JobError::code))
         .or_else(|| cause.downcast_ref().map(OperateError::code))
+        .or_else(|| cause.downcast_ref().map(ComparisonError::code))
         .or_else(|| cause.downcast_ref().map(|error: &DbError| error.class().code()))
         .or_else(|| cause.downcast_ref().map(code_of_import))
         .or_else(|| cause.is::<PrivateError>().then_some("files"))

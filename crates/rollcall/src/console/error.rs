@@ -15,6 +15,7 @@ use super::page::{Page, show};
 use super::visitor::Visitor;
 use crate::accounts::AccountError;
 use crate::application::ApplicationError;
+use crate::delivery::comparison::ComparisonError;
 use crate::delivery::job::JobError;
 use crate::delivery::ledger::operate::OperateError;
 use crate::directory::DirectoryError;
@@ -111,6 +112,16 @@ impl From<OperateError> for Failure {
         match error {
             OperateError::Application(error) => error.into(),
             OperateError::Database(error) => error.into(),
+            other => Self::Conflict(other.to_string()),
+        }
+    }
+}
+
+impl From<ComparisonError> for Failure {
+    fn from(error: ComparisonError) -> Self {
+        match error {
+            ComparisonError::Job(error) => error.into(),
+            ComparisonError::Database(error) => error.into(),
             other => Self::Conflict(other.to_string()),
         }
     }

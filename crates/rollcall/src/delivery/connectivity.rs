@@ -123,7 +123,7 @@ pub async fn test(shared: &Arc<Shared>, application_id: &str) -> Result<Report, 
         .db
         .read(move |tx| {
             let application = store::load(tx, &id)?;
-            Ok::<_, ApplicationError>(Target::of(tx, application, &hub.master)?)
+            Ok::<_, ApplicationError>(Target::of(tx, application, &hub)?)
         })
         .await?;
     let mut report = Report {

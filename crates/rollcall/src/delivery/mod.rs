@@ -8,10 +8,11 @@
 //! One task follows the log ([`feed`]). Each application is delivered by one node, which holds its lease
 //! ([`ledger::leases`]), by a [`worker`]: it takes the changes after the application's position, keeps what
 //! the application is entitled to, seals and sends them, and settles the answer. Synchronization jobs
-//! ([`job`]) take the log's place while they run.
+//! ([`job`]) take the log's place while they run. What an application has can be compared with what it should have, and
+//! repaired ([`comparison`]).
 //!
 //! Its parts use one another in one direction: `egress`, `signing`, `ticks`, `vitals` ← `model` ← `plan`, `ledger` ←
-//! `contents`, `feed`, `shared` ← `route` ← `job`, `send` ← `worker`, `connectivity` ← `supervise`.
+//! `contents`, `feed`, `shared` ← `route` ← `job`, `send` ← `worker`, `connectivity`, `comparison` ← `supervise`.
 //!
 //! What holds, whatever fails:
 //! - The position moves only over changes that were answered for, so nothing is lost while an endpoint,
@@ -25,6 +26,7 @@
 //! - An endpoint that does not answer suspends its own application and no other; an event that is refused
 //!   suspends nobody.
 
+pub mod comparison;
 pub mod connectivity;
 pub mod contents;
 pub mod egress;

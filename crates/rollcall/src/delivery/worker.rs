@@ -144,7 +144,7 @@ async fn load(shared: &Arc<Shared>, application_id: &str, epoch: i64) -> Result<
     shared
         .hub
         .db
-        .read(move |tx| Target::load(tx, &id, epoch, &hub.master))
+        .read(move |tx| Target::load(tx, &id, epoch, &hub))
         .await
 }
 

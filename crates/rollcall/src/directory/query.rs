@@ -337,12 +337,36 @@ pub fn user_ids_by_username(
     tx: &mut Tx<'_>,
     usernames: &[String],
 ) -> Result<HashMap<String, String>, DbError> {
-    let mut ids = HashMap::with_capacity(usernames.len());
-    for portion in usernames.chunks(AT_ONCE) {
+    ids_by(tx, ("users", "username_folded"), usernames)
+}
+
+/// The ids of the users of these email addresses, by folded address; who is unknown is left out.
+///
+/// # Errors
+/// What the database reports.
+pub fn user_ids_by_email(tx: &mut Tx<'_>, emails: &[String]) -> Result<HashMap<String, String>, DbError> {
+    ids_by(tx, ("users", "email_folded"), emails)
+}
+
+/// The ids of the groups of these names, by folded name; what is unknown is left out.
+///
+/// # Errors
+/// What the database reports.
+pub fn group_ids_by_name(tx: &mut Tx<'_>, names: &[String]) -> Result<HashMap<String, String>, DbError> {
+    ids_by(tx, ("groups", "name_folded"), names)
+}
+
+fn ids_by(
+    tx: &mut Tx<'_>,
+    (table, column): (&str, &str),
+    names: &[String],
+) -> Result<HashMap<String, String>, DbError> {
+    let mut ids = HashMap::with_capacity(names.len());
+    for portion in names.chunks(AT_ONCE) {
         let folded: Vec<String> = portion.iter().map(|name| fold(name)).collect();
         let values: Vec<Value<'_>> = folded.iter().map(|name| Value::from(name.as_str())).collect();
         let sql = format!(
-            "SELECT username_folded, id FROM users WHERE username_folded IN {}",
+            "SELECT {column}, id FROM {table} WHERE {column} IN {}",
             placeholders(1, portion.len())
         );
         for row in tx.query(&sql, &values)? {

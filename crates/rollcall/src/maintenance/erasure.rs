@@ -24,6 +24,7 @@ use serde_json::json;
 use crate::access::Caller;
 use crate::audit::{self, Target};
 use crate::change;
+use crate::delivery::comparison;
 use crate::delivery::ledger::{self, operate};
 use crate::directory::earlier::{self, Incarnation};
 use crate::directory::{self, Command, DirectoryError, query};
@@ -132,6 +133,7 @@ fn erase(hub: &Hub, tx: &mut Tx<'_>, caller: &Caller, user_id: &str) -> Result<E
         return Err(directory::not_found(SubjectKind::User, user_id));
     }
     erased.attempts = ledger::erase::user(tx, user_id)?;
+    comparison::forget_all(tx)?;
     audit::erase(tx, user_id)?;
     let left = json!({ "changes": erased.changes, "attempts": erased.attempts });
     let context = hub.context(caller);

@@ -22,6 +22,7 @@ use crate::application::store;
 use crate::audit;
 use crate::change::{self, Seq};
 use crate::clock::{Millis, millis};
+use crate::delivery::comparison;
 use crate::delivery::job::{self, JobKind};
 use crate::delivery::ledger::trim;
 use crate::hub::Hub;
@@ -90,6 +91,7 @@ pub async fn trim(hub: &Hub, retention: Retention) -> Result<Trimmed, DbError> {
     let oldest = now - millis(retention.attempts);
     trimmed.attempts += in_portions(hub, move |tx| trim::attempts(tx, oldest, PORTION)).await?;
     in_portions(hub, move |tx| trim::ended_jobs(tx, oldest, PORTION)).await?;
+    in_portions(hub, move |tx| comparison::trim(tx, oldest, PORTION)).await?;
     job::discard_left_behind(hub, now).await?;
     let oldest = now - millis(retention.audit);
     in_portions(hub, move |tx| audit::trim(tx, oldest, PORTION)).await?;

@@ -377,8 +377,9 @@ fn a_backup_holds_every_table_and_column() {
                 "SELECT name FROM sqlite_master WHERE type = 'table'
                  AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'refinery_%'
                  -- Of the moment: the processes that deliver just now, who is signed in and who failed to, and requests that
-                 -- may be sent again.
-                 AND name NOT IN ('nodes', 'sessions', 'sign_in_failures', 'idempotency_keys')",
+                 -- may be sent again; and what was found when applications were compared.
+                 AND name NOT IN ('nodes', 'sessions', 'sign_in_failures', 'idempotency_keys')
+                 AND name NOT LIKE 'comparison%'",
                 &[],
             )?
             .iter()

@@ -31,6 +31,7 @@ fn ada() -> Remote {
         told: Some([7; 32]),
         etag: Some("W/\"1\"".to_owned()),
         left: false,
+        members_in_doubt: true,
     }
 }
 

@@ -12,8 +12,9 @@ use rollcall::application::scim::{Authentication, SecretIn};
 use rollcall::clock::Clock;
 use rollcall::delivery::egress::failure::Failure;
 use rollcall::delivery::egress::{Egress, EgressOptions};
-use rollcall::delivery::route::scim::client::{Answer, Client};
+use rollcall::delivery::route::scim::client::{Answer, Client, between};
 use rollcall::delivery::route::scim::token::Tokens;
+use rollcall::pace::Pace;
 use rollcall::secret::SecretString;
 use rollcall_scim::client::{Call, Method, Profile, Rate};
 use serde_json::json;
@@ -69,7 +70,8 @@ async fn application() -> (String, Shared) {
 fn client(base: &str, authentication: Authentication, profile: &Profile) -> Client {
     let token_url = format!("{base}token").parse().unwrap();
     let tokens = Tokens::new(authentication, Some(token_url), SecretString::from("s3cret&"));
-    Client::new(format!("{base}scim/v2/").parse().unwrap(), tokens, profile)
+    let pace = Arc::new(Pace::new(between(profile)));
+    Client::new(format!("{base}scim/v2/").parse().unwrap(), tokens, pace)
 }
 
 fn credentials(method: SecretIn) -> Authentication {

@@ -1,10 +1,11 @@
 //! Pushing by SCIM, to an application that does what a script says: order, loss, lost answers, limits, failures.
 
 mod changed;
+mod compared;
 mod peer;
 mod tested;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use rollcall::directory::Command;
 use rollcall::hub::Hub;
 use rollcall::secret::SecretString;
 use rollcall_protocol::SystemRandom;
+use rollcall_scim::Object;
 use rollcall_scim::client::{Call, GroupUpdate, Method, Preset, Rate, Update};
 use rollcall_scim::testing::{Provider, members};
 use serde_json::{Value, json};
@@ -60,11 +62,16 @@ struct Script {
 }
 
 #[derive(Clone, Default)]
-struct Scripted(Arc<Mutex<Script>>);
+pub(crate) struct Scripted(Arc<Mutex<Script>>);
 
 impl Scripted {
     fn with<T>(&self, f: impl FnOnce(&mut Script) -> T) -> T {
         f(&mut self.0.lock().unwrap())
+    }
+
+    /// Looks at the users or changes them, as somebody does by hand.
+    pub(crate) fn by_hand<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Object>) -> T) -> T {
+        self.with(|script| change(&mut script.provider.users))
     }
 
     fn names(&self) -> BTreeSet<String> {
@@ -109,10 +116,9 @@ async fn answer(State(scripted): State<Scripted>, request: Request) -> Response 
         },
         endpoint: path[2].clone(),
         id: path.get(3).cloned(),
-        query: query
-            .get("filter")
-            .map(|filter| ("filter", filter.clone()))
+        query: ["filter", "startIndex", "count"]
             .into_iter()
+            .filter_map(|name| Some((name, query.get(name)?.clone())))
             .collect(),
         body: (!body.is_empty()).then(|| serde_json::from_slice(&body).unwrap()),
         if_match: None,
@@ -163,7 +169,7 @@ async fn answer(State(scripted): State<Scripted>, request: Request) -> Response 
 }
 
 /// A service provider, and its base URL.
-async fn serve() -> (Scripted, String) {
+pub(crate) async fn serve() -> (Scripted, String) {
     let scripted = Scripted::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/scim/v2", listener.local_addr().unwrap());
@@ -175,6 +181,16 @@ async fn serve() -> (Scripted, String) {
 /// An application in the SCIM mode, and the hub's record of it.
 async fn add(hub: &Hub, change: impl FnOnce(&mut Scim)) -> (Scripted, Application) {
     let (scripted, base) = serve().await;
+    (scripted, add_at(hub, &base, "s3cret", change).await)
+}
+
+/// An application in the SCIM mode at a base URL that takes this token.
+pub(crate) async fn add_at(
+    hub: &Hub,
+    base: &str,
+    token: &str,
+    change: impl FnOnce(&mut Scim),
+) -> Application {
     let mut scim = Scim::preset(Preset::Standard, base, Authentication::BearerToken);
     scim.leavers = Leavers::Delete;
     change(&mut scim);
@@ -187,7 +203,7 @@ async fn add(hub: &Hub, change: impl FnOnce(&mut Scim)) -> (Scripted, Applicatio
         name: "Scim".to_owned(),
         settings,
         encryption_key: None,
-        secret: Some(SecretString::from("s3cret")),
+        secret: Some(SecretString::from(token)),
         scope: Scope::everything(),
         subscription: Subscription::everything(),
         signing_key: NewKey::generate(hub.clock.now(), &SystemRandom, &hub.master).unwrap(),
@@ -197,7 +213,7 @@ async fn add(hub: &Hub, change: impl FnOnce(&mut Scim)) -> (Scripted, Applicatio
         .apply_application(Caller::system("test"), create)
         .await
         .unwrap();
-    (scripted, applied.application)
+    applied.application
 }
 
 async fn begin(hub: &Hub) -> Delivery {

@@ -59,7 +59,8 @@ impl Call {
         }
     }
 
-    pub(super) fn new(method: Method, endpoint: &str) -> Self {
+    /// A request to an endpoint.
+    pub fn new(method: Method, endpoint: &str) -> Self {
         Self {
             method,
             endpoint: endpoint.trim_start_matches('/').to_owned(),
@@ -70,21 +71,27 @@ impl Call {
         }
     }
 
-    pub(super) fn of(self, id: &str) -> Self {
+    /// The same, to a resource.
+    #[must_use]
+    pub fn of(self, id: &str) -> Self {
         Self {
             id: Some(id.to_owned()),
             ..self
         }
     }
 
-    pub(super) fn with(self, body: Value) -> Self {
+    /// The same, with a body.
+    #[must_use]
+    pub fn with(self, body: Value) -> Self {
         Self {
             body: Some(body),
             ..self
         }
     }
 
-    pub(super) fn asking(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    /// The same, with something more in the query.
+    #[must_use]
+    pub fn asking(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.query.push((name, value.into()));
         self
     }
@@ -110,7 +117,7 @@ impl Reply {
     }
 
     /// What the service provider says of its refusal.
-    pub(super) fn refusal(&self) -> Refusal {
+    pub fn refusal(&self) -> Refusal {
         let said = self
             .body
             .as_ref()

@@ -28,6 +28,12 @@ impl Managed {
         )
     }
 
+    /// The attributes: extension, name and part.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = (Option<&str>, &str, Option<&str>)> {
+        let all = self.0.iter();
+        all.map(|(extension, name, sub)| (extension.as_deref(), name.as_str(), sub.as_deref()))
+    }
+
     /// What of a resource is managed. The resource has to be in the spelling of the schemas.
     pub fn part_of(&self, resource: &Object) -> Object {
         let mut part = Object::new();

@@ -19,12 +19,14 @@
 //!   client keeps it for nobody else ([`Step::Claim`]).
 
 mod call;
+mod difference;
 mod managed;
 mod membership;
 mod profile;
 mod provision;
 
 pub use call::{Call, Method, Outcome, Refusal, Reply, Step};
+pub use difference::Difference;
 pub use managed::Managed;
 pub use membership::{MemberChange, Membership};
 pub use profile::{GroupUpdate, Preset, Profile, Rate, Update};

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod applications;
+mod comparisons;
 mod connections;
 mod deliveries;
 mod groups;
@@ -28,6 +29,7 @@ use crate::accounts::tokens::{DAYS, Term};
 use crate::directory::{Applied, Command};
 pub(crate) use accounts::{Ended, ShownFresh as FreshAccount};
 pub(crate) use applications::{Changed as ChangedApplication, Previews};
+pub(crate) use comparisons::{Named as ComparisonId, Repairing};
 pub(crate) use connections::{Addressed as AddressedConnection, ShownNew as FreshConnectionToken};
 pub(crate) use deliveries::{
     Dismissed as DismissedEvents, Numbered as NumberedAttempt, Pushed as PushedEvents,
@@ -58,6 +60,7 @@ pub(super) fn routes() -> Routes<Arc<Api>> {
         transfer::add,
         health::add,
         connections::add,
+        comparisons::add,
     ];
     resources
         .iter()

@@ -184,6 +184,12 @@ impl Scim {
             within("the requests of the rate", rate.requests, 1, 1_000_000)?;
             within("the seconds of the rate", rate.seconds, 1, 86_400)?;
         }
+        within(
+            "the percentage of those who leave",
+            self.thresholds.leaving_percent,
+            0,
+            100,
+        )?;
         Ok(())
     }
 }

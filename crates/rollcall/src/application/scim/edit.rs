@@ -6,7 +6,7 @@ use rollcall_scim::Removal;
 use rollcall_scim::client::{GroupUpdate, Preset, Profile, Rate, Update};
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Authentication, Leavers, Scim};
+use super::{Action, Authentication, Leavers, Scim, Thresholds};
 
 /// Changes of what pushing by SCIM needs; what is absent stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -34,6 +34,44 @@ pub struct ScimPatch {
     /// How the service provider wants to be spoken to.
     #[serde(skip_serializing_if = "ProfilePatch::is_empty")]
     pub profile: ProfilePatch,
+    /// What a repair takes away without a confirmation.
+    #[serde(skip_serializing_if = "ThresholdsPatch::is_empty")]
+    pub thresholds: ThresholdsPatch,
+}
+
+/// Changes of thresholds; what is absent stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the fields are those of thresholds")]
+#[schemars(rename = "ScimThresholdsPatch")]
+pub struct ThresholdsPatch {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaving_percent: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member_removals: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emptied_groups: Option<u32>,
+}
+
+impl ThresholdsPatch {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn apply_to(self, thresholds: &mut Thresholds) {
+        let Self {
+            leaving,
+            leaving_percent,
+            member_removals,
+            emptied_groups,
+        } = self;
+        set(&mut thresholds.leaving, leaving);
+        set(&mut thresholds.leaving_percent, leaving_percent);
+        set(&mut thresholds.member_removals, member_removals);
+        set(&mut thresholds.emptied_groups, emptied_groups);
+    }
 }
 
 /// Changes of a profile; what is absent stays.
@@ -74,6 +112,7 @@ impl ScimPatch {
             preset,
             mapping,
             profile,
+            thresholds,
         } = self;
         if let Some(authentication) = authentication {
             scim.authentication = authentication.clone();
@@ -95,6 +134,7 @@ impl ScimPatch {
             }
         }
         profile.apply_to(&mut scim.profile);
+        thresholds.apply_to(&mut scim.thresholds);
     }
 }
 

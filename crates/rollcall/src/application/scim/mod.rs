@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
 pub use self::check::{Checked, ScimError, TOKEN_URL};
-pub use self::edit::{ProfilePatch, ScimPatch};
+pub use self::edit::{ProfilePatch, ScimPatch, ThresholdsPatch};
 
 /// The parameters of pushing by SCIM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -46,6 +46,35 @@ pub struct Scim {
     /// How the service provider wants to be spoken to.
     #[serde(default)]
     pub profile: Profile,
+    /// What a repair takes away without a confirmation.
+    #[serde(default)]
+    pub thresholds: Thresholds,
+}
+
+/// What a repair takes away without a confirmation: so many, and no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(rename = "ScimThresholds")]
+pub struct Thresholds {
+    /// Users and groups that are disabled or deleted.
+    pub leaving: u32,
+    /// The same, in percent of the users whom the application has of the hub's.
+    pub leaving_percent: u32,
+    /// Users who are taken out of groups.
+    pub member_removals: u32,
+    /// Groups that nobody is left in.
+    pub emptied_groups: u32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            leaving: 10,
+            leaving_percent: 5,
+            member_removals: 100,
+            emptied_groups: 0,
+        }
+    }
 }
 
 fn yes() -> bool {
@@ -235,6 +264,7 @@ impl Scim {
             preset,
             mapping: BTreeMap::new(),
             profile: preset.profile(),
+            thresholds: Thresholds::default(),
         }
     }
 

@@ -164,9 +164,30 @@ pub(super) async fn sync(backend: &Backend, out: &Output, app: &str, detach: boo
         });
         return Ok(ExitCode::SUCCESS);
     }
+    wait_for(backend, out, &application, &job_id, (interrupted, is_left)).await
+}
+
+/// Waits for a job that was begun, and tells what came of it.
+pub(super) async fn follow_job(
+    backend: &Backend,
+    out: &Output,
+    application: &Application,
+    job_id: &str,
+) -> Result<ExitCode> {
+    let interrupted = signal(SignalKind::interrupt()).context("Ctrl-C cannot be listened for")?;
+    wait_for(backend, out, application, job_id, (interrupted, false)).await
+}
+
+async fn wait_for(
+    backend: &Backend,
+    out: &Output,
+    application: &Application,
+    job_id: &str,
+    (mut interrupted, is_left): (Signal, bool),
+) -> Result<ExitCode> {
     let name = &application.name;
     let followed = follow(
-        async || look(backend, &application.id, &job_id).await,
+        async || look(backend, &application.id, job_id).await,
         out.json,
         backend.look_every(),
     );
@@ -177,7 +198,7 @@ pub(super) async fn sync(backend: &Backend, out: &Output, app: &str, detach: boo
     };
     let ended = tokio::select! {
         biased;
-        () = left => left_alone(backend, &application, &job_id).await,
+        () = left => left_alone(backend, application, job_id).await,
         ended = followed => ended,
     };
     let ended = match ended {

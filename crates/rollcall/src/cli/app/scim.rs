@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::application::scim::{Authentication, ProfilePatch, Scim, ScimPatch, stored_name};
+use crate::application::scim::{Authentication, ProfilePatch, Scim, ScimPatch, ThresholdsPatch, stored_name};
 use crate::application::{ModeName, SettingsPatch};
 use crate::cli::args::ScimArgs;
 use crate::cli::backend::Backend;
@@ -65,6 +65,12 @@ impl ScimArgs {
                 page_size: self.page_size,
                 rate: self.rate,
             },
+            thresholds: ThresholdsPatch {
+                leaving: self.repair_leaving,
+                leaving_percent: self.repair_leaving_percent,
+                member_removals: self.repair_member_removals,
+                emptied_groups: self.repair_emptied_groups,
+            },
         })
     }
 
@@ -89,7 +95,7 @@ pub(super) fn lines_of(scim: &Scim, has_secret: bool) -> String {
     };
     let secret = if has_secret { "stored" } else { "MISSING" };
     let actions = scim.actions.iter().map(|action| <&str>::from(*action).to_owned());
-    let profile = &scim.profile;
+    let (profile, thresholds) = (&scim.profile, &scim.thresholds);
     let rate = match profile.rate {
         None => "as fast as it answers".to_owned(),
         Some(rate) => format!("at most {} requests in {} s", rate.requests, rate.seconds),
@@ -98,7 +104,8 @@ pub(super) fn lines_of(scim: &Scim, has_secret: bool) -> String {
     let mut text = format!(
         "authentication {authentication}, secret {secret}\nactions       {}\ngroups        {}\nleavers       {}\n\
          preset        {}\nprofile       users by {}, groups by {}, removal {}, paths {}, {} members at once, \
-         external ids {}, etags {}, pages of {}, {rate}\nmapping\n",
+         external ids {}, etags {}, pages of {}, {rate}\nrepairs       confirmed if they disable or delete more than {} or {} % \
+         of the users, take more than {} out of groups, or leave more than {} groups empty\nmapping\n",
         listed(&actions.collect::<Vec<_>>()),
         if scim.groups { "pushed" } else { "not pushed" },
         <&str>::from(scim.leavers),
@@ -111,6 +118,10 @@ pub(super) fn lines_of(scim: &Scim, has_secret: bool) -> String {
         yes(profile.finds_external_ids),
         yes(profile.etags),
         profile.page_size,
+        thresholds.leaving,
+        thresholds.leaving_percent,
+        thresholds.member_removals,
+        thresholds.emptied_groups,
     );
     for (target, expression) in scim.effective_mapping() {
         text.push_str(&format!("    {target:<34} {expression}\n"));

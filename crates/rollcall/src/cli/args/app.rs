@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Subcommand};
 use rollcall_protocol::EventType;
 
+use super::compare::{CompareArgs, RepairArgs};
 use super::scim::ScimArgs;
 use crate::application::entitlement::subscribable;
 
@@ -78,6 +79,11 @@ pub(in crate::cli) enum App {
         #[arg(long)]
         detach: bool,
     },
+    /// Compare what an application in the SCIM mode has with what it should have. Nothing is changed there. The exit code
+    /// is 3 if something differs.
+    Compare(CompareArgs),
+    /// Repair what differs, by the newest comparison: tell anew what is true of those who are selected.
+    Repair(RepairArgs),
     /// Cancel the synchronization that is under way.
     Cancel {
         /// Its id or name.

@@ -85,6 +85,18 @@ pub(in crate::cli) struct ScimArgs {
     /// How many requests it takes in how many seconds, such as 180/60; 0/1 for no limit.
     #[arg(long, value_name = "REQUESTS/SECONDS", value_parser = rate)]
     pub(in crate::cli) rate: Option<Rate>,
+    /// A repair that disables or deletes more users and groups has to be confirmed.
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) repair_leaving: Option<u32>,
+    /// The same, in percent of the users whom the application has of the hub's.
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) repair_leaving_percent: Option<u32>,
+    /// A repair that takes more users out of groups has to be confirmed.
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) repair_member_removals: Option<u32>,
+    /// A repair after which more groups are empty has to be confirmed.
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) repair_emptied_groups: Option<u32>,
 }
 
 /// Reads something by the name that it has where it is stored.

@@ -482,14 +482,16 @@ struct Entitled {
 }
 
 /// What came of a change that shows a plan first.
-enum Planned<D, P> {
+pub(super) enum Planned<D, P> {
     /// It was done, or there was nothing to do.
     Done(D),
     /// Only this was planned.
     Only(P),
 }
 
-async fn planned<D: DeserializeOwned, P: DeserializeOwned>(request: Request<'_>) -> Result<Planned<D, P>> {
+pub(super) async fn planned<D: DeserializeOwned, P: DeserializeOwned>(
+    request: Request<'_>,
+) -> Result<Planned<D, P>> {
     let error = match request.answer().await {
         Ok(done) => return Ok(Planned::Done(done)),
         Err(error) => error,

@@ -8,6 +8,7 @@
 mod access;
 mod applications;
 mod client;
+mod comparisons;
 mod connections;
 mod deliveries;
 mod directory;
@@ -30,6 +31,7 @@ pub(super) use access::{AccountChange, Newcomer, WrittenRole};
 pub(super) use applications::{Changed, Changes, New, Rescoped, Whole};
 use client::Client;
 pub(super) use client::{Refused, Remote, SAME_VERSION, refused};
+pub(super) use comparisons::Repaired;
 pub(super) use deliveries::{KeyStep, Look, Pushed};
 pub(super) use directory::Erasable;
 pub(super) use logs::Attempts;

@@ -2,6 +2,7 @@
 
 mod actions;
 mod attempt;
+mod comparison;
 mod deletion;
 mod deliveries;
 mod invitation;
@@ -61,6 +62,13 @@ pub(super) fn routes() -> Addresses {
             &on("synchronize"),
             get(synchronize::synchronize).post(actions::synchronize),
         )
+        .route(
+            &on("comparison"),
+            get(comparison::show_page).post(comparison::start),
+        )
+        .route(&on("comparison/cancel"), post(comparison::cancel))
+        .route(&on("comparison/repair"), post(comparison::repair))
+        .route(&on("live/comparison"), get(comparison::live_state))
         .route(&on("deliveries"), get(deliveries::deliveries))
         .route(&on("deliveries/{number}"), get(attempt::attempt))
         .route(&on("delete"), get(deletion::form).post(deletion::delete))
@@ -92,6 +100,7 @@ enum Tab {
     Provisioning,
     Test,
     Synchronize,
+    Comparison,
     Deliveries,
     Keys,
     Receive,
@@ -122,6 +131,7 @@ impl Head {
             (Tab::Provisioning, "tab-provisioning", "", 0),
             (Tab::Test, "tab-test", "/test", 0),
             (Tab::Synchronize, "tab-synchronize", "/synchronize", 0),
+            (Tab::Comparison, "tab-comparison", "/comparison", 0),
             (Tab::Deliveries, "tab-deliveries", "/deliveries", status.parked[2]),
             (Tab::Keys, "tab-keys", "/keys", u64::from(status.refuses_key)),
             (Tab::Receive, "tab-receive", "/receive", 0),
@@ -131,8 +141,12 @@ impl Head {
             is_paused: !status.application.synchronize,
             tabs: tabs
                 .into_iter()
-                // Of what is not signed, there is nothing to verify.
-                .filter(|(tab, ..)| !is_scim || !matches!(tab, Tab::Keys | Tab::Receive))
+                // Of what is not signed, there is nothing to verify; what takes events cannot be asked what it has.
+                .filter(|(tab, ..)| match tab {
+                    Tab::Keys | Tab::Receive => !is_scim,
+                    Tab::Comparison => is_scim,
+                    Tab::Provisioning | Tab::Test | Tab::Synchronize | Tab::Deliveries => true,
+                })
                 .map(|(tab, key, path, count)| ShownTab {
                     key,
                     address: format!("/console/applications/{id}{path}"),

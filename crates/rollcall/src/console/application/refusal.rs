@@ -36,7 +36,7 @@ impl Bounds {
 }
 
 /// The numbers among the push parameters. The door holds the same bounds; here they are for a text that is no number.
-pub(super) const LIMITS: [Bounds; 8] = [
+pub(super) const LIMITS: [Bounds; 12] = [
     Bounds::of("maxEvents", "max events", 1, 500),
     Bounds::of("maxBytes", "max bytes", Limits::LEAST_BYTES, Limits::MOST_BYTES),
     Bounds::of("lanes", "lanes", 1, 32),
@@ -51,6 +51,10 @@ pub(super) const LIMITS: [Bounds; 8] = [
         ..Bounds::of("rateRequests", "the requests of the rate", 1, 1_000_000)
     },
     Bounds::of("rateSeconds", "the seconds of the rate", 1, 86_400),
+    Bounds::of("leaving", "those who leave", 0, u32::MAX),
+    Bounds::of("leavingPercent", "the percentage of those who leave", 0, 100),
+    Bounds::of("memberRemovals", "member removals", 0, u32::MAX),
+    Bounds::of("emptiedGroups", "emptied groups", 0, u32::MAX),
 ];
 
 /// Says in a form why its command was refused. What a form cannot mend is given back.

@@ -15,7 +15,8 @@ use super::settings::{
 };
 use crate::access::Permission;
 use crate::application::scim::{
-    Action, Authentication, ProfilePatch, Scim, ScimPatch, SecretIn, stored_name, usual_mapping,
+    Action, Authentication, ProfilePatch, Scim, ScimPatch, SecretIn, Thresholds, ThresholdsPatch,
+    stored_name, usual_mapping,
 };
 use crate::application::{Application, Command, ModeName, NewApplication, SettingsPatch, Subscription};
 use crate::console::error::Failure;
@@ -26,7 +27,7 @@ use crate::directory::DirectoryError;
 use crate::secret::{ExposeSecret as _, SecretString};
 
 /// The fields of the form, but for the secret.
-const FIELDS: [&str; 24] = [
+const FIELDS: [&str; 28] = [
     "name",
     "url",
     "authentication",
@@ -51,6 +52,10 @@ const FIELDS: [&str; 24] = [
     "pageSize",
     "rateRequests",
     "rateSeconds",
+    "leaving",
+    "leavingPercent",
+    "memberRemovals",
+    "emptiedGroups",
 ];
 
 /// How many seconds a limit is for, if nobody says.
@@ -205,6 +210,16 @@ fn filled(application: Option<&Application>) -> Filled {
     };
     form.put("rateRequests", requests);
     form.put("rateSeconds", seconds);
+    let Thresholds {
+        leaving,
+        leaving_percent,
+        member_removals,
+        emptied_groups,
+    } = scim.thresholds;
+    form.put("leaving", leaving.to_string());
+    form.put("leavingPercent", leaving_percent.to_string());
+    form.put("memberRemovals", member_removals.to_string());
+    form.put("emptiedGroups", emptied_groups.to_string());
     begin(&mut form, &FIELDS, application.map(|it| it.update_time));
     form
 }
@@ -273,8 +288,14 @@ fn patch(form: &mut Filled, page: &Page, before: &Scim) -> SettingsPatch {
         requests: number(form, page, "rateRequests").unwrap_or_default(),
         seconds: number(form, page, "rateSeconds").unwrap_or(1),
     });
-    let members_at_once = differs(form, "membersAtOnce").then(|| number(form, page, "membersAtOnce"));
-    let page_size = differs(form, "pageSize").then(|| number(form, page, "pageSize"));
+    let mut changed = |field: &str| differs(form, field).then(|| number(form, page, field)).flatten();
+    let (members_at_once, page_size) = (changed("membersAtOnce"), changed("pageSize"));
+    let thresholds = ThresholdsPatch {
+        leaving: changed("leaving"),
+        leaving_percent: changed("leavingPercent"),
+        member_removals: changed("memberRemovals"),
+        emptied_groups: changed("emptiedGroups"),
+    };
     let scim = ScimPatch {
         authentication,
         actions,
@@ -287,12 +308,13 @@ fn patch(form: &mut Filled, page: &Page, before: &Scim) -> SettingsPatch {
             groups: chosen(form, "groupsBy"),
             removal: chosen(form, "removal"),
             paths: on(form, "paths"),
-            members_at_once: members_at_once.flatten(),
+            members_at_once,
             finds_external_ids: on(form, "findsExternalIds"),
             etags: on(form, "etags"),
-            page_size: page_size.flatten(),
+            page_size,
             rate,
         },
+        thresholds,
     };
     SettingsPatch {
         mode: Some(ModeName::Scim),

@@ -61,6 +61,7 @@ impl ShownJob {
             kind: match job.kind {
                 JobKind::Full => "job-full",
                 JobKind::ChangeOfScope => "job-scope",
+                JobKind::Repair => "job-repair",
             },
             trigger: match job.trigger {
                 Trigger::Manual => "trigger-manual",

@@ -44,8 +44,8 @@ pub const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// The kind of most answers.
 const JSON: &str = "application/json";
 
-/// An answer is read no further than this.
-const ANSWER_LIMIT: usize = 1 << 20;
+/// Usually an answer is read no further than this.
+pub const ANSWER_LIMIT: usize = 1 << 20;
 
 /// How the client is built.
 #[derive(Clone, Debug, Default)]
@@ -136,6 +136,8 @@ pub struct Question<'a> {
     pub authorization: Option<HeaderValue>,
     /// The version that is changed.
     pub if_match: Option<&'a str>,
+    /// How many bytes of the answer are read.
+    pub at_most: usize,
 }
 
 /// What a request brought, and how long it took.
@@ -200,7 +202,8 @@ impl Egress {
             Way::Http(http) => {
                 let request = http.client.post(url.clone()).body(body);
                 let kind = "application/json;charset=utf-8";
-                self.send(url, request.header(CONTENT_TYPE, kind)).await
+                self.send(url, request.header(CONTENT_TYPE, kind), ANSWER_LIMIT)
+                    .await
             }
             Way::Within(peer) => tokio::time::timeout(ANSWER_WITHIN, peer.post(url, body))
                 .await
@@ -224,6 +227,7 @@ impl Egress {
             accept,
             authorization,
             if_match,
+            at_most,
         } = question;
         let mut request = self.client()?.request(method, url.clone()).header(ACCEPT, accept);
         if let Some(mut authorization) = authorization {
@@ -236,7 +240,7 @@ impl Egress {
         if let Some((kind, body)) = body {
             request = request.header(CONTENT_TYPE, kind).body(body);
         }
-        self.send(url, request).await
+        self.send(url, request, at_most).await
     }
 
     /// Fetches a document.
@@ -251,6 +255,7 @@ impl Egress {
             accept: JSON,
             authorization: None,
             if_match: None,
+            at_most: ANSWER_LIMIT,
         })
         .await
     }
@@ -272,6 +277,7 @@ impl Egress {
             accept: JSON,
             authorization,
             if_match: None,
+            at_most: ANSWER_LIMIT,
         })
         .await
     }
@@ -284,10 +290,15 @@ impl Egress {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that sends")]
-    async fn send(&self, url: &Url, request: reqwest::RequestBuilder) -> Result<Reply, Failure> {
+    async fn send(
+        &self,
+        url: &Url,
+        request: reqwest::RequestBuilder,
+        at_most: usize,
+    ) -> Result<Reply, Failure> {
         self.policy.check_literal(url)?;
         match request.send().await {
-            Ok(response) => read(response, self.clock.now()).await,
+            Ok(response) => read(response, at_most, self.clock.now()).await,
             Err(error) => Err(classify(&error)),
         }
     }
@@ -364,7 +375,7 @@ impl Resolve for GuardedResolver {
     }
 }
 
-async fn read(mut response: reqwest::Response, now: Millis) -> Result<Reply, Failure> {
+async fn read(mut response: reqwest::Response, at_most: usize, now: Millis) -> Result<Reply, Failure> {
     let status = response.status().as_u16();
     let retry_after = response
         .headers()
@@ -379,7 +390,7 @@ async fn read(mut response: reqwest::Response, now: Millis) -> Result<Reply, Fai
     let mut body = Vec::new();
     let mut complete = true;
     while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
-        let room = ANSWER_LIMIT.saturating_sub(body.len());
+        let room = at_most.saturating_sub(body.len());
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if room < chunk.len() {
             complete = false;

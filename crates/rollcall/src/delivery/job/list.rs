@@ -1,4 +1,4 @@
-//! Writing the list of a change of scope, which may be long: thousands leave and enter by one change.
+//! Writing the list of a change of scope, or of a repair, which may be long: thousands leave and enter by one change.
 //!
 //! Nobody should have to wait for all of it at the one writer. So the list belongs at first to a job that is
 //! *preparing*: no delivery looks at it, and it grows portion by portion, each in a transaction of its own,
@@ -33,10 +33,11 @@ const LEFT_BEHIND: Millis = 6 * 3_600_000;
 ///
 /// # Errors
 /// [`JobError`].
-pub(super) fn prepare(
+pub(in crate::delivery) fn prepare(
     tx: &mut Tx<'_>,
     application_id: &str,
     job_id: &str,
+    kind: JobKind,
     now: Millis,
 ) -> Result<(), JobError> {
     check_free(tx, application_id)?;
@@ -44,7 +45,7 @@ pub(super) fn prepare(
         tx,
         application_id,
         job_id,
-        (JobKind::ChangeOfScope, Trigger::Manual, JobStatus::Preparing),
+        (kind, Trigger::Manual, JobStatus::Preparing),
         Phase::Items {
             done: 0,
             within: None,
@@ -103,7 +104,7 @@ fn gone(application_id: &str) -> JobError {
 ///
 /// # Errors
 /// [`JobError`].
-pub(super) fn begin(
+pub(in crate::delivery) fn begin(
     tx: &mut Tx<'_>,
     application_id: &str,
     job_id: &str,
@@ -120,7 +121,7 @@ pub(super) fn begin(
 ///
 /// # Errors
 /// What the database reports.
-pub(super) async fn discard(hub: &Hub, job_id: &str) -> Result<(), DbError> {
+pub(in crate::delivery) async fn discard(hub: &Hub, job_id: &str) -> Result<(), DbError> {
     loop {
         let job_id = job_id.to_owned();
         if hub

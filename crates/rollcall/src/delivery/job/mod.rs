@@ -21,7 +21,7 @@
 
 mod census;
 mod closing;
-mod list;
+pub(super) mod list;
 mod request;
 mod rounds;
 mod scope;

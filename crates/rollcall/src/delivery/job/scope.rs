@@ -24,7 +24,7 @@ use crate::application::{
 };
 use crate::change::{self, Placement, Seq};
 use crate::delivery::ledger::jobs::{self, Action, Item};
-use crate::delivery::model::job::Statistics;
+use crate::delivery::model::job::{JobKind, Statistics};
 use crate::hub::Hub;
 use crate::id;
 
@@ -179,7 +179,7 @@ impl Lists {
     fn side(&mut self, action: Action) -> &mut BTreeMap<Place, Member> {
         match action {
             Action::Leave => &mut self.leave,
-            Action::Enter | Action::Push => &mut self.enter,
+            Action::Enter | Action::Push | Action::Repair => &mut self.enter,
         }
     }
 
@@ -410,7 +410,13 @@ pub async fn change_scope(
         .write_as(caller, move |tx, ctx| {
             open(tx, ctx, &wanted.application_id)?;
             let mut read = lists(tx, &wanted.application_id, &wanted.edit)?;
-            list::prepare(tx, &wanted.application_id, &wanted.job_id, ctx.now)?;
+            list::prepare(
+                tx,
+                &wanted.application_id,
+                &wanted.job_id,
+                JobKind::ChangeOfScope,
+                ctx.now,
+            )?;
             let items = read.number();
             jobs::write_items(tx, &wanted.job_id, items.iter().map(|(at, item)| (*at, item)))?;
             finish(tx, ctx, &wanted, &read)
@@ -435,7 +441,13 @@ async fn attempt(hub: &Hub, caller: &Caller, wanted: Wanted) -> Result<Option<Pl
         if plan.is_empty() {
             return Ok(());
         }
-        list::prepare(tx, &of.application_id, &of.job_id, ctx.now)
+        list::prepare(
+            tx,
+            &of.application_id,
+            &of.job_id,
+            JobKind::ChangeOfScope,
+            ctx.now,
+        )
     })
     .await?;
     list::write(hub, &wanted.application_id, &wanted.job_id, read.number()).await?;

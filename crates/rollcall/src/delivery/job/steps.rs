@@ -10,8 +10,9 @@ use crate::application::{Entitlement, entitlement};
 use crate::change;
 use crate::clock::Millis;
 use crate::delivery::ledger::jobs::{self, Action, Item};
+use crate::delivery::ledger::remote;
 use crate::delivery::model::job::{JobKind, JobPosition, Phase};
-use crate::delivery::model::{Origin, Outgoing};
+use crate::delivery::model::{Origin, Outgoing, bare_record};
 use crate::delivery::route::Target;
 use crate::directory::MEMBERS_PER_EVENT;
 use crate::directory::query::{self, SyncRow};
@@ -43,9 +44,11 @@ pub(super) fn read_steps(
         phase.clone(),
     );
     let (kind, instance_id) = (job.kind, hub.instance.id.clone());
+    let application_id = target.application.id.clone();
     async move {
         db.read(move |tx| {
             let source = Steps {
+                application_id: &application_id,
                 job_id: &job_id,
                 run: &run,
                 kind,
@@ -60,6 +63,7 @@ pub(super) fn read_steps(
 }
 
 struct Steps<'a> {
+    application_id: &'a str,
     job_id: &'a str,
     /// The job, and its beginning: see [`JobPosition::run`].
     run: &'a str,
@@ -196,7 +200,7 @@ impl Steps<'_> {
         if items.is_empty() {
             return Ok(vec![skip(match self.kind {
                 JobKind::Full => Phase::Users { after: None },
-                JobKind::ChangeOfScope => Phase::Done,
+                JobKind::ChangeOfScope | JobKind::Repair => Phase::Done,
             })]);
         }
         let mut steps = Vec::new();
@@ -214,7 +218,7 @@ impl Steps<'_> {
             let fixed = match action {
                 Action::Leave => Some((entitlement::deleted(kind), action.as_str())),
                 Action::Push => Some((EventType::UnitPush, "")),
-                Action::Enter => None,
+                Action::Enter | Action::Repair => None,
             };
             if let Some((event, part)) = fixed {
                 let record = record.unwrap_or_default();
@@ -222,23 +226,45 @@ impl Steps<'_> {
                 steps.push(Step { kind, outgoing, then });
                 continue;
             }
-            let present = query::record_of(tx, kind, &subject_id)?
-                .filter(|(_, placement)| self.entitlement.scope.covers(kind, placement));
+            let found = query::record_of(tx, kind, &subject_id)?;
+            let is_covered = |placement| self.entitlement.scope.covers(kind, placement);
+            let present = found.as_ref().filter(|(_, placement)| is_covered(placement));
             let Some((record, _)) = present else {
-                // It went away again; the log tells.
-                steps.push(skip(then));
+                let outgoing = match action {
+                    Action::Repair => self.gone(kind, &subject_id, found.map(|(record, _)| record), time),
+                    // It went away again; the log tells.
+                    Action::Enter | Action::Leave | Action::Push => None,
+                };
+                steps.push(Step { kind, outgoing, then });
                 continue;
             };
             let sent_within = within.filter(|_| index == 0);
-            if kind == SubjectKind::Group {
-                self.enter_group(tx, (&subject_id, &record), sent_within, ordinal, time, &mut steps)?;
+            // Of a group that the application has, the members are compared with those that it has there.
+            let is_compared = action == Action::Repair
+                && sent_within.is_none()
+                && !remote::of(tx, self.application_id, std::slice::from_ref(&subject_id))?.is_empty();
+            if kind == SubjectKind::Group && !is_compared {
+                self.enter_group(tx, (&subject_id, record), sent_within, ordinal, time, &mut steps)?;
             } else {
                 let event = entitlement::created(kind);
-                let outgoing = self.outgoing(event, &subject_id, action.as_str(), record, time);
+                let outgoing = self.outgoing(event, &subject_id, action.as_str(), record.clone(), time);
                 steps.push(Step { kind, outgoing, then });
             }
         }
         Ok(steps)
+    }
+
+    /// Of somebody who is not in scope: whatever the application has of them, they are gone.
+    fn gone(
+        &self,
+        kind: SubjectKind,
+        subject_id: &str,
+        record: Option<String>,
+        time: Millis,
+    ) -> Option<Outgoing> {
+        let event = entitlement::deleted(kind);
+        let record = record.unwrap_or_else(|| bare_record(kind, subject_id));
+        self.outgoing(event, subject_id, Action::Repair.as_str(), record, time)
     }
 
     /// A group that enters goes with its members, before its item counts as done.

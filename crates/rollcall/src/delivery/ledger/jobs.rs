@@ -310,6 +310,8 @@ pub(in crate::delivery) enum Action {
     Enter,
     /// Somebody leaves it.
     Leave,
+    /// What is true of somebody is told anew, whatever that is by then.
+    Repair,
 }
 
 impl Action {

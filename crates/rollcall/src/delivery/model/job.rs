@@ -19,6 +19,8 @@ pub enum JobKind {
     Full,
     /// Deletes who left the scope, creates who entered it.
     ChangeOfScope,
+    /// Tells anew of those of whom an application has something else than it should have.
+    Repair,
 }
 
 impl JobKind {

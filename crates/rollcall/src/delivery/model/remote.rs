@@ -19,6 +19,8 @@ pub struct Remote {
     pub etag: Option<String>,
     /// Whether it was disabled there, because whom it stands for has left.
     pub left: bool,
+    /// Whether a group's members have to be compared with those that it has there, when it is told next.
+    pub members_in_doubt: bool,
 }
 
 /// What is remembered of a user or a group from now on.

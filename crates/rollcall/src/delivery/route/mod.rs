@@ -2,7 +2,6 @@
 //! one moment; and the route that its mode prescribes.
 
 pub mod callback;
-mod pace;
 mod request;
 pub mod scim;
 
@@ -16,7 +15,6 @@ use rollcall_protocol::{Event, EventType, UserPayload};
 pub(super) use self::callback::Judged;
 pub use self::callback::SealError;
 use self::callback::{Body, Callback};
-use self::pace::Pace;
 pub(super) use self::request::{BreakOff, Going, Unsent};
 pub use self::request::{Request, Sent};
 use self::scim::Stop;
@@ -33,7 +31,7 @@ use crate::change::{Change, Seq};
 use crate::clock::Millis;
 use crate::hub::Hub;
 use crate::meter;
-use crate::secret::MasterKey;
+use crate::pace::Pace;
 
 /// A body this close to its expiry is sealed again rather than sent.
 const RESEAL_BEFORE: Millis = 60_000;
@@ -95,7 +93,7 @@ impl Target {
         tx: &mut Tx<'_>,
         application_id: &str,
         epoch: i64,
-        master: &MasterKey,
+        hub: &Hub,
     ) -> Result<Option<Loaded>, DbError> {
         let application = match store::load(tx, application_id) {
             Ok(application) if application.synchronize => application,
@@ -107,7 +105,7 @@ impl Target {
             return Ok(None);
         };
         Ok(Some(Loaded {
-            target: Arc::new(Self::of(tx, application, master)?),
+            target: Arc::new(Self::of(tx, application, hub)?),
             fence: Fence {
                 application_id: application_id.to_owned(),
                 epoch,
@@ -130,7 +128,7 @@ impl Target {
     ///
     /// # Errors
     /// What the database reports; also if a key does not open.
-    pub fn of(tx: &mut Tx<'_>, application: Application, master: &MasterKey) -> Result<Self, DbError> {
+    pub fn of(tx: &mut Tx<'_>, application: Application, hub: &Hub) -> Result<Self, DbError> {
         let url = application
             .settings
             .validate(application.has_encryption_key)
@@ -139,9 +137,11 @@ impl Target {
         Ok(Self {
             entitlements: Entitlements::load(tx, &application.id)?,
             route: match &application.settings.mode {
-                Mode::EventCallback(_) => Route::Callback(Callback::load(tx, &application, url, master)?),
+                Mode::EventCallback(_) => {
+                    Route::Callback(Callback::load(tx, &application, url, &hub.master)?)
+                }
                 Mode::Scim(scim) => {
-                    let provider = scim::Provider::load(tx, &application, scim, master)?;
+                    let provider = scim::Provider::load(tx, &application, scim, hub)?;
                     Route::Scim(Box::new(provider))
                 }
             },

@@ -3,6 +3,7 @@
 mod accounts;
 mod auditing;
 mod browser;
+mod comparing;
 mod configuring;
 mod connecting;
 mod first_load;

@@ -166,3 +166,103 @@ fn the_scim_mode_is_set_here_and_elsewhere() {
         story(&place, "There", true).await;
     });
 }
+
+/// Compares and repairs with commands here or elsewhere.
+async fn drift(place: &Place, name: &str, elsewhere: bool) {
+    let (app, base) = crate::scim_push::serve().await;
+    let token = private(&place.there.path().join("scim-token"), "s3cret\n");
+    let run = async |arguments: &[&str]| match elsewhere {
+        true => place.there(arguments).await,
+        false => place.here(arguments).await,
+    };
+    let json = async |arguments: &[&str], code: i32| -> Value {
+        let told = run(&[&["--json"], arguments].concat()).await;
+        assert_eq!(told.code, code, "{arguments:?}: {told:?}");
+        told.json()
+    };
+    let bob = format!("bob.{name}").to_lowercase();
+    place
+        .done(&["user", "create", &bob, "--display-name", &bob])
+        .await;
+    let create = [
+        "app",
+        "create",
+        name,
+        "--mode",
+        "scim",
+        "--url",
+        &base,
+        "--secret-file",
+    ];
+    json(&[&create[..], &[token.to_str().unwrap()]].concat(), 0).await;
+    json(&["app", "sync", name], 0).await;
+    let same = json(&["app", "compare", name], 0).await;
+    assert_eq!(same["differences"], json!([]), "{same}");
+    assert_eq!(same["comparison"]["counts"]["users"]["same"], 2);
+
+    app.by_hand(|users| {
+        let first = users.keys().next().unwrap().clone();
+        users.remove(&first);
+        let other = users.values_mut().next().unwrap();
+        other.insert("displayName".to_owned(), "Somebody else".into());
+    });
+    let differs = json(&["app", "compare", name], 3).await;
+    assert_eq!(differs["comparison"]["counts"]["users"]["create"], 1, "{differs}");
+    let told = run(&["app", "compare", name, "--last"]).await;
+    assert_eq!(told.code, 3, "{told:?}");
+    let expected = format!("displayName: \"Somebody else\" there, {bob:?} here");
+    assert!(told.out.contains(&expected), "{told:?}");
+    let only = json(&["app", "compare", name, "--last", "--kind", "create"], 3).await;
+    assert_eq!(only["differences"].as_array().unwrap().len(), 1, "{only}");
+    let repaired = run(&["app", "repair", name, "--kind", "create", "--kind", "update"]).await;
+    assert_eq!(repaired.code, 0, "{repaired:?}");
+    assert!(
+        repaired.out.contains("create 1, update 1, disable 0"),
+        "{repaired:?}"
+    );
+    json(&["app", "compare", name], 0).await;
+
+    // What takes away more than the thresholds allow is confirmed first.
+    place.done(&["user", "delete", &bob]).await;
+    let is_active = |active: bool| {
+        app.by_hand(|users| {
+            let of_bob = users.values().find(|user| user["userName"] == bob.as_str());
+            of_bob.is_some_and(|user| user["active"] == active)
+        })
+    };
+    crate::plain::until("who left is disabled", async || is_active(false)).await;
+    app.by_hand(|users| {
+        let of_bob = users.values_mut().find(|user| user["userName"] == bob.as_str());
+        of_bob.unwrap().insert("active".to_owned(), true.into());
+    });
+    json(&["app", "compare", name], 3).await;
+    let refused = run(&["--json", "app", "repair", name, "--all"]).await;
+    let (code, message, hint) = refused.error();
+    assert_eq!(code, "unconfirmed", "{refused:?}");
+    assert!(message.contains("disabled or deleted"), "{message}");
+    let confirm = hint.rsplit(' ').next().unwrap();
+    json(&["app", "repair", name, "--all", "--confirm", confirm], 0).await;
+    assert!(is_active(false));
+    json(&["app", "compare", name], 0).await;
+    let nothing = run(&["--json", "app", "repair", name, "--all"]).await;
+    assert_eq!(nothing.error().0, "nothing_selected", "{nothing:?}");
+    let events = run(&["--json", "app", "compare", "Wiki"]).await;
+    assert_eq!(events.error().0, "not_scim", "{events:?}");
+    json(&["app", "pause", name], 0).await;
+}
+
+#[test]
+fn an_application_is_compared_and_repaired_here_and_elsewhere() {
+    on_both("elsewhere_compare", |database, _| async move {
+        let place = Place::start(&database);
+        place
+            .done(&["user", "create", "ada", "--display-name", "Ada"])
+            .await;
+        place
+            .done(&["app", "create", "Wiki", "--url", "http://127.0.0.1:9/events"])
+            .await;
+        place.done(&["app", "pause", "Wiki"]).await;
+        drift(&place, "Here", false).await;
+        drift(&place, "There", true).await;
+    });
+}

@@ -22,6 +22,9 @@ pub trait Outside: Send {
     /// Sends a request.
     fn send(&mut self, call: Call) -> impl Future<Output = Result<Reply, Self::Error>> + Send;
 
+    /// Sends a request whose answer may be large.
+    fn read(&mut self, call: Call) -> impl Future<Output = Result<Reply, Self::Error>> + Send;
+
     /// What is stored of these objects; those of which nothing is are left out.
     fn stored(
         &mut self,
@@ -123,16 +126,20 @@ impl<'a, O: Outside> Carrier<'a, O> {
                 "changes are not told to this application",
             ));
         }
-        let wanted = self.whole(piece, wanted).await?;
+        let whole = self.whole(piece, wanted).await?;
         let id_before = remote.as_ref().map(|remote| remote.id.clone());
-        let known = remote.map(|remote| memory::known(remote, &wanted, before));
-        let ended = self.provide(piece, Goal::Present(wanted), known).await?;
+        let in_doubt = remote.as_ref().is_some_and(|remote| remote.members_in_doubt);
+        let known = remote.map(|remote| memory::known(remote, &whole, before));
+        let ended = self.provide(piece, Goal::Present(whole.clone()), known).await?;
         if let (Outcome::Told(Some(known)), Some(before), SubjectKind::Group) =
             (&ended, &id_before, piece.kind)
             && known.id != *before
         {
             // The group was gone there. The one that is there now has none of those who were in it.
             self.fill(piece).await?;
+        }
+        if in_doubt && matches!(ended, Outcome::Told(_)) {
+            return self.reconcile(piece, &whole).await;
         }
         Ok(concluded(piece, ended))
     }
@@ -213,8 +220,14 @@ impl<'a, O: Outside> Carrier<'a, O> {
         };
         match outcome {
             Outcome::Told(known) => {
-                let remote = known.clone().map(memory::remote);
-                if self.remote(&piece.key()) != remote {
+                let before = self.remote(&piece.key());
+                // Who is in a group is another question, which stays open until it is answered.
+                let in_doubt = before.as_ref().is_some_and(|before| before.members_in_doubt);
+                let remote = known.clone().map(|known| Remote {
+                    members_in_doubt: in_doubt,
+                    ..memory::remote(known)
+                });
+                if before != remote {
                     self.memory.learn(piece.key(), remote);
                 }
                 Ok(Outcome::Told(known))

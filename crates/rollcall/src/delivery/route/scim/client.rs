@@ -1,5 +1,6 @@
 //! The way to a SCIM application: over the egress, at its pace, with a token that is got anew where that helps.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -10,19 +11,28 @@ use rollcall_scim::client::{Call, Method, Profile, Reply};
 use super::token::Tokens;
 use crate::clock::Clock;
 use crate::delivery::egress::failure::{Failure, Form};
-use crate::delivery::egress::{self, Egress, Question};
+use crate::delivery::egress::{self, ANSWER_LIMIT, Egress, Question};
 use crate::delivery::model::shorten;
-use crate::delivery::route::pace::Pace;
+use crate::pace::Pace;
 
 /// The kind of all bodies (RFC 7644, section 8.1).
 const KIND: &str = "application/scim+json";
+
+/// How many bytes a page of a list may have, or a group with its members: more is not kept in memory at once.
+pub const LARGE: usize = 16 << 20;
+
+/// How much time lies between two requests to a service provider.
+pub fn between(profile: &Profile) -> Option<Duration> {
+    let rate = profile.rate?;
+    Some(Duration::from_secs(u64::from(rate.seconds)) / rate.requests.max(1))
+}
 
 /// Sends requests to one application.
 #[derive(Debug)]
 pub struct Client {
     base_url: Url,
     tokens: Tokens,
-    pace: Pace,
+    pace: Arc<Pace>,
 }
 
 /// An answer, and what it is as a failure if it says nothing of the object that it is about.
@@ -30,20 +40,19 @@ pub struct Client {
 pub struct Answer {
     /// As the client of SCIM reads it.
     pub reply: Reply,
+    /// Whether all of it was read; it may be too large.
+    pub complete: bool,
     /// As delivery tells of it.
     pub failure: Option<Failure>,
 }
 
 impl Client {
     /// Requests go below the base URL, whose path ends with a slash.
-    pub fn new(base_url: Url, tokens: Tokens, profile: &Profile) -> Self {
-        let between = profile
-            .rate
-            .map(|rate| Duration::from_secs(u64::from(rate.seconds)) / rate.requests.max(1));
+    pub fn new(base_url: Url, tokens: Tokens, pace: Arc<Pace>) -> Self {
         Self {
             base_url,
             tokens,
-            pace: Pace::new(between),
+            pace,
         }
     }
 
@@ -53,11 +62,11 @@ impl Client {
     /// Why there is no answer.
     pub async fn send(&self, egress: &Egress, clock: &Clock, call: &Call) -> Result<Answer, Failure> {
         let always = || Ok::<_, Failure>(());
-        self.send_while(egress, clock, call, always).await
+        self.send_while(egress, clock, call, ANSWER_LIMIT, always).await
     }
 
     /// Sends a request unless a check forbids it, which is made until the moment at which it goes: for its turn, and for
-    /// a token, it may have to wait for long.
+    /// a token, it may have to wait for long. No more than so many bytes of the answer are read.
     ///
     /// # Errors
     /// What the check says, or why there is no answer.
@@ -66,6 +75,7 @@ impl Client {
         egress: &Egress,
         clock: &Clock,
         call: &Call,
+        at_most: usize,
         check: impl Fn() -> Result<(), E>,
     ) -> Result<Answer, E> {
         let url = self.url(call)?;
@@ -85,6 +95,7 @@ impl Client {
                 authorization: Some(header.clone()),
                 if_match: call.if_match.as_deref(),
                 accept: KIND,
+                at_most,
             };
             let reply = egress.ask(question).await?;
             if reply.status == 401 && !renewed && self.tokens.forget(&header).await {
@@ -155,6 +166,7 @@ fn answer(reply: egress::Reply) -> Answer {
             etag: reply.etag,
             location: reply.location,
         },
+        complete: reply.complete,
         failure,
     }
 }

@@ -1,17 +1,17 @@
 //! The members of groups: who joins and who leaves, and all of them where the application wants that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_protocol::SubjectKind;
 use rollcall_scim::Object;
-use rollcall_scim::client::{Goal, GroupUpdate, MemberChange, Membership, Outcome, Refusal, Step};
+use rollcall_scim::client::{Call, Goal, GroupUpdate, MemberChange, Membership, Outcome, Refusal, Step};
 use serde_json::{Value, json};
 
 use super::carry::{Broken, Carrier, Outside, not_made, remark};
 use super::memory::{self, Key};
 use super::work::{Moved, Piece};
 use crate::application::scim::Action;
-use crate::delivery::model::{Remark, Verdict, shorten};
+use crate::delivery::model::{Remark, Remote, Verdict, shorten};
 
 /// How many of those who cannot join a group are named.
 const NAMED: usize = 5;
@@ -152,6 +152,77 @@ impl<O: Outside> Carrier<'_, O> {
         self.tell(&mut membership).await.map(drop)
     }
 
+    /// Makes those who are in a group now, and whom the application has, the only members of it there. Groups in the group
+    /// are nobody of the hub's, and are left alone where members are changed one by one.
+    pub(super) async fn reconcile(
+        &mut self,
+        piece: &Piece,
+        wanted: &Object,
+    ) -> Result<Verdict, Broken<O::Error>> {
+        let Some(group) = self.remote(&piece.key()) else {
+            return Ok(not_made());
+        };
+        let mut refused = Vec::new();
+        let refusal = match self.scim.profile.groups {
+            // The group was told as a whole just now.
+            GroupUpdate::Put => None,
+            GroupUpdate::Replace => {
+                let members = self.members_there(&piece.subject).await?;
+                let mut membership = Membership::replace(&self.scim.profile, &group.id, members);
+                self.tell(&mut membership).await?
+            }
+            GroupUpdate::Change => {
+                let call = Call::get("Groups", Vec::new()).of(&group.id);
+                let reply = self.outside.read(call).await.map_err(Broken::Outside)?;
+                if reply.status == 404 {
+                    // It went between two requests. It is made again, with all who are in it now.
+                    self.memory.learn(piece.key(), None);
+                    let made = self.provide(piece, Goal::Present(wanted.clone()), None).await?;
+                    self.fill(piece).await?;
+                    return Ok(refusal_of(made).map_or(Verdict::Accepted, |why| Verdict::Again(remark(&why))));
+                }
+                if !reply.is_success() {
+                    return Err(Broken::Failed(reply.refusal()));
+                }
+                let there = users_in(reply.body.as_ref());
+                let wanted: BTreeSet<String> =
+                    self.members_there(&piece.subject).await?.into_iter().collect();
+                let joining = wanted.difference(&there).map(|id| (id, true));
+                let leaving = there.difference(&wanted).map(|id| (id, false));
+                let changes: Vec<MemberChange> = joining
+                    .chain(leaving)
+                    .map(|(id, joins)| MemberChange {
+                        id: id.clone(),
+                        joins,
+                    })
+                    .collect();
+                let mut membership = Membership::change(&self.scim.profile, &group.id, changes.clone());
+                let refusal = self.tell(&mut membership).await?;
+                for (number, why) in membership.refused() {
+                    let change = changes.get(*number);
+                    refused.extend(change.map(|change| (change.id.clone(), why.clone())));
+                }
+                refusal
+            }
+        };
+        if let Some(refusal) = refusal {
+            return Ok(Verdict::Refused(remark(&refusal)));
+        }
+        let settled = Remote {
+            members_in_doubt: false,
+            ..group
+        };
+        self.memory.learn(piece.key(), Some(settled));
+        let Some((_, why)) = refused.first() else {
+            return Ok(Verdict::Accepted);
+        };
+        let ids: Vec<&str> = refused.iter().take(NAMED).map(|(id, _)| id.as_str()).collect();
+        Ok(refuse(
+            "member_unknown",
+            &format!("{}: {}", ids.join(", "), words_of(why)),
+        ))
+    }
+
     /// The object as a whole: with its members, if it is a group that is replaced with them.
     pub(super) async fn whole(&mut self, piece: &Piece, wanted: &Object) -> Result<Object, Broken<O::Error>> {
         let mut whole = wanted.clone();
@@ -208,9 +279,35 @@ fn verdict_on(event: usize, refused: &[Refused<'_>]) -> Verdict {
     };
     let others = of_it.take(NAMED - 1).map(|(moved, _)| moved.user.as_str());
     let users: Vec<&str> = std::iter::once(first.user.as_str()).chain(others).collect();
-    let why = match why.detail.is_empty() {
-        true => format!("HTTP {}", why.status),
-        false => why.detail.clone(),
-    };
-    refuse("member_unknown", &format!("{}: {why}", users.join(", ")))
+    refuse(
+        "member_unknown",
+        &format!("{}: {}", users.join(", "), words_of(why)),
+    )
+}
+
+fn words_of(refusal: &Refusal) -> String {
+    match refusal.detail.is_empty() {
+        true => format!("HTTP {}", refusal.status),
+        false => refusal.detail.clone(),
+    }
+}
+
+/// The application's ids of the users who are members of a group that it answers with.
+pub fn users_in(group: Option<&Value>) -> BTreeSet<String> {
+    let members = group.and_then(|group| group.get("members")?.as_array());
+    members
+        .into_iter()
+        .flatten()
+        .filter(|member| !is_group(member))
+        .filter_map(|member| match member.get("value")? {
+            Value::String(id) => Some(id.clone()),
+            Value::Number(id) => Some(id.to_string()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Whether a member of a group is a group.
+pub fn is_group(member: &Value) -> bool {
+    member.get("type").and_then(Value::as_str) == Some("Group")
 }

@@ -110,6 +110,7 @@ pub fn remote(known: Known) -> Remote {
         id: known.id,
         etag: known.etag,
         left: known.disabled,
+        members_in_doubt: false,
     }
 }
 

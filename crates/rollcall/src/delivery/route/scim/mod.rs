@@ -1,6 +1,7 @@
 //! The SCIM mode: from the events of a request to the fewest requests of SCIM, and from their answers to verdicts.
 //!
-//! A full synchronization tells everything, without comparing it with what the application has.
+//! A full synchronization tells everything, without comparing it with what the application has; that is done by
+//! [`crate::delivery::comparison`], whose repairs have what was told forgotten, so that it is read and compared.
 //!
 //! # Where it stands
 //!
@@ -26,7 +27,8 @@
 //! Of each user and each group that the application has, one row: the application's id for it, a digest of
 //! what it was told last, its version if versions are used, and whether it was disabled for having left. That is
 //! inherent: the application's ids have to be known. It grows with the application's scope, not with its changes;
-//! members are not remembered.
+//! members are not remembered. Of a group that is repaired, it says besides that its members are in doubt: then they are
+//! read, and made those who are in the group, when it is told next.
 //!
 //! A digest, not the representation: a change carries what its subject was before, and if that has the digest that
 //! is remembered, the difference is known and PATCH names no more. If it has not (an earlier change was
@@ -75,9 +77,10 @@ mod record;
 pub mod token;
 pub mod work;
 
+pub use members::{is_group, users_in};
 pub use provider::Provider;
 pub(super) use provider::Stop;
-pub use record::{managed_of_groups, user_fields};
+pub use record::{managed_of_groups, resource, user_fields};
 
 #[cfg(test)]
 mod tests;

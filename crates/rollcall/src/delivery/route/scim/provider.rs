@@ -10,13 +10,14 @@ use rollcall_protocol::{Foreign, SubjectKind};
 use rollcall_scim::client::{Call, Managed, Reply};
 
 use super::carry::{Broken, Carrier, Outside};
-use super::client::{Answer, Client};
+use super::client::{Answer, Client, LARGE, between};
 use super::managed_of_groups;
 use super::memory::{Key, Memory};
 use super::token::Tokens;
 use super::work::Work;
 use crate::application::scim::{Checked, Scim};
 use crate::application::{Application, store};
+use crate::delivery::egress::ANSWER_LIMIT;
 use crate::delivery::egress::failure::Failure;
 use crate::delivery::ledger::remote;
 use crate::delivery::model::{Outgoing, Remembered, Remote, Verdict};
@@ -24,7 +25,7 @@ use crate::delivery::route::callback::Judged;
 use crate::delivery::route::{BreakOff, Going};
 use crate::delivery::shared::Shared;
 use crate::directory::query;
-use crate::secret::MasterKey;
+use crate::hub::Hub;
 
 /// How much is kept of what was learned before it is looked whether the database has it. More than can be waiting to be
 /// settled.
@@ -81,15 +82,16 @@ impl Provider {
         tx: &mut Tx<'_>,
         application: &Application,
         scim: &Scim,
-        master: &MasterKey,
+        hub: &Hub,
     ) -> Result<Self, DbError> {
         let checked = scim
             .check()
             .map_err(|error| DbError::Other(format!("application {}: {error}", application.name)))?;
-        let secret = store::secret(tx, &application.id, master)?;
+        let secret = store::secret(tx, &application.id, &hub.master)?;
         let client = secret.map(|secret| {
             let tokens = Tokens::new(scim.authentication.clone(), checked.token_url.clone(), secret);
-            Client::new(checked.base_url.clone(), tokens, &scim.profile)
+            let pace = hub.paces.of(&application.id, between(&scim.profile));
+            Client::new(checked.base_url.clone(), tokens, pace)
         });
         Ok(Self {
             application_id: application.id.clone(),
@@ -104,6 +106,27 @@ impl Provider {
     /// The parameters.
     pub(in crate::delivery) fn parameters(&self) -> &Scim {
         &self.scim
+    }
+
+    /// The parameters, checked.
+    pub(in crate::delivery) fn checked(&self) -> &Checked {
+        &self.checked
+    }
+
+    /// Which attributes the hub sets.
+    pub(in crate::delivery) fn managed(&self, kind: SubjectKind) -> &Managed {
+        match kind {
+            SubjectKind::Group => &self.of_groups,
+            SubjectKind::User | SubjectKind::Unit => &self.checked.managed,
+        }
+    }
+
+    /// Reads something that may be large: a page of a list, or a group with its members.
+    pub(in crate::delivery) async fn read(&self, shared: &Shared, call: &Call) -> Result<Answer, Failure> {
+        let client = self.client()?;
+        let always = || Ok::<_, Failure>(());
+        let (egress, clock) = (&shared.egress, &shared.hub.clock);
+        client.send_while(egress, clock, call, LARGE, always).await
     }
 
     /// Sends a request that belongs to no batch.
@@ -223,17 +246,32 @@ struct Way<'a> {
     last: Option<Failure>,
 }
 
-impl Outside for Way<'_> {
-    type Error = Stop;
-
-    async fn send(&mut self, call: Call) -> Result<Reply, Stop> {
+impl Way<'_> {
+    async fn exchange(&mut self, call: &Call, at_most: usize) -> Result<Answer, Stop> {
         let (going, shared) = (self.going, self.shared);
         let check = || going.check(shared).map_err(Stop::Broken);
         self.requests += 1;
         let client = self.provider.client()?;
-        let answer = client.send_while(&shared.egress, &shared.hub.clock, &call, check);
+        let answer = client.send_while(&shared.egress, &shared.hub.clock, call, at_most, check);
         let answer = answer.await?;
-        self.last = answer.failure;
+        self.last.clone_from(&answer.failure);
+        Ok(answer)
+    }
+}
+
+impl Outside for Way<'_> {
+    type Error = Stop;
+
+    async fn send(&mut self, call: Call) -> Result<Reply, Stop> {
+        Ok(self.exchange(&call, ANSWER_LIMIT).await?.reply)
+    }
+
+    async fn read(&mut self, call: Call) -> Result<Reply, Stop> {
+        let answer = self.exchange(&call, LARGE).await?;
+        if !answer.complete {
+            let why = format!("the answer is larger than {LARGE} bytes");
+            return Err(Stop::Failure(Failure::Unreadable(why)));
+        }
         Ok(answer.reply)
     }
 

@@ -1,6 +1,6 @@
 //! From the records of events to resources of SCIM.
 
-use rollcall_protocol::{GroupPayload, UserPayload, UserStatus};
+use rollcall_protocol::{GroupPayload, SubjectKind, UserPayload, UserStatus};
 use rollcall_scim::client::Managed;
 use rollcall_scim::schema;
 use rollcall_scim::{Object, Path};
@@ -46,6 +46,17 @@ pub(super) fn record_before(outgoing: &Outgoing) -> Option<String> {
         };
     }
     serde_json::to_string(&before).ok()
+}
+
+/// What a user or a group of the directory is at the service provider; of a group, without its members.
+///
+/// # Errors
+/// Why it cannot be there.
+pub fn resource(checked: &Checked, kind: SubjectKind, record: &str) -> Result<Object, Remark> {
+    match kind {
+        SubjectKind::Group => group(record),
+        SubjectKind::User | SubjectKind::Unit => user(checked, record),
+    }
 }
 
 /// What a user of the directory is at the service provider.

@@ -50,6 +50,10 @@ impl Outside for &mut World {
         }
     }
 
+    async fn read(&mut self, call: Call) -> Result<Reply, String> {
+        self.send(call).await
+    }
+
     async fn stored(&mut self, keys: Vec<Key>) -> Result<HashMap<Key, Remote>, String> {
         let found = keys.into_iter().filter_map(|key| {
             let remote = self.stored.get(&key)?.clone();

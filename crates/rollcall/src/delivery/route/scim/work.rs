@@ -206,10 +206,7 @@ impl Gathered {
         let (Some(first), Some(last)) = (self.events.first().copied(), self.events.last().copied()) else {
             return;
         };
-        let resource_of = |record: &str| match kind {
-            SubjectKind::Group => record::group(record),
-            SubjectKind::User | SubjectKind::Unit => record::user(checked, record),
-        };
+        let resource_of = |record: &str| record::resource(checked, kind, record);
         let resource = resource_of(events.get(last).map(record::record).unwrap_or_default());
         let piece = |events: Vec<usize>, deed| Piece {
             kind,
