@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use self::conclusion::{Verdict, Wait};
 use self::fate::Inquiry;
 pub use self::fate::{Fate, Reason};
-pub use self::recent::{Arrived, LOOKED_AT, Recent, RecentChange, recent};
+pub use self::recent::{Arrived, LOOKED_AT, RECENT, Recent, RecentChange, recent};
 pub use self::standing::{Last, Standing, standings};
 
 use crate::application::keys::rotation;

@@ -9,12 +9,14 @@ use serde_json::json;
 
 use super::args::{Connection as Verb, ConnectionFields, ConnectionToken as TokenVerb};
 use super::backend::Backend;
-use super::failure::Refusal;
-use super::output::{Output, counted, time};
+use super::failure::{Failure, Refusal};
+use super::output::{Output, counted, listed, note, time};
+use super::why::words;
 use crate::api::{AddressedConnection, FreshConnectionToken};
 use crate::clock::Millis;
 use crate::connection::tokens::ConnectionToken;
 use crate::connection::{Connection, ConnectionChanges, ConnectionError, NewConnection, usual_rate};
+use crate::why::Recent;
 
 /// The expressions that were typed, by their fields.
 fn mapping(typed: Vec<String>) -> Result<BTreeMap<String, String>> {
@@ -48,7 +50,7 @@ pub(super) async fn run(backend: &Backend, out: &Output, verb: Verb) -> Result<E
                 requests_per_second: requests_per_second.unwrap_or_else(usual_rate),
                 mapping: mapping(map)?,
             };
-            show(out, &backend.create_connection(new).await?, backend.now());
+            show(backend, out, &backend.create_connection(new).await?).await?;
         }
         Verb::List => {
             let (all, now) = (backend.connections().await?, backend.now());
@@ -58,7 +60,16 @@ pub(super) async fn run(backend: &Backend, out: &Output, verb: Verb) -> Result<E
             });
         }
         Verb::Show { connection } => {
-            show(out, &backend.connection(&connection).await?, backend.now());
+            show(backend, out, &backend.connection(&connection).await?).await?;
+        }
+        Verb::Changes { connection, before } => {
+            let recent = backend.connection_changes(&connection, before).await?;
+            out.show(&recent, || lines_of_changes(&recent));
+            if let Some(next) = recent.next
+                && !out.json
+            {
+                note(&format!("older ones: --before {next}"));
+            }
         }
         Verb::Update {
             connection,
@@ -92,7 +103,7 @@ pub(super) async fn run(backend: &Backend, out: &Output, verb: Verb) -> Result<E
                 mapping,
             };
             let changed = backend.update_connection(&id, changes).await?;
-            show(out, &changed, backend.now());
+            show(backend, out, &changed).await?;
         }
         Verb::Disable { connection } => switch(backend, out, &connection, true).await?,
         Verb::Enable { connection } => switch(backend, out, &connection, false).await?,
@@ -109,6 +120,45 @@ pub(super) async fn run(backend: &Backend, out: &Output, verb: Verb) -> Result<E
         Verb::Token { verb } => token(backend, out, verb).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The changes of a connection, each with what became of it.
+fn lines_of_changes(recent: &Recent) -> String {
+    let mut text = String::new();
+    for change in &recent.changes {
+        text.push_str(&format!(
+            "{:>8}  {}  {:<28} {} ({})\n",
+            change.seq,
+            time(change.time),
+            change.kind,
+            change.name.as_deref().unwrap_or("–"),
+            change.subject_id,
+        ));
+        let (told, untold): (Vec<_>, Vec<_>) = change
+            .applications
+            .iter()
+            .partition(|arrived| arrived.event.is_some());
+        for arrived in told {
+            let took = arrived
+                .took
+                .map_or_else(String::new, |took| format!(", after {took} ms"));
+            text.push_str(&format!(
+                "          {}: {}{took}\n",
+                arrived.application,
+                words(&arrived.fate)
+            ));
+        }
+        if !untold.is_empty() {
+            let names: Vec<String> = untold.iter().map(|it| it.application.clone()).collect();
+            text.push_str(&format!("          not for {}\n", listed(&names)));
+        }
+    }
+    if recent.is_cut {
+        text.push_str(
+            "only the first applications by name are told of; rollcall why tells of one user at one\n",
+        );
+    }
+    text
 }
 
 async fn switch(backend: &Backend, out: &Output, connection: &str, disabled: bool) -> Result<()> {
@@ -202,16 +252,30 @@ fn line_of_token(token: &ConnectionToken, now: Millis) -> String {
     )
 }
 
+/// The path of the unit for new users. It may have been deleted since.
+async fn unit_of(backend: &Backend, connection: &Connection) -> Result<String> {
+    let id = &connection.organizational_unit_id;
+    match backend.unit_at(id).await {
+        Ok(at) => Ok(format!("/{}", at.path)),
+        Err(error) if Failure::of(&error).code == "not_found" => Ok(format!("{id} (DELETED)")),
+        Err(error) => Err(error),
+    }
+}
+
 /// Shows a connection, and the address for its other end.
-fn show(out: &Output, shown: &AddressedConnection, now: Millis) {
+async fn show(backend: &Backend, out: &Output, shown: &AddressedConnection) -> Result<()> {
     let AddressedConnection { connection, address } = shown;
+    let now = backend.now();
+    let unit = match out.json {
+        true => String::new(),
+        false => unit_of(backend, connection).await?,
+    };
     out.show(shown, || {
         let mut text = format!(
-            "{}  {}\naddress         {address}\nunit            {}\ntakes over      {}\ndialects        {}\n\
+            "{}  {}\naddress         {address}\nunit            {unit}\ntakes over      {}\ndialects        {}\n\
              requests        {} a second\nstate           {}\ncreated         {}\nmapping\n",
             connection.id,
             connection.name,
-            connection.organizational_unit_id,
             connection.takes_over.as_str(),
             if connection.strict {
                 "none: the standard alone"
@@ -248,4 +312,5 @@ fn show(out: &Output, shown: &AddressedConnection, now: Millis) {
         }
         text
     });
+    Ok(())
 }

@@ -70,7 +70,8 @@ fn lines_of(page: &Why) -> String {
     text
 }
 
-fn words(fate: &Fate) -> String {
+/// What became of an event.
+pub(super) fn words(fate: &Fate) -> String {
     match fate {
         Fate::NotForIt { reason } => format!("not for this application: {}", reason.as_str()),
         Fate::Waiting => "waits for its turn".to_owned(),

@@ -303,50 +303,65 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// What became of an event that was parked at a time and is no more, as the requests tell that carried it, or
-    /// what was told of the user instead.
+    /// What became of an event that was parked at a time and is no more.
     fn when_sent_again(&self, (change, since): (&Change, Millis), first_answer: &str) -> Option<Fate> {
-        let requests = self
-            .naming
-            .iter()
-            .filter(|attempt| attempt.source == Source::Parked.as_str() && attempt.started_at >= since);
-        let tries = |wanted: &dyn Fn(&Carried) -> bool| -> Vec<(&Attempt, &Carried)> {
-            let carrying = requests.clone().filter_map(|attempt| {
-                let carried = attempt.carried.iter().find(|it| wanted(it))?;
-                Some((attempt, carried))
-            });
-            carrying.collect()
-        };
-        let same = tries(&|it| it.event_id == change.event_id);
-        // What is told anew comes from no change.
-        let instead = tries(&|it| {
-            let told = |(change, _): &Told| change.event_id == it.event_id;
-            it.subject_id == change.subject_id && !self.changes.iter().any(told)
-        });
-        let refused_again = same.last().is_some_and(|last| outcome(*last) == Some("failed"));
-        let anew = same.is_empty() || (refused_again && !instead.is_empty());
-        let tries = if anew { instead } else { same };
-        let &(attempt, carried) = tries.last()?;
-        let at = ended(attempt);
-        let exception = exception(attempt, &carried.event_id);
-        let said = exception.map_or_else(String::new, |it| answer(&it.code, it.message.as_deref()));
-        match outcome((attempt, carried)) {
-            Some("skipped") => Some(Fate::Skipped { at, answer: said }),
-            Some("failed") if !anew => Some(Fate::Dismissed { at, answer: said }),
-            Some("assumed") => Some(assumed(attempt, exception.is_some())),
-            Some("accepted") => Some(Fate::SentAgain {
-                at,
-                times: u32::try_from(tries.len()).unwrap_or(u32::MAX),
-                answer: first_answer.to_owned(),
-                anew,
-            }),
-            _ => None,
-        }
+        let requests = self.naming.iter();
+        let parked = requests.filter(|attempt| attempt.source == Source::Parked.as_str());
+        let is_told = |event_id: &str| self.changes.iter().any(|(change, _)| change.event_id == event_id);
+        sent_again(
+            parked.filter(|attempt| attempt.started_at >= since),
+            change,
+            &is_told,
+            first_answer,
+        )
     }
 }
 
+/// What became of a change whose event was parked and is no more, as the requests tell that carried parked events since,
+/// or what was told of the subject instead. An event of which `is_of_change` does not hold comes from no change.
+pub(super) fn sent_again<'a>(
+    requests: impl Iterator<Item = &'a Attempt> + Clone,
+    change: &Change,
+    is_of_change: &dyn Fn(&str) -> bool,
+    first_answer: &str,
+) -> Option<Fate> {
+    let tries = |wanted: &dyn Fn(&Carried) -> bool| -> Vec<(&'a Attempt, &'a Carried)> {
+        let carrying = requests.clone().filter_map(|attempt| {
+            let carried = attempt.carried.iter().find(|it| wanted(it))?;
+            Some((attempt, carried))
+        });
+        carrying.collect()
+    };
+    let same = tries(&|it| it.event_id == change.event_id);
+    // What is told anew comes from no change.
+    let instead = tries(&|it| it.subject_id == change.subject_id && !is_of_change(&it.event_id));
+    let refused_again = same.last().is_some_and(|last| outcome(*last) == Some("failed"));
+    let anew = same.is_empty() || (refused_again && !instead.is_empty());
+    let tries = if anew { instead } else { same };
+    let &(attempt, carried) = tries.last()?;
+    let at = ended(attempt);
+    let said = said(attempt, &carried.event_id);
+    match outcome((attempt, carried)) {
+        Some("skipped") => Some(Fate::Skipped { at, answer: said }),
+        Some("failed") if !anew => Some(Fate::Dismissed { at, answer: said }),
+        Some("assumed") => Some(assumed(attempt, exception(attempt, &carried.event_id).is_some())),
+        Some("accepted") => Some(Fate::SentAgain {
+            at,
+            times: u32::try_from(tries.len()).unwrap_or(u32::MAX),
+            answer: first_answer.to_owned(),
+            anew,
+        }),
+        _ => None,
+    }
+}
+
+/// What an application said of an event in particular.
+pub(super) fn said(attempt: &Attempt, event_id: &str) -> String {
+    exception(attempt, event_id).map_or_else(String::new, |it| answer(&it.code, it.message.as_deref()))
+}
+
 /// What a request's answer said of an event in particular.
-fn exception<'a>(attempt: &'a Attempt, event_id: &str) -> Option<&'a Exception> {
+pub(super) fn exception<'a>(attempt: &'a Attempt, event_id: &str) -> Option<&'a Exception> {
     attempt.exceptions.iter().find(|it| it.event_id == event_id)
 }
 

@@ -10,7 +10,7 @@ use rollcall_db::{DbError, Tx};
 use serde::{Deserialize, Serialize};
 
 use super::fate::{Fate, Reason, not_for_it};
-use super::standing::{of_attempt, of_parked};
+use super::standing::{of_attempt, of_parked, settled};
 use crate::application::{Entitlements, store};
 use crate::change::{self, Change, Seq};
 use crate::clock::Millis;
@@ -20,6 +20,9 @@ use crate::directory::fields::fold;
 
 /// How many positions of the log are looked at for one page.
 pub const LOOKED_AT: Seq = 20_000;
+
+/// How many changes a page tells of.
+pub const RECENT: usize = 20;
 
 /// How many applications are told of, by name.
 const APPLICATIONS: usize = 50;
@@ -137,9 +140,13 @@ fn arrivals(
         let by_lane = |change: &Change| lane_of(&change.subject_id, lanes) == attempt.lane as usize;
         attempt.was_received() && (lanes <= 1 || subject.is_some_and(by_lane))
     })?;
+    let after = received.parked_after(tx, |seq, attempt| {
+        let mut of_it = changes.iter().filter(|change| change.seq == seq);
+        of_it.any(|change| of_attempt(attempt, &change.event_id).is_none())
+    })?;
     let arrived = |change: &Change, (id, name): &(String, String)| {
         let event = event(id, change);
-        let attempt = received.get(&(id.clone(), change.seq));
+        let attempt = received.of(id, change.seq);
         let fate = match (event, of_parked_event(id, change), attempt) {
             (None, ..) => Fate::NotForIt {
                 reason: match entitlements.get(id) {
@@ -149,8 +156,7 @@ fn arrivals(
             },
             (Some(_), Some(parked), _) => of_parked(parked),
             (Some(_), None, _) if change.seq > position(id) => Fate::Waiting,
-            (Some(_), None, Some(attempt)) => of_attempt(attempt, &change.event_id).0,
-            (Some(_), None, None) => Fate::Settled,
+            (Some(_), None, first) => settled(first, &after, id, change),
         };
         Arrived {
             application_id: id.clone(),

@@ -186,14 +186,11 @@ struct Wanted {
     before: Option<Seq>,
 }
 
-/// How many changes one answer tells of.
-const CHANGES: usize = 20;
-
 async fn changes(api: Door, Path(id): Path<String>, Query(wanted): Query<Wanted>) -> Shown<Recent> {
     let reading = api.shared.hub.db.read(move |tx| {
         let connection = connection::find(tx, &id)?;
         let actor = connection::principal(&connection.id).to_string();
-        Ok::<_, ConnectionError>(why::recent(tx, &actor, wanted.before, CHANGES)?)
+        Ok::<_, ConnectionError>(why::recent(tx, &actor, wanted.before, why::RECENT)?)
     });
     Ok(Json(reading.await?))
 }

@@ -42,6 +42,14 @@ pub(in crate::cli) enum Connection {
         /// Its id or name.
         connection: String,
     },
+    /// Show what a connection changed of late, and what became of each change at each application.
+    Changes {
+        /// Its id or name.
+        connection: String,
+        /// Only changes before this position: the one that is named at the end tells how to go on.
+        #[arg(long, value_name = "POSITION")]
+        before: Option<i64>,
+    },
     /// Change a connection.
     Update {
         /// Its id or name.

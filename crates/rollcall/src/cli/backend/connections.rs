@@ -5,10 +5,12 @@ use serde_json::json;
 
 use super::{Backend, Database};
 use crate::api::{AddressedConnection, FreshConnectionToken};
+use crate::change::Seq;
 use crate::cli::caller::caller;
 use crate::connection::tokens::{ConnectionToken, NewConnectionToken, Term};
-use crate::connection::{Command, ConnectionChanges, NewConnection};
+use crate::connection::{self, Command, ConnectionChanges, ConnectionError, NewConnection};
 use crate::secret::ExposeSecret as _;
+use crate::why::{self, Recent};
 
 async fn apply(database: &Database, command: Command) -> Result<AddressedConnection> {
     Ok(AddressedConnection::apply(&database.hub, caller(), command).await?)
@@ -53,6 +55,25 @@ impl Backend {
             Self::Server(client) => {
                 let request = client.patch(&["connections", id]).body(&changes)?;
                 request.answer().await
+            }
+        }
+    }
+
+    /// What a connection changed of late: the newest changes, or those before a position.
+    pub(in crate::cli) async fn connection_changes(&self, name: &str, before: Option<Seq>) -> Result<Recent> {
+        match self {
+            Self::Database(database) => {
+                let name = name.to_owned();
+                let reading = database.hub.db.read(move |tx| {
+                    let id = connection::find(tx, &name)?.id;
+                    let actor = connection::principal(&id).to_string();
+                    Ok::<_, ConnectionError>(why::recent(tx, &actor, before, why::RECENT)?)
+                });
+                Ok(reading.await?)
+            }
+            Self::Server(client) => {
+                let changes = client.get(&["connections", name, "changes"]);
+                changes.with_some("before", before).answer().await
             }
         }
     }

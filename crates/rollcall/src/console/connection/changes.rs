@@ -7,14 +7,11 @@ use serde::Deserialize;
 use crate::access::Permission;
 use crate::clock::Millis;
 use crate::connection;
-use crate::console::directory::Outcome;
+use crate::console::directory::{Outcome, in_words};
 use crate::console::error::Failure;
 use crate::console::page::{Answer, Page, Section, View, address, show};
-use crate::why::{self, Arrived, RecentChange};
+use crate::why::{self, Arrived, RECENT, RecentChange};
 use rollcall_db::DbError;
-
-/// How many changes a page has.
-const ON_A_PAGE: usize = 20;
 
 #[derive(Deserialize)]
 pub(super) struct Wanted {
@@ -45,6 +42,8 @@ impl ShownArrival {
 struct ShownChange {
     time: Millis,
     kind: String,
+    /// The same in words.
+    words: Option<&'static str>,
     name: String,
     link: Option<String>,
     /// The user's id, of whom is told more at each application.
@@ -64,6 +63,7 @@ impl ShownChange {
         let shown = |all: Vec<Arrived>| all.into_iter().map(ShownArrival::of).collect();
         Self {
             time: change.time,
+            words: in_words(&change.kind),
             kind: change.kind.into_owned(),
             name: change.name.unwrap_or_else(|| id.clone()),
             link: match &*change.subject_kind {
@@ -105,7 +105,7 @@ pub(super) async fn changes(view: View, Path(id): Path<String>, Query(wanted): Q
             return Ok(None);
         };
         let actor = connection::principal(&named.0).to_string();
-        Ok::<_, DbError>(Some((named, why::recent(tx, &actor, before, ON_A_PAGE)?)))
+        Ok::<_, DbError>(Some((named, why::recent(tx, &actor, before, RECENT)?)))
     });
     let ((id, name), recent) = found.await?.ok_or(Failure::NotFound)?;
     let path = format!("/console/connections/{id}/changes");

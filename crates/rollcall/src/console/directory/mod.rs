@@ -3,6 +3,7 @@
 mod explain;
 mod group_form;
 mod groups;
+mod kinds;
 mod placement;
 mod refusal;
 mod unit;
@@ -27,6 +28,7 @@ use crate::directory::view::{self, Branch};
 use crate::directory::{Unit, User, query};
 use crate::listing;
 pub(super) use explain::Outcome;
+pub(super) use kinds::in_words;
 pub(super) use user_form::unit_in;
 
 /// The pages of the directory.

@@ -6,6 +6,7 @@ use rollcall_protocol::SubjectKind;
 use serde::Deserialize;
 
 use super::explain::Outcome;
+use super::kinds::in_words;
 use crate::application::{Entitlements, Scope};
 use crate::clock::Millis;
 use crate::connection;
@@ -63,18 +64,19 @@ impl Reached {
 /// What an application was told last, and what it answered.
 struct ShownLast {
     event: &'static str,
+    /// The same in words.
+    words: Option<&'static str>,
     time: Millis,
     outcome: Outcome,
 }
 
 impl ShownLast {
     fn of(last: Last) -> Self {
-        let mut outcome = Outcome::of(&last.fate);
-        outcome.answer = outcome.answer.or(last.first_answer);
         Self {
+            words: in_words(last.event.short()),
             event: last.event.short(),
             time: last.time,
-            outcome,
+            outcome: Outcome::of(&last.fate),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::delivery::model::skips::Skips;
 use crate::delivery::model::{Attempt, Remark};
 
 pub use filter::{Filter, Outcome, Page, load, page};
-pub use many::first_of_each;
+pub use many::{Firsts, ParkedAfter, first_of_each};
 pub use search::{LOOKED_AT, Located, Search, Span, about, covering, newest_failed, since};
 
 /// Stores an attempt as the application's last one. The caller holds the application's row in the ledger.

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use rollcall_db::{DbError, Tx, Value, params};
 
-use super::jobs;
+use super::{jobs, parked};
 use crate::change::{Seq, placeholders};
 use crate::clock::Millis;
+use crate::delivery::model::Parked;
 use crate::delivery::model::job::JobPosition;
 
 /// The time of the first change that is not settled, of each application whose position is before the log's end.
@@ -101,6 +102,56 @@ pub fn positions(
         .iter()
         .map(|row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))
         .collect()
+}
+
+/// What waits of a subject at an application, and how far that is.
+#[derive(Clone, Debug, Default)]
+pub struct OfSubject {
+    /// The position up to which the application was told everything.
+    pub position: Seq,
+    /// When it was last synchronized in full.
+    pub synchronized_at: Option<Millis>,
+    /// The parked events of the subject, in the order in which they were parked.
+    pub parked: Vec<Parked>,
+}
+
+/// What waits of a subject at each of some applications, by the application's id.
+///
+/// # Errors
+/// What the database reports.
+pub fn of_subject(
+    tx: &mut Tx<'_>,
+    applications: &[String],
+    subject_id: &str,
+) -> Result<HashMap<String, OfSubject>, DbError> {
+    let mut found = HashMap::<String, OfSubject>::with_capacity(applications.len());
+    if applications.is_empty() {
+        return Ok(found);
+    }
+    let sql = format!(
+        "SELECT d.application_id, d.position,
+                (SELECT MAX(j.ended_at) FROM jobs j
+                 WHERE j.application_id = d.application_id AND j.kind = 'full'
+                       AND j.status IN ('success', 'partial_success')),
+                p.*
+         FROM deliveries d
+         LEFT JOIN (SELECT {}, application_id AS of_application, id AS place
+                    FROM parked_events WHERE subject_id = ${}) p ON p.of_application = d.application_id
+         WHERE d.application_id IN {} ORDER BY p.place",
+        parked::COLUMNS,
+        applications.len() + 1,
+        placeholders(1, applications.len())
+    );
+    let mut values: Vec<Value<'_>> = applications.iter().map(Value::from).collect();
+    values.push(Value::from(subject_id));
+    for row in &tx.query(&sql, &values)? {
+        let of_it = found.entry(row.get(0)?).or_default();
+        (of_it.position, of_it.synchronized_at) = (row.get(1)?, row.get(2)?);
+        if row.get::<Option<String>>(3)?.is_some() {
+            of_it.parked.push(parked::from_row(row, 3)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The applications that were ever synchronized, or told of a change of scope, however that ended; and when each was

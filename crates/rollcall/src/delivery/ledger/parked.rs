@@ -11,7 +11,7 @@ use crate::change::{self, Change, Seq, columns_of};
 use crate::delivery::model::added_members;
 pub use crate::delivery::model::{Parked, ParkedState};
 
-const COLUMNS: &str = "event_id, event_type, subject_id, seq, event_time, record, state, attempts, next_try, \
+pub(super) const COLUMNS: &str = "event_id, event_type, subject_id, seq, event_time, record, state, attempts, next_try, \
                        code, message, strikes";
 
 /// How many columns those are.
@@ -170,34 +170,6 @@ pub fn page(
         .collect()
 }
 
-/// The parked events of a subject, by application, in the order in which they were parked.
-///
-/// # Errors
-/// What the database reports.
-pub fn of_subject(
-    tx: &mut Tx<'_>,
-    applications: &[String],
-    subject_id: &str,
-) -> Result<HashMap<String, Vec<Parked>>, DbError> {
-    let mut found = HashMap::<String, Vec<Parked>>::new();
-    if applications.is_empty() {
-        return Ok(found);
-    }
-    let sql = format!(
-        "SELECT {COLUMNS}, application_id
-         FROM parked_events WHERE application_id IN {} AND subject_id = ${} ORDER BY id",
-        change::placeholders(1, applications.len()),
-        applications.len() + 1
-    );
-    let mut values: Vec<Value<'_>> = applications.iter().map(Value::from).collect();
-    values.push(Value::from(subject_id));
-    for row in &tx.query(&sql, &values)? {
-        let of_it = found.entry(row.get(COLUMN_COUNT)?).or_default();
-        of_it.push(from_row(row, 0)?);
-    }
-    Ok(found)
-}
-
 /// The parked events of some changes, by application and event id.
 ///
 /// # Errors
@@ -301,7 +273,7 @@ pub fn first_that_waits(tx: &mut Tx<'_>, application_id: &str) -> Result<Option<
 }
 
 /// Reads a parked event whose columns begin with this one.
-fn from_row(row: &Row, first: usize) -> Result<Parked, DbError> {
+pub(super) fn from_row(row: &Row, first: usize) -> Result<Parked, DbError> {
     let unreadable = |what: &str| DbError::Other(format!("a parked event has an unreadable {what}"));
     Ok(Parked {
         event_id: row.get(first)?,

@@ -118,7 +118,7 @@ fn a_connection_is_made_used_changed_and_deleted_in_the_browser() {
         assert!(page.contains("Comes from") && page.contains(&format!("<a href=\"{own}\">Okta</a>")));
         assert!(page.contains("Countess"));
         let page = served.page(&format!("{own}/changes")).await;
-        assert!(page.contains("ud:user:create") && page.contains(&format!("<a href=\"{ada}\">ada</a>")));
+        assert!(page.contains("User created") && page.contains(&format!("<a href=\"{ada}\">ada</a>")));
         let page = served.page(&format!("{own}/changes?before=1")).await;
         assert!(page.contains("There is nothing older"));
         let page = served.page("/console/audit").await;

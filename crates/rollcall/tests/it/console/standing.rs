@@ -1,7 +1,9 @@
 //! How a user stands with each application: on the user's page, told by real deliveries.
 
-use rollcall::access::Role;
+use rollcall::access::{Caller, Role};
+use rollcall::delivery::ledger::operate;
 use rollcall::id::ROOT_UNIT;
+use rollcall_protocol::{Event, EventType};
 
 use super::Served;
 use crate::plain::{Of, Plain, Say, apply, deliver, parked_of, says, settled, user};
@@ -95,6 +97,73 @@ fn a_user_page_tells_what_each_application_was_told_last_and_what_it_answered() 
         // Of whom no application was told a change, it is said so.
         let text = served.page(&format!("/console/users/{early}")).await;
         assert!(row(&text, "Taking").contains("Not told yet"), "{text}");
+    });
+}
+
+#[test]
+fn a_user_page_tells_how_an_event_that_was_refused_at_first_was_settled() {
+    on_both("console_standing_again", |database, _| async move {
+        let hub = open_hub(&database).await;
+        // Connection tests succeed: otherwise the application is taken for one that is out of order.
+        let is_test = |events: &[Event]| events.iter().any(|event| event.kind() == Some(EventType::Test));
+        let refuse = move |events: &[Event]| match is_test(events) {
+            true => Say::Yes,
+            false => Say::Each(vec![Of::Failed; events.len()]),
+        };
+        let fail = move |events: &[Event]| match is_test(events) {
+            true => Say::Yes,
+            false => Say::Refusal(400, "no such department".to_owned()),
+        };
+        let (mending, stubborn) = (
+            Plain::new(&hub, "Mending").await,
+            Plain::new(&hub, "Stubborn").await,
+        );
+        let silent = Plain::new(&hub, "Dismissing").await;
+        let failing = Plain::new(&hub, "Failing").await;
+        let all = [&mending, &stubborn, &silent, &failing];
+        let delivery = deliver(&hub, hasty()).await;
+        let ada = user(&hub, "ada").await;
+        for app in all {
+            settled(&hub, &app.application).await;
+            app.say(refuse);
+        }
+        failing.say(fail);
+        apply(&hub, described(&ada, "changed")).await;
+        for app in all {
+            settled(&hub, &app.application).await;
+            assert_eq!(parked_of(&hub, &app.application).await.len(), 1);
+        }
+        mending.say(|_| Say::Yes);
+        failing.say(|_| Say::Yes);
+        for app in [&mending, &stubborn, &failing] {
+            let id = app.application.id.clone();
+            hub.write_as(Caller::system("test"), move |tx, ctx| {
+                operate::resend(tx, ctx, &id, None)
+            })
+            .await
+            .unwrap();
+            settled(&hub, &app.application).await;
+        }
+        for app in [&stubborn, &silent] {
+            let id = app.application.id.clone();
+            hub.write_as(Caller::system("test"), move |tx, ctx| {
+                operate::dismiss(tx, ctx, &id, None)
+            })
+            .await
+            .unwrap();
+        }
+        delivery.stop().await;
+        let served = Served::start(&hub, Some(Role::Auditor)).await;
+        let text = served.page(&format!("/console/users/{ada}")).await;
+        for (name, parts) in [
+            ("Mending", ["Sent again, taken", "not taken"]),
+            ("Stubborn", ["Dismissed", "not taken"]),
+            ("Dismissing", ["Dismissed", "not taken"]),
+            ("Failing", ["Sent again, taken", "User changed"]),
+        ] {
+            let row = row(&text, name);
+            assert!(parts.iter().all(|part| row.contains(part)), "{name}: {row}");
+        }
     });
 }
 

@@ -306,6 +306,7 @@ fn connections_are_managed_at_the_command_line() {
             shown.contains("before(userName, \"@\")") && shown.contains("connection token create"),
             "{shown}"
         );
+        assert!(shown.contains("\nunit            /\n"), "{shown}");
 
         let token = json(&["connection", "token", "create", "entra", "--days", "7"]);
         let secret = token["secret"].as_str().unwrap();
