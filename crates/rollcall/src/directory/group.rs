@@ -35,7 +35,7 @@ pub struct Group {
     pub external_id: Option<String>,
     /// When it was made.
     pub create_time: Millis,
-    /// When it last changed.
+    /// When it last changed, or somebody last joined or left.
     pub update_time: Millis,
 }
 

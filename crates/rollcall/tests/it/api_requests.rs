@@ -215,6 +215,50 @@ fn a_change_is_held_to_the_version_that_was_read() {
 }
 
 #[test]
+fn who_joins_and_who_leaves_is_a_new_version_of_the_group() {
+    on_each("api_versions_members", |site| async move {
+        let group = site.machine("POST", "/groups", json!({ "name": "staff" })).await;
+        assert_eq!(group.status, 200);
+        let mut users = Vec::new();
+        for name in ["ada", "bob"] {
+            users.push(
+                site.machine("POST", "/users", new_user(name))
+                    .await
+                    .text("id")
+                    .to_owned(),
+            );
+        }
+        let tag = async || get(&site, "/groups/staff").await.headers["etag"].clone();
+        let members = async |deed: &str, tag: &str, ids: &[&String]| {
+            let mut headers = bearer(&site.machine);
+            headers.push(("if-match", tag.to_owned()));
+            let path = format!("/groups/staff/{deed}");
+            let said = site
+                .ask("POST", &path, &headers, &json!({ "userIds": ids }))
+                .await;
+            said.status
+        };
+        let mut seen = vec![tag().await];
+        for (deed, ids) in [
+            ("members", vec![&users[0]]),
+            ("members", vec![&users[1]]),
+            ("members/remove", vec![&users[0], &users[1]]),
+        ] {
+            let read = seen.last().unwrap().to_str().unwrap().to_owned();
+            assert_eq!(members(deed, &read, &ids).await, 200, "{deed}");
+            assert_eq!(members("members", &read, &[&users[0]]).await, 412, "{deed}");
+            seen.push(tag().await);
+        }
+        // Whoever is no member cannot leave: nothing changes.
+        let read = seen.last().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(members("members/remove", &read, &[&users[0]]).await, 200);
+        assert_eq!(tag().await, read);
+        let different: std::collections::BTreeSet<_> = seen.iter().map(|tag| tag.to_str().unwrap()).collect();
+        assert_eq!(different.len(), 4, "{seen:?}");
+    });
+}
+
+#[test]
 fn what_is_made_under_a_key_is_made_once() {
     on_each("api_once", |site| async move {
         let send = async |path: &str, key: &str, body: &Value| {

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use rollcall_db::{DbError, Tx, Value};
+use rollcall_db::{DbError, Tx, Value, params};
 use rollcall_protocol::{EventType, SubjectKind};
 
-use super::{MEMBERS_PER_EVENT, require};
+use super::{Group, MEMBERS_PER_EVENT, require};
 use crate::change::{ChangeKind, NewChange, placeholders};
 use crate::directory::placement::Tree;
 use crate::directory::{Context, DirectoryError, user};
@@ -47,6 +47,15 @@ fn move_members(
     Ok(())
 }
 
+/// Gives the group a new version: who joins and who leaves changes it.
+fn touch(tx: &mut Tx<'_>, ctx: &Context<'_>, group: &mut Group) -> Result<(), DbError> {
+    group.update_time = ctx.next_version(group.update_time);
+    tx.execute_later(
+        "UPDATE groups SET update_time = $2 WHERE id = $1",
+        params![group.id.as_str(), group.update_time],
+    )
+}
+
 /// Which of these users are members.
 fn present_among(tx: &mut Tx<'_>, id: &str, user_ids: &[String]) -> Result<HashSet<String>, DbError> {
     let mut present = HashSet::new();
@@ -71,7 +80,7 @@ pub(in crate::directory) fn add_members(
     id: &str,
     user_ids: &[String],
 ) -> Result<usize, DirectoryError> {
-    let group = require(tx, id)?;
+    let mut group = require(tx, id)?;
     let mut seen: HashSet<String> = present_among(tx, id, user_ids)?;
     let joining: Vec<String> = user_ids
         .iter()
@@ -91,6 +100,7 @@ pub(in crate::directory) fn add_members(
             id: unknown.clone(),
         });
     }
+    touch(tx, ctx, &mut group)?;
     let tree = Tree::load(tx)?;
     for portion in joining.chunks(MEMBERS_PER_EVENT) {
         let values: Vec<Value<'_>> = portion
@@ -114,7 +124,7 @@ pub(in crate::directory) fn remove_members(
     id: &str,
     user_ids: &[String],
 ) -> Result<usize, DirectoryError> {
-    let group = require(tx, id)?;
+    let mut group = require(tx, id)?;
     let present = present_among(tx, id, user_ids)?;
     let mut leaving: Vec<String> = user_ids
         .iter()
@@ -126,6 +136,7 @@ pub(in crate::directory) fn remove_members(
     if leaving.is_empty() {
         return Ok(0);
     }
+    touch(tx, ctx, &mut group)?;
     let tree = Tree::load(tx)?;
     for portion in leaving.chunks(MEMBERS_PER_EVENT) {
         ctx.append(
