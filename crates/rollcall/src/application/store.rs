@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entitlement::{self, Entitlements, Scope};
 use super::keys::rotation::RotationError;
+use super::scim::ScimError;
 use super::settings::{Settings, SettingsError};
 use crate::access::Version;
 use crate::change::Seq;
@@ -148,6 +149,9 @@ impl ApplicationError {
             Self::NoJob(_) => "no_job",
             Self::Rotation(_) => "key_rotation",
             Self::NameTaken(_) => "name_taken",
+            Self::Settings(SettingsError::Scim(ScimError::NoSecret | ScimError::SecretForAnother)) => {
+                "secret_needed"
+            }
             Self::Name(_) | Self::UnknownInScope(_) | Self::Settings(_) => "invalid_field",
             Self::Database(error) => error.class().code(),
         }

@@ -336,8 +336,11 @@ async fn show(backend: &Backend, out: &Output, app: &str) -> Result<ExitCode> {
                 counted(skips.count(), "event")
             ));
         }
-        text.push_str(&keys::lines_of(&keys_of_it));
-        text.push_str(&keys::line_of(&rotation).unwrap_or_default());
+        // In the SCIM mode nothing is signed.
+        if application.settings.scim().is_none() {
+            text.push_str(&keys::lines_of(&keys_of_it));
+            text.push_str(&keys::line_of(&rotation).unwrap_or_default());
+        }
         for event in &parked {
             let state = match event.state {
                 ParkedState::Retrying => "retrying",

@@ -70,10 +70,15 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn of(error: &anyhow::Error) -> Self {
+        let code = error.chain().find_map(code_of).unwrap_or("failed".into());
+        let by_code = match code.as_ref() {
+            "secret_needed" => Some("--secret-file FILE enters the token, or the client's secret".to_owned()),
+            _ => None,
+        };
         Self {
-            code: error.chain().find_map(code_of).unwrap_or("failed".into()),
             message: format!("{error:#}"),
-            hint: error.chain().find_map(hint_of),
+            hint: error.chain().find_map(hint_of).or(by_code),
+            code,
         }
     }
 
@@ -113,9 +118,8 @@ impl Failure {
         };
         let _ = writeln!(std::io::stderr(), "{text}");
         match self.code.as_ref() {
-            "wrong_use" | "unconfirmed" | "invalid_field" | "bad_request" | "database_only" => {
-                ExitCode::from(WRONG_USE)
-            }
+            "wrong_use" | "unconfirmed" | "invalid_field" | "secret_needed" | "bad_request"
+            | "database_only" => ExitCode::from(WRONG_USE),
             _ => ExitCode::FAILURE,
         }
     }

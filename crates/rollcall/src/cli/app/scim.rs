@@ -85,6 +85,9 @@ impl ScimArgs {
     }
 }
 
+/// How wide the column of the attributes is.
+const TARGETS: usize = 34;
+
 /// The parameters of SCIM, line by line.
 pub(super) fn lines_of(scim: &Scim, has_secret: bool) -> String {
     let authentication = match &scim.authentication {
@@ -102,7 +105,7 @@ pub(super) fn lines_of(scim: &Scim, has_secret: bool) -> String {
     };
     let yes = |is: bool| if is { "yes" } else { "no" };
     let mut text = format!(
-        "authentication {authentication}, secret {secret}\nactions       {}\ngroups        {}\nleavers       {}\n\
+        "credentials   {authentication}, secret {secret}\nactions       {}\ngroups        {}\nleavers       {}\n\
          preset        {}\nprofile       users by {}, groups by {}, removal {}, paths {}, {} members at once, \
          external ids {}, etags {}, pages of {}, {rate}\nrepairs       confirmed if they disable or delete more than {} or {} % \
          of the users, take more than {} out of groups, or leave more than {} groups empty\nmapping\n",
@@ -124,7 +127,11 @@ pub(super) fn lines_of(scim: &Scim, has_secret: bool) -> String {
         thresholds.emptied_groups,
     );
     for (target, expression) in scim.effective_mapping() {
-        text.push_str(&format!("    {target:<34} {expression}\n"));
+        // The attributes of extensions are longer than the column: their expressions begin a line of their own.
+        match target.len() > TARGETS {
+            true => text.push_str(&format!("    {target}\n    {:TARGETS$} {expression}\n", "")),
+            false => text.push_str(&format!("    {target:<TARGETS$} {expression}\n")),
+        }
     }
     text
 }

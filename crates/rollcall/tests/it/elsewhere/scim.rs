@@ -28,8 +28,9 @@ async fn story(place: &Place, name: &str, elsewhere: bool) {
     let refused = async |arguments: &[&str], what: &str| {
         let told = run(arguments).await;
         assert_ne!(told.code, 0, "{arguments:?}: {told:?}");
-        let (_, message, _) = told.error();
-        assert!(message.contains(what), "{arguments:?}: {message}");
+        let (_, message, hint) = told.error();
+        let text = format!("{message}\nhint: {hint}");
+        assert!(text.contains(what), "{arguments:?}: {text}");
     };
     let base = "https://203.0.114.1/scim/v2";
     let create = ["app", "create", name, "--mode", "scim", "--url", base];
@@ -101,6 +102,7 @@ async fn story(place: &Place, name: &str, elsewhere: bool) {
     // The secret is for whom it was entered.
     let elsewhere_url = ["app", "set", name, "--url", "https://203.0.114.2/scim"];
     refused(&elsewhere_url, "entered for another address").await;
+    refused(&elsewhere_url, "hint: --secret-file").await;
     let oauth = [
         "app",
         "set",
@@ -138,8 +140,18 @@ async fn story(place: &Place, name: &str, elsewhere: bool) {
     refused(&["app", "set", name, "--secret-file", token], "SCIM").await;
     let again = ["app", "set", name, "--mode", "scim", "--url", base];
     refused(&again, "secret is missing").await;
+    refused(&again, "hint: --secret-file").await;
     let again = done(&[&again[..], &["--secret-file", token]].concat()).await;
     assert_eq!(again["application"]["settings"]["mode"]["mapping"], json!({}));
+    let urn = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
+    done(&[
+        "app",
+        "set",
+        name,
+        "--map",
+        &format!("{urn}=customFields.department"),
+    ])
+    .await;
 
     let text = place.here(&["app", "show", name]).await.out;
     assert!(
@@ -147,9 +159,23 @@ async fn story(place: &Place, name: &str, elsewhere: bool) {
         "{text}"
     );
     assert!(
-        text.contains("bearer token, secret stored") && !text.contains("s3cret"),
+        text.contains("credentials   bearer token, secret stored\n") && !text.contains("s3cret"),
         "{text}"
     );
+    assert!(!text.contains("signing key"), "nothing is signed: {text}");
+    let column = |line: &str| line.rfind(' ').filter(|_| line.starts_with("    "));
+    let lines: Vec<&str> = text
+        .lines()
+        .skip_while(|line| *line != "mapping")
+        .skip(1)
+        .collect();
+    let at = lines.iter().position(|line| line.trim() == urn).unwrap();
+    assert_eq!(lines[at + 1].trim(), "customFields.department");
+    let username = lines
+        .iter()
+        .find(|line| line.trim().starts_with("userName "))
+        .unwrap();
+    assert_eq!(column(lines[at + 1]), column(username), "{text}");
     let log = place.here(&["audit", "--json"]).await.out;
     assert!(
         log.contains("\"secret\": \"***\"") && !log.contains("s3cret"),
