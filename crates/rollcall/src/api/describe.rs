@@ -10,10 +10,12 @@ use axum::http::request::Parts;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::ApiError;
+use super::admin::{ImportStep, Imported};
 use super::door::Door;
 use super::extract::{Body, Fields, Path, Query};
 use super::paging::{Listed, Page, Paging};
 use super::versions::Record;
+use crate::import::ImportReport;
 
 /// Makes the schema of a type.
 type Make = fn(&mut SchemaGenerator) -> Schema;
@@ -23,6 +25,8 @@ type Make = fn(&mut SchemaGenerator) -> Schema;
 pub(super) enum Content {
     /// JSON of this schema.
     Json(Make),
+    /// The same, or JSON of another schema on each line.
+    JsonOrLines(Make, Make),
     /// A file.
     File,
 }
@@ -150,6 +154,15 @@ pub(super) struct Sent(pub(super) axum::response::Response);
 impl axum::response::IntoResponse for Sent {
     fn into_response(self) -> axum::response::Response {
         self.0
+    }
+}
+
+impl Output for Imported {
+    fn tell(signature: &mut Signature) {
+        signature.answers = Some(Content::JsonOrLines(
+            |generator| generator.subschema_for::<ImportReport>(),
+            |generator| generator.subschema_for::<ImportStep>(),
+        ));
     }
 }
 

@@ -251,7 +251,9 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     if let Some(takes) = &signature.takes {
         let content = match takes {
             Content::Json(make) => json!({ "application/json": { "schema": make(&mut schemas.requests) } }),
-            Content::File => json!({ "application/octet-stream": { "schema": {} } }),
+            Content::File | Content::JsonOrLines(..) => {
+                json!({ "application/octet-stream": { "schema": {} } })
+            }
         };
         operation["requestBody"] = json!({ "required": true, "content": content });
     }
@@ -259,6 +261,13 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     match &signature.answers {
         Some(Content::Json(make)) => {
             done["content"] = json!({ "application/json": { "schema": make(&mut schemas.answers) } });
+        }
+        Some(Content::JsonOrLines(whole, line)) => {
+            done["content"] = json!({
+                "application/json": { "schema": whole(&mut schemas.answers) },
+                // What each line is: there is no way to say it of the whole.
+                "application/jsonl": { "x-line": line(&mut schemas.answers) },
+            });
         }
         Some(Content::File) => {
             done["content"] = json!({ "application/jsonl": {}, "text/csv": {}, "text/plain": {} });

@@ -277,6 +277,13 @@ impl<'a> Problem<'a> {
     }
 }
 
+impl ApiError {
+    /// Its body, where it is told within an answer.
+    pub(super) fn problem(&self) -> Value {
+        json!(Problem::of(self))
+    }
+}
+
 /// The body, kept beside the response until everything that it tells is known.
 #[derive(Clone)]
 struct Told(Arc<Value>);
@@ -307,7 +314,7 @@ pub(super) fn name_request(response: &mut Response, id: &str) {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status;
-        let body = json!(Problem::of(&self));
+        let body = self.problem();
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM)], body.to_string()).into_response();
         response.extensions_mut().insert(Told(Arc::new(body)));
         if let Some(stale) = self.stale {

@@ -166,13 +166,23 @@ pub(super) async fn run_import(backend: &Backend, out: &Output, arguments: Impor
     let file = spool
         .as_ref()
         .map_or(arguments.file.as_path(), |spool| spool.path());
+    let bar = match out.json {
+        true => indicatif::ProgressBar::hidden(),
+        false => indicatif::ProgressBar::new_spinner(),
+    };
+    let progress = |what: &str, done: u64| {
+        bar.set_message(format!("{done} {what}"));
+        bar.tick();
+    };
     let report = match backend {
-        Backend::Server(client) => transfer::import(client, &arguments, file, format).await?,
+        Backend::Server(client) => transfer::import(client, &arguments, file, format, progress).await,
         Backend::Database(database) => {
             let options = plan_of(&arguments, file, format)?;
-            carry_out(&database.hub, out, &arguments, options).await?
+            carry_out(&database.hub, progress, &arguments, options).await
         }
     };
+    bar.finish_and_clear();
+    let report = report?;
     out.show(&report, || lines_of(&report));
     Ok(match report.is_complete() {
         true => ExitCode::SUCCESS,
@@ -193,25 +203,20 @@ fn plan_of(arguments: &Import, file: &Path, format: Format) -> Result<Options> {
     })
 }
 
-async fn carry_out(hub: &Hub, out: &Output, arguments: &Import, options: Options) -> Result<ImportReport> {
-    let bar = if out.json {
-        indicatif::ProgressBar::hidden()
-    } else {
-        indicatif::ProgressBar::new_spinner()
-    };
+async fn carry_out(
+    hub: &Hub,
+    progress: impl Fn(&str, u64) + Send,
+    arguments: &Import,
+    options: Options,
+) -> Result<ImportReport> {
     let stop = Arc::clone(&options.stop);
     let mut signals = StopSignals::listen()?;
     let listening = tokio::spawn(async move {
         signals.next().await;
         stop.store(true, Ordering::Relaxed);
     });
-    let report = import(hub, &options, |what, done| {
-        bar.set_message(format!("{done} {what}"));
-        bar.tick();
-    })
-    .await;
+    let report = import(hub, &options, progress).await;
     listening.abort();
-    bar.finish_and_clear();
     let name = arguments.file.display().to_string();
     let report = report.context(name)?;
     if !report.dry_run {

@@ -7,6 +7,58 @@ use crate::plain::{deliver, user};
 use crate::world::hasty;
 
 #[test]
+fn an_import_tells_how_far_it_is() {
+    on_each("api_transfer_progress", |site| async move {
+        let rows = |count: usize| -> String {
+            let rows = (0..count).map(|number| format!("user{number:05},User {number},Optics\n"));
+            std::iter::once("username,display_name,path\n".to_owned())
+                .chain(rows)
+                .collect()
+        };
+        let send = async |path: &str, body: &str| {
+            let headers = bearer(&site.machine);
+            site.send("POST", path, &headers, body.to_owned()).await
+        };
+        let path = "/import?format=csv&name=people.csv&progress=true";
+        let told = send(path, &rows(3_000)).await;
+        assert_eq!(
+            (told.status, &told.headers["content-type"]),
+            (200, &"application/jsonl".parse().unwrap())
+        );
+        let lines: Vec<Value> = told
+            .body
+            .as_str()
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let (last, steps) = lines.split_last().unwrap();
+        assert_eq!(last["report"]["users"]["created"], 3_000, "{last}");
+        let done: Vec<u64> = steps
+            .iter()
+            .filter(|step| step["progress"]["what"] == "users")
+            .map(|step| step["progress"]["done"].as_u64().unwrap())
+            .collect();
+        assert!(!done.is_empty() && done.is_sorted(), "{steps:?}");
+        let noted = site.machine("GET", "/audit?target=people.csv", Value::Null).await;
+        assert_eq!(noted.body["items"][0]["action"], "import");
+        // What cannot be begun is refused as ever; what is found out later ends the lines.
+        assert_eq!(send(&format!("{path}&owner=x"), "").await.status, 400);
+        let late = send(&format!("{path}&deleteMissing=true"), &rows(1)).await;
+        let line: Value = match &late.body {
+            Value::String(text) => serde_json::from_str(text).unwrap(),
+            line => line.clone(),
+        };
+        assert_eq!(late.status, 200);
+        assert_eq!(line["problem"]["status"], 400, "{line}");
+        assert!(
+            line["problem"]["detail"].as_str().unwrap().contains("owner"),
+            "{line}"
+        );
+    });
+}
+
+#[test]
 fn a_directory_is_imported_and_exported_as_a_file() {
     on_each("api_transfer", |site| async move {
         let send = async |path: &str, body: &str| {

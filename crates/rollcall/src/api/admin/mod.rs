@@ -7,6 +7,7 @@ mod connections;
 mod deliveries;
 mod groups;
 mod health;
+mod importing;
 mod keys;
 mod logs;
 mod scopes;
@@ -35,6 +36,8 @@ pub(crate) use deliveries::{
     Dismissed as DismissedEvents, Numbered as NumberedAttempt, Pushed as PushedEvents,
     Skipped as SkippedEvent,
 };
+pub(crate) use importing::ImportStep;
+pub(super) use importing::Imported;
 pub(crate) use keys::Keys as SigningKeys;
 pub(crate) use logs::ShownChange;
 pub(crate) use scopes::{ScopeChanged, Shown as NamedScope};

@@ -3,27 +3,24 @@
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Seek as _, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::Json;
 use axum::body::{Body as Stream, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::IntoResponse as _;
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
-use tokio::runtime::Handle;
 
+use super::importing::{Imported, Running, Work};
 use crate::access::Permission;
 use crate::api::describe::Sent;
 use crate::api::door::Door;
 use crate::api::extract::Query;
 use crate::api::routes::Routes;
-use crate::api::{Api, ApiError, Shown};
+use crate::api::{Api, ApiError};
 use crate::directory::Source;
 use crate::export::export;
-use crate::hub::Hub;
-use crate::import::{self, DeletionLimit, Dn, Format, ImportReport, Mapping, Options};
+use crate::import::{DeletionLimit, Dn, Format, Mapping, Options};
 
 /// How large a file may be that is imported through the API.
 pub(crate) const LARGEST: u64 = 256 << 20;
@@ -51,7 +48,8 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
             "/import",
             Permission::WriteDirectory,
             "Imports the file that is the body; only differences become changes. With dryRun=true it says what would \
-             be done, and does nothing.",
+             be done, and does nothing. With progress=true the answer is told as the import goes on, a JSON object on \
+             each line: how far it is, and at last its report, or the problem that ended it.",
             import_file,
         )
 }
@@ -182,6 +180,9 @@ struct Importing {
     mapping: String,
     /// CSV: what separates the columns: comma, semicolon or tab; left out: told from the header.
     delimiter: Option<String>,
+    /// Tell how far it is, line by line.
+    #[serde(default)]
+    progress: bool,
 }
 
 fn unnamed() -> String {
@@ -228,8 +229,11 @@ impl Importing {
     }
 }
 
-async fn import_file(api: Door, Query(how): Query<Importing>, request: Request) -> Shown<ImportReport> {
-    let hub = &api.shared.hub;
+async fn import_file(
+    api: Door,
+    Query(how): Query<Importing>,
+    request: Request,
+) -> Result<Imported, ApiError> {
     let name = how.file_name()?.to_owned();
     // It is read in several passes, which a stream cannot be.
     let folder = tempfile::tempdir().map_err(unwritable)?;
@@ -251,35 +255,17 @@ async fn import_file(api: Door, Query(how): Query<Importing>, request: Request) 
         file.write_all(&portion).map_err(unwritable)?;
     }
     file.flush().map_err(unwritable)?;
-    let report = carry_out(hub.clone(), options).await?;
-    if !report.dry_run {
-        let told = report.clone();
-        hub.write_as(api.caller.clone(), move |tx, ctx| {
-            import::note(tx, ctx, &name, &told)
-        })
-        .await?;
-    }
-    Ok(Json(report))
-}
-
-/// Stops an import when nobody waits for it any more.
-struct Waiting(Arc<AtomicBool>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Imports on a thread of its own: a file is read as it comes, which would keep other requests waiting.
-async fn carry_out(hub: Hub, options: Options) -> Result<ImportReport, ApiError> {
-    let _waiting = Waiting(Arc::clone(&options.stop));
-    let runtime = Handle::current();
-    let importing = tokio::task::spawn_blocking(move || {
-        runtime.block_on(async { import::import(&hub, &options, |_, _| {}).await })
-    });
-    let report = importing
-        .await
-        .map_err(|error| ApiError::internal(error.to_string()))?;
-    Ok(report?)
+    let running = Running::start(
+        Work {
+            hub: api.shared.hub.clone(),
+            caller: api.caller.clone(),
+            options,
+            name,
+        },
+        folder,
+    );
+    Ok(match how.progress {
+        true => Imported::Steps(running),
+        false => Imported::Report(Box::new(running.report().await?)),
+    })
 }

@@ -20,11 +20,12 @@ use rollcall_protocol::SystemRandom;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::api::{IDEMPOTENCY_KEY, MOST, Page, portions};
+use crate::api::{IDEMPOTENCY_KEY, ImportStep, MOST, Page, portions};
 use crate::clock::Clock;
 use crate::delivery::egress::Direct;
 use crate::delivery::egress::failure::Failure;
 use crate::id;
+use crate::import::ImportReport;
 use answer::{Answer, Index, Route, Unlike};
 pub(in crate::cli) use answer::{Refused, SAME_VERSION, refused};
 pub(in crate::cli) use target::Remote;
@@ -214,8 +215,31 @@ impl Request<'_> {
     /// # Errors
     /// [`Refused`].
     pub(in crate::cli) async fn answer<T: DeserializeOwned>(self) -> Result<T> {
-        match self.send().await?.read() {
+        match self.send(&mut |_| {}).await?.read() {
             Ok(read) => Ok(read),
+            Err(unlike) => Err(self.explain(unlike).await.into()),
+        }
+    }
+
+    /// Sends it, and tells what is imported and how many entries are done as the answer comes.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub(in crate::cli) async fn import(self, progress: impl Fn(&str, u64)) -> Result<ImportReport> {
+        let mut ended = None;
+        let mut line = |line: &[u8]| match serde_json::from_slice(line) {
+            Ok(ImportStep::Progress { what, done }) => progress(&what, done),
+            Ok(end) => ended = Some(end),
+            Err(_) => {}
+        };
+        let answer = self.send(&mut line).await?;
+        let answer = match ended {
+            Some(ImportStep::Report(report)) => return Ok(*report),
+            Some(ImportStep::Problem(problem)) => Answer::of_problem(&problem),
+            Some(ImportStep::Progress { .. }) | None => answer,
+        };
+        match answer.read() {
+            Ok(report) => Ok(report),
             Err(unlike) => Err(self.explain(unlike).await.into()),
         }
     }
@@ -231,7 +255,7 @@ impl Request<'_> {
         let said = response.headers().get(header);
         let said = said.map(|said| String::from_utf8_lossy(said.as_bytes()).into_owned());
         let Some(said) = said else {
-            let answer = Answer::receive(response, self.client.clock.now()).await;
+            let answer = Answer::receive(response, self.client.clock.now(), &mut |_| {}).await;
             return match answer.map_err(failed)?.read::<IgnoredAny>() {
                 Ok(_) => Err(answer::no_hub(&self.client.target.place(), "it exports nothing").into()),
                 Err(unlike) => Err(self.explain(unlike).await.into()),
@@ -249,12 +273,13 @@ impl Request<'_> {
         self.method == Method::GET || self.key.is_some()
     }
 
-    /// Sends it until there is an answer with which something can be done.
-    async fn send(&self) -> Result<Answer, Refused> {
+    /// Sends it until there is an answer with which something can be done. Of one that is told line by line each line is
+    /// handed on as it comes.
+    async fn send(&self, line: &mut dyn FnMut(&[u8])) -> Result<Answer, Refused> {
         let (mut tries, mut waited, mut lost) = (0, Duration::ZERO, false);
         loop {
             tries += 1;
-            let sent = self.send_once().await;
+            let sent = self.send_once(line).await;
             let pause = match &sent {
                 Ok(answer) => answer.wants_again(self.is_safe(), self.key.is_some()),
                 Err(failure) => {
@@ -273,8 +298,8 @@ impl Request<'_> {
         }
     }
 
-    async fn send_once(&self) -> Result<Answer, Failure> {
-        Answer::receive(self.open().await?, self.client.clock.now()).await
+    async fn send_once(&self, line: &mut dyn FnMut(&[u8])) -> Result<Answer, Failure> {
+        Answer::receive(self.open().await?, self.client.clock.now(), line).await
     }
 
     /// Sends it once, and waits for the head of the answer.
@@ -346,6 +371,6 @@ impl Request<'_> {
     /// What the hub says that its API has.
     async fn index(&self) -> Option<Index> {
         let request = self.client.get(&[]);
-        request.send().await.ok()?.read().ok()
+        request.send(&mut |_| {}).await.ok()?.read().ok()
     }
 }

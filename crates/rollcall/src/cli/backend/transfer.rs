@@ -1,5 +1,6 @@
 //! The whole directory as a file, from and to a hub elsewhere.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::path::Path;
 
@@ -37,12 +38,13 @@ fn plain_name(file: &Path) -> String {
     }
 }
 
-/// Has a hub elsewhere import a file. Ctrl-C ends the waiting, and with it the import.
+/// Has a hub elsewhere import a file, and tells how far it is. Ctrl-C ends the waiting, and with it the import.
 pub(in crate::cli) async fn import(
     client: &Client,
     arguments: &Import,
     file: &Path,
     format: Format,
+    progress: impl Fn(&str, u64),
 ) -> Result<ImportReport> {
     let size = std::fs::metadata(file)
         .with_context(|| arguments.file.display().to_string())?
@@ -71,16 +73,26 @@ pub(in crate::cli) async fn import(
         .with("deleteMissing", arguments.delete_missing)
         .with("maxDeletions", arguments.max_deletions)
         .with("mapping", arguments.mapping.join(";"))
+        .with("progress", true)
         .with_some("delimiter", delimiter)
         .with_some("owner", arguments.owner.as_ref())
         .with_some("base", arguments.base.as_ref())
         .file(file)
         .patiently();
+    let reached = RefCell::new(String::new());
+    let importing = importing.import(|what, done| {
+        *reached.borrow_mut() = format!(" ({done} {what} so far)");
+        progress(what, done);
+    });
     tokio::select! {
-        report = importing.answer() => report,
+        report = importing => report,
         () = signals.next() => bail!(Refusal::of(
             "cancelled",
-            "it is not waited for any more; the hub stops after the portion that it is writing",
+            format!(
+                "it is not waited for any more{}; the hub stops after the portion that it is writing, and what was \
+                 written stays: rollcall audit tells how much",
+                reached.borrow()
+            ),
             "the same command goes on from there",
         )),
     }

@@ -461,6 +461,14 @@ fn files_go_to_a_hub_elsewhere_and_come_from_it() {
         assert_eq!(counted, place.here(&["export", "all.jsonl"]).await.out);
         let file = |folder: &std::path::Path| std::fs::read_to_string(folder.join("all.jsonl")).unwrap();
         assert_eq!(file(place.there.path()), file(place.here.path()));
+        // What the hub finds out when it has begun is told as if it had refused at once.
+        for form in [&[] as &[&str], &["--json"]] {
+            let arguments = [&["import", "people.csv", "--delimiter", "tab"], form].concat();
+            let (here, there) = (place.here(&arguments).await, place.there(&arguments).await);
+            assert_ne!(here.code, 0, "{here:?}");
+            assert_eq!(here.code, there.code, "{there:?}");
+            assert!(there.beside.contains("username"), "{there:?}");
+        }
         let told = place.there(&["import", "absent.csv", "--json"]).await;
         assert_eq!((told.code, told.error().0.as_str()), (1, "failed"), "{told:?}");
     });

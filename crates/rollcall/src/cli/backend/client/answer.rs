@@ -85,7 +85,12 @@ pub(super) enum Unlike {
 }
 
 impl Answer {
-    pub(super) async fn receive(mut response: Response, now: Millis) -> Result<Self, Failure> {
+    /// Reads an answer. Of one that is told line by line each line is handed on as it comes.
+    pub(super) async fn receive(
+        mut response: Response,
+        now: Millis,
+        line: &mut dyn FnMut(&[u8]),
+    ) -> Result<Self, Failure> {
         let header = |name| {
             let value = response.headers().get(name)?;
             Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -97,6 +102,7 @@ impl Answer {
             retry_after: header(RETRY_AFTER).and_then(|value| wait_of(value.trim(), now)),
             body: Vec::new(),
         };
+        let mut told = 0;
         while let Some(portion) = Direct::portion(&mut response).await? {
             if answer.body.len() + portion.len() > LARGEST {
                 return Err(Failure::Broken(format!(
@@ -105,8 +111,28 @@ impl Answer {
                 )));
             }
             answer.body.extend_from_slice(&portion);
+            if answer.kind.starts_with("application/jsonl") {
+                while let Some(end) = answer.body[told..].iter().position(|byte| *byte == b'\n') {
+                    line(&answer.body[told..told + end]);
+                    told += end + 1;
+                }
+            }
         }
         Ok(answer)
+    }
+
+    /// The answer that was told at the end of another one.
+    pub(super) fn of_problem(problem: &Value) -> Self {
+        let status = problem["status"]
+            .as_u64()
+            .and_then(|status| status.try_into().ok());
+        Self {
+            status: status.unwrap_or(500),
+            kind: "application/problem+json".to_owned(),
+            location: None,
+            retry_after: None,
+            body: problem.to_string().into_bytes(),
+        }
     }
 
     fn code(&self) -> Option<String> {
