@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::describe::Content;
 use super::error::Problem;
 use super::routes::Route;
-use super::{PREFIX, idempotency};
+use super::{PREFIX, idempotency, shape};
 use crate::access::Permission;
 
 /// Where the document is, below the prefix.
@@ -89,13 +89,9 @@ impl Schemas {
             settings.definitions_path = "/components/schemas".into();
             settings.meta_schema = None;
         });
-        let requests = SchemaSettings::draft2020_12().for_deserialize().with(|settings| {
-            settings.inline_subschemas = true;
-            settings.meta_schema = None;
-        });
         Self {
             answers: answers.into_generator(),
-            requests: requests.into_generator(),
+            requests: shape::of_requests().into_generator(),
         }
     }
 }

@@ -8,15 +8,16 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::ApiError;
+use super::{ApiError, shape};
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned + JsonSchema, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -27,15 +28,32 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             _ => ApiError::bad_request(rejection.body_text()),
         })?;
         let first = whole.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
-        let request = Request::from_parts(parts, whole.into());
+        let request = Request::from_parts(parts, whole.clone().into());
         match Json::from_request(request, state).await {
-            // The fields of a structure may be read from a list too, in an order that nobody has promised.
             Ok(Json(_)) if first != Some(b'{') => {
                 Err(ApiError::bad_request("the body: it must be an object"))
             }
-            Ok(Json(body)) => Ok(Self(body)),
+            Ok(Json(body)) => {
+                // Most bodies have no list at all.
+                if whole.contains(&b'[') {
+                    let value = serde_json::from_slice(&whole)
+                        .map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))?;
+                    held::<T>(&value)?;
+                }
+                Ok(Self(body))
+            }
             Err(rejection) => Err(refuse(&rejection)),
         }
+    }
+}
+
+/// Refuses a list in whose place an object is documented.
+fn held<T: JsonSchema>(body: &Value) -> Result<(), ApiError> {
+    match shape::misplaced_list::<T>(body) {
+        Some(at) => Err(ApiError::bad_request(format!(
+            "the body: {at}: it must be an object"
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -45,11 +63,16 @@ const TOO_LARGE: &str = "the body is larger than 2 MiB";
 /// A JSON body whose fields are read one by one; `T` says which there are.
 pub(super) struct Fields<T>(pub(super) Map<String, Value>, pub(super) PhantomData<T>);
 
-impl<T: Send, S: Send + Sync> FromRequest<S> for Fields<T> {
+impl<T: JsonSchema + Send, S: Send + Sync> FromRequest<S> for Fields<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let Body(fields) = Body::from_request(request, state).await?;
+        let whole = Value::Object(fields);
+        held::<T>(&whole)?;
+        let Value::Object(fields) = whole else {
+            return Err(ApiError::bad_request("the body: it must be an object"));
+        };
         Ok(Self(fields, PhantomData))
     }
 }

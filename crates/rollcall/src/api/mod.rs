@@ -17,6 +17,7 @@ mod metrics;
 mod paging;
 mod routes;
 mod scim;
+mod shape;
 mod stale;
 mod versions;
 

@@ -231,6 +231,13 @@ fn what_cannot_be_used_is_told_with_its_place() {
     let (status, answer) = api.json("PATCH", "/api/v1/organizational-units/ou_root", "[null, null]");
     assert_eq!(status, 400, "{answer}");
     assert!(said(&answer).contains("it must be an object"), "{answer}");
+    let nested = r#"{"name":"Wiki","settings":[]}"#;
+    let (status, answer) = api.json("POST", "/api/v1/applications", nested);
+    assert_eq!(status, 400, "{answer}");
+    assert!(
+        said(&answer).contains("settings: it must be an object"),
+        "{answer}"
+    );
     let (status, answer) = api.json("POST", "/api/v1/groups/g/members", r#"{"userIds":["a",7]}"#);
     assert_eq!(status, 400, "{answer}");
     assert!(said(&answer).contains("userIds[1]"), "{answer}");
