@@ -47,9 +47,9 @@ use crate::signin::SignIn;
 use crate::signin::oidc::Provider;
 pub(crate) use admin::{
     AddressedConnection, ChangedApplication, ComparisonId, DetailedApplication, DismissedEvents, EXPORTED,
-    Ended, FreshAccount, FreshConnectionToken, FreshToken, ImportStep, LARGEST, LATELY, ListedApplication, NamedScope,
-    NumberedAttempt, Previews, PushedEvents, Repairing, ScopeChanged, ShownChange, SigningKeys, SkippedEvent,
-    SynchronizationId, portions,
+    Ended, FreshAccount, FreshConnectionToken, FreshToken, ImportStep, LARGEST, LATELY, ListedApplication,
+    NamedScope, NumberedAttempt, Previews, PushedEvents, Repairing, ScopeChanged, ShownChange, SigningKeys,
+    SkippedEvent, SynchronizationId, portions,
 };
 use document::Described;
 pub use error::ApiError;

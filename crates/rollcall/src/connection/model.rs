@@ -200,12 +200,8 @@ pub(crate) fn differing(mut all: BTreeMap<String, String>) -> BTreeMap<String, S
 }
 
 /// What is wrong with an expression; `None` if it can be used.
-pub(crate) fn mistake(target: &str, expression: &str) -> Option<String> {
-    match Inward::parse([(target, expression)], schema::user()) {
-        Ok(_) => None,
-        Err(MappingError::Expr { error, .. }) => Some(error.to_string()),
-        Err(error) => Some(error.to_string()),
-    }
+pub(crate) fn mistake(target: &str, expression: &str) -> Option<MappingError> {
+    Inward::parse([(target, expression)], schema::user()).err()
 }
 
 fn rules(mapping: &BTreeMap<String, String>) -> Result<Inward, ConnectionError> {

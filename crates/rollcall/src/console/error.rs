@@ -31,8 +31,12 @@ pub(super) enum Failure {
     Stale,
     /// What the visitor wanted to change is not any more what the page has shown.
     Changed,
-    /// What was asked for cannot be done now; with the reason.
+    /// What was asked for cannot be done now; with the reason, as a door gives it in English.
     Conflict(String),
+    /// The same, with the reason in the reader's language.
+    Refused(String),
+    /// The same, with the key of the reason, and what that names.
+    Told(&'static str, String),
     /// What the visitor cannot help.
     Internal(String),
 }
@@ -42,7 +46,7 @@ impl Failure {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Forbidden | Self::Stale => StatusCode::FORBIDDEN,
-            Self::Changed | Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Changed | Self::Conflict(_) | Self::Refused(_) | Self::Told(..) => StatusCode::CONFLICT,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -54,7 +58,9 @@ impl Failure {
             Self::Forbidden => ("error-forbidden", "error-forbidden-advice"),
             Self::Stale => ("error-stale", "error-stale-advice"),
             Self::Changed => ("error-changed", "error-changed-advice"),
-            Self::Conflict(_) => ("error-conflict", "error-conflict-advice"),
+            Self::Conflict(_) | Self::Refused(_) | Self::Told(..) => {
+                ("error-conflict", "error-conflict-advice")
+            }
             Self::Internal(_) => ("error-internal", "error-internal-advice"),
         }
     }
@@ -110,9 +116,12 @@ impl From<AccountError> for Failure {
 impl From<OperateError> for Failure {
     fn from(error: OperateError) -> Self {
         match error {
+            OperateError::NoSuchEvent(event) => Self::Told("refused-no-such-event", event),
+            OperateError::NothingToSkip => Self::Told("refused-nothing-to-skip", String::new()),
+            OperateError::NotInScope(name) => Self::Told("refused-not-in-scope", name),
+            OperateError::NotSubscribed(name) => Self::Told("refused-not-subscribed", name),
             OperateError::Application(error) => error.into(),
             OperateError::Database(error) => error.into(),
-            other => Self::Conflict(other.to_string()),
         }
     }
 }
@@ -130,9 +139,11 @@ impl From<ComparisonError> for Failure {
 impl From<JobError> for Failure {
     fn from(error: JobError) -> Self {
         match error {
+            JobError::Busy(job) => Self::Told("refused-busy", job),
+            JobError::SwitchedOff(name) => Self::Told("refused-switched-off", name),
+            JobError::NothingToCancel => Self::Told("refused-nothing-to-cancel", String::new()),
             JobError::Application(error) => error.into(),
             JobError::Database(error) => error.into(),
-            other => Self::Conflict(other.to_string()),
         }
     }
 }
@@ -153,6 +164,8 @@ struct ErrorPage {
     title: String,
     advice: String,
     detail: Option<String>,
+    /// Whether the detail is in English, whatever the reader's language.
+    is_english: bool,
     status: u16,
 }
 
@@ -202,10 +215,12 @@ fn error_page(page: Page, failure: &Failure) -> Response {
         title: page.t(title),
         advice: page.t(advice),
         detail: match failure {
-            Failure::Conflict(detail) => Some(detail.clone()),
+            Failure::Conflict(detail) | Failure::Refused(detail) => Some(detail.clone()),
+            Failure::Told(key, name) => Some(page.t1(key, "name", name.as_str())),
             // What went wrong inside is for the log.
             _ => None,
         },
+        is_english: matches!(failure, Failure::Conflict(_)),
         status: failure.status().as_u16(),
         page,
     });

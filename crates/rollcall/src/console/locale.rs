@@ -201,7 +201,8 @@ impl Reader {
         self.now
     }
 
-    fn say(&self, key: &str, arguments: &[(&str, &dyn Argument)]) -> String {
+    /// A text with any number of arguments.
+    pub(super) fn say(&self, key: &str, arguments: &[(&str, &dyn Argument)]) -> String {
         let texts = self.language.texts();
         let Some(pattern) = texts.get_message(key).and_then(|message| message.value()) else {
             return key.to_owned();

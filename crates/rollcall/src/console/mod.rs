@@ -29,6 +29,7 @@ mod home;
 mod icons;
 mod live;
 mod locale;
+mod mistakes;
 mod once;
 mod page;
 mod provider;

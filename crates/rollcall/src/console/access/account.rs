@@ -122,7 +122,7 @@ async fn set_disabled(posted: Posted, id: String, disabled: bool, what: &str) ->
         Ok(_) => done(&format!("/console/accounts/{id}"), what),
         Err(AccountError::LastAdministrator(name)) => {
             let words = posted.view.page.t1("account-last", "name", name);
-            Err(Failure::Conflict(words))
+            Err(Failure::Refused(words))
         }
         Err(error) => Err(error.into()),
     }

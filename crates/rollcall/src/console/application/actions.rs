@@ -43,7 +43,7 @@ impl Act {
 
     /// Which events are meant: those that are ticked, those since a time, or all.
     fn chosen(&self) -> Result<Chosen, Failure> {
-        let refuse = |key: &str| Failure::Conflict(self.view.page.t(key));
+        let refuse = |key: &str| Failure::Refused(self.view.page.t(key));
         let events: BTreeSet<String> = self.form.all("event").map(str::to_owned).collect();
         match self.form.value("which") {
             "since" => {

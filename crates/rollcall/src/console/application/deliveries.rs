@@ -125,6 +125,16 @@ impl ShownAttempt {
             "delivered" if assumed > 0 => ("warn", "attempt-unnamed"),
             "delivered" => ("good", "attempt-accepted"),
             "assumed" => ("warn", "attempt-assumed"),
+            "unsealed" => ("bad", "outcome-unsealed"),
+            "forbidden_address" => ("bad", "outcome-forbidden-address"),
+            "unresolved" => ("bad", "outcome-unresolved"),
+            "unconnected" => ("bad", "outcome-unconnected"),
+            "tls" => ("bad", "outcome-tls"),
+            "timed_out" => ("bad", "outcome-timed-out"),
+            "broken" => ("bad", "outcome-broken"),
+            "unreadable_answer" => ("bad", "outcome-unreadable-answer"),
+            "unsuitable" => ("bad", "outcome-unsuitable"),
+            "refused" => ("bad", "outcome-refused"),
             _ => ("bad", "attempt-failed"),
         };
         #[expect(clippy::cast_precision_loss, reason = "a request takes minutes at most")]

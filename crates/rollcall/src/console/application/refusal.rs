@@ -4,6 +4,7 @@ use crate::application::scim::{ScimError, TOKEN_URL};
 use crate::application::{ApplicationError, Limits, SettingsError};
 use crate::console::error::Failure;
 use crate::console::form::Filled;
+use crate::console::mistakes;
 use crate::console::page::Page;
 
 /// The bounds of a number.
@@ -100,9 +101,12 @@ fn explain_scim(form: &mut Filled, page: &Page, error: &ScimError) {
             (field, page.t("scim-url-rule"))
         }
         ScimError::NoClientId => ("clientId", page.t("scim-client-id-missing")),
-        ScimError::Mapping(_) | ScimError::Unmapped(_) | ScimError::TooManyAttributes => {
-            ("mapping", page.t1("scim-mapping-wrong", "why", error.to_string()))
+        ScimError::Mapping(error) => {
+            let why = mistakes::of_rule(page, error);
+            ("mapping", page.t1("scim-mapping-wrong", "why", why))
         }
+        ScimError::Unmapped(name) => ("mapping", page.t1("mistake-unmapped", "name", *name)),
+        ScimError::TooManyAttributes => ("mapping", page.t("mistake-too-many")),
         ScimError::NoSecret => ("secret", page.t("scim-secret-missing")),
         ScimError::Secret => ("secret", page.t("scim-secret-unusable")),
         ScimError::SecretForAnother => ("secret", page.t("scim-secret-for-another")),

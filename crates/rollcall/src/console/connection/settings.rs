@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::extract::Path;
+use rollcall_scim::mapping::MappingError;
 
 use crate::access::Permission;
 use crate::connection::{
@@ -13,6 +14,7 @@ use crate::connection::{
 use crate::console::directory::{suggested_units, unit_in};
 use crate::console::error::Failure;
 use crate::console::form::{Filled, Posted, again, done};
+use crate::console::mistakes;
 use crate::console::page::{Answer, Page, Section, View, show};
 use crate::directory::query;
 
@@ -182,7 +184,12 @@ fn mapping_in(form: &mut Filled, page: &Page) -> BTreeMap<String, String> {
         }
     }
     for (target, expression) in all.iter().filter(|(_, expression)| !expression.is_empty()) {
-        if let Some(reason) = mistake(target, expression) {
+        if let Some(error) = mistake(target, expression) {
+            let reason = match &error {
+                // The field says already which one it is.
+                MappingError::Expr { error, .. } => mistakes::of_text(page, error),
+                other => mistakes::of_rule(page, other),
+            };
             let words = page.t2("rule-expression", "text", expression, "reason", &reason);
             form.refuse(&field_of(target), words);
         }
