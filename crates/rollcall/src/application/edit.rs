@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use rollcall_scim::client::Profile;
 use serde::{Deserialize, Serialize};
 
 use super::entitlement::Scope;
-use super::scim::{Authentication, Checked, ScimPatch};
+use super::scim::{Authentication, Checked, ProfilePatch, ScimPatch};
 use super::settings::{Encryption, Mode, ModeName, Settings, SettingsError};
 
 /// Changes of the push parameters; what is `None` stays.
@@ -35,6 +36,18 @@ pub struct SettingsPatch {
 }
 
 impl SettingsPatch {
+    /// The change after which an application that takes SCIM is spoken to in these ways.
+    pub fn of_profile(profile: &Profile) -> Self {
+        let scim = ScimPatch {
+            profile: ProfilePatch::to(profile),
+            ..ScimPatch::default()
+        };
+        Self {
+            scim: Some(scim),
+            ..Self::default()
+        }
+    }
+
     /// The parameters of SCIM as they would be after these changes, checked.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ pub(super) async fn run(backend: &Backend, out: &Output, verb: App) -> Result<Ex
         } => scim::preview(backend, out, &app, users, url, &args).await,
         App::Scope(change) => scope::scope(backend, out, change).await,
         App::Subscription(change) => scope::subscription(backend, out, change).await,
-        App::Test { app } => delivery::test(backend, out, &app).await,
+        App::Test { app, probe, apply } => delivery::test(backend, out, &app, (probe, apply)).await,
         App::Sync { app, detach } => delivery::sync(backend, out, &app, detach).await,
         App::Compare(args) => compare::compare(backend, out, args).await,
         App::Repair(args) => compare::repair(backend, out, args).await,

@@ -106,6 +106,7 @@ const DONE: &[&str] = &[
     "done-compare",
     "done-cancel-comparison",
     "done-repair",
+    "done-profile",
     "done-connection-created",
     "done-connection-saved",
     "done-connection-enabled",

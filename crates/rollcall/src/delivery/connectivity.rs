@@ -1,7 +1,8 @@
 //! *Test Connectivity*: sends a `common:test` event and reports each step of its way; or asks an application that takes
-//! SCIM what it can do.
+//! SCIM what it can do, and if that is wanted, try it out there.
 
 pub mod finding;
+mod probe;
 mod scim;
 
 use std::borrow::Cow;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
+use rollcall_scim::client::Profile;
 use serde::{Deserialize, Serialize};
 
 use self::finding::{Code, Finding};
@@ -19,7 +21,7 @@ use super::model::{Outgoing, Source, Verdict};
 use super::route::{Judged, Request, Target};
 use super::send::connection_test;
 use super::shared::Shared;
-use crate::application::{ApplicationError, Encryption, store};
+use crate::application::{ApplicationError, Encryption, SettingsError, store};
 use crate::clock::Stopwatch;
 
 /// For how long a name is looked up before a warning is given up.
@@ -50,7 +52,8 @@ pub enum StepResult {
 #[schemars(rename = "ConnectivityStep")]
 pub struct Step {
     /// `resolve`, `connect`, `tls`, `sign`, `status`, `answer` or `event`; of an application that takes SCIM
-    /// `discover`, `users`, `groups` or `profile` after the first three.
+    /// `discover`, `users`, `groups` or `profile` after the first three, and `probe-create`, `probe-find`, `probe-change`,
+    /// `probe-group`, `probe-members`, `probe-deactivate`, `probe-clean` or `proposal` where it was tried out.
     pub name: Cow<'static, str>,
     /// What came of it.
     #[serde(flatten)]
@@ -71,6 +74,9 @@ pub struct Report {
     pub code: Option<Code>,
     /// The steps, in their order.
     pub steps: Vec<Step>,
+    /// How an application that takes SCIM should be spoken to, by what was tried out, if that is not how it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<Profile>,
 }
 
 impl Report {
@@ -117,6 +123,27 @@ fn failed(step: &'static str, watch: Stopwatch, finding: Finding) -> Ended {
 /// [`ApplicationError`] if the application cannot be loaded. Everything that fails on the way is in
 /// the report.
 pub async fn test(shared: &Arc<Shared>, application_id: &str) -> Result<Report, ApplicationError> {
+    test_with(shared, application_id, Depth::Asking).await
+}
+
+/// How far a test goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Nothing is changed at the application.
+    Asking,
+    /// A user and a group are made there, changed and removed. Only an application that takes SCIM can be asked so.
+    TryingOut,
+}
+
+/// Runs the test as far as it is wanted.
+///
+/// # Errors
+/// [`ApplicationError`]; also if the application takes events, and is to be tried out.
+pub async fn test_with(
+    shared: &Arc<Shared>,
+    application_id: &str,
+    depth: Depth,
+) -> Result<Report, ApplicationError> {
     let (hub, id) = (shared.hub.clone(), application_id.to_owned());
     let target = shared
         .hub
@@ -131,17 +158,31 @@ pub async fn test(shared: &Arc<Shared>, application_id: &str) -> Result<Report, 
         passed: true,
         code: None,
         steps: Vec::new(),
+        proposal: None,
     };
-    if let Err(ended) = run(shared, &Arc::new(target), &mut report).await {
+    if depth == Depth::TryingOut && target.provider().is_none() {
+        return Err(SettingsError::ScimOnly("what can be tried out").into());
+    }
+    if let Err(ended) = run(shared, &Arc::new(target), depth, &mut report).await {
         report.add(ended.step, ended.took, ended.result);
     }
     Ok(report)
 }
 
-async fn run(shared: &Arc<Shared>, target: &Arc<Target>, report: &mut Report) -> Result<(), Ended> {
+async fn run(
+    shared: &Arc<Shared>,
+    target: &Arc<Target>,
+    depth: Depth,
+    report: &mut Report,
+) -> Result<(), Ended> {
     let addresses = reach(shared, target, report).await?;
     if let Some(provider) = target.provider() {
-        return scim::ask(shared, provider, &target.application.name, report).await;
+        let name = &target.application.name;
+        scim::ask(shared, provider, name, report).await?;
+        return match depth {
+            Depth::Asking => Ok(()),
+            Depth::TryingOut => probe::probe(shared, provider, name, report).await,
+        };
     }
 
     let watch = shared.hub.clock.stopwatch();

@@ -3,6 +3,7 @@
 mod changed;
 mod compared;
 mod peer;
+mod probed;
 mod tested;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -55,6 +56,8 @@ struct Script {
     poison: Option<String>,
     refuses_all: bool,
     takes_no_patch: bool,
+    /// Nothing can be deleted.
+    keeps_all: bool,
     /// What it says of itself.
     says: Option<Value>,
     /// As long as somebody else holds it, nobody is told that something was made.
@@ -72,6 +75,11 @@ impl Scripted {
     /// Looks at the users or changes them, as somebody does by hand.
     pub(crate) fn by_hand<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Object>) -> T) -> T {
         self.with(|script| change(&mut script.provider.users))
+    }
+
+    /// Whether it takes PATCH from now on.
+    pub(crate) fn take_patch(&self, takes: bool) {
+        self.with(|script| script.takes_no_patch = !takes);
     }
 
     fn names(&self) -> BTreeSet<String> {
@@ -132,6 +140,9 @@ async fn answer(State(scripted): State<Scripted>, request: Request) -> Response 
                 Some(says) => axum::Json(says).into_response(),
                 None => StatusCode::NOT_FOUND.into_response(),
             };
+        }
+        if script.keeps_all && call.method == Method::Delete {
+            return StatusCode::METHOD_NOT_ALLOWED.into_response();
         }
         if script.takes_no_patch && call.method == Method::Patch {
             return StatusCode::METHOD_NOT_ALLOWED.into_response();

@@ -15,7 +15,7 @@ use crate::api::versions::{Record, Single, Versioned};
 use crate::api::{Api, ApiError, Shown};
 use crate::application::ApplicationError;
 use crate::clock::Millis;
-use crate::delivery::connectivity;
+use crate::delivery::connectivity::{self, Depth};
 use crate::delivery::contents::Contents;
 use crate::delivery::ledger::attempts::{self, Filter, Outcome, Search};
 use crate::delivery::ledger::operate::{self, Chosen, Resent};
@@ -29,7 +29,8 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
         .post(
             "/applications/{id}/test",
             Permission::OperateApplications,
-            "Tests the connection to an application.",
+            "Tests the connection to an application. With probe=true, one that takes SCIM is tried out: a test user and a \
+             test group are created there and removed.",
             test_application,
         )
         .get(
@@ -83,9 +84,25 @@ pub(super) fn add(routes: Routes<Arc<Api>>) -> Routes<Arc<Api>> {
         )
 }
 
-async fn test_application(api: Door, Path(id): Path<String>) -> Shown<connectivity::Report> {
+#[derive(Deserialize, schemars::JsonSchema)]
+struct HowFar {
+    /// Whether a test user and a test group are created and removed, to find out how the application wants to be spoken
+    /// to.
+    #[serde(default)]
+    probe: bool,
+}
+
+async fn test_application(
+    api: Door,
+    Path(id): Path<String>,
+    Query(how): Query<HowFar>,
+) -> Shown<connectivity::Report> {
     let id = api.application(id).await?.id;
-    Ok(Json(connectivity::test(&api.shared, &id).await?))
+    let depth = match how.probe {
+        true => Depth::TryingOut,
+        false => Depth::Asking,
+    };
+    Ok(Json(connectivity::test_with(&api.shared, &id, depth).await?))
 }
 
 /// Which requests are wanted.

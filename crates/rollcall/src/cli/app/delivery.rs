@@ -35,19 +35,34 @@ struct Tested<'a> {
     report: &'a Report,
     state: &'static str,
     ever_synchronized: bool,
+    /// Whether the application was set to what works.
+    applied: bool,
 }
 
-pub(super) async fn test(backend: &Backend, out: &Output, app: &str) -> Result<ExitCode> {
-    let tested = backend.test(app).await?;
+pub(super) async fn test(
+    backend: &Backend,
+    out: &Output,
+    app: &str,
+    (probe, apply): (bool, bool),
+) -> Result<ExitCode> {
+    let tested = backend.test(app, probe).await?;
     let (report, application) = (tested.report, tested.application);
     let ever_synchronized = tested.ever_synchronized;
+    let proposal = report.proposal.as_ref().filter(|_| apply && report.passed);
+    if let Some(profile) = proposal {
+        backend.take_over(&application.id, profile).await?;
+    }
     let tested = Tested {
         report: &report,
         state: application.state(),
         ever_synchronized,
+        applied: proposal.is_some(),
     };
     out.show(&tested, || {
         let mut text = lines_of(&report);
+        if proposal.is_some() {
+            text.push_str(&format!("{} is set to what works\n", application.name));
+        }
         if report.passed {
             text.push_str(&after_test(&application, ever_synchronized));
         }

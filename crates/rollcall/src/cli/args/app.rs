@@ -70,6 +70,13 @@ pub(in crate::cli) enum App {
     Test {
         /// Its id or name.
         app: String,
+        /// Of an application in the SCIM mode: try out how it wants to be spoken to. This creates and removes a test user
+        /// and a test group there.
+        #[arg(long)]
+        probe: bool,
+        /// Set the application to what works.
+        #[arg(long, requires = "probe")]
+        apply: bool,
     },
     /// Synchronize: push everything in scope.
     Sync {

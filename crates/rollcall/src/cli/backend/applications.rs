@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 use rollcall_db::DbError;
 use rollcall_protocol::{EncryptionKey, EventType};
+use rollcall_scim::client::Profile;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
@@ -185,6 +186,17 @@ impl Backend {
                 changed(client, update.answer().await?).await
             }
         }
+    }
+
+    /// Sets an application to how it wants to be spoken to.
+    pub(in crate::cli) async fn take_over(&self, app: &str, profile: &Profile) -> Result<Changed> {
+        let changes = Changes {
+            name: None,
+            settings: SettingsPatch::of_profile(profile),
+            key: None,
+            secret: None,
+        };
+        self.update_application(app, changes).await
     }
 
     /// What users would be at an application with other settings.

@@ -16,7 +16,7 @@ use crate::application::{Application, ApplicationError, Command, Rotated, Rotati
 use crate::cli::caller::caller;
 use crate::cli::serving;
 use crate::delivery::Shared;
-use crate::delivery::connectivity::{self, Report};
+use crate::delivery::connectivity::{self, Depth, Report};
 use crate::delivery::job::{self, JobPosition};
 use crate::delivery::ledger::attempts;
 use crate::delivery::ledger::operate::{self, OperateError, Resent};
@@ -75,12 +75,13 @@ fn which(event: Option<&str>) -> serde_json::Value {
 }
 
 impl Backend {
-    /// Tests the connection to an application.
-    pub(in crate::cli) async fn test(&self, app: &str) -> Result<Tested> {
+    /// Tests the connection to an application; `probes`: by trying it out.
+    pub(in crate::cli) async fn test(&self, app: &str, probes: bool) -> Result<Tested> {
         match self {
-            Self::Database(database) => test(database, self.application(app).await?.id).await,
+            Self::Database(database) => test(database, self.application(app).await?.id, probes).await,
             Self::Server(client) => {
-                let report = client.post(&["applications", app, "test"]).answer().await?;
+                let test = client.post(&["applications", app, "test"]);
+                let report = test.with_some("probe", probes.then_some(true)).answer().await?;
                 let after: DetailedApplication = client.get(&["applications", app]).answer().await?;
                 Ok(Tested {
                     report,
@@ -353,11 +354,15 @@ impl Backend {
     }
 }
 
-async fn test(database: &Database, id: String) -> Result<Tested> {
+async fn test(database: &Database, id: String, probes: bool) -> Result<Tested> {
     let Database { hub, config } = database;
     let egress = serving::known(hub, config).await?.egress()?;
     let shared = Shared::for_one(hub.clone(), egress).await?;
-    let report = connectivity::test(&shared, &id).await?;
+    let depth = match probes {
+        true => Depth::TryingOut,
+        false => Depth::Asking,
+    };
+    let report = connectivity::test_with(&shared, &id, depth).await?;
     let read = hub.db.read(move |tx| {
         let synchronized = !job::newest(tx, &id, 1)?.is_empty();
         Ok::<_, ApplicationError>((store::load(tx, &id)?, synchronized))

@@ -11,8 +11,9 @@ use crate::application::{Application, Command};
 use crate::console::error::Failure;
 use crate::console::form::{Filled, Posted};
 use crate::console::page::{Answer, View};
+use crate::delivery::connectivity::{self, Depth};
+use crate::delivery::job;
 use crate::delivery::ledger::operate::{self, Chosen};
-use crate::delivery::{connectivity, job};
 
 /// Who acts on which application, once it is sure that they may.
 struct Act {
@@ -69,7 +70,11 @@ type Id = Path<String>;
 pub(super) async fn test(Path(id): Id, posted: Posted) -> Answer {
     let act = Act::begin(posted, id).await?;
     let console = &act.view.console;
-    let report = connectivity::test(&console.api.shared, &act.application.id).await?;
+    let depth = match act.form.is_on("probe") {
+        true => Depth::TryingOut,
+        false => Depth::Asking,
+    };
+    let report = connectivity::test_with(&console.api.shared, &act.application.id, depth).await?;
     console.tests.keep(&act.application.id, console.now(), report);
     act.done("/test", "tested", 1)
 }

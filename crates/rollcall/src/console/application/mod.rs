@@ -58,6 +58,7 @@ pub(super) fn routes() -> Addresses {
             get(subscription::form).post(subscription::change),
         )
         .route(&on("test"), get(test::test).post(actions::test))
+        .route(&on("test/apply"), post(test::take_over))
         .route(
             &on("synchronize"),
             get(synchronize::synchronize).post(actions::synchronize),

@@ -5,7 +5,10 @@ use axum::extract::Path;
 
 use super::{Head, Tab};
 use crate::access::Permission;
+use crate::application::{Command, SettingsPatch};
 use crate::clock::Millis;
+use crate::console::error::Failure;
+use crate::console::form::{Posted, done};
 use crate::console::health::without_query;
 use crate::console::page::{Answer, Page, Section, View, show};
 use crate::delivery::connectivity::finding::Code;
@@ -54,6 +57,8 @@ fn advice(code: Code) -> &'static str {
         Code::GroupsMissing => "advice-groups-missing",
         Code::FiltersPassedOver => "advice-filters-passed-over",
         Code::ProfileDiffers => "advice-profile-differs",
+        Code::NotPossible => "advice-not-possible",
+        Code::LeftBehind => "advice-left-behind",
     }
 }
 
@@ -95,6 +100,14 @@ impl Step {
                 "users" => "step-users",
                 "groups" => "step-groups",
                 "profile" => "step-profile",
+                "probe-create" => "step-probe-create",
+                "probe-find" => "step-probe-find",
+                "probe-change" => "step-probe-change",
+                "probe-group" => "step-probe-group",
+                "probe-members" => "step-probe-members",
+                "probe-deactivate" => "step-probe-deactivate",
+                "probe-clean" => "step-probe-clean",
+                "proposal" => "step-proposal",
                 _ => "step-event",
             },
             tone,
@@ -113,6 +126,8 @@ struct Tested {
     tone: &'static str,
     key: &'static str,
     steps: Vec<Step>,
+    /// Whether the settings can be set to what works.
+    has_proposal: bool,
 }
 
 impl Tested {
@@ -128,6 +143,7 @@ impl Tested {
             tone,
             key,
             steps: report.steps.iter().map(Step::of).collect(),
+            has_proposal: report.proposal.is_some(),
         }
     }
 }
@@ -158,4 +174,26 @@ pub(super) async fn test(view: View, Path(id): Path<String>) -> Answer {
         tested: tested.map(|(at, report)| Tested::of(at, &report)),
         page: view.page,
     })
+}
+
+/// Sets the application to what worked when it was tried out last.
+pub(super) async fn take_over(Path(id): Path<String>, posted: Posted) -> Answer {
+    posted.view.needs(Permission::ConfigureApplications)?;
+    let view = &posted.view;
+    let application = view.application(id).await?;
+    let tested = view.console.tests.of(&application.id);
+    let Some(profile) = tested.and_then(|(_, report)| report.proposal.clone()) else {
+        return Err(Failure::Conflict(view.page.t("nothing-proposed")));
+    };
+    let command = Command::Update {
+        id: application.id.clone(),
+        name: None,
+        settings: SettingsPatch::of_profile(&profile),
+        secret: None,
+    };
+    view.console
+        .hub()
+        .apply_application(posted.caller(), command)
+        .await?;
+    done(&format!("/console/applications/{}", application.id), "profile")
 }

@@ -93,8 +93,12 @@ pub enum Code {
     GroupsMissing,
     /// The application does not look at filters.
     FiltersPassedOver,
-    /// What the application says of itself is not how it is spoken to.
+    /// What the application says of itself, or what works there, is not how it is spoken to.
     ProfileDiffers,
+    /// None of the ways works in which something has to be done.
+    NotPossible,
+    /// What was made for the test cannot be removed.
+    LeftBehind,
 }
 
 /// What the test came upon at a step.
@@ -385,6 +389,41 @@ pub(super) fn profile_differs(name: &str, differences: &[(String, String)]) -> F
         Code::ProfileDiffers,
         format!("the application says: {}", what.join("; ")),
         format!("rollcall app set {name:?} {}", options.join(" ")),
+    )
+}
+
+/// What works is not how the application is spoken to.
+pub(super) fn profile_tried(name: &str, differences: &[(String, String)]) -> Finding {
+    let (what, options): (Vec<&str>, Vec<&str>) = differences
+        .iter()
+        .map(|(what, option)| (what.as_str(), option.as_str()))
+        .unzip();
+    finding(
+        Code::ProfileDiffers,
+        what.join("; "),
+        format!(
+            "rollcall app set {name:?} {}, or test again with --apply",
+            options.join(" ")
+        ),
+    )
+}
+
+/// None of the ways works.
+pub(super) fn not_possible(evidence: &str) -> Finding {
+    finding(
+        Code::NotPossible,
+        evidence,
+        "the application takes it in none of the ways that the hub knows: its documentation says what it takes, and its \
+         log why it refuses",
+    )
+}
+
+/// What was made for the test is still there.
+pub(super) fn left_behind(name: &str, left: &[String], evidence: &str) -> Finding {
+    finding(
+        Code::LeftBehind,
+        format!("{} could not be removed: {evidence}", left.join(", ")),
+        format!("remove what is called {name} at the application by hand"),
     )
 }
 

@@ -226,6 +226,19 @@ async fn drift(place: &Place, name: &str, elsewhere: bool) {
     assert_eq!(same["differences"], json!([]), "{same}");
     assert_eq!(same["comparison"]["counts"]["users"]["same"], 2);
 
+    // What works is found out by trying it out, and taken over.
+    app.take_patch(false);
+    let tested = json(&["app", "test", name, "--probe"], 0).await;
+    assert_eq!(tested["proposal"]["users"], "put", "{tested}");
+    assert_eq!(tested["applied"], false, "{tested}");
+    let tested = json(&["app", "test", name, "--probe", "--apply"], 0).await;
+    assert_eq!(tested["applied"], true, "{tested}");
+    let tested = json(&["app", "test", name, "--probe", "--apply"], 0).await;
+    assert!(tested["proposal"].is_null(), "{tested}");
+    assert_eq!(tested["applied"], false, "{tested}");
+    app.take_patch(true);
+    json(&["app", "set", name, "--preset", "standard"], 0).await;
+
     app.by_hand(|users| {
         let first = users.keys().next().unwrap().clone();
         users.remove(&first);
