@@ -33,7 +33,7 @@ pub(super) struct Tenant {
     /// Whether it was made in the course of a run, and may be deleted again.
     pub(super) is_guest: bool,
     /// Whether nobody has heard yet that it is pushed everything that was there before it.
-    awaits_everything: bool,
+    pub(super) awaits_everything: bool,
 }
 
 /// How many events a request of an application may carry. With few of them there is a round that was made ahead, and
@@ -145,8 +145,8 @@ impl World {
                 continue;
             }
             let (id, name) = (tenant.application.id.clone(), tenant.application.name.clone());
-            let asked = self.on_hub(async |hub| super::deeds::synchronize(hub, &id).await.is_ok());
-            self.tenants[index].awaits_everything = asked != Some(true);
+            let asked = self.on_hub(async |hub| super::deeds::synchronize(hub, &id).await);
+            self.tenants[index].awaits_everything = !matches!(asked, Some(Ok(_)));
             self.history
                 .note(format_args!("{name} is a guest, synchronized: {asked:?}"));
         }

@@ -427,9 +427,11 @@ impl World {
         self.start_all();
         self.meet_guests();
         for index in 0..self.tenants.len() {
-            let id = self.tenants[index].application.id.clone();
-            let everything = self.given_up;
-            let key = self.tenants[index].key.clone();
+            let tenant = &mut self.tenants[index];
+            let id = tenant.application.id.clone();
+            // A guest that was paused when it was met could not be synchronized.
+            let everything = self.given_up || std::mem::take(&mut tenant.awaits_everything);
+            let key = tenant.key.clone();
             self.on_hub(async |hub| {
                 if let Some(key) = key {
                     // It may have got another one that nobody was told of.
