@@ -34,7 +34,7 @@ struct Mutant {
 }
 
 /// How many seeds may pass before a mistake counts as not found.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 1_000;
 
 /// How many seeds a process runs.
 const PORTION: u64 = 10;

@@ -7,6 +7,9 @@ use rollcall_db::testing::Fault;
 
 use super::chance::Dice;
 
+/// How many steps a run has, or a few more.
+const STEPS: usize = 200;
+
 /// How long a slow commit takes.
 const SLOW: Duration = Duration::from_millis(1_500);
 
@@ -187,6 +190,26 @@ pub(super) struct Step {
     pub(super) pause: u64,
 }
 
+/// What comes in a row and without a pause, each step to the next application. Some mistakes need two deeds that meet
+/// in one application, and single deeds would hardly ever meet there.
+const ROWS: &[&[Deed]] = &[
+    // Sent again after the log has forgotten.
+    &[
+        Deed::Trim,
+        Deed::Resend,
+        Deed::Resend,
+        Deed::Resend,
+        Deed::Resend,
+        Deed::Resend,
+    ],
+    // Each is an act that must not pass for one of the settlements that are queued.
+    &[Deed::EndSuspension; 5],
+    &[Deed::Pause, Deed::Resume],
+];
+
+/// One of so many deeds is the first of a row.
+const ROW: u64 = 24;
+
 /// How far administrators go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manners {
@@ -226,6 +249,8 @@ const COMMITS: u64 = 60;
 /// happens the more often (swarm testing: Groce and others, ISSTA 2012).
 struct Repertoire {
     deeds: Vec<Deed>,
+    /// Those of which every deed may happen.
+    rows: Vec<&'static [Deed]>,
     faults: BTreeSet<Kind>,
     commits: u64,
 }
@@ -238,12 +263,15 @@ impl Repertoire {
         let is_swarm = seed / 8 % 2 == 1;
         let is_in = || !is_swarm || dice.one_in(2);
         let allowed = Deed::ALL.iter().filter(|(deed, _)| manners.allow(*deed));
+        let deeds: Vec<_> = allowed
+            // Without users there would be nothing to tell.
+            .filter(|(deed, _)| is_in() || *deed == Deed::CreateUser)
+            .flat_map(|(deed, weight)| (0..*weight).map(move |_| *deed))
+            .collect();
+        let may = |row: &&&[Deed]| row.iter().all(|deed| deeds.contains(deed));
         Self {
-            deeds: allowed
-                // Without users there would be nothing to tell.
-                .filter(|(deed, _)| is_in() || *deed == Deed::CreateUser)
-                .flat_map(|(deed, weight)| (0..*weight).map(move |_| *deed))
-                .collect(),
+            rows: ROWS.iter().filter(may).copied().collect(),
+            deeds,
             faults: Kind::ALL
                 .iter()
                 .map(|(kind, _)| *kind)
@@ -287,24 +315,33 @@ impl Plan {
         let dice = Dice::new(seed);
         let Repertoire {
             deeds,
+            rows,
             faults,
             commits,
         } = Repertoire::of(seed);
-        let bound = u64::try_from(deeds.len()).unwrap();
-        let steps = (0..200)
-            .map(|number| Step {
-                deed: deeds[usize::try_from(dice.below(bound)).unwrap()],
-                whom: dice.next(),
-                what: dice.next(),
-                number,
-                pause: match dice.below(20) {
+        let mut steps: Vec<Step> = Vec::new();
+        while steps.len() < STEPS {
+            let row = if dice.one_in(ROW) { dice.pick(&rows) } else { None };
+            let single = dice.pick(&deeds).map_or(&[][..], std::slice::from_ref);
+            let (whom, what) = (dice.next(), dice.next());
+            for (nth, deed) in (0..).zip(row.map_or(single, |row| *row)) {
+                steps.push(Step {
+                    deed: *deed,
+                    whom: whom.wrapping_add(nth),
+                    what,
+                    number: steps.len(),
+                    pause: 0,
+                });
+            }
+            if let Some(last) = steps.last_mut() {
+                last.pause = match dice.below(20) {
                     0 => dice.below(60_000),
                     1 | 2 => dice.below(5_000),
                     3..=11 => dice.below(300),
                     _ => 0,
-                },
-            })
-            .collect();
+                };
+            }
+        }
         Self {
             seed,
             nodes: if seed.is_multiple_of(2) { 2 } else { 1 },
