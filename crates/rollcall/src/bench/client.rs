@@ -4,6 +4,7 @@
 use anyhow::{Context as _, Result, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 /// How long a line of a head may be.
 const LINE: usize = 16_384;
@@ -78,11 +79,14 @@ impl Client {
         Ok(Answer { status, body })
     }
 
-    /// Follows something live for as long as it is sent, and throws away what comes.
-    pub(super) async fn follow(mut self, path: &str) -> Result<()> {
+    /// Follows something live for as long as it is sent, and throws away what comes. Says when the first of it is here.
+    pub(super) async fn follow(mut self, path: &str, begun: oneshot::Sender<()>) -> Result<()> {
         self.ask(path).await?;
         let (status, _) = self.head().await?;
         ensure!(status == 200, "{path}: {status}");
+        self.stream.read_u8().await?;
+        // Whoever does not wait for it has ended.
+        let _ = begun.send(());
         tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await?;
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use rollcall_protocol::{EncryptionKey, SigningKey, SystemRandom};
+use tokio::sync::oneshot;
 
 use super::client::Client;
 use super::database::Kind;
@@ -388,8 +389,8 @@ async fn page(world: &World, client: &mut Client, path: &str) -> Result<Measured
 const WATCHERS: usize = 10;
 /// How often delivery is measured with them, and as often without.
 const PAIRS: usize = 6;
-/// Requests of one measurement, about.
-const REQUESTS: usize = 8_000;
+/// Requests of one measurement, about: enough for some seconds, so that everybody who watches looks in each.
+const REQUESTS: usize = 40_000;
 
 /// Deliveries at full speed while browsers follow Home live, and while they do not, in turns.
 pub(super) async fn watchers(options: &Options) -> Result<Vec<Figure>> {
@@ -427,7 +428,10 @@ pub(super) async fn watchers(options: &Options) -> Result<Vec<Figure>> {
         let mut watching = tokio::task::JoinSet::new();
         for session in &sessions {
             let client = Client::connect(site.port, session).await?;
-            watching.spawn(client.follow("/console/live/home"));
+            let (begun, has_begun) = oneshot::channel();
+            watching.spawn(client.follow("/console/live/home", begun));
+            // Somebody who watches has opened the page long ago.
+            has_begun.await?;
         }
         watched.push(rate().await?);
         ensure!(
