@@ -19,6 +19,8 @@ struct Held {
     users: BTreeMap<String, String>,
     /// The event that a node has heard to be wanted again, by the user.
     wanted: BTreeMap<String, String>,
+    /// The memberships that have arrived. One whose answer was not stored comes again, after what came later too.
+    memberships: BTreeSet<String>,
     overtaking: Vec<Overtaking>,
 }
 
@@ -31,7 +33,7 @@ impl Wanted {
     pub(super) fn arrives(&self, event: &Event) {
         let mut held = self.0.lock().unwrap();
         match event.kind() {
-            Some(EventType::GroupAddUser) => {
+            Some(EventType::GroupAddUser) if held.memberships.insert(event.event_id.clone()) => {
                 let group = GroupPayload::from_json(&event.biz_data).ok();
                 for user in group.and_then(|group| group.user_ids).unwrap_or_default() {
                     if let Some(wanted) = held.wanted.get(&user).cloned() {
