@@ -2,7 +2,8 @@
 //!
 //! A subject is a user, a unit, a group, or a user in a group; and the last deletion of a user or group,
 //! which ends memberships that are older. Each has a time of its own. Of two events of the same time, as
-//! a clock that was set back makes many, the one that was stored later is the newer.
+//! a clock that was set back makes many, the one that was stored later is the newer. But a membership that is stored
+//! after a deletion of the same time may have waited for that: it counts only if its user and its group are there.
 //!
 //! An inventory has many subjects. It is handed on after all events that were stored before it, and as if it
 //! told of the present: those are added to it of whom something newer was handled, and those are taken out
@@ -100,6 +101,16 @@ impl Subject {
         Ok(covered.is_some())
     }
 
+    /// Whether the subject is gone, and was last heard of at this time.
+    fn is_gone_as_of(&self, tx: &mut Tx<'_>, time: i64) -> Result<bool, DbError> {
+        let row = tx.query_opt(
+            "SELECT 1 FROM inbox_subjects
+             WHERE kind = $1 AND group_id = $2 AND subject = $3 AND event_time = $4 AND gone = $5",
+            params![self.kind, self.group_id.as_str(), self.id.as_str(), time, true],
+        )?;
+        Ok(row.is_some())
+    }
+
     /// Whether the event is old news of the subject.
     fn is_past(&self, tx: &mut Tx<'_>, than: Moment) -> Result<bool, DbError> {
         Ok(self.is_newer(tx, than)? || self.is_gone_since(tx, than)?)
@@ -192,10 +203,12 @@ pub(super) fn look(tx: &mut Tx<'_>, event: &Event, stored: i64) -> Result<News, 
     }
 }
 
-/// Whether a user or group was deleted later.
+/// Whether a user or group was deleted later than this, or at the same time and has not come back.
 fn has_ended(tx: &mut Tx<'_>, kind: InventoryKind, id: &str, than: Moment) -> Result<bool, DbError> {
+    let subject = Subject::new(kind.as_str(), id);
     Ok(Subject::new(DELETION, id).is_newer(tx, than)?
-        || Subject::new(kind.as_str(), id).is_gone_since(tx, than)?)
+        || subject.is_gone_since(tx, than)?
+        || subject.is_gone_as_of(tx, than.time)?)
 }
 
 fn members(tx: &mut Tx<'_>, event: &Event, at: Moment) -> Result<News, DbError> {

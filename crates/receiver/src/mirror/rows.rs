@@ -4,7 +4,9 @@
 //! (`deleted`), and when it was last deleted (`deleted_time`), which stays true after it came back. A
 //! membership in a group counts if it is not older than the last deletions of its group and its user: so
 //! a deletion that arrives late, after the subject was created again, still ends what belonged to the
-//! former life, and a membership that arrives late does not outlive it.
+//! former life, and a membership that arrives late does not outlive it. Where the clock of the hub was set back, many
+//! events have one time. Of the same time as a deletion, a membership counts if its group and its user are there: they
+//! have come back.
 
 use rollcall_db::{DbError, Tx, Value, params};
 use rollcall_protocol::{
@@ -315,14 +317,15 @@ pub(super) fn set_members(
         &format!(
             "INSERT INTO mirror_group_members (group_id, user_id, event_time, present)
              SELECT DISTINCT CAST($2 AS TEXT), ids.value, CAST($3 AS BIGINT), CAST($4 AS BOOLEAN) FROM {ids}
-             WHERE NOT EXISTS (SELECT 1 FROM mirror_groups WHERE group_id = $2 AND deleted_time > $3)
+             WHERE NOT EXISTS (SELECT 1 FROM mirror_groups
+                               WHERE group_id = $2 AND (deleted_time > $3 OR deleted = $5 AND event_time = $3))
                AND NOT EXISTS (SELECT 1 FROM mirror_users
-                               WHERE user_id = ids.value AND deleted_time > $3)
+                               WHERE user_id = ids.value AND (deleted_time > $3 OR deleted = $5 AND event_time = $3))
              ON CONFLICT (group_id, user_id) DO UPDATE
              SET event_time = excluded.event_time, present = excluded.present
              WHERE mirror_group_members.event_time <= excluded.event_time"
         ),
-        params![list, group_id, time, present],
+        params![list, group_id, time, present, true],
     )?;
     Ok(outcome(changed > 0 || users.is_empty()))
 }

@@ -241,6 +241,21 @@ async fn members_are_told_apart() {
             drain(&inbox).await;
         }
         assert_eq!(notes.seen(), ["+a+b", "-a", "+c", "+d"]);
+        // Of the time of a deletion, only who has come back joins.
+        let subject = |id: &str, kind, user: &str| {
+            let data = format!(r#"{{"userId":"{user}","username":"{user}"}}"#);
+            event(id, kind, 50, user, data)
+        };
+        for event in [
+            subject("8", EventType::UserDelete, "d"),
+            subject("9", EventType::UserDelete, "e"),
+            subject("10", EventType::UserCreate, "e"),
+            members("11", EventType::GroupAddUser, 50, &["d", "e"]),
+        ] {
+            inbox.process(vec![event], NOW).await.unwrap();
+            drain(&inbox).await;
+        }
+        assert_eq!(notes.seen().last().unwrap(), "+e");
         inbox.close().await;
     }
 }

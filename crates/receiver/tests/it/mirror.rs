@@ -1,7 +1,7 @@
 //! The mirror, on both databases.
 
 use rollcall_db::testing::databases;
-use rollcall_receiver::protocol::{GroupPayload, UnitPayload};
+use rollcall_receiver::protocol::{GroupPayload, UnitPayload, UserPayload};
 use rollcall_receiver::{Mirror, Snapshot};
 
 use super::*;
@@ -164,6 +164,46 @@ async fn what_is_older_is_acknowledged_and_not_applied() {
         let snapshot = mirror.snapshot().await.unwrap();
         assert_eq!(snapshot.users["user_1"].username.as_deref(), Some("back"));
         assert!(snapshot.groups["g"].members.is_empty());
+        mirror.close().await;
+    }
+}
+
+#[tokio::test]
+async fn of_the_time_of_a_deletion_only_who_has_come_back_is_a_member() {
+    for database in databases("mirrortie") {
+        let mirror = Mirror::open(&database.url).await.unwrap();
+        let receiver = receiver(&mirror);
+        let user = |id: &str, kind, user: &str| {
+            let record = UserPayload {
+                user_id: user.to_owned(),
+                username: Some(user.to_owned()),
+                ..UserPayload::default()
+            };
+            event(id, kind, 10, user, record.to_json())
+        };
+        let groups = |id: &str, kind, name: &str, users: &[&str]| {
+            event(id, kind, 10, name, group(name, users).to_json())
+        };
+        // As a hub sends them whose clock was set back: a membership waits for all that is owed of its member.
+        let events = [
+            user("1", EventType::UserCreate, "gone"),
+            user("2", EventType::UserCreate, "back"),
+            groups("3", EventType::GroupCreate, "g", &[]),
+            groups("4", EventType::GroupCreate, "h", &[]),
+            user("5", EventType::UserDelete, "gone"),
+            user("6", EventType::UserDelete, "back"),
+            user("7", EventType::UserCreate, "back"),
+            groups("8", EventType::GroupAddUser, "g", &["gone", "back"]),
+            groups("9", EventType::GroupDelete, "h", &[]),
+            groups("10", EventType::GroupAddUser, "h", &["back"]),
+        ];
+        tell(&receiver, &events).await;
+        let snapshot = mirror.snapshot().await.unwrap();
+        assert_eq!(Vec::from_iter(&snapshot.groups["g"].members), ["back"]);
+        assert!(!snapshot.groups.contains_key("h"));
+        // Nothing of the group is left that would come back with it.
+        tell(&receiver, &[groups("11", EventType::GroupCreate, "h", &[])]).await;
+        assert!(mirror.snapshot().await.unwrap().groups["h"].members.is_empty());
         mirror.close().await;
     }
 }
