@@ -21,6 +21,7 @@
 )]
 
 mod application;
+mod cable;
 mod chance;
 mod contents;
 mod deeds;
@@ -33,6 +34,7 @@ mod node;
 mod plan;
 mod receivers;
 mod scenarios;
+mod scim;
 mod shrink;
 mod signers;
 mod tenants;
@@ -78,7 +80,7 @@ fn settle(world: &mut World) -> Checked {
     loop {
         while !world.is_settled() {
             must(world.now() <= deadline, What::Unsettled, || {
-                "it is not settled within a day".to_owned()
+                format!("it is not settled within a day: {}", world.what_is_open())
             })?;
             world.pass(10_000);
         }

@@ -237,6 +237,28 @@ impl World {
             })
     }
 
+    /// What is still to be done for each application, for people.
+    pub(super) fn what_is_open(&self) -> String {
+        let mut lines = String::new();
+        for tenant in &self.tenants {
+            let (id, name) = (tenant.application.id.clone(), &tenant.application.name);
+            let open = self.on_hub(async |hub| {
+                let read = hub.db.read(move |tx| {
+                    let stored = store::load(tx, &id).map_err(|error| DbError::Other(error.to_string()))?;
+                    let (parked, job) = (parked::list(tx, &id)?, job::open_job(tx, &id)?);
+                    let open = format!("position {}, job {job:?}, parked {parked:#?}", stored.position);
+                    Ok::<_, DbError>(open)
+                });
+                read.await
+            });
+            lines.push_str(&match open {
+                Some(Ok(open)) => format!("\n{name}: {open}"),
+                other => format!("\n{name}: {other:?}"),
+            });
+        }
+        lines
+    }
+
     fn copies_are_equal(&self) -> Checked {
         for tenant in &self.tenants {
             let (id, name) = (&tenant.application.id, &tenant.application.name);
@@ -247,7 +269,15 @@ impl World {
                 should.groups.clear();
             }
             let copy = self.network.copy(name).unwrap();
+            let gone_unheard = self.given_up || self.restored;
             let has = match &*copy {
+                Copy::Scim(provider) => {
+                    let differences = provider.differences(&should, gone_unheard);
+                    must(differences.is_empty(), What::Different, || {
+                        format!("{name} is different: {differences:#?}")
+                    })?;
+                    continue;
+                }
                 Copy::Mirror(receiver) => self
                     .on_hub(async |_| receiver.processor().processor.snapshot().await.unwrap())
                     .unwrap(),
@@ -255,7 +285,7 @@ impl World {
                 Copy::Forgetful(receiver) => {
                     let forgetful = &receiver.processor().processor;
                     let mut snapshot = without_strangers(forgetful.snapshot());
-                    if self.given_up || self.restored {
+                    if gone_unheard {
                         forget_what_is_gone(&mut snapshot, &should);
                     }
                     snapshot

@@ -1,17 +1,14 @@
 //! The network, with the applications behind it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use reqwest::Url;
-use rollcall::clock::Clock;
+use rollcall::delivery::egress::Reply;
 use rollcall::delivery::egress::failure::Failure;
-use rollcall::delivery::egress::{Peer, Reply};
 use rollcall_db::testing::Faults;
 use rollcall_protocol::{Event, EventType};
 use rollcall_receiver::testing::{Act, Forgetful};
@@ -23,6 +20,7 @@ use super::contents::Contents;
 use super::deeds::PASSWORD;
 use super::history::{History, START};
 use super::plan::Kind;
+use super::scim::ServiceProvider;
 use super::signers::Signers;
 use super::wanted::Wanted;
 use super::wrong::{What, Wrong};
@@ -35,6 +33,7 @@ pub(super) enum Copy {
     Mirror(Receiver<Heard<Mirror>>),
     Inbox(Receiver<Heard<Inbox>>, Application),
     Forgetful(Receiver<Heard<Forgetful>>),
+    Scim(ServiceProvider),
 }
 
 /// Whoever processes events, with the history in which they are told.
@@ -56,6 +55,7 @@ impl Copy {
             Self::Mirror(receiver) => &receiver.processor().faults,
             Self::Inbox(receiver, _) => &receiver.processor().faults,
             Self::Forgetful(receiver) => &receiver.processor().faults,
+            Self::Scim(provider) => &provider.faults,
         }
     }
 }
@@ -207,7 +207,7 @@ impl Network {
     }
 
     /// No password leaves unsealed.
-    fn look_into(&self, name: &str, body: &[u8]) {
+    pub(super) fn look_into(&self, name: &str, body: &[u8]) {
         let body = String::from_utf8_lossy(body);
         let readable = self.password.iter().any(|part| body.contains(part.as_str()));
         if readable || body.contains(PASSWORD) {
@@ -237,6 +237,13 @@ impl Network {
     pub(super) fn leave(&self, name: &str, millis: u64) {
         let until = self.history.now() + i64::try_from(millis).unwrap();
         self.away.lock().unwrap().insert(name.to_owned(), until);
+    }
+
+    /// Whether an application is away now.
+    pub(super) fn is_away(&self, name: &str) -> bool {
+        let now = self.history.now();
+        let away = self.away.lock().unwrap();
+        away.get(name).is_some_and(|until| now < *until)
     }
 
     /// Whether this goes wrong; it is counted then.
@@ -279,6 +286,7 @@ impl Network {
             Copy::Mirror(receiver) => receiver.receive(None, body).await,
             Copy::Inbox(receiver, _) => receiver.receive(None, body).await,
             Copy::Forgetful(receiver) => receiver.receive(None, body).await,
+            Copy::Scim(_) => return whole(404, b"events are not taken here".to_vec()),
         };
         brought.note(&reply.body);
         whole(reply.status, reply.body.into_bytes())
@@ -298,6 +306,9 @@ impl Network {
     }
 
     /// Lets an old request arrive once more, however many newer ones have arrived since.
+    ///
+    /// It has arrived before. One that something on the way holds back for minutes is not among them: of the events of
+    /// a clock that stands still nobody could say which is the newer.
     ///
     /// Only receivers that remember event ids, or compare times, can stand that, which is why the contract asks for
     /// one of them of whoever sits behind something that repeats requests. To the others the hub is all that repeats
@@ -394,7 +405,7 @@ impl Network {
         }
     }
 
-    async fn carry(
+    pub(super) async fn carry(
         &self,
         node: &'static str,
         name: &str,
@@ -416,15 +427,10 @@ impl Network {
         if let Some(trick) = trick {
             return self.tricked(trick, &copy, body, brought).await;
         }
-        let now = self.history.now();
-        let is_away = |until: &i64| now < *until;
-        if self.away.lock().unwrap().get(name).is_some_and(is_away) {
+        if self.is_away(name) {
             return Err(Failure::Connect("away".to_owned()));
         }
         let remembers = !matches!(*copy, Copy::Forgetful(_));
-        if remembers {
-            self.keep(name, body);
-        }
         let wait = Duration::from_millis(self.dice.below(50));
         if let Some((reply, early)) = self.under_way(node, name, body, wait).await {
             *brought = early;
@@ -485,7 +491,13 @@ impl Network {
                 self.replay(name, &copy).await;
                 reply
             }
-            _ => self.answer(&copy, body, brought).await,
+            _ => {
+                let reply = self.answer(&copy, body, brought).await;
+                if remembers {
+                    self.keep(name, body);
+                }
+                reply
+            }
         })
     }
 }
@@ -509,7 +521,7 @@ impl Drop for GivenUp<'_> {
 
 /// The events that a request has brought to an application.
 #[derive(Default)]
-struct Brought(BTreeSet<String>);
+pub(super) struct Brought(pub(super) BTreeSet<String>);
 
 impl Brought {
     fn note(&mut self, answer: &str) {
@@ -533,13 +545,13 @@ fn encoded_password() -> [String; 3] {
     })
 }
 
-fn cut(mut reply: Reply) -> Reply {
+pub(super) fn cut(mut reply: Reply) -> Reply {
     reply.body.truncate(reply.body.len() / 2);
     reply.complete = false;
     reply
 }
 
-fn whole(status: u16, body: Vec<u8>) -> Reply {
+pub(super) fn whole(status: u16, body: Vec<u8>) -> Reply {
     Reply {
         status,
         body,
@@ -547,48 +559,5 @@ fn whole(status: u16, body: Vec<u8>) -> Reply {
         retry_after: None,
         location: None,
         etag: None,
-    }
-}
-
-/// What connects one node, as long as that lives, with the network.
-pub(super) struct Cable {
-    pub(super) network: Arc<Network>,
-    pub(super) node: &'static str,
-    pub(super) clock: Clock,
-    pub(super) faults: Faults,
-}
-
-impl Peer for Cable {
-    fn post<'a>(
-        &'a self,
-        url: &'a Url,
-        body: Bytes,
-    ) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>> {
-        Box::pin(async move {
-            if self.faults.killed() {
-                return Err(Failure::Connect("the node is dead".to_owned()));
-            }
-            let history = &self.network.history;
-            history.passed(self.clock.now());
-            let name = url.host_str().unwrap();
-            self.network.look_into(name, &body);
-            let mut brought = Brought::default();
-            let result = self.network.carry(self.node, name, &body, &mut brought).await;
-            self.network.signers.note(name, &body, &brought.0);
-            history.passed(self.clock.now());
-            if let Ok(reply) = &result
-                && reply.status == 200
-            {
-                self.network.wanted(name).hears(&brought.0, &reply.body);
-                self.network.is_accounted_for(name, brought.0);
-            }
-            let told = match &result {
-                // Of an answer to many events the beginning is enough.
-                Ok(reply) => format!("{} {:.600}", reply.status, String::from_utf8_lossy(&reply.body)),
-                Err(failure) => failure.code().to_owned(),
-            };
-            history.note(format_args!("{} to {name}: {told}", self.node));
-            result
-        })
     }
 }

@@ -17,7 +17,8 @@ use rollcall::secret::MasterKey;
 use rollcall_db::testing::{Fault, Faults};
 use tokio::runtime::Runtime;
 
-use super::network::{Cable, Network};
+use super::cable::Cable;
+use super::network::Network;
 
 pub(super) struct Node {
     pub(super) hub: Hub,

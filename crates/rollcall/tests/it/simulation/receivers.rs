@@ -12,6 +12,7 @@ use rollcall_receiver::{Inbox, InboxOptions, KeySource, Mirror, Outcome, Receive
 use super::application::{Application, Desk};
 use super::network::{Copy, Heard};
 use super::plan::Kind;
+use super::scim::ServiceProvider;
 use super::tenants::{Manner, Tenant};
 use super::world::World;
 
@@ -82,6 +83,10 @@ impl World {
         );
         let (faults, options) = self.storage();
         Some(match tenant.manner {
+            Manner::Scim => Copy::Scim(match before {
+                Some(Copy::Scim(provider)) => provider.clone(),
+                _ => ServiceProvider::default(),
+            }),
             Manner::Kit => {
                 let mirror = Mirror::open_inline(&url, options).ok()?;
                 Copy::Mirror(builder.build(self.heard(name, faults, mirror)).unwrap())

@@ -86,7 +86,7 @@ impl World {
                 let arrivals = receiver.processor().processor.arrivals();
                 arrivals.into_iter().filter(|it| it.biz_id == id).collect()
             }
-            Copy::Mirror(_) | Copy::Inbox(..) => Vec::new(),
+            Copy::Mirror(_) | Copy::Inbox(..) | Copy::Scim(_) => Vec::new(),
         }
     }
 

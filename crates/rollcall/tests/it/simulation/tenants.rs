@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rollcall::application::{
-    Application, Command as AppCommand, Encryption, NewApplication, Scope, Settings, SettingsPatch,
+    Application, Command as AppCommand, Encryption, Mode, NewApplication, Scope, Settings, SettingsPatch,
     Subscription, store,
 };
 use rollcall::hub::Hub;
@@ -24,6 +24,8 @@ pub(super) enum Manner {
     /// One on the official SDK: as the plain one, and it knows nothing of groups. Its requests are encrypted, and it
     /// is told passwords.
     Sdk,
+    /// A service provider of SCIM.
+    Scim,
 }
 
 pub(super) struct Tenant {
@@ -40,18 +42,25 @@ pub(super) struct Tenant {
 /// much that a node does not come to before something happens to it.
 pub(super) const EVENTS: [u32; 4] = [1, 2, 5, 100];
 
+/// Settings of an application that takes events.
+pub(super) fn callback(name: &str, encryption: Encryption) -> Settings {
+    Settings::event_callback(format!("http://{name}/events"), encryption)
+}
+
 /// The command that makes an application.
-pub(super) fn new_application(hub: &Hub, name: &str, key: Option<EncryptionKey>, scope: Scope) -> AppCommand {
-    let encryption = if key.is_some() {
-        Encryption::Required
-    } else {
-        Encryption::Off
-    };
+pub(super) fn new_application(
+    hub: &Hub,
+    name: &str,
+    settings: Settings,
+    key: Option<EncryptionKey>,
+    scope: Scope,
+) -> AppCommand {
+    let is_scim = matches!(settings.mode, Mode::Scim(_));
     AppCommand::Create(Box::new(NewApplication {
         name: name.to_owned(),
-        settings: Settings::event_callback(format!("http://{name}/events"), encryption),
+        settings,
         encryption_key: key,
-        secret: None,
+        secret: is_scim.then(|| "token".into()),
         scope,
         subscription: Subscription::everything(),
         signing_key: new_key(hub),
@@ -65,25 +74,36 @@ impl World {
             organizational_unit_ids: [unit].into(),
             group_ids: BTreeSet::new(),
         };
+        let either = if self.dice.one_in(2) {
+            narrow.clone()
+        } else {
+            Scope::everything()
+        };
         self.join("kit", Scope::everything(), Manner::Kit);
         self.join("inbox", Scope::everything(), Manner::Inbox);
         self.join("plain", Scope::everything(), Manner::Plain);
         self.join("sdk", Scope::everything(), Manner::Sdk);
         self.join("narrow", narrow, Manner::Plain);
+        self.join("scim", either, Manner::Scim);
     }
 
     fn join(&mut self, name: &str, scope: Scope, manner: Manner) {
         let key = (manner == Manner::Sdk).then(|| EncryptionKey::generate(&self.dice));
         let too = key.clone();
+        let way = match manner {
+            Manner::Scim => super::scim::dialect(name, &self.dice),
+            Manner::Sdk => callback(name, Encryption::Required),
+            Manner::Kit | Manner::Inbox | Manner::Plain => callback(name, Encryption::Off),
+        };
         let settings = SettingsPatch {
-            password_synchronization: Some(manner == Manner::Sdk),
+            password_synchronization: (manner == Manner::Sdk).then_some(true),
             max_events: self.dice.pick(&EVENTS).copied(),
             lanes: self.dice.pick(&[1, 1, 3]).copied(),
             ..SettingsPatch::default()
         };
         let application = self
             .on_hub(async |hub| {
-                let create = new_application(hub, name, too, scope);
+                let create = new_application(hub, name, way, too, scope);
                 let application = hub.apply_application(caller(), create).await.unwrap().application;
                 let update = AppCommand::Update {
                     id: application.id.clone(),

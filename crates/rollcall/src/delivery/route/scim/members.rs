@@ -94,6 +94,7 @@ impl<O: Outside> Carrier<'_, O> {
         refused: &mut Vec<Refused<'m>>,
     ) -> Result<Option<Refusal>, Broken<O::Error>> {
         let (mut changes, mut sent) = (Vec::new(), Vec::new());
+        let mut members_now: Option<BTreeSet<String>> = None;
         for moved in moved {
             match self.remote(&(SubjectKind::User, moved.user.clone())) {
                 Some(user) => {
@@ -104,6 +105,17 @@ impl<O: Outside> Carrier<'_, O> {
                     sent.push(moved);
                 }
                 None if moved.joins => {
+                    let members_now = match &mut members_now {
+                        Some(members) => members,
+                        none => {
+                            let members = self.outside.members(&piece.subject).await;
+                            none.insert(members.map_err(Broken::Outside)?.into_iter().collect())
+                        }
+                    };
+                    // Who has left meanwhile, or was deleted before their membership could be told, need not join.
+                    if !members_now.contains(&moved.user) {
+                        continue;
+                    }
                     let unknown = Refusal {
                         status: 404,
                         scim_type: None,

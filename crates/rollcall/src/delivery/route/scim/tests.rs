@@ -367,16 +367,20 @@ fn a_failure_in_the_middle_answers_for_what_stands_before_it() {
 fn who_is_unknown_keeps_nobody_else_out_of_a_group() {
     let (mut world, scim) = (World::default(), scim());
     created(&mut world, &scim, &["user_1"]);
+    let now = ["user_1", "user_7"].map(str::to_owned);
+    world.groups.insert("group_1".to_owned(), now.into());
     let (decided, _) = world.carry(
         &scim,
         &[
             of_group(EventType::GroupCreate, "group_1", &[]),
             of_group(EventType::GroupAddUser, "group_1", &["user_1"]),
             of_group(EventType::GroupAddUser, "group_1", &["user_7"]),
+            // Deleted before this could be told, so there is nothing to repair.
+            of_group(EventType::GroupAddUser, "group_1", &["user_8"]),
         ],
     );
     let codes: Vec<_> = decided.iter().map(code).collect();
-    assert_eq!(codes, ["accepted", "accepted", "member_unknown"]);
+    assert_eq!(codes, ["accepted", "accepted", "member_unknown", "accepted"]);
     assert_eq!(members(&world.provider.groups["2"]), ["1"]);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rollcall::application::{
-    ApplicationError, Applied, Command, Edit, RotationStep, Scope, ScopeEdit, SettingsPatch,
+    ApplicationError, Applied, Command, Edit, Encryption, RotationStep, Scope, ScopeEdit, SettingsPatch,
 };
 use rollcall::delivery::job::{self, JobError};
 use rollcall::delivery::ledger::operate::{self, OperateError};
@@ -14,7 +14,7 @@ use rollcall_protocol::{EncryptionKey, EventType};
 use super::super::keys::new_key;
 use super::super::known::pick;
 use super::super::plan::{Deed, Step};
-use super::super::tenants::{EVENTS, Manner};
+use super::super::tenants::{EVENTS, Manner, callback, new_application};
 use super::super::world::{World, caller};
 use super::told;
 
@@ -142,7 +142,8 @@ impl World {
     fn create_application(&mut self, step: &Step) {
         let name = format!("guest{}", step.number);
         let done = self.on_hub(async |hub| {
-            let command = super::super::tenants::new_application(hub, &name, None, Scope::everything());
+            let way = callback(&name, Encryption::Off);
+            let command = new_application(hub, &name, way, None, Scope::everything());
             told(
                 apply(hub, step, command)
                     .await

@@ -138,13 +138,20 @@ impl World {
         for tenant in &self.tenants {
             let (id, name) = (&tenant.application.id, &tenant.application.name);
             let copy = self.network.copy(name).unwrap();
+            let entitled = self.entitled.get(name).unwrap_or(&nobody);
+            if let Copy::Scim(provider) = &*copy {
+                let of_hub = provider.of_hub();
+                let stranger = of_hub.iter().find(|id| !entitled.contains(*id));
+                must(stranger.is_none(), What::OutOfScope, || {
+                    format!("{name} has {stranger:?}, who was never in its scope")
+                })?;
+            }
             let Copy::Forgetful(receiver) = &*copy else {
                 continue;
             };
             let seen = self.seen.entry(name.clone()).or_default();
             let arrivals = receiver.processor().processor.arrivals_after(seen.count);
             seen.count += arrivals.len();
-            let entitled = self.entitled.get(name).unwrap_or(&nobody);
             for arrival in &arrivals {
                 if arrival.applied && is_of_record(arrival) {
                     let versions = seen.versions.entry(arrival.biz_id.clone()).or_default();
