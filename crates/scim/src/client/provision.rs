@@ -176,11 +176,19 @@ impl<'a> Provision<'a> {
             Goal::Present(wanted) if !known.disabled && known.last.as_ref() == Some(wanted) => {
                 State::Over(Outcome::Told(Some(known)))
             }
-            Goal::Disabled(_) if known.disabled => State::Over(Outcome::Told(Some(known))),
             Goal::Deleted => State::Delete(known.id),
             Goal::Present(_) if self.update == Update::Patch && known.last.is_none() => State::Read(known.id),
+            // What is not known cannot be put.
+            Goal::Disabled(last) if self.update == Update::Put && !self.is_whole(last) => {
+                State::Read(known.id)
+            }
             Goal::Present(_) | Goal::Disabled(_) => self.renew(known.id, known.last.as_ref(), known.etag),
         }
+    }
+
+    /// Whether a resource has what none may be without. Of whoever is gone for long, only the id may be left.
+    fn is_whole(&self, resource: &Object) -> bool {
+        resource.contains_key(self.name())
     }
 
     /// Begins to look for it.
@@ -312,7 +320,7 @@ impl<'a> Provision<'a> {
         match &self.goal {
             Goal::Deleted => State::Delete(id),
             Goal::Disabled(_) if resource.get("active") == Some(&Value::Bool(false)) => self.told(id, etag),
-            Goal::Disabled(_) => self.renew(id, None, etag),
+            Goal::Disabled(_) => self.renew(id, Some(resource), etag),
             Goal::Present(wanted) => {
                 let present = self.managed.part_of(resource);
                 if present == self.managed.part_of(wanted) {
@@ -333,7 +341,12 @@ impl<'a> Provision<'a> {
         let if_match = etag.clone().filter(|_| self.profile.etags);
         let (method, body) = match self.update {
             Update::Put => {
-                let mut whole = wanted.clone();
+                let mut whole = match before {
+                    Some(there) if !self.is_whole(wanted) => there.clone(),
+                    _ => wanted.clone(),
+                };
+                // These are the service provider's.
+                whole.retain(|name, _| !["meta", "groups"].contains(&name.as_str()));
                 whole.insert("id".to_owned(), id.clone().into());
                 if let Goal::Disabled(_) = &self.goal {
                     whole.insert("active".to_owned(), false.into());

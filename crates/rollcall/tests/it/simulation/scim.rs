@@ -39,7 +39,7 @@ pub(super) fn dialect(name: &str, dice: &Dice) -> Settings {
 }
 
 /// What it has survives its process. Clones share it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct ServiceProvider {
     held: Arc<Mutex<Provider>>,
     /// Nothing goes wrong with its database by itself.
@@ -52,6 +52,20 @@ fn text(object: &Object, attribute: &str) -> Option<String> {
 
 fn is_active(user: &Object) -> bool {
     user.get("active") != Some(&false.into())
+}
+
+impl Default for ServiceProvider {
+    fn default() -> Self {
+        let provider = Provider {
+            // Its ids stand in the hub's files behind the word `user`, and must not make the name of somebody there.
+            made: 1_000_000,
+            ..Provider::default()
+        };
+        Self {
+            held: Arc::new(Mutex::new(provider)),
+            faults: Faults::default(),
+        }
+    }
 }
 
 impl ServiceProvider {

@@ -120,6 +120,10 @@ impl<'a, O: Outside> Carrier<'a, O> {
         before: Option<&Object>,
     ) -> Result<Verdict, Broken<O::Error>> {
         let remote = self.remote(&piece.key());
+        if piece.events.is_empty() && remote.is_some() {
+            // Only its members change. If it is gone there, that is found out then.
+            return Ok(Verdict::Accepted);
+        }
         if !self.scim.does(Action::Update) && remote.as_ref().is_some_and(|remote| !remote.left) {
             return Ok(passed_over(
                 "no_updates",
@@ -129,7 +133,7 @@ impl<'a, O: Outside> Carrier<'a, O> {
         let whole = self.whole(piece, wanted).await?;
         let id_before = remote.as_ref().map(|remote| remote.id.clone());
         let in_doubt = remote.as_ref().is_some_and(|remote| remote.members_in_doubt);
-        let known = remote.map(|remote| memory::known(remote, &whole, before));
+        let known = remote.map(|remote| memory::known(remote, before));
         let ended = self.provide(piece, Goal::Present(whole.clone()), known).await?;
         if let (Outcome::Told(Some(known)), Some(before), SubjectKind::Group) =
             (&ended, &id_before, piece.kind)
@@ -159,7 +163,7 @@ impl<'a, O: Outside> Carrier<'a, O> {
             Leavers::Delete => Goal::Deleted,
         };
         let remote = self.remote(&piece.key());
-        let known = remote.map(|remote| memory::known(remote, last, None));
+        let known = remote.map(|remote| memory::known(remote, None));
         let ended = self.provide(piece, goal, known).await?;
         Ok(concluded(piece, ended))
     }
@@ -178,18 +182,15 @@ impl<'a, O: Outside> Carrier<'a, O> {
                 (schema::user(), &checked.managed, profile.users == Update::Put)
             }
         };
-        let (external_id, can_be_put) = match &goal {
-            // Of whoever was erased, there is nothing to put in the place of what is there.
-            Goal::Present(resource) | Goal::Disabled(resource) => {
-                (resource.get("externalId"), resource.contains_key("schemas"))
-            }
-            Goal::Deleted => (None, false),
+        let external_id = match &goal {
+            Goal::Present(resource) | Goal::Disabled(resource) => resource.get("externalId"),
+            Goal::Deleted => None,
         };
         let key = external_id
             .and_then(|id| id.as_str())
             .unwrap_or(&piece.subject)
             .to_owned();
-        let update = match put && can_be_put {
+        let update = match put {
             true => Update::Put,
             false => Update::Patch,
         };

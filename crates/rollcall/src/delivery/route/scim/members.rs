@@ -70,7 +70,7 @@ impl<O: Outside> Carrier<'_, O> {
             }
             GroupUpdate::Put => {
                 let whole = self.whole(piece, group).await?;
-                let known = memory::known(remote, &whole, None);
+                let known = memory::known(remote, None);
                 refusal_of(self.provide(piece, Goal::Present(whole), Some(known)).await?)
             }
         };

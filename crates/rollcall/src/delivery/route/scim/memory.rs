@@ -85,15 +85,13 @@ impl Memory {
     }
 }
 
-/// What the client may assume of an object: what was told last is known if it has the digest of what is wanted, or of
-/// what was so before.
-pub fn known(remote: Remote, wanted: &Object, before: Option<&Object>) -> Known {
+/// What the client may assume of an object: as what it was before the events is what it is there, if that has the digest
+/// of what was told last. That alone is proof. What is wanted now may have that digest too while the application has
+/// something else: an event in between was carried out, and its answer or its settlement was lost.
+pub fn known(remote: Remote, before: Option<&Object>) -> Known {
     let last = remote.told.and_then(|told| {
-        [Some(wanted), before]
-            .into_iter()
-            .flatten()
-            .find(|resource| digest(resource) == told)
-            .cloned()
+        let before = before.filter(|before| digest(before) == told);
+        before.cloned()
     });
     Known {
         id: remote.id,

@@ -32,7 +32,9 @@
 //!
 //! A digest, not the representation: a change carries what its subject was before, and if that has the digest that
 //! is remembered, the difference is known and PATCH names no more. If it has not (an earlier change was
-//! refused, the mapping was edited, a backup was restored), the object is read and compared. Nothing of a person is
+//! refused, the mapping was edited, a backup was restored), the object is read and compared. So it is if the
+//! changes that are folded went there and back, since each may have been carried out before, with the answer lost; and
+//! if something is told without a change, as by a full synchronization. Nothing of a person is
 //! stored a second time for each application, and nothing has to be erased there.
 //!
 //! The rows are written by the settlement of the request that learned them, in its transaction and behind its

@@ -242,8 +242,8 @@ fn many_events_of_one_user_are_one_change() {
     assert_eq!(world.told(&scim, std::slice::from_ref(&gone)), ["PATCH Users/1"]);
     let operations = &world.provider.bodies.last().unwrap()["Operations"];
     assert_eq!(*operations, json!([{ "op": "remove", "path": "emails" }]));
-    // Told again, it is told already.
-    assert!(world.told(&scim, &[gone]).is_empty());
+    // Told again, it is read, and is right.
+    assert_eq!(world.told(&scim, &[gone]), ["GET Users/1"]);
     // After a restore nobody knows what was told: it is read, and is right.
     for remote in world.stored.values_mut() {
         remote.told = None;
@@ -426,6 +426,66 @@ fn a_group_that_was_deleted_there_is_made_again_with_all_its_members() {
     );
     let group = world.provider.groups.values().next().unwrap();
     assert_eq!(members(group), ["1", "2"]);
+}
+
+#[test]
+fn what_goes_there_and_back_is_told_although_nobody_heard_of_the_way_there() {
+    for update in [Update::Patch, Update::Put] {
+        let (mut world, mut scim) = (World::default(), scim());
+        scim.profile.users = update;
+        scim.leavers = Leavers::Disable;
+        created(&mut world, &scim, &["user_1"]);
+        let disabled = UserPayload {
+            status: Some(UserStatus::Disabled),
+            ..user("user_1", "user_1", None)
+        };
+        let there = change(EventType::UserDisable, &disabled, json!({ "status": "enabled" }));
+        let back = change(
+            EventType::UserEnable,
+            &user("user_1", "user_1", None),
+            json!({ "status": "disabled" }),
+        );
+        world.carry(&scim, std::slice::from_ref(&there));
+        assert_eq!(world.there("user_1")["active"], false);
+        // The process dies before that is settled, and meanwhile the second event is there too.
+        world.memory = Memory::default();
+        world.told(&scim, &[there, back]);
+        assert_eq!(world.there("user_1")["active"], true, "{update:?}");
+
+        // So it is with whoever leaves, comes back and leaves.
+        let gone = of_user(EventType::UserDelete, &user("user_1", "user_1", None));
+        let again = of_user(EventType::UserCreate, &user("user_1", "user_1", None));
+        world.told(&scim, std::slice::from_ref(&gone));
+        world.carry(&scim, std::slice::from_ref(&again));
+        assert_eq!(world.there("user_1")["active"], true);
+        world.memory = Memory::default();
+        world.told(&scim, &[again, gone]);
+        assert_eq!(world.there("user_1")["active"], false, "{update:?}");
+    }
+}
+
+#[test]
+fn who_is_known_by_the_id_alone_is_disabled_as_they_are_there() {
+    for update in [Update::Patch, Update::Put] {
+        let (mut world, mut scim) = (World::default(), scim());
+        scim.profile.users = update;
+        scim.leavers = Leavers::Disable;
+        created(&mut world, &scim, &["user_1"]);
+        let before = world.there("user_1").clone();
+        // A deletion that is told again says no more.
+        let gone = UserPayload {
+            user_id: "user_1".to_owned(),
+            ..UserPayload::default()
+        };
+        world.told(&scim, &[of_user(EventType::UserDelete, &gone)]);
+        let mut after = world.there("user_1").clone();
+        assert_eq!(after.insert("active".to_owned(), true.into()), Some(false.into()));
+        let without_version = |mut user: rollcall_scim::Object| {
+            user.remove("meta");
+            user
+        };
+        assert_eq!(without_version(after), without_version(before), "{update:?}");
+    }
 }
 
 #[test]

@@ -36,7 +36,8 @@ pub enum Deed {
     Present {
         /// As this.
         wanted: Object,
-        /// As what it was there before the first of the events, if they tell.
+        /// As what it was there before the first of the events, if they tell, and if it was nothing else than that or
+        /// what is wanted since: each of the events may have been carried out without anybody having heard of it.
         before: Option<Object>,
     },
     /// It is there no more, or not active any more.
@@ -243,6 +244,12 @@ impl Gathered {
             .copied()
             .filter(|number| !self.moves.contains(number))
             .collect();
+        let is_either = |number: &usize| {
+            let state = resource_of(events.get(*number).map(record::record).unwrap_or_default());
+            state.is_ok_and(|state| state == wanted || Some(&state) == before.as_ref())
+        };
+        let is_steady = own.iter().all(is_either);
+        let before = before.filter(|_| is_steady);
         // A group whose members move is there first, also if nothing else is said of it.
         if let Some(last_move) = self.moves.last() {
             let deed = Deed::Members {
