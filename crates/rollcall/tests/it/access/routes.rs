@@ -80,7 +80,7 @@ fn put(path: &str, id: &str, user: &str) -> String {
 
 /// Whether a path names something of an application that the foreign one does not have.
 fn is_deep(path: &str) -> bool {
-    path.contains("{number}") || path.contains("{job}")
+    path.contains("{number}") || path.contains("{job}") || path.contains("/comparison")
 }
 
 #[test]
