@@ -1,7 +1,7 @@
 //! The SCIM mode: from the events of a request to the fewest requests of SCIM, and from their answers to verdicts.
 //!
-//! A full synchronization tells everything, without comparing it with what the application has; that is done by
-//! [`crate::delivery::comparison`], whose repairs have what was told forgotten, so that it is read and compared.
+//! A full synchronization reads everybody in scope there and sets right what differs; it does not list who is there
+//! besides. That is done by [`crate::delivery::comparison`].
 //!
 //! # Where it stands
 //!
