@@ -14,7 +14,7 @@ use rollcall::directory::{
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
 use rollcall_db::testing::{self, databases};
-use rollcall_protocol::{EventType, SubjectKind, SystemRandom};
+use rollcall_protocol::{EventType, GroupPayload, SubjectKind, SystemRandom};
 
 use crate::world::{new_user, open_hub};
 
@@ -499,8 +499,12 @@ proptest! {
             for change in &changes {
                 match &change.after {
                     None => { rebuilt.remove(&change.subject_id); }
-                    // Membership events carry a part; the group's record is in its other events.
-                    Some(_) if matches!(change.kind, ChangeKind::Event(EventType::GroupAddUser | EventType::GroupRemoveUser)) => {}
+                    // Membership events name the members in question; but for them, each bears the group's record.
+                    Some(after) if matches!(change.kind, ChangeKind::Event(EventType::GroupAddUser | EventType::GroupRemoveUser)) => {
+                        let mut group = GroupPayload::from_json(&change.record).unwrap();
+                        group.user_ids = None;
+                        rebuilt.insert(change.subject_id.clone(), (group.to_json(), places(after)));
+                    }
                     Some(after) => {
                         let known = (change.record.clone(), places(after));
                         rebuilt.insert(change.subject_id.clone(), known);
