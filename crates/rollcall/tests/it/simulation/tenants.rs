@@ -74,17 +74,18 @@ impl World {
             organizational_unit_ids: [unit].into(),
             group_ids: BTreeSet::new(),
         };
-        let either = if self.dice.one_in(2) {
-            narrow.clone()
-        } else {
-            Scope::everything()
-        };
+        let part = narrow.clone();
         self.join("kit", Scope::everything(), Manner::Kit);
         self.join("inbox", Scope::everything(), Manner::Inbox);
         self.join("plain", Scope::everything(), Manner::Plain);
         self.join("sdk", Scope::everything(), Manner::Sdk);
         self.join("narrow", narrow, Manner::Plain);
-        self.join("scim", either, Manner::Scim);
+        let scope = if self.dice.one_in(2) {
+            part
+        } else {
+            Scope::everything()
+        };
+        self.join("scim", scope, Manner::Scim);
     }
 
     fn join(&mut self, name: &str, scope: Scope, manner: Manner) {
