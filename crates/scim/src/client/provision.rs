@@ -176,6 +176,7 @@ impl<'a> Provision<'a> {
             Goal::Present(wanted) if !known.disabled && known.last.as_ref() == Some(wanted) => {
                 State::Over(Outcome::Told(Some(known)))
             }
+            Goal::Disabled(_) if known.disabled => State::Over(Outcome::Told(Some(known))),
             Goal::Deleted => State::Delete(known.id),
             Goal::Present(_) if self.update == Update::Patch && known.last.is_none() => State::Read(known.id),
             // What is not known cannot be put.

@@ -163,7 +163,11 @@ impl<'a, O: Outside> Carrier<'a, O> {
             Leavers::Delete => Goal::Deleted,
         };
         let remote = self.remote(&piece.key());
-        let known = remote.map(|remote| memory::known(remote, None));
+        // Whoever was disabled may have come back since, without anybody having heard that this was carried out.
+        let known = remote.map(|remote| Known {
+            disabled: false,
+            ..memory::known(remote, None)
+        });
         let ended = self.provide(piece, goal, known).await?;
         Ok(concluded(piece, ended))
     }
