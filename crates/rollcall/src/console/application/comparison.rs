@@ -8,13 +8,12 @@ use axum::response::Response;
 use rollcall_db::DbError;
 use serde::Deserialize;
 
-use super::{Head, Tab};
+use super::{Head, Tab, follow};
 use crate::access::Permission;
 use crate::application::Application;
 use crate::console::Console;
 use crate::console::error::Failure;
 use crate::console::form::{Filled, Posted, done};
-use crate::console::live;
 use crate::console::page::{Answer, Page, Section, View, address, show};
 use crate::delivery::comparison::{
     self, Comparison, ComparisonError, Difference, Kind, RepairPlan, Selection, Status, Subject, Tally,
@@ -173,26 +172,20 @@ pub(super) async fn live_state(
     view: View,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
-    view.needs(Permission::ReadDeliveries)?;
-    let Application { id, .. } = view.application(id).await?;
-    let page = view.page;
-    Ok(live::follow(console, move |console| {
-        let now = console.now();
-        let (page, id) = (page.at(now), id.clone());
-        async move {
-            let of = id.clone();
-            let newest = console
-                .db()
-                .read(move |tx| comparison::newest(tx, &of, now))
-                .await?;
-            let shown = Shown {
-                page,
-                application_id: id,
-                comparison: newest,
-            };
-            Ok(shown.render()?)
-        }
-    }))
+    follow(console, view, id, |console, page, id| async move {
+        let (of, now) = (id.clone(), console.now());
+        let newest = console
+            .db()
+            .read(move |tx| comparison::newest(tx, &of, now))
+            .await?;
+        let shown = Shown {
+            page,
+            application_id: id,
+            comparison: newest,
+        };
+        Ok(shown.render()?)
+    })
+    .await
 }
 
 async fn begin(posted: &Posted, id: String) -> Result<Application, Failure> {

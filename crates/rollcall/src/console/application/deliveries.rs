@@ -9,12 +9,10 @@ use rollcall_db::DbError;
 use rollcall_protocol::EventType;
 use serde::Deserialize;
 
-use super::{Head, Tab};
+use super::{Head, Tab, follow};
 use crate::access::Permission;
-use crate::application::Application;
 use crate::console::Console;
 use crate::console::error::Failure;
-use crate::console::live;
 use crate::console::page::{Answer, Page, Section, View, address, show};
 use crate::delivery::job::Tally;
 use crate::delivery::ledger::attempts::{self, Filter, Outcome, Search};
@@ -279,32 +277,26 @@ pub(super) async fn deliveries_live(
     view: View,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
-    view.needs(Permission::ReadDeliveries)?;
-    let Application { id, .. } = view.application(id).await?;
-    let page = view.page;
-    Ok(live::follow(console, move |console| {
-        let (page, id) = (page.at(console.now()), id.clone());
-        async move {
-            let wanted = id.clone();
-            let newest = console
-                .db()
-                .read(move |tx| {
-                    let mut search = Search::of(LOOKED_AT);
-                    let found =
-                        attempts::page(tx, &mut search, &wanted, &Filter::default(), None, ON_A_PAGE)?;
-                    Ok::<_, DbError>((found, search.was_cut_short()))
-                })
-                .await?;
-            let (found, is_cut) = newest;
-            let attempts = Attempts {
-                page,
-                older: found.before.map(|before| Wanted::default().address(&id, before)),
-                application_id: id,
-                rows: shown(found.found),
-                is_filtered: false,
-                is_cut,
-            };
-            Ok(attempts.render()?)
-        }
-    }))
+    follow(console, view, id, |console, page, id| async move {
+        let wanted = id.clone();
+        let newest = console
+            .db()
+            .read(move |tx| {
+                let mut search = Search::of(LOOKED_AT);
+                let found = attempts::page(tx, &mut search, &wanted, &Filter::default(), None, ON_A_PAGE)?;
+                Ok::<_, DbError>((found, search.was_cut_short()))
+            })
+            .await?;
+        let (found, is_cut) = newest;
+        let attempts = Attempts {
+            page,
+            older: found.before.map(|before| Wanted::default().address(&id, before)),
+            application_id: id,
+            rows: shown(found.found),
+            is_filtered: false,
+            is_cut,
+        };
+        Ok(attempts.render()?)
+    })
+    .await
 }

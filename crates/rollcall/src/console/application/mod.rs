@@ -19,6 +19,9 @@ mod synchronize;
 mod test;
 mod tree;
 
+use std::sync::Arc;
+
+use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::addresses::Addresses;
@@ -26,6 +29,8 @@ use super::applications;
 use super::error::Failure;
 use super::health::Health;
 use super::page::{Page, View};
+use super::{Console, live};
+use crate::access::Permission;
 use crate::application::{Application, Entitlement, Entitlements};
 use crate::delivery::status::ApplicationStatus;
 
@@ -86,6 +91,21 @@ pub(super) fn routes() -> Addresses {
         .route(&on("dismiss"), post(actions::dismiss))
         .route(&on("skip"), post(actions::skip))
         .route(&on("push"), post(actions::push))
+}
+
+/// Follows a part of an application's page: `render` is given the page as of then, and the application's id.
+async fn follow<F, T>(console: Arc<Console>, view: View, id: String, render: F) -> Result<Response, Failure>
+where
+    F: Fn(Arc<Console>, Page, String) -> T + Send + 'static,
+    T: Future<Output = Result<String, Failure>> + Send,
+{
+    view.needs(Permission::ReadDeliveries)?;
+    let Application { id, .. } = view.application(id).await?;
+    let page = view.page;
+    Ok(live::follow(console, move |console| {
+        let page = page.at(console.now());
+        render(console, page, id.clone())
+    }))
 }
 
 /// What an application is told now.

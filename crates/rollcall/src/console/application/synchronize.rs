@@ -7,14 +7,13 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use rollcall_db::DbError;
 
-use super::{Head, Tab};
+use super::{Head, Tab, follow};
 use crate::access::Permission;
 use crate::application::{Application, store};
 use crate::clock::Millis;
 use crate::console::Console;
 use crate::console::error::Failure;
 use crate::console::health::Progress;
-use crate::console::live;
 use crate::console::page::{Answer, Page, Section, View, show};
 use crate::delivery::job::{self, Inventory, JobKind, JobPosition, JobStatus, Tally, Trigger};
 use crate::delivery::status;
@@ -159,14 +158,9 @@ pub(super) async fn jobs_live(
     view: View,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
-    view.needs(Permission::ReadDeliveries)?;
-    let Application { id, .. } = view.application(id).await?;
-    let page = view.page;
-    Ok(live::follow(console, move |console| {
-        let (page, id) = (page.at(console.now()), id.clone());
-        async move {
-            let application = console.db().read(move |tx| store::load(tx, &id)).await?;
-            Ok(Jobs::read(&console, application, page).await?.render()?)
-        }
-    }))
+    follow(console, view, id, |console, page, id| async move {
+        let application = console.db().read(move |tx| store::load(tx, &id)).await?;
+        Ok(Jobs::read(&console, application, page).await?.render()?)
+    })
+    .await
 }

@@ -49,10 +49,7 @@ impl Found {
         };
         Some(Self {
             external_id: text("externalId"),
-            name: text(match subject {
-                Subject::User => "userName",
-                Subject::Group => "displayName",
-            }),
+            name: text(name_attribute(subject)),
             remote_id,
             resource,
         })
@@ -74,6 +71,14 @@ fn types(subject: Subject) -> &'static ResourceType {
     match subject {
         Subject::User => schema::user(),
         Subject::Group => schema::group(),
+    }
+}
+
+/// The attribute that holds the name by which an object is found.
+fn name_attribute(subject: Subject) -> &'static str {
+    match subject {
+        Subject::User => "userName",
+        Subject::Group => "displayName",
     }
 }
 
@@ -211,11 +216,10 @@ impl Judge {
             .map(|(record, _)| resource(provider.checked(), kind, &record));
         if let (2, Some(Ok(wanted))) = (doubt, &wanted) {
             // The mapping may make another name of it, and then it is somebody else.
-            let name = match self.subject {
-                Subject::User => "userName",
-                Subject::Group => "displayName",
-            };
-            let wanted = wanted.get(name).and_then(Json::as_str).unwrap_or_default();
+            let wanted = wanted
+                .get(name_attribute(self.subject))
+                .and_then(Json::as_str)
+                .unwrap_or_default();
             if it.name.as_deref().map(fold) != Some(fold(wanted)) {
                 return Ok(None);
             }

@@ -244,33 +244,31 @@ pub(super) fn called(
     id: &str,
     remote_ids: &[String],
 ) -> Result<HashMap<String, String>, DbError> {
-    let mut found = HashMap::new();
-    for part in remote_ids.chunks(AT_ONCE) {
-        let sql = format!(
-            "SELECT remote_id, name FROM comparison_differences
-             WHERE comparison_id = $1 AND subject_kind = 'user' AND remote_id IN {}",
-            listed(2, part.len())
-        );
-        let mut values: Vec<Value<'_>> = vec![id.into()];
-        values.extend(part.iter().map(Value::from));
-        for row in &tx.query(&sql, &values)? {
-            found.insert(row.get(0)?, row.get(1)?);
-        }
-    }
-    Ok(found)
+    names_by(tx, id, "remote_id", "subject_kind = 'user'", remote_ids)
 }
 
-/// Which of these subjects are to be made.
+/// Which of these subjects are to be made, with what they are called.
 pub(super) fn to_be_made(
     tx: &mut Tx<'_>,
     id: &str,
     subjects: &[String],
 ) -> Result<HashMap<String, String>, DbError> {
+    names_by(tx, id, "subject_id", "kind = 'create'", subjects)
+}
+
+/// What those are called who are written down, by one of their ids.
+fn names_by(
+    tx: &mut Tx<'_>,
+    id: &str,
+    column: &'static str,
+    condition: &'static str,
+    ids: &[String],
+) -> Result<HashMap<String, String>, DbError> {
     let mut found = HashMap::new();
-    for part in subjects.chunks(AT_ONCE) {
+    for part in ids.chunks(AT_ONCE) {
         let sql = format!(
-            "SELECT subject_id, name FROM comparison_differences
-             WHERE comparison_id = $1 AND kind = 'create' AND subject_id IN {}",
+            "SELECT {column}, name FROM comparison_differences
+             WHERE comparison_id = $1 AND {condition} AND {column} IN {}",
             listed(2, part.len())
         );
         let mut values: Vec<Value<'_>> = vec![id.into()];

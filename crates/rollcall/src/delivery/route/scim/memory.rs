@@ -89,13 +89,10 @@ impl Memory {
 /// of what was told last. That alone is proof. What is wanted now may have that digest too while the application has
 /// something else: an event in between was carried out, and its answer or its settlement was lost.
 pub fn known(remote: Remote, before: Option<&Object>) -> Known {
-    let last = remote.told.and_then(|told| {
-        let before = before.filter(|before| digest(before) == told);
-        before.cloned()
-    });
+    let last = before.filter(|before| remote.told.is_some_and(|told| told == digest(before)));
     Known {
         id: remote.id,
-        last,
+        last: last.cloned(),
         etag: remote.etag,
         disabled: remote.left,
     }

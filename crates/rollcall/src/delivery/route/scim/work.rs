@@ -248,7 +248,8 @@ impl Gathered {
             let state = resource_of(events.get(*number).map(record::record).unwrap_or_default());
             state.is_ok_and(|state| state == wanted || Some(&state) == before.as_ref())
         };
-        let is_steady = own.iter().all(is_either);
+        // The last one is what is wanted.
+        let is_steady = own.iter().filter(|number| **number != last).all(is_either);
         let before = before.filter(|_| is_steady);
         // A group whose members move is there first, also if nothing else is said of it.
         if let Some(last_move) = self.moves.last() {
