@@ -9,16 +9,15 @@ mod list;
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::simulate::{self, locked, on_all_cores, simulation, single};
+use crate::simulate::{self, Ended, PATIENCE, locked, on_all_cores, simulation, single, watch};
 
 /// A mistake.
 struct Mutant {
@@ -38,9 +37,6 @@ const SEEDS: u64 = 1_000;
 
 /// How many seeds a process runs.
 const PORTION: u64 = 10;
-
-/// How long a process may take for them. It needs some seconds.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Where the simulation itself stands. What panics there is wrong with it, and no find.
 const HARNESS: &str = "panicked at crates/rollcall/tests/";
@@ -276,7 +272,7 @@ fn play(program: &Path, mutant: Option<&str>, seeds: RangeInclusive<u64>) -> io:
             None => command.env_remove(VARIABLE),
         };
         match watch(command.spawn()?)? {
-            Ended::Well => first += portion,
+            Ended::Well(_) => first += portion,
             Ended::Badly(text) => {
                 return Ok(match said(&text) {
                     Some((seed, said)) if said.contains(HARNESS) => {
@@ -297,49 +293,6 @@ fn play(program: &Path, mutant: Option<&str>, seeds: RangeInclusive<u64>) -> io:
         }
     }
     Ok(Played::Well)
-}
-
-/// How a process ended.
-enum Ended {
-    Well,
-    /// With what it said.
-    Badly(String),
-    /// It had to be killed.
-    Never,
-}
-
-/// Waits for a process, but not for ever.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a process that hangs does so in real time"
-)]
-fn watch(mut child: Child) -> io::Result<Ended> {
-    let begun = Instant::now();
-    let reading = child.stdout.take().map(|mut stdout| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            stdout.read_to_end(&mut bytes).map(|_| bytes)
-        })
-    });
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if begun.elapsed() > PATIENCE {
-            child.kill()?;
-            child.wait()?;
-            return Ok(Ended::Never);
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    };
-    if status.success() {
-        return Ok(Ended::Well);
-    }
-    let bytes = match reading.map(JoinHandle::join) {
-        Some(Ok(bytes)) => bytes?,
-        Some(Err(_)) | None => Vec::new(),
-    };
-    Ok(Ended::Badly(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// The seed that failed and the first line of what was said of it.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::mutants::mutants;
@@ -19,6 +20,9 @@ const SEEDS: u64 = 1_000;
 
 /// How many seeds a process runs. Some histories take long, so nobody gets a large share.
 const PORTION: u64 = 20;
+
+/// How long a process may take for them. It needs some seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often it is said how far this is.
 const TELL_EVERY: Duration = Duration::from_secs(30);
@@ -86,14 +90,24 @@ fn play(program: &Path, seeds: u64) -> io::Result<Result<Counts, String>> {
                 break;
             }
             let portion = PORTION.min(seeds - before);
-            let output = single(program, before + 1, portion).spawn()?.wait_with_output()?;
-            let text = String::from_utf8_lossy(&output.stdout);
-            if !output.status.success() {
+            let failed = match watch(single(program, before + 1, portion).spawn()?)? {
+                Ended::Well(text) => {
+                    count(&text, &mut locked(&counts));
+                    None
+                }
+                Ended::Badly(text) => Some(text),
+                Ended::Never => Some(format!(
+                    "xtask: the seeds from {} to {} had not ended after {} s: something is done again and again, or waits for ever\n",
+                    before + 1,
+                    before + portion,
+                    PATIENCE.as_secs()
+                )),
+            };
+            if let Some(text) = failed {
                 stop.store(true, Ordering::Relaxed);
-                locked(&failure).get_or_insert_with(|| text.into_owned());
+                locked(&failure).get_or_insert(text);
                 break;
             }
-            count(&text, &mut locked(&counts));
             let done = done.fetch_add(portion, Ordering::Relaxed) + portion;
             let mut told = locked(&told);
             if told.elapsed() > TELL_EVERY {
@@ -186,6 +200,51 @@ pub(crate) fn single(program: &Path, first: u64, seeds: u64) -> Command {
         .env_remove("ROLLCALL_SEED")
         .stdout(Stdio::piped());
     command
+}
+
+/// How a process ended.
+pub(crate) enum Ended {
+    /// With what it said.
+    Well(String),
+    /// With what it said.
+    Badly(String),
+    /// It had to be killed.
+    Never,
+}
+
+/// Waits for a process, but not for ever.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process that hangs does so in real time"
+)]
+pub(crate) fn watch(mut child: Child) -> io::Result<Ended> {
+    let begun = Instant::now();
+    let reading = child.stdout.take().map(|mut stdout| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            stdout.read_to_end(&mut bytes).map(|_| bytes)
+        })
+    });
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if begun.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            return Ok(Ended::Never);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let bytes = match reading.map(JoinHandle::join) {
+        Some(Ok(bytes)) => bytes?,
+        Some(Err(_)) | None => Vec::new(),
+    };
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(match status.success() {
+        true => Ended::Well(text),
+        false => Ended::Badly(text),
+    })
 }
 
 /// Adds up the lines in which a process says how often something happened.

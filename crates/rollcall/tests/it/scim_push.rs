@@ -20,8 +20,8 @@ use rollcall::application::scim::{Authentication, Leavers, ProfilePatch, Scim, S
 use rollcall::application::{
     self, Application, Limits, Mode, ModeName, NewApplication, Scope, Settings, SettingsPatch, Subscription,
 };
-use rollcall::delivery::Delivery;
 use rollcall::delivery::connectivity::{self, StepResult};
+use rollcall::delivery::{Delivery, Options};
 use rollcall::directory::Command;
 use rollcall::hub::Hub;
 use rollcall::secret::SecretString;

@@ -131,7 +131,7 @@ impl Reply {
     }
 
     /// What an answer means that is neither a success nor one that the request has an answer to.
-    pub(super) fn verdict(&self) -> Outcome {
+    pub fn verdict(&self) -> Outcome {
         match self.status {
             400 | 409 | 413 | 414 | 422 => Outcome::Refused(self.refusal()),
             405 | 501 => Outcome::Unsuitable(self.refusal()),

@@ -10,6 +10,7 @@ use crate::delivery::egress::failure::Failure;
 use crate::delivery::ledger::leases::Held;
 use crate::delivery::model::{Answered, Attempt, Batch, Outgoing, Source};
 use crate::delivery::shared::Shared;
+use crate::delivery::ticks::{Tick, Ticks};
 
 /// A request that is ready to be sent.
 #[derive(Debug)]
@@ -107,6 +108,9 @@ pub(in crate::delivery) enum BreakOff {
 pub(in crate::delivery) struct Going<'a> {
     pub(in crate::delivery) application: &'a Application,
     pub(in crate::delivery) held: &'a Held,
+    pub(in crate::delivery) ticks: &'a Ticks,
+    /// The application was last looked at as of this tick.
+    pub(in crate::delivery) seen: Tick,
     pub(in crate::delivery) stopped: &'a watch::Receiver<bool>,
 }
 
@@ -117,6 +121,10 @@ impl Going<'_> {
         }
         if *self.stopped.borrow() {
             return Err(BreakOff::Stopped);
+        }
+        // Until there is news, the feed may know of an older version than the one that was loaded.
+        if self.ticks.now().applications == self.seen.applications {
+            return Ok(());
         }
         match shared.feed.version(&self.application.id) {
             Some(version) if version == self.application.version => Ok(()),

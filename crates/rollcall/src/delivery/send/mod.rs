@@ -307,6 +307,8 @@ impl Sender {
         Going {
             application: &self.target.application,
             held: &self.held,
+            ticks: &self.ticks,
+            seen: self.seen,
             stopped: &self.stopped,
         }
     }

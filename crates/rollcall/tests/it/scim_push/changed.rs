@@ -194,3 +194,36 @@ fn what_is_in_flight_while_the_mode_changes_is_told_in_the_new_one() {
         delivery.stop().await;
     });
 }
+
+#[test]
+fn a_change_that_this_node_has_not_heard_of_holds_nothing_up() {
+    on_both("scim_unheard", |database, _| async move {
+        let hub = open_hub(&database).await;
+        let (app, application) = add(&hub, |_| {}).await;
+        let options = Options {
+            poll: Duration::from_secs(3_600),
+            ..hasty()
+        };
+        let delivery = deliver(&hub, options).await;
+        let gate = app.with(|script| Arc::clone(&script.gate));
+        let held = gate.lock().await;
+        user(&hub, "ada").await;
+        until("it has ada", async || app.names().contains("ada")).await;
+        // Another node changes the application while the answer is on its way, and says nothing.
+        let other = open_hub(&database).await;
+        let changed = application::Command::Update {
+            id: application.id.clone(),
+            name: Some("Renamed".to_owned()),
+            secret: None,
+            settings: SettingsPatch::default(),
+        };
+        other
+            .apply_application(Caller::system("test"), changed)
+            .await
+            .unwrap();
+        drop(held);
+        settled(&hub, &application).await;
+        assert_eq!(app.names(), set(&["ada"]));
+        delivery.stop().await;
+    });
+}

@@ -1,7 +1,7 @@
 //! An application in the SCIM mode: a service provider in memory, and the way to it.
 //!
 //! It knows nothing of events and remembers none. At the end it must have everybody in its scope, once and as they are,
-//! and nobody else who is active.
+//! and nobody else who is active or in a group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -154,14 +154,10 @@ impl ServiceProvider {
                 differs("whether it is active", &ours, &enabled, user);
             }
         }
-        // Whoever has left and is disabled stays in groups, where an account without access does nothing.
-        let has_left = |user: &Object, id: &String| !is_active(user) && !should.users.contains_key(id);
         let external_ids: BTreeMap<&String, String> = held
             .users
             .iter()
-            .filter_map(|(id, user)| {
-                Some((id, text(user, "externalId").filter(|ours| !has_left(user, ours))?))
-            })
+            .filter_map(|(id, user)| Some((id, text(user, "externalId")?)))
             .collect();
         for (id, group) in &held.groups {
             let ours = text(group, "externalId").unwrap_or_default();

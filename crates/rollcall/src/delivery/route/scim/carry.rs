@@ -68,6 +68,8 @@ pub struct Carrier<'a, O> {
     pub outside: O,
     /// What was stored of those who were asked for.
     pub stored: HashMap<Key, Option<Remote>>,
+    /// Those who have left and whose accounts others have now, to be forgotten with the settlement.
+    pub given_up: Vec<Key>,
 }
 
 impl<'a, O: Outside> Carrier<'a, O> {
@@ -80,7 +82,9 @@ impl<'a, O: Outside> Carrier<'a, O> {
         for piece in std::mem::take(&mut work.pieces) {
             let said = match &piece.deed {
                 Deed::Present { wanted, before } => self.present(&piece, wanted, before.as_ref()).await?,
-                Deed::Leave { how, last } => self.leave(&piece, *how, last).await?,
+                Deed::Leave { how, last, groups } => {
+                    self.leave(&piece, *how, last, groups.as_deref()).await?
+                }
                 Deed::Members { group, moved } => {
                     self.membership(&piece, group, moved, &mut work.decided).await?;
                     continue;
@@ -153,6 +157,7 @@ impl<'a, O: Outside> Carrier<'a, O> {
         piece: &Piece,
         how: Leavers,
         last: &Object,
+        groups: Option<&[String]>,
     ) -> Result<Verdict, Broken<O::Error>> {
         let goal = match how {
             Leavers::Release => {
@@ -169,6 +174,9 @@ impl<'a, O: Outside> Carrier<'a, O> {
             ..memory::known(remote, None)
         });
         let ended = self.provide(piece, goal, known).await?;
+        if let (Outcome::Told(Some(known)), Leavers::Disable, true) = (&ended, how, self.scim.groups) {
+            return self.take_out(groups, &known.id).await;
+        }
         Ok(concluded(piece, ended))
     }
 
@@ -243,17 +251,38 @@ impl<'a, O: Outside> Carrier<'a, O> {
         }
     }
 
-    /// Whether nobody else is known by an id of the application's.
+    /// Whether nobody else is known by an id of the application's, who still needs it: whoever has left, and was
+    /// disabled there, gives the account up.
     async fn is_free(&mut self, piece: &Piece, id: &str) -> Result<bool, Broken<O::Error>> {
-        if let Some(holder) = self.memory.holder(piece.kind, id) {
-            return Ok(holder == piece.subject);
+        let Some(holder) = self
+            .holder(piece.kind, id)
+            .await?
+            .filter(|holder| *holder != piece.subject)
+        else {
+            return Ok(true);
+        };
+        let key = (piece.kind, holder);
+        self.recall(vec![key.clone()]).await?;
+        let has_left = self.remote(&key).is_some_and(|remote| remote.left);
+        if has_left {
+            self.memory.learn(key.clone(), None);
+            self.given_up.push(key);
         }
-        let holder = self.outside.holder(piece.kind, id).await;
-        Ok(match holder.map_err(Broken::Outside)? {
-            // Of whoever something was learned since, that is what counts.
-            Some(holder) => holder == piece.subject || self.memory.knows(&(piece.kind, holder)),
-            None => true,
-        })
+        Ok(has_left)
+    }
+
+    /// Who is known by an id of the application's.
+    pub(super) async fn holder(
+        &mut self,
+        kind: SubjectKind,
+        id: &str,
+    ) -> Result<Option<String>, Broken<O::Error>> {
+        if let Some(holder) = self.memory.holder(kind, id) {
+            return Ok(Some(holder));
+        }
+        let holder = self.outside.holder(kind, id).await.map_err(Broken::Outside)?;
+        // Of whoever something was learned since, that is what counts.
+        Ok(holder.filter(|holder| !self.memory.knows(&(kind, holder.clone()))))
     }
 }
 

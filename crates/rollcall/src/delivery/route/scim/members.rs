@@ -44,35 +44,31 @@ impl<O: Outside> Carrier<'_, O> {
             decided.extend(piece.events.iter().map(|event| (*event, verdict.clone())));
             return Ok(());
         };
-        let mut refused: Vec<Refused<'_>> = Vec::new();
+        let unknown = self.unknown(piece, moved).await?;
+        let mut refused = unknown.clone();
         let refusal = match self.scim.profile.groups {
             GroupUpdate::Change => {
-                match self
-                    .change(piece, &remote.id, moved, decided, &mut refused)
+                self.change(piece, &remote.id, moved, decided, &mut refused)
                     .await?
-                {
-                    Some(refusal) if refusal.status == 404 => {
-                        // The group is gone there. It is made again, with all who are in it now.
-                        self.memory.learn(piece.key(), None);
-                        let made = self.provide(piece, Goal::Present(group.clone()), None).await?;
-                        self.fill(piece).await?;
-                        refused.clear();
-                        refusal_of(made)
-                    }
-                    refusal => refusal,
-                }
             }
-            GroupUpdate::Replace => {
-                let members = self.members_there(&piece.subject).await?;
-                let profile = &self.scim.profile;
-                let mut membership = Membership::replace(profile, &remote.id, members);
-                self.tell(&mut membership).await?
-            }
+            GroupUpdate::Replace => self.replace(piece, &remote.id).await?,
             GroupUpdate::Put => {
                 let whole = self.whole(piece, group).await?;
                 let known = memory::known(remote, None);
                 refusal_of(self.provide(piece, Goal::Present(whole), Some(known)).await?)
             }
+        };
+        let refusal = match refusal {
+            Some(refusal) if refusal.status == 404 => {
+                // The group is gone there. It is made again, with all who are in it now.
+                self.memory.learn(piece.key(), None);
+                let whole = self.whole(piece, group).await?;
+                let made = self.provide(piece, Goal::Present(whole), None).await?;
+                self.fill(piece).await?;
+                refused = unknown;
+                refusal_of(made)
+            }
+            refusal => refusal,
         };
         for event in &piece.events {
             let verdict = match &refusal {
@@ -82,6 +78,35 @@ impl<O: Outside> Carrier<'_, O> {
             decided.insert(*event, verdict);
         }
         Ok(())
+    }
+
+    /// Those who join and are in the group now, and whom the application does not have.
+    async fn unknown<'m>(
+        &mut self,
+        piece: &Piece,
+        moved: &'m [Moved],
+    ) -> Result<Vec<Refused<'m>>, Broken<O::Error>> {
+        let is_missing = |moved: &&Moved| moved.joins && self.account(&moved.user).is_none();
+        let missing: Vec<&Moved> = moved.iter().filter(is_missing).collect();
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let members = self.outside.members(&piece.subject).await;
+        let members: BTreeSet<String> = members.map_err(Broken::Outside)?.into_iter().collect();
+        // Who has left meanwhile, or was deleted before their membership could be told, need not join.
+        let are_members = missing.into_iter().filter(|moved| members.contains(&moved.user));
+        let unknown = || Refusal {
+            status: 404,
+            scim_type: None,
+            detail: "the application does not have them".to_owned(),
+        };
+        Ok(are_members.map(|moved| (moved, unknown())).collect())
+    }
+
+    /// The application's id for a user who is there and has not left.
+    fn account(&self, user: &str) -> Option<String> {
+        let remote = self.remote(&(SubjectKind::User, user.to_owned()))?;
+        (!remote.left).then_some(remote.id)
     }
 
     /// Tells who joins and who leaves one by one. If it breaks off, the events are decided whose users are told.
@@ -94,38 +119,21 @@ impl<O: Outside> Carrier<'_, O> {
         refused: &mut Vec<Refused<'m>>,
     ) -> Result<Option<Refusal>, Broken<O::Error>> {
         let (mut changes, mut sent) = (Vec::new(), Vec::new());
-        let mut members_now: Option<BTreeSet<String>> = None;
         for moved in moved {
-            match self.remote(&(SubjectKind::User, moved.user.clone())) {
-                Some(user) => {
-                    changes.push(MemberChange {
-                        id: user.id,
-                        joins: moved.joins,
-                    });
-                    sent.push(moved);
+            let id = match moved.joins {
+                true => self.account(&moved.user),
+                false => {
+                    let remote = self.remote(&(SubjectKind::User, moved.user.clone()));
+                    remote.map(|remote| remote.id)
                 }
-                None if moved.joins => {
-                    let members_now = match &mut members_now {
-                        Some(members) => members,
-                        none => {
-                            let members = self.outside.members(&piece.subject).await;
-                            none.insert(members.map_err(Broken::Outside)?.into_iter().collect())
-                        }
-                    };
-                    // Who has left meanwhile, or was deleted before their membership could be told, need not join.
-                    if !members_now.contains(&moved.user) {
-                        continue;
-                    }
-                    let unknown = Refusal {
-                        status: 404,
-                        scim_type: None,
-                        detail: "the application does not have them".to_owned(),
-                    };
-                    refused.push((moved, unknown));
-                }
-                // Whoever is not there is no member either.
-                None => {}
-            }
+            };
+            // Whoever is not there is no member either.
+            let Some(id) = id else { continue };
+            changes.push(MemberChange {
+                id,
+                joins: moved.joins,
+            });
+            sent.push(moved);
         }
         let profile = &self.scim.profile;
         let mut membership = Membership::change(profile, group, changes);
@@ -157,11 +165,21 @@ impl<O: Outside> Carrier<'_, O> {
         if self.scim.profile.groups == GroupUpdate::Put {
             return Ok(());
         }
+        if self.scim.profile.groups == GroupUpdate::Replace {
+            return self.replace(piece, &group.id).await.map(drop);
+        }
         let members = self.members_there(&piece.subject).await?;
         let joining = members.into_iter().map(|id| MemberChange { id, joins: true });
         let profile = &self.scim.profile;
         let mut membership = Membership::change(profile, &group.id, joining.collect());
         self.tell(&mut membership).await.map(drop)
+    }
+
+    /// Makes those who are in a group now the only members of it there.
+    async fn replace(&mut self, piece: &Piece, group: &str) -> Result<Option<Refusal>, Broken<O::Error>> {
+        let members = self.members_there(&piece.subject).await?;
+        let mut membership = Membership::replace(&self.scim.profile, group, members);
+        self.tell(&mut membership).await
     }
 
     /// Makes those who are in a group now, and whom the application has, the only members of it there. Groups in the group
@@ -178,11 +196,7 @@ impl<O: Outside> Carrier<'_, O> {
         let refusal = match self.scim.profile.groups {
             // The group was told as a whole just now.
             GroupUpdate::Put => None,
-            GroupUpdate::Replace => {
-                let members = self.members_there(&piece.subject).await?;
-                let mut membership = Membership::replace(&self.scim.profile, &group.id, members);
-                self.tell(&mut membership).await?
-            }
+            GroupUpdate::Replace => self.replace(piece, &group.id).await?,
             GroupUpdate::Change => {
                 let call = Call::get("Groups", Vec::new()).of(&group.id);
                 let reply = self.outside.read(call).await.map_err(Broken::Outside)?;
@@ -247,17 +261,17 @@ impl<O: Outside> Carrier<'_, O> {
     }
 
     /// Those who are in a group now and whom the application has, by its ids for them.
-    async fn members_there(&mut self, group: &str) -> Result<Vec<String>, Broken<O::Error>> {
+    pub(super) async fn members_there(&mut self, group: &str) -> Result<Vec<String>, Broken<O::Error>> {
         let users = self.outside.members(group).await.map_err(Broken::Outside)?;
         let keys: Vec<Key> = users.into_iter().map(|user| (SubjectKind::User, user)).collect();
         self.recall(keys.clone()).await?;
-        let ids = keys
-            .iter()
-            .filter_map(|key| self.remote(key).map(|remote| remote.id));
-        Ok(ids.collect())
+        Ok(keys.iter().filter_map(|(_, user)| self.account(user)).collect())
     }
 
-    async fn tell(&mut self, membership: &mut Membership<'_>) -> Result<Option<Refusal>, Broken<O::Error>> {
+    pub(super) async fn tell(
+        &mut self,
+        membership: &mut Membership<'_>,
+    ) -> Result<Option<Refusal>, Broken<O::Error>> {
         loop {
             match membership.step() {
                 Step::Send(call) => {

@@ -58,10 +58,12 @@
 //!   the backup, not of what it was told since. So everything is compared when it is told next.
 //! * **A group's members fail in the middle.** Those told so far are known, the events whose users are all told are
 //!   decided, the others are told again, which changes nothing for whoever is a member already.
-//! * **A member is not there.** The portion is halved until whoever is at fault stands alone; the event that named
-//!   them is refused with their ids, everybody else joins.
+//! * **A member is not there.** The hub knows, and joins the others alone; or the portion is halved until whoever is at
+//!   fault stands alone. The event that named them is refused with their ids, everybody else joins.
+//! * **Somebody leaves, and stays as a disabled account.** It is taken out of the groups ([`leaving`]).
 //! * **Several have one name.** Whoever is found by name alone is taken over unless the hub keeps that account for
-//!   somebody else; then the event is wanted again, since the other may be about to be renamed.
+//!   somebody else; then the event is wanted again, since the other may be about to be renamed. An account of somebody
+//!   who has left is kept for nobody.
 //!
 //! # What it cannot do
 //!
@@ -71,6 +73,7 @@
 
 pub mod carry;
 pub mod client;
+mod leaving;
 mod members;
 pub mod memory;
 pub mod preview;

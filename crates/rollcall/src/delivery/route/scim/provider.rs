@@ -173,7 +173,7 @@ impl Provider {
         events: &[Outgoing],
     ) -> Carried {
         let mut work = Work::of(events, &self.scim, &self.checked);
-        let keys = work.keys();
+        let mut keys = work.keys();
         let mut carrier = Carrier {
             scim: &self.scim,
             checked: &self.checked,
@@ -187,8 +187,10 @@ impl Provider {
                 last: None,
             },
             stored: HashMap::new(),
+            given_up: Vec::new(),
         };
         let broken = carrier.carry(&mut work).await.err();
+        keys.append(&mut carrier.given_up);
         let Way { requests, last, .. } = carrier.outside;
         let mut stop = broken.map(|broken| match broken {
             Broken::Outside(stop) => stop,

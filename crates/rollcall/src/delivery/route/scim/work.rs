@@ -14,7 +14,7 @@ use rollcall_scim::Object;
 use super::memory::Key;
 use super::record;
 use crate::application::scim::{Action, Checked, Leavers, Scim};
-use crate::delivery::model::{Outgoing, Remark, Verdict};
+use crate::delivery::model::{Origin, Outgoing, Remark, Verdict};
 
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +46,8 @@ pub enum Deed {
         how: Leavers,
         /// As what it was there, as far as that is told.
         last: Object,
+        /// The groups in which it was, if that is told.
+        groups: Option<Vec<String>>,
     },
     /// Some join and leave a group.
     Members {
@@ -226,6 +228,7 @@ impl Gathered {
             let deed = Deed::Leave {
                 how,
                 last: last_known,
+                groups: events.get(last).and_then(groups_before),
             };
             pieces.push((last, 1, piece(self.events, deed)));
             return;
@@ -261,6 +264,14 @@ impl Gathered {
         }
         pieces.push((first, 0, piece(own, Deed::Present { wanted, before })));
     }
+}
+
+/// The groups in which the subject of a change was before it.
+fn groups_before(event: &Outgoing) -> Option<Vec<String>> {
+    let Origin::Change(change) = &event.origin else {
+        return None;
+    };
+    Some(change.before.as_ref()?.groups.clone())
 }
 
 /// Says the same of several events: what is refused is refused once, and what it has overtaken is passed over, so that

@@ -44,6 +44,19 @@ struct Version {
     is_gone: bool,
 }
 
+/// What an event says of its subject. When a group changed last is left out: it does so too when somebody joins or leaves,
+/// which other events tell.
+fn record(arrival: &Arrival) -> String {
+    let mut record: serde_json::Value = serde_json::from_str(&arrival.biz_data).unwrap_or_default();
+    match record.as_object_mut() {
+        Some(fields) if fields.contains_key("groupId") => {
+            fields.remove("updateTime");
+            record.to_string()
+        }
+        _ => arrival.biz_data.clone(),
+    }
+}
+
 /// Whether the event is of a subject's record. Memberships have versions of their own.
 fn is_of_record(arrival: &Arrival) -> bool {
     let kind = EventType::ALL
@@ -158,7 +171,7 @@ impl World {
                     versions.last = Version {
                         event_id: arrival.event_id.clone(),
                         time: arrival.event_time,
-                        record: arrival.biz_data.clone(),
+                        record: record(arrival),
                         is_gone: is_deletion(arrival),
                     };
                     if versions.newest.time <= versions.last.time {

@@ -7,14 +7,16 @@ use rollcall_protocol::{EventType, UserPayload};
 use rollcall_scim::client::{GroupUpdate, Update};
 use rollcall_scim::testing::members;
 
-use super::{Memory, World, of_group, of_user, scim, user};
+use super::{Leavers, Memory, World, of_group, of_user, scim, user};
 use crate::delivery::model::{Outgoing, Verdict};
 
 /// One thing that an administrator does.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Put(u8, u8),
+    /// Leaves the scope, and may come back.
     Drop(u8),
+    Delete(u8),
     Group(u8),
     Disband(u8),
     Join(u8, u8),
@@ -25,6 +27,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => (0..4_u8, 0..4_u8).prop_map(|(who, how)| Act::Put(who, how)),
         1 => (0..4_u8).prop_map(Act::Drop),
+        1 => (0..4_u8).prop_map(Act::Delete),
         2 => (0..2_u8).prop_map(Act::Group),
         1 => (0..2_u8).prop_map(Act::Disband),
         4 => (0..2_u8, 0..4_u8).prop_map(|(group, who)| Act::Join(group, who)),
@@ -36,6 +39,7 @@ fn act() -> impl Strategy<Value = Act> {
 #[derive(Default)]
 struct Directory {
     users: BTreeMap<u8, UserPayload>,
+    deleted: BTreeSet<u8>,
     groups: BTreeMap<u8, BTreeSet<u8>>,
     events: Vec<Outgoing>,
 }
@@ -48,6 +52,7 @@ impl Directory {
     fn act(&mut self, act: Act) {
         let group_id = |group: u8| format!("group_{group}");
         match act {
+            Act::Put(who, _) if self.deleted.contains(&who) => {}
             Act::Put(who, how) => {
                 let email = (how > 0).then(|| format!("{how}@example.com"));
                 let user = user(&name(who), &format!("name.{who}.{}", how / 2), email.as_deref());
@@ -63,6 +68,16 @@ impl Directory {
                     .into_iter()
                     .for_each(|group| self.act(Act::Part(group, who)));
                 if let Some(user) = self.users.remove(&who) {
+                    self.events.push(of_user(EventType::UserDelete, &user));
+                }
+            }
+            // Nothing but the deletion tells that somebody is in no group any more, and nobody has the id again.
+            Act::Delete(who) => {
+                for members in self.groups.values_mut() {
+                    members.remove(&who);
+                }
+                if let Some(user) = self.users.remove(&who) {
+                    self.deleted.insert(who);
                     self.events.push(of_user(EventType::UserDelete, &user));
                 }
             }
@@ -103,11 +118,12 @@ proptest! {
     fn the_application_ends_as_the_directory_whatever_fails(
         acts in prop::collection::vec(act(), 1..40),
         batches in prop::collection::vec((1..9_usize, prop::option::of((0..8_usize, prop::option::of(500..504_u16))), any::<bool>()), 1..20),
-        (groups, users, paths) in (0..3_u8, any::<bool>(), any::<bool>()),
+        (groups, users, paths, disables) in (0..3_u8, any::<bool>(), any::<bool>(), any::<bool>()),
     ) {
         let mut scim = scim();
         scim.profile.paths = paths;
         scim.profile.members_at_once = 2;
+        scim.leavers = if disables { Leavers::Disable } else { Leavers::Delete };
         scim.profile.users = if users { Update::Patch } else { Update::Put };
         scim.profile.groups = [GroupUpdate::Change, GroupUpdate::Replace, GroupUpdate::Put][usize::from(groups)];
         let mut directory = Directory::default();
@@ -153,13 +169,16 @@ proptest! {
                 world.settle();
             }
         }
-        let there: BTreeMap<String, String> = world.provider.users.values()
+        let is_active = |user: &&rollcall_scim::Object| user["active"] == true;
+        let active = world.provider.users.values().filter(is_active);
+        prop_assert!(disables || active.clone().count() == world.provider.users.len());
+        let there: BTreeMap<String, String> = active.clone()
             .map(|user| (user["externalId"].as_str().unwrap().to_owned(), user["userName"].as_str().unwrap().to_owned()))
             .collect();
         let wanted: BTreeMap<String, String> = directory.users.values()
             .map(|user| (user.user_id.clone(), user.username.clone().unwrap()))
             .collect();
-        prop_assert_eq!(world.provider.users.len(), there.len());
+        prop_assert_eq!(active.count(), there.len());
         prop_assert_eq!(there, wanted);
         prop_assert_eq!(world.provider.groups.len(), directory.groups.len());
         for (group, wanted) in &directory.groups {
