@@ -93,7 +93,7 @@ impl<O: Outside> Carrier<'_, O> {
         let found = match reply.status {
             _ if reply.is_success() => reply.body.unwrap_or_default(),
             // It does not look for members.
-            400 | 403 | 404 | 501 => return Ok(Vec::new()),
+            400 | 404 | 501 => return Ok(Vec::new()),
             _ => return Err(Broken::Failed(reply.refusal())),
         };
         let mut groups = Vec::new();

@@ -1,12 +1,14 @@
 //! Events against a service provider in memory.
 
 mod held;
+mod leaving;
+mod members;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rollcall_protocol::{Event, EventType, GroupPayload, SubjectKind, UserPayload, UserStatus};
-use rollcall_scim::client::{Call, GroupUpdate, Preset, Reply, Update};
+use rollcall_scim::client::{Call, Preset, Reply, Update};
 use rollcall_scim::testing::{Provider, members};
 use serde_json::{Value, json};
 
@@ -17,7 +19,6 @@ use super::work::Work;
 use crate::application::scim::{Authentication, Leavers, Scim};
 use crate::change::{Change, ChangeKind};
 use crate::delivery::model::{Origin, Outgoing, Remote, Verdict};
-use crate::placement::Placement;
 
 /// The application, the database, and what happens on the way.
 #[derive(Default)]
@@ -255,33 +256,6 @@ fn many_events_of_one_user_are_one_change() {
 }
 
 #[test]
-fn those_who_leave_are_dealt_with_as_the_settings_say() {
-    for (leavers, calls, left) in [
-        (Leavers::Disable, vec!["PATCH Users/1", "GET Groups"], Some(false)),
-        (Leavers::Delete, vec!["DELETE Users/1"], None),
-        (Leavers::Release, vec![], Some(true)),
-    ] {
-        let mut world = World::default();
-        let scim = Scim { leavers, ..scim() };
-        created(&mut world, &scim, &["user_1"]);
-        let gone = of_user(EventType::UserDelete, &user("user_1", "user_1", None));
-        assert_eq!(world.told(&scim, std::slice::from_ref(&gone)), calls);
-        let active = world.provider.users.get("1").map(|user| user["active"] == true);
-        assert_eq!(active, left);
-        assert_eq!(
-            world
-                .stored
-                .contains_key(&(SubjectKind::User, "user_1".to_owned())),
-            leavers == Leavers::Disable
-        );
-        // Whoever comes back is the same.
-        created(&mut world, &scim, &["user_1"]);
-        assert_eq!(world.provider.users.len(), 1);
-        assert_eq!(world.there("user_1")["active"], true);
-    }
-}
-
-#[test]
 fn order_between_subjects_survives_being_folded() {
     let (mut world, scim) = (World::default(), scim());
     created(&mut world, &scim, &["user_1", "user_2"]);
@@ -366,171 +340,6 @@ fn a_failure_in_the_middle_answers_for_what_stands_before_it() {
 }
 
 #[test]
-fn who_is_unknown_keeps_nobody_else_out_of_a_group() {
-    for groups in [GroupUpdate::Change, GroupUpdate::Replace, GroupUpdate::Put] {
-        let (mut world, mut scim) = (World::default(), scim());
-        scim.profile.groups = groups;
-        created(&mut world, &scim, &["user_1"]);
-        let now = ["user_1", "user_7"].map(str::to_owned);
-        world.groups.insert("group_1".to_owned(), now.into());
-        let events = [
-            of_group(EventType::GroupCreate, "group_1", &[]),
-            of_group(EventType::GroupAddUser, "group_1", &["user_1"]),
-            of_group(EventType::GroupAddUser, "group_1", &["user_7"]),
-            // Deleted before this could be told, so there is nothing to repair.
-            of_group(EventType::GroupAddUser, "group_1", &["user_8"]),
-        ];
-        let (decided, _) = world.carry(&scim, &events);
-        let codes: Vec<_> = decided.iter().map(code).collect();
-        assert_eq!(
-            codes,
-            ["accepted", "accepted", "member_unknown", "accepted"],
-            "{groups:?}"
-        );
-        assert_eq!(members(&world.provider.groups["2"]), ["1"], "{groups:?}");
-        // Once they are there, they join.
-        created(&mut world, &scim, &["user_7"]);
-        world.told(&scim, &events[2..3]);
-        assert_eq!(members(&world.provider.groups["2"]), ["1", "3"], "{groups:?}");
-        // So it is if the group was lost there.
-        world.provider.groups.clear();
-        world
-            .groups
-            .entry("group_1".to_owned())
-            .or_default()
-            .insert("user_9".to_owned());
-        let late = of_group(EventType::GroupAddUser, "group_1", &["user_9"]);
-        let (decided, _) = world.carry(&scim, &[late]);
-        assert_eq!(code(&decided[0]), "member_unknown", "{groups:?}");
-    }
-}
-
-/// A deletion as the log has it, of somebody who was in these groups.
-fn deletion(id: &str, groups: &[&str]) -> Outgoing {
-    let mut outgoing = change(EventType::UserDelete, &user(id, id, None), json!({}));
-    if let Origin::Change(change) = &mut outgoing.origin {
-        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-        let units = Vec::new();
-        Arc::get_mut(change).unwrap().before = Some(Arc::new(Placement { units, groups }));
-    }
-    outgoing
-}
-
-#[test]
-fn who_stays_as_a_disabled_account_is_in_no_group() {
-    for groups in [GroupUpdate::Change, GroupUpdate::Replace, GroupUpdate::Put] {
-        for etags in [false, true] {
-            let (mut world, mut scim) = (World::default(), scim());
-            scim.profile.groups = groups;
-            scim.profile.etags = etags;
-            scim.leavers = Leavers::Disable;
-            created(&mut world, &scim, &["user_1", "user_2", "user_3"]);
-            let all: BTreeSet<String> = ["user_1", "user_2", "user_3"].map(str::to_owned).into();
-            for group in ["group_1", "group_2"] {
-                world.groups.insert(group.to_owned(), all.clone());
-                let joined = of_group(EventType::GroupAddUser, group, &["user_1", "user_2", "user_3"]);
-                world.told(&scim, &[of_group(EventType::GroupCreate, group, &[]), joined]);
-            }
-            // A group of somebody else's is left alone.
-            let theirs = json!({ "id": "99", "displayName": "Theirs", "members": [{ "value": "3" }] });
-            let theirs = theirs.as_object().unwrap().clone();
-            world.provider.groups.insert("99".to_owned(), theirs.clone());
-            // The log says in which groups somebody was; of what is sent again, the application says it.
-            for (gone, left) in [
-                (deletion("user_2", &["group_1", "group_2"]), vec!["1", "3"]),
-                (
-                    of_user(EventType::UserDelete, &user("user_3", "user_3", None)),
-                    vec!["1"],
-                ),
-            ] {
-                for members in world.groups.values_mut() {
-                    members.remove(gone.subject_id());
-                }
-                world.told(&scim, &[gone]);
-                for group in ["4", "5"] {
-                    assert_eq!(members(&world.provider.groups[group]), left, "{groups:?} {etags}");
-                }
-            }
-            assert_eq!(world.provider.groups["99"], theirs);
-            assert_eq!(world.there("user_3")["active"], false);
-            // Told once more, after their settlement was lost, nothing is changed.
-            let late = of_group(EventType::GroupAddUser, "group_1", &["user_2"]);
-            world.told(&scim, &[deletion("user_2", &["group_1"]), late]);
-            assert_eq!(members(&world.provider.groups["4"]), ["1"], "{groups:?} {etags}");
-        }
-    }
-}
-
-#[test]
-fn the_account_of_whoever_has_left_is_free_for_another_of_their_name() {
-    let (mut world, mut scim) = (World::default(), scim());
-    scim.leavers = Leavers::Disable;
-    let ada = |id| of_user(EventType::UserCreate, &user(id, "ada", None));
-    world.told(&scim, &[ada("user_1")]);
-    world.told(
-        &scim,
-        &[of_user(EventType::UserDelete, &user("user_1", "ada", None))],
-    );
-    world.told(&scim, &[ada("user_2")]);
-    assert_eq!(world.provider.users.len(), 1);
-    assert_eq!(world.there("user_2")["active"], true);
-    let known: Vec<_> = world.stored.keys().map(|(_, id)| id.as_str()).collect();
-    assert_eq!(known, ["user_2"]);
-    // Who was disabled by the directory keeps theirs.
-    let disabled = UserPayload {
-        status: Some(UserStatus::Disabled),
-        ..user("user_2", "ada", None)
-    };
-    world.told(&scim, &[of_user(EventType::UserDisable, &disabled)]);
-    let (decided, _) = world.carry(&scim, &[ada("user_3")]);
-    assert_eq!(code(&decided[0]), "taken");
-}
-
-#[test]
-fn members_told_before_a_failure_are_not_asked_for_again() {
-    let mut world = World::default();
-    let mut scim = scim();
-    scim.profile.members_at_once = 1;
-    created(&mut world, &scim, &["user_1", "user_2"]);
-    world.told(&scim, &[of_group(EventType::GroupCreate, "group_1", &[])]);
-    let events = [
-        of_group(EventType::GroupAddUser, "group_1", &["user_1"]),
-        of_group(EventType::GroupAddUser, "group_1", &["user_2"]),
-    ];
-    world.faults.insert(1, Some(500));
-    let (decided, broken) = world.carry(&scim, &events);
-    assert!(broken.is_some());
-    assert_eq!(
-        decided.iter().map(code).collect::<Vec<_>>(),
-        ["accepted", "undecided"]
-    );
-    assert_eq!(world.told(&scim, &events[1..]), ["PATCH Groups/3"]);
-    assert_eq!(members(&world.provider.groups["3"]), ["1", "2"]);
-}
-
-#[test]
-fn a_group_that_was_deleted_there_is_made_again_with_all_its_members() {
-    let (mut world, scim) = (World::default(), scim());
-    created(&mut world, &scim, &["user_1", "user_2"]);
-    world.told(
-        &scim,
-        &[
-            of_group(EventType::GroupCreate, "group_1", &[]),
-            of_group(EventType::GroupAddUser, "group_1", &["user_1"]),
-        ],
-    );
-    world.provider.groups.clear();
-    let now = ["user_1", "user_2"].map(str::to_owned).into();
-    world.groups.insert("group_1".to_owned(), now);
-    world.told(
-        &scim,
-        &[of_group(EventType::GroupAddUser, "group_1", &["user_2"])],
-    );
-    let group = world.provider.groups.values().next().unwrap();
-    assert_eq!(members(group), ["1", "2"]);
-}
-
-#[test]
 fn what_goes_there_and_back_is_told_although_nobody_heard_of_the_way_there() {
     for update in [Update::Patch, Update::Put] {
         let (mut world, mut scim) = (World::default(), scim());
@@ -563,64 +372,6 @@ fn what_goes_there_and_back_is_told_although_nobody_heard_of_the_way_there() {
         world.memory = Memory::default();
         world.told(&scim, &[again, gone]);
         assert_eq!(world.there("user_1")["active"], false, "{update:?}");
-    }
-}
-
-#[test]
-fn who_is_known_by_the_id_alone_is_disabled_as_they_are_there() {
-    for update in [Update::Patch, Update::Put] {
-        let (mut world, mut scim) = (World::default(), scim());
-        scim.profile.users = update;
-        scim.leavers = Leavers::Disable;
-        created(&mut world, &scim, &["user_1"]);
-        let before = world.there("user_1").clone();
-        // A deletion that is told again says no more.
-        let gone = UserPayload {
-            user_id: "user_1".to_owned(),
-            ..UserPayload::default()
-        };
-        world.told(&scim, &[of_user(EventType::UserDelete, &gone)]);
-        let mut after = world.there("user_1").clone();
-        assert_eq!(after.insert("active".to_owned(), true.into()), Some(false.into()));
-        let without_version = |mut user: rollcall_scim::Object| {
-            user.remove("meta");
-            user
-        };
-        assert_eq!(without_version(after), without_version(before), "{update:?}");
-    }
-}
-
-#[test]
-fn groups_are_replaced_as_a_whole_where_that_is_wanted() {
-    for groups in [GroupUpdate::Replace, GroupUpdate::Put] {
-        let mut world = World::default();
-        let mut scim = scim();
-        scim.profile.groups = groups;
-        scim.profile.users = Update::Put;
-        created(&mut world, &scim, &["user_1", "user_2"]);
-        world
-            .groups
-            .insert("group_1".to_owned(), ["user_1".to_owned()].into());
-        world.told(
-            &scim,
-            &[
-                of_group(EventType::GroupCreate, "group_1", &[]),
-                of_group(EventType::GroupAddUser, "group_1", &["user_1"]),
-            ],
-        );
-        assert_eq!(members(&world.provider.groups["3"]), ["1"], "{groups:?}");
-        world
-            .groups
-            .insert("group_1".to_owned(), ["user_2".to_owned()].into());
-        let calls = world.told(
-            &scim,
-            &[
-                of_group(EventType::GroupRemoveUser, "group_1", &["user_1"]),
-                of_group(EventType::GroupAddUser, "group_1", &["user_2"]),
-            ],
-        );
-        assert_eq!(members(&world.provider.groups["3"]), ["2"], "{groups:?}");
-        assert_eq!(calls.len(), 1, "{calls:?}");
     }
 }
 
