@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::call::{Call, Method, Outcome, Reply, Step};
 use super::{Managed, Profile, Update};
 use crate::Object;
+use crate::error::ScimType;
 use crate::filter::{Filter, Literal, Operator};
 use crate::name::AttrPath;
 use crate::patch::{Kind, Operation, PATCH_SCHEMA, Patch, Target};
@@ -251,8 +252,11 @@ impl<'a> Provision<'a> {
                 // Nobody is made because an answer cannot be read.
                 None => return State::Over(reply.verdict()),
             },
-            // Such a filter is not understood; by name is the other way.
-            400 | 501 if by == Key::ExternalId && self.wanted_name().is_some() => Vec::new(),
+            // Such a filter is not understood; by name is the other way. Any other 400 may be about anything, and nobody
+            // is made because of it: they may be there, under the name that they had.
+            400 | 501 if by == Key::ExternalId && self.wanted_name().is_some() && is_no_filter(reply) => {
+                Vec::new()
+            }
             _ => return State::Over(reply.verdict()),
         };
         let text = |resource: &Object, name: &str| {
@@ -324,7 +328,9 @@ impl<'a> Provision<'a> {
             Goal::Disabled(_) => self.renew(id, Some(resource), etag),
             Goal::Present(wanted) => {
                 let present = self.managed.part_of(resource);
-                if present == self.managed.part_of(wanted) {
+                // Members are not read, so nobody knows whether they are the same.
+                let is_whole_group = self.update == Update::Put && wanted.contains_key("members");
+                if present == self.managed.part_of(wanted) && !is_whole_group {
                     self.told(id, etag)
                 } else {
                     self.renew(id, Some(&present), etag)
@@ -444,6 +450,11 @@ impl<'a> Provision<'a> {
 }
 
 /// Somebody else has the name, which no answer has said in so many words.
+/// Whether a refused search says that its filter is at fault.
+fn is_no_filter(reply: &Reply) -> bool {
+    reply.status == 501 || reply.refusal().scim_type == Some(ScimType::InvalidFilter)
+}
+
 fn taken() -> State {
     let conflict = Reply {
         status: 409,

@@ -403,3 +403,21 @@ fn a_name_that_another_of_ours_has_is_waited_for() {
     assert_eq!(world.there("fay")["userName"], "bob");
     assert_eq!(world.provider.users.len(), 4);
 }
+
+#[test]
+fn nobody_is_made_because_a_search_was_refused() {
+    let (mut world, scim) = (World::default(), scim());
+    world.carry(
+        &scim,
+        &[of_user(EventType::UserCreate, &user("user_1", "ada", None))],
+    );
+    // Nobody heard of that, and meanwhile she has another name.
+    world.memory = Memory::default();
+    let renamed = [of_user(EventType::UserUpdateInfo, &user("user_1", "ada.l", None))];
+    world.faults.insert(0, Some(400));
+    let (decided, _) = world.carry(&scim, &renamed);
+    assert_eq!(code(&decided[0]), "http_400");
+    world.told(&scim, &renamed);
+    assert_eq!(world.provider.users.len(), 1);
+    assert_eq!(world.there("user_1")["userName"], "ada.l");
+}

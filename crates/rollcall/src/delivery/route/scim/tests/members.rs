@@ -3,6 +3,7 @@
 use rollcall_protocol::EventType;
 use rollcall_scim::client::{GroupUpdate, Update};
 use rollcall_scim::testing::members;
+use serde_json::json;
 
 use super::{World, code, created, of_group, scim};
 
@@ -122,4 +123,23 @@ fn groups_are_replaced_as_a_whole_where_that_is_wanted() {
         assert_eq!(members(&world.provider.groups["3"]), ["2"], "{groups:?}");
         assert_eq!(calls.len(), 1, "{calls:?}");
     }
+}
+
+#[test]
+fn a_group_that_changed_there_meanwhile_is_put_with_its_members() {
+    let mut world = World::default();
+    let mut scim = scim();
+    scim.profile.groups = GroupUpdate::Put;
+    scim.profile.etags = true;
+    created(&mut world, &scim, &["user_1"]);
+    world.told(&scim, &[of_group(EventType::GroupCreate, "group_1", &[])]);
+    // Somebody changes it there, so that it has another version, and is as it was but for that.
+    let group = world.provider.groups.get_mut("2").unwrap();
+    group.insert("meta".to_owned(), json!({ "version": "7" }));
+    world
+        .groups
+        .insert("group_1".to_owned(), ["user_1".to_owned()].into());
+    let joins = of_group(EventType::GroupAddUser, "group_1", &["user_1"]);
+    world.told(&scim, &[joins]);
+    assert_eq!(members(&world.provider.groups["2"]), ["1"]);
 }
