@@ -91,6 +91,8 @@ struct Gathered {
     /// The record of the first event, before it.
     before: Option<String>,
     leaves: bool,
+    /// Whether one of the events was a deletion: it may have been carried out without anybody having heard of it.
+    has_left: bool,
     /// In the order in which they were first named; who was named last decides.
     moved: Vec<Moved>,
     moves: Vec<usize>,
@@ -180,6 +182,7 @@ impl Gathered {
     fn take(&mut self, number: usize, event: &Outgoing) {
         self.events.push(number);
         self.leaves = matches!(event.event_type, EventType::UserDelete | EventType::GroupDelete);
+        self.has_left |= self.leaves;
         let joins = match event.event_type {
             EventType::GroupAddUser => true,
             EventType::GroupRemoveUser => false,
@@ -253,7 +256,7 @@ impl Gathered {
         };
         // The last one is what is wanted.
         let is_steady = own.iter().filter(|number| **number != last).all(is_either);
-        let before = before.filter(|_| is_steady);
+        let before = before.filter(|_| is_steady && !self.has_left);
         // A group whose members move is there first, also if nothing else is said of it.
         if let Some(last_move) = self.moves.last() {
             let deed = Deed::Members {

@@ -144,3 +144,23 @@ fn who_is_known_by_the_id_alone_is_disabled_as_they_are_there() {
         assert_eq!(without_version(after), without_version(before), "{update:?}");
     }
 }
+
+#[test]
+fn who_comes_back_is_there_although_nobody_heard_that_they_had_gone() {
+    for leavers in [Leavers::Delete, Leavers::Disable] {
+        for update in [Update::Patch, Update::Put] {
+            let (mut world, mut scim) = (World::default(), scim());
+            scim.leavers = leavers;
+            scim.profile.users = update;
+            created(&mut world, &scim, &["user_1"]);
+            let same = || user("user_1", "user_1", None);
+            let gone = change(EventType::UserDelete, &same(), json!({}));
+            let back = change(EventType::UserCreate, &same(), json!({}));
+            world.carry(&scim, std::slice::from_ref(&gone));
+            // The process dies before that is settled.
+            world.memory = Default::default();
+            world.told(&scim, &[gone, back]);
+            assert_eq!(world.there("user_1")["active"], true, "{leavers:?} {update:?}");
+        }
+    }
+}
