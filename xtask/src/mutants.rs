@@ -284,7 +284,7 @@ fn play(program: &Path, mutant: Option<&str>, seeds: RangeInclusive<u64>) -> io:
                     )),
                 });
             }
-            Ended::Never => {
+            Ended::Never(_) => {
                 let limit = PATIENCE.as_secs();
                 return Ok(Played::Broken(format!(
                     "the seeds from {first} on had not ended after {limit} s"

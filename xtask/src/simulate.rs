@@ -96,8 +96,9 @@ fn play(program: &Path, seeds: u64) -> io::Result<Result<Counts, String>> {
                     None
                 }
                 Ended::Badly(text) => Some(text),
-                Ended::Never => Some(format!(
-                    "xtask: the seeds from {} to {} had not ended after {} s: something is done again and again, or waits for ever\n",
+                // What failed may have been told by then, and a shorter history looked for.
+                Ended::Never(text) => Some(format!(
+                    "{text}\nxtask: the seeds from {} to {} had not ended after {} s: something is done again and again, or waits for ever\n",
                     before + 1,
                     before + portion,
                     PATIENCE.as_secs()
@@ -208,8 +209,8 @@ pub(crate) enum Ended {
     Well(String),
     /// With what it said.
     Badly(String),
-    /// It had to be killed.
-    Never,
+    /// It had to be killed, after it had said this.
+    Never(String),
 }
 
 /// Waits for a process, but not for ever.
@@ -227,12 +228,12 @@ pub(crate) fn watch(mut child: Child) -> io::Result<Ended> {
     });
     let status = loop {
         if let Some(status) = child.try_wait()? {
-            break status;
+            break Some(status);
         }
         if begun.elapsed() > PATIENCE {
             child.kill()?;
             child.wait()?;
-            return Ok(Ended::Never);
+            break None;
         }
         std::thread::sleep(Duration::from_millis(50));
     };
@@ -241,9 +242,10 @@ pub(crate) fn watch(mut child: Child) -> io::Result<Ended> {
         Some(Err(_)) | None => Vec::new(),
     };
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    Ok(match status.success() {
-        true => Ended::Well(text),
-        false => Ended::Badly(text),
+    Ok(match status {
+        Some(status) if status.success() => Ended::Well(text),
+        Some(_) => Ended::Badly(text),
+        None => Ended::Never(text),
     })
 }
 

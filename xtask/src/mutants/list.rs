@@ -10,6 +10,7 @@ const TRIM: &str = "crates/rollcall/src/delivery/ledger/trim.rs";
 const CONCLUDE: &str = "crates/rollcall/src/delivery/plan/conclude.rs";
 const PLAN: &str = "crates/rollcall/src/delivery/plan/mod.rs";
 const CALLBACK: &str = "crates/rollcall/src/delivery/route/callback.rs";
+const FEED: &str = "crates/rollcall/src/delivery/feed.rs";
 const SEND: &str = "crates/rollcall/src/delivery/send/mod.rs";
 const WORKER: &str = "crates/rollcall/src/delivery/worker.rs";
 const SETTLE: &str = "crates/rollcall/src/delivery/worker/settle.rs";
@@ -296,8 +297,8 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "a-change-of-an-application-goes-unnoticed",
         breaks: "delivery goes on by settings and a scope that are no longer true",
-        file: SEND,
-        original: "version != Some(self.target.application.version)",
+        file: FEED,
+        original: "self.version(&application.id) != Some(application.version)",
         mutated: "false",
     },
     Mutant {

@@ -17,7 +17,7 @@ use rollcall_db::{Db, DbError};
 use tokio::sync::watch;
 
 use super::ticks::{Tick, Ticks};
-use crate::application::store;
+use crate::application::{Application, store};
 use crate::change::{self, Change, Seq};
 use crate::delivery::vitals::Life;
 use crate::instance;
@@ -293,6 +293,13 @@ impl Feed {
     pub fn version(&self, application_id: &str) -> Option<i64> {
         let versions = Arc::clone(&self.versions.read().unwrap_or_else(PoisonError::into_inner));
         versions.get(application_id).copied()
+    }
+
+    /// Whether an application is known to be another one than when it was loaded, as of a tick, by the tick of now. Until
+    /// there is news of the settings, the versions that are known may be older than what was loaded.
+    pub fn has_changed(&self, application: &Application, loaded_as_of: Tick, now: Tick) -> bool {
+        now.applications != loaded_as_of.applications
+            && self.version(&application.id) != Some(application.version)
     }
 
     fn kept_after(&self, position: Seq, limit: usize) -> Option<Vec<Arc<Change>>> {

@@ -449,12 +449,12 @@ impl<'a> Provision<'a> {
     }
 }
 
-/// Somebody else has the name, which no answer has said in so many words.
 /// Whether a refused search says that its filter is at fault.
 fn is_no_filter(reply: &Reply) -> bool {
     reply.status == 501 || reply.refusal().scim_type == Some(ScimType::InvalidFilter)
 }
 
+/// Somebody else has the name, which no answer has said in so many words.
 fn taken() -> State {
     let conflict = Reply {
         status: 409,

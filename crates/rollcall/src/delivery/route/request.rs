@@ -122,13 +122,12 @@ impl Going<'_> {
         if *self.stopped.borrow() {
             return Err(BreakOff::Stopped);
         }
-        // Until there is news, the feed may know of an older version than the one that was loaded.
-        if self.ticks.now().applications == self.seen.applications {
-            return Ok(());
+        if shared
+            .feed
+            .has_changed(self.application, self.seen, self.ticks.now())
+        {
+            return Err(BreakOff::Changed);
         }
-        match shared.feed.version(&self.application.id) {
-            Some(version) if version == self.application.version => Ok(()),
-            _ => Err(BreakOff::Changed),
-        }
+        Ok(())
     }
 }

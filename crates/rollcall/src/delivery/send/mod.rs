@@ -352,11 +352,12 @@ impl Sender {
 
     /// Looks whether the application was changed since it was loaded.
     pub(in crate::delivery) fn check_version(&mut self, tick: Tick) -> Result<(), Interrupt> {
-        if tick.applications != self.seen.applications {
-            let version = self.shared.feed.version(&self.target.application.id);
-            if version != Some(self.target.application.version) {
-                return Err(Interrupt::Changed);
-            }
+        if self
+            .shared
+            .feed
+            .has_changed(&self.target.application, self.seen, tick)
+        {
+            return Err(Interrupt::Changed);
         }
         self.seen = tick;
         Ok(())

@@ -50,26 +50,20 @@ impl<O: Outside> Carrier<'_, O> {
                     let refusal = self.tell(&mut membership).await?;
                     refusal.or_else(|| membership.refused().first().map(|(_, refusal)| refusal.clone()))
                 }
-                GroupUpdate::Replace => {
-                    let members = self.members_there(&key.1).await?;
-                    let mut membership = Membership::replace(&self.scim.profile, &group.id, members);
-                    self.tell(&mut membership).await?
-                }
+                GroupUpdate::Replace => self.replace(&key.1, &group.id).await?,
                 GroupUpdate::Put => self.put_without(&group.id, account).await?,
             };
-            match refusal {
-                // In a group that is gone, nobody is.
-                Some(refusal) if refusal.status != 404 => {
-                    return Ok(match refusal.status {
-                        412 => Verdict::Again(remark(&refusal)),
-                        _ => Verdict::Refused(Remark {
-                            code: "groups_kept".to_owned(),
-                            ..remark(&refusal)
-                        }),
-                    });
-                }
-                _ => {}
-            }
+            // In a group that is gone, nobody is.
+            let Some(refusal) = refusal.filter(|refusal| refusal.status != 404) else {
+                continue;
+            };
+            return Ok(match refusal.status {
+                412 => Verdict::Again(remark(&refusal)),
+                _ => Verdict::Refused(Remark {
+                    code: "groups_kept".to_owned(),
+                    ..remark(&refusal)
+                }),
+            });
         }
         Ok(Verdict::Accepted)
     }
@@ -114,12 +108,12 @@ impl<O: Outside> Carrier<'_, O> {
         loop {
             let read = Call::get("Groups", Vec::new()).of(group);
             let reply = self.outside.read(read).await.map_err(Broken::Outside)?;
-            let (status, etag) = (reply.status, reply.etag.clone());
-            let Some(Value::Object(mut whole)) = reply.body.clone().filter(|_| reply.is_success()) else {
-                return match status {
-                    404 => Ok(None),
-                    _ => Err(Broken::Failed(reply.refusal())),
-                };
+            if reply.status == 404 {
+                return Ok(None);
+            }
+            let (is_read, refusal) = (reply.is_success(), reply.refusal());
+            let Some(Value::Object(mut whole)) = reply.body.filter(|_| is_read) else {
+                return Err(Broken::Failed(refusal));
             };
             whole.remove("meta");
             let Some(Value::Array(members)) = whole.get_mut("members") else {
@@ -131,7 +125,7 @@ impl<O: Outside> Carrier<'_, O> {
                 return Ok(None);
             }
             let call = Call {
-                if_match: etag.filter(|_| self.scim.profile.etags),
+                if_match: reply.etag.filter(|_| self.scim.profile.etags),
                 ..Call::new(Method::Put, "Groups").of(group).with(whole.into())
             };
             let reply = self.outside.send(call).await.map_err(Broken::Outside)?;

@@ -51,7 +51,7 @@ impl<O: Outside> Carrier<'_, O> {
                 self.change(piece, &remote.id, moved, decided, &mut refused)
                     .await?
             }
-            GroupUpdate::Replace => self.replace(piece, &remote.id).await?,
+            GroupUpdate::Replace => self.replace(&piece.subject, &remote.id).await?,
             GroupUpdate::Put => {
                 let whole = self.whole(piece, group).await?;
                 let known = memory::known(remote, None);
@@ -60,13 +60,8 @@ impl<O: Outside> Carrier<'_, O> {
         };
         let refusal = match refusal {
             Some(refusal) if refusal.status == 404 => {
-                // The group is gone there. It is made again, with all who are in it now.
-                self.memory.learn(piece.key(), None);
-                let whole = self.whole(piece, group).await?;
-                let made = self.provide(piece, Goal::Present(whole), None).await?;
-                self.fill(piece).await?;
                 refused = unknown;
-                refusal_of(made)
+                self.make_again(piece, group).await?
             }
             refusal => refusal,
         };
@@ -120,17 +115,13 @@ impl<O: Outside> Carrier<'_, O> {
     ) -> Result<Option<Refusal>, Broken<O::Error>> {
         let (mut changes, mut sent) = (Vec::new(), Vec::new());
         for moved in moved {
-            let id = match moved.joins {
-                true => self.account(&moved.user),
-                false => {
-                    let remote = self.remote(&(SubjectKind::User, moved.user.clone()));
-                    remote.map(|remote| remote.id)
-                }
-            };
+            let user = self.remote(&(SubjectKind::User, moved.user.clone()));
             // Whoever is not there is no member either.
-            let Some(id) = id else { continue };
+            let Some(user) = user.filter(|user| !(moved.joins && user.left)) else {
+                continue;
+            };
             changes.push(MemberChange {
-                id,
+                id: user.id,
                 joins: moved.joins,
             });
             sent.push(moved);
@@ -162,23 +153,41 @@ impl<O: Outside> Carrier<'_, O> {
         let Some(group) = self.remote(&piece.key()) else {
             return Ok(());
         };
-        if self.scim.profile.groups == GroupUpdate::Put {
-            return Ok(());
+        match self.scim.profile.groups {
+            // It was told as a whole.
+            GroupUpdate::Put => Ok(()),
+            GroupUpdate::Replace => self.replace(&piece.subject, &group.id).await.map(drop),
+            GroupUpdate::Change => {
+                let members = self.members_there(&piece.subject).await?;
+                let joining = members.into_iter().map(|id| MemberChange { id, joins: true });
+                let profile = &self.scim.profile;
+                let mut membership = Membership::change(profile, &group.id, joining.collect());
+                self.tell(&mut membership).await.map(drop)
+            }
         }
-        if self.scim.profile.groups == GroupUpdate::Replace {
-            return self.replace(piece, &group.id).await.map(drop);
-        }
-        let members = self.members_there(&piece.subject).await?;
-        let joining = members.into_iter().map(|id| MemberChange { id, joins: true });
-        let profile = &self.scim.profile;
-        let mut membership = Membership::change(profile, &group.id, joining.collect());
-        self.tell(&mut membership).await.map(drop)
     }
 
-    /// Makes those who are in a group now the only members of it there.
-    async fn replace(&mut self, piece: &Piece, group: &str) -> Result<Option<Refusal>, Broken<O::Error>> {
-        let members = self.members_there(&piece.subject).await?;
-        let mut membership = Membership::replace(&self.scim.profile, group, members);
+    /// Makes a group that is gone there again, with all who are in it now.
+    async fn make_again(
+        &mut self,
+        piece: &Piece,
+        group: &Object,
+    ) -> Result<Option<Refusal>, Broken<O::Error>> {
+        self.memory.learn(piece.key(), None);
+        let whole = self.whole(piece, group).await?;
+        let made = self.provide(piece, Goal::Present(whole), None).await?;
+        self.fill(piece).await?;
+        Ok(refusal_of(made))
+    }
+
+    /// Makes those who are in a group now the only members of it there, under the application's id for it.
+    pub(super) async fn replace(
+        &mut self,
+        group: &str,
+        there: &str,
+    ) -> Result<Option<Refusal>, Broken<O::Error>> {
+        let members = self.members_there(group).await?;
+        let mut membership = Membership::replace(&self.scim.profile, there, members);
         self.tell(&mut membership).await
     }
 
@@ -196,16 +205,14 @@ impl<O: Outside> Carrier<'_, O> {
         let refusal = match self.scim.profile.groups {
             // The group was told as a whole just now.
             GroupUpdate::Put => None,
-            GroupUpdate::Replace => self.replace(piece, &group.id).await?,
+            GroupUpdate::Replace => self.replace(&piece.subject, &group.id).await?,
             GroupUpdate::Change => {
                 let call = Call::get("Groups", Vec::new()).of(&group.id);
                 let reply = self.outside.read(call).await.map_err(Broken::Outside)?;
                 if reply.status == 404 {
-                    // It went between two requests. It is made again, with all who are in it now.
-                    self.memory.learn(piece.key(), None);
-                    let made = self.provide(piece, Goal::Present(wanted.clone()), None).await?;
-                    self.fill(piece).await?;
-                    return Ok(refusal_of(made).map_or(Verdict::Accepted, |why| Verdict::Again(remark(&why))));
+                    // It went between two requests.
+                    let refusal = self.make_again(piece, wanted).await?;
+                    return Ok(refusal.map_or(Verdict::Accepted, |why| Verdict::Again(remark(&why))));
                 }
                 if !reply.is_success() {
                     return Err(Broken::Failed(reply.refusal()));
@@ -261,7 +268,7 @@ impl<O: Outside> Carrier<'_, O> {
     }
 
     /// Those who are in a group now and whom the application has, by its ids for them.
-    pub(super) async fn members_there(&mut self, group: &str) -> Result<Vec<String>, Broken<O::Error>> {
+    async fn members_there(&mut self, group: &str) -> Result<Vec<String>, Broken<O::Error>> {
         let users = self.outside.members(group).await.map_err(Broken::Outside)?;
         let keys: Vec<Key> = users.into_iter().map(|user| (SubjectKind::User, user)).collect();
         self.recall(keys.clone()).await?;

@@ -91,8 +91,6 @@ struct Gathered {
     /// The record of the first event, before it.
     before: Option<String>,
     leaves: bool,
-    /// Whether one of the events was a deletion: it may have been carried out without anybody having heard of it.
-    has_left: bool,
     /// In the order in which they were first named; who was named last decides.
     moved: Vec<Moved>,
     moves: Vec<usize>,
@@ -181,8 +179,7 @@ impl Work {
 impl Gathered {
     fn take(&mut self, number: usize, event: &Outgoing) {
         self.events.push(number);
-        self.leaves = matches!(event.event_type, EventType::UserDelete | EventType::GroupDelete);
-        self.has_left |= self.leaves;
+        self.leaves = is_deletion(event);
         let joins = match event.event_type {
             EventType::GroupAddUser => true,
             EventType::GroupRemoveUser => false,
@@ -250,13 +247,17 @@ impl Gathered {
             .copied()
             .filter(|number| !self.moves.contains(number))
             .collect();
+        // Whoever comes back may have been deleted there, without anybody having heard of it.
         let is_either = |number: &usize| {
-            let state = resource_of(events.get(*number).map(record::record).unwrap_or_default());
-            state.is_ok_and(|state| state == wanted || Some(&state) == before.as_ref())
+            events.get(*number).is_some_and(|event| {
+                let state = resource_of(record::record(event));
+                !is_deletion(event)
+                    && state.is_ok_and(|state| state == wanted || Some(&state) == before.as_ref())
+            })
         };
         // The last one is what is wanted.
         let is_steady = own.iter().filter(|number| **number != last).all(is_either);
-        let before = before.filter(|_| is_steady && !self.has_left);
+        let before = before.filter(|_| is_steady);
         // A group whose members move is there first, also if nothing else is said of it.
         if let Some(last_move) = self.moves.last() {
             let deed = Deed::Members {
@@ -267,6 +268,10 @@ impl Gathered {
         }
         pieces.push((first, 0, piece(own, Deed::Present { wanted, before })));
     }
+}
+
+fn is_deletion(event: &Outgoing) -> bool {
+    matches!(event.event_type, EventType::UserDelete | EventType::GroupDelete)
 }
 
 /// The groups in which the subject of a change was before it.
