@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::python;
+use crate::{node, python};
 
 /// Something that is not there, and could not be installed.
 pub(crate) struct Missing {
@@ -25,7 +25,8 @@ enum What {
     ScimSanity,
     Node,
     OidcProvider,
-    /// Node.js is there, and too old for it.
+    Scimmy,
+    /// Node.js is there, and too old for oidc-provider.
     NewerNode,
 }
 
@@ -78,11 +79,15 @@ impl fmt::Display for Missing {
             ),
             What::Node => (
                 "Node.js with npm (Debian: nodejs npm)",
-                "oidc-provider cannot be installed",
+                "oidc-provider and scimmy-routers cannot be installed",
             ),
             What::OidcProvider => (
                 "npm's oidc-provider (below target)",
                 "nobody signs in at a provider that others have written",
+            ),
+            What::Scimmy => (
+                "npm's scimmy-routers (below target)",
+                "the hub pushes to no strict SCIM service provider that others have written",
             ),
             What::NewerNode => (
                 "a Node.js on which oidc-provider runs",
@@ -105,10 +110,14 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         What::OpenSsl => !has_openssl(),
         What::Chromium => !has_chromium(),
         What::Python => python::ALL.iter().any(|it| it.path().is_none()) && !has_python(),
-        What::Node => !has_node(),
-        What::OidcProvider => !has_oidc_provider(),
+        What::Node => !node::is_there(),
         // They are no packages of the system.
-        What::Schemathesis | What::Scim2 | What::ScimSanity | What::NewerNode => false,
+        What::Schemathesis
+        | What::Scim2
+        | What::ScimSanity
+        | What::OidcProvider
+        | What::Scimmy
+        | What::NewerNode => false,
     };
     let mut missing = vec![
         What::Postgres,
@@ -132,26 +141,31 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
     ] {
         still.extend(program.install().err().map(|why| Missing { what, why }));
     }
-    if has_node()
-        && let Some(why) = too_old_for_oidc_provider()
-    {
-        still.push(Missing {
-            what: What::NewerNode,
-            why,
-        });
-    } else if has_node() && wanted(&What::OidcProvider) {
-        let tried = install_oidc_provider();
-        if wanted(&What::OidcProvider) {
-            let why = tried
-                .err()
-                .unwrap_or_else(|| "It was installed, and is still not found.".into());
-            still.push(Missing {
-                what: What::OidcProvider,
-                why,
-            });
-        }
+    if node::is_there() {
+        still.extend(install_packages_of_node());
     }
     still
+}
+
+/// Installs what is npm's, and returns what cannot be had.
+fn install_packages_of_node() -> Vec<Missing> {
+    let packages = [
+        (node::OIDC_PROVIDER, What::OidcProvider),
+        (node::SCIMMY, What::Scimmy),
+    ];
+    let missing = packages.into_iter().filter_map(|(package, what)| {
+        if let Some(why) = package.too_old_node() {
+            // Debian's own is new enough for everything but oidc-provider.
+            let what = match what {
+                What::OidcProvider => What::NewerNode,
+                other => other,
+            };
+            return Some(Missing { what, why });
+        }
+        let why = package.install().err()?;
+        Some(Missing { what, why })
+    });
+    missing.collect()
 }
 
 fn missing_after_installing_packages(mut missing: Vec<What>, wanted: impl Fn(&What) -> bool) -> Vec<Missing> {
@@ -164,7 +178,12 @@ fn missing_after_installing_packages(mut missing: Vec<What>, wanted: impl Fn(&Wh
         What::Python => &["python3", "python3-venv"],
         What::Node => &["nodejs", "npm"],
         // They come from elsewhere.
-        What::Schemathesis | What::Scim2 | What::ScimSanity | What::OidcProvider | What::NewerNode => &[],
+        What::Schemathesis
+        | What::Scim2
+        | What::ScimSanity
+        | What::OidcProvider
+        | What::Scimmy
+        | What::NewerNode => &[],
     });
     let tried = install(&packages.copied().collect::<Vec<_>>());
     missing.retain(wanted);
@@ -221,71 +240,10 @@ fn has_python() -> bool {
     succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"]))
 }
 
-/// The first version on which oidc-provider runs: its dependencies take Web Crypto from the global scope.
-const NODE: u32 = 20;
-
-/// Why the Node.js that is there does not run oidc-provider, if it does not.
-fn too_old_for_oidc_provider() -> Option<String> {
-    let told = Command::new("node").arg("--version").output().ok()?;
-    let version = String::from_utf8_lossy(&told.stdout).trim().to_owned();
-    let major = version
-        .strip_prefix('v')?
-        .split('.')
-        .next()?
-        .parse::<u32>()
-        .ok()?;
-    (major < NODE).then(|| {
-        format!(
-            "This is Node.js {version}, and it needs {NODE} or newer: Debian has that from version 13 on, nodejs.org for \
-             older ones."
-        )
-    })
-}
-
-fn has_node() -> bool {
-    ["node", "npm"].iter().all(|it| on_path(it))
-}
-
-/// Where the provider is installed, out of the sources' way.
-const OIDC_PROVIDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/oidc-provider");
-
-/// The versions of it and of all that it needs, with their checksums.
-const OIDC_PROVIDER_VERSIONS: [(&str, &str); 2] = [
-    ("package.json", include_str!("../oidc-provider/package.json")),
-    (
-        "package-lock.json",
-        include_str!("../oidc-provider/package-lock.json"),
-    ),
-];
-
-fn has_oidc_provider() -> bool {
-    let folder = Path::new(OIDC_PROVIDER);
-    let are_there = OIDC_PROVIDER_VERSIONS
-        .iter()
-        .all(|(name, text)| std::fs::read_to_string(folder.join(name)).is_ok_and(|there| there == *text));
-    are_there && folder.join("node_modules/oidc-provider").is_dir()
-}
-
-/// Installs npm's `oidc-provider`, without running anything that comes with it. The error is a sentence about why that
-/// failed.
-fn install_oidc_provider() -> Result<(), String> {
-    println!("xtask: installing oidc-provider");
-    let folder = Path::new(OIDC_PROVIDER);
-    let written = std::fs::create_dir_all(folder).and_then(|()| {
-        OIDC_PROVIDER_VERSIONS
-            .iter()
-            .try_for_each(|(name, text)| std::fs::write(folder.join(name), text))
-    });
-    written.map_err(|error| format!("{} cannot be written: {error}.", folder.display()))?;
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-    match succeeds(npm.current_dir(folder)) {
-        true => Ok(()),
-        false => Err(format!(
-            "npm cannot install it from registry.npmjs.org. With the network, this shows why: npm ci --prefix {}",
-            folder.display()
-        )),
-    }
+/// A folder below that of what is built, out of the sources' way.
+pub(crate) fn below_target(name: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    std::path::absolute(&target).unwrap_or(target).join(name)
 }
 
 fn has_openssl() -> bool {

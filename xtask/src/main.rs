@@ -13,6 +13,7 @@ mod chaos;
 mod fuzz;
 mod install;
 mod mutants;
+mod node;
 mod python;
 mod server;
 mod simulate;
@@ -71,7 +72,7 @@ Chores of this repository.
     cargo xtask simulate --mutants [NAME…]
         Puts known mistakes into a copy of the sources (a fence dropped, an event swallowed), all of them
         or those that are named, and says which seed of the simulation finds each. Fails if one is not
-        found within 300 seeds. The list is xtask/src/mutants/list.rs.
+        found within 1,000 seeds. The list is xtask/src/mutants/list.rs.
 
     cargo xtask fuzz [TARGET…] [--executions N] [--minutes M] [--json]
         Looks for inputs for which a property of fuzz/ does not hold: each target (all of them if none is
@@ -94,7 +95,7 @@ Chores of this repository.
         looks at the console, Python and Node.js, and OpenSSL's headers and pkg-config for josekit,
         which the tests compare with. On Debian and its relatives, as root or with sudo that asks for
         no password. And below target, from pypi.org and registry.npmjs.org: Schemathesis,
-        scim2-cli, scim-sanity and oidc-provider. `test` does this by itself.
+        scim2-cli, scim2-server, scim-sanity, oidc-provider and scimmy-routers. `test` does this by itself.
 
     cargo xtask --help
         Shows this.
@@ -108,6 +109,8 @@ cargo test:
     ROLLCALL_TEST_SCIM2       the program `scim2` of scim2-cli
     ROLLCALL_TEST_SCIM2_SERVER  the program `scim2-server`
     ROLLCALL_TEST_SCIM_SANITY the program `scim-sanity`
+    ROLLCALL_TEST_OIDC_PROVIDER  the folder in whose `node_modules` oidc-provider is
+    ROLLCALL_TEST_SCIMMY      the folder in whose `node_modules` scimmy-routers is
     ROLLCALL_TEST_REQUIRE     what must not be missing, such as postgres,slapd,chromium,schemathesis: a test
                               that cannot run without it fails
 ";
@@ -128,7 +131,7 @@ fn main() -> ExitCode {
             report(&missing);
             if missing.is_empty() {
                 println!(
-                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium, Schemathesis, scim2-cli, scim-sanity and oidc-provider are there"
+                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium, Schemathesis, scim2-cli, scim-sanity, oidc-provider and scimmy-routers are there"
                 );
             }
             Ok(ExitCode::SUCCESS)
@@ -256,10 +259,11 @@ fn cargo_test(
     if let Some(required) = required {
         command.env("ROLLCALL_TEST_REQUIRE", required);
     }
-    for program in python::ALL {
-        match program.path() {
-            Some(path) => command.env(program.variable, path),
-            None => command.env_remove(program.variable),
+    let programs = python::ALL.iter().map(|it| (it.variable, it.path()));
+    for (variable, path) in programs.chain(node::ALL.iter().map(|it| (it.variable, it.path()))) {
+        match path {
+            Some(path) => command.env(variable, path),
+            None => command.env_remove(variable),
         };
     }
     if let Some(server) = server {
@@ -270,7 +274,14 @@ fn cargo_test(
 
 /// What the tests must not do without, for them to see to it: all of it, but for what is excused.
 fn required(missing: &[Missing], postgres: bool) -> String {
-    let mut all = vec!["slapd", "chromium", "schemathesis", "scim2", "scim-sanity"];
+    let mut all = vec![
+        "slapd",
+        "chromium",
+        "schemathesis",
+        "scim2",
+        "scim-sanity",
+        "scimmy",
+    ];
     if postgres {
         all.push("postgres");
     }

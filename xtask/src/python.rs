@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::install::{on_path, succeeds};
+use crate::install::{below_target, on_path, succeeds};
 
 /// A program of Python's.
 pub(crate) struct Program {
@@ -54,9 +54,7 @@ pub(crate) const ALL: [&Program; 4] = [&SCHEMATHESIS, &SCIM2, &SCIM2_SERVER, &SC
 
 impl Program {
     fn folder(&self) -> PathBuf {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        let target = std::path::absolute(&target).unwrap_or(target);
-        target.join(self.name)
+        below_target(self.name)
     }
 
     /// Where it is, if it is there.

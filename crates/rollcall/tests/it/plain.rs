@@ -334,8 +334,13 @@ pub(crate) async fn limit(hub: &Hub, application: &Application, limits: Limits) 
         .unwrap();
 }
 
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(40);
+pub(crate) async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    until_within(Duration::from_secs(40), what, holds).await;
+}
+
+/// The same for what takes long.
+pub(crate) async fn until_within(patience: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !holds().await {
         assert!(Instant::now() < deadline, "this does not come: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -5,6 +5,7 @@ mod compared;
 mod peer;
 mod probed;
 mod tested;
+mod thousand;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -31,7 +32,7 @@ use rollcall_scim::client::{Call, GroupUpdate, Method, Preset, Rate, Update};
 use rollcall_scim::testing::{Provider, members};
 use serde_json::{Value, json};
 
-use crate::plain::{Plain, apply, deliver, parked_of, settled, stored, until, user};
+use crate::plain::{Plain, apply, deliver, parked_of, settled, stored, until, until_within, user};
 use crate::world::{described, hasty, new_user, on_both, open_hub, renamed};
 
 /// What becomes of a request.

@@ -10,13 +10,13 @@ use crate::access::Site;
 use crate::scim::connect;
 
 /// What is asked of the API about the comparison of an application.
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     site: &'a Site,
     path: String,
 }
 
 impl<'a> Asked<'a> {
-    fn of(site: &'a Site, application: &Application) -> Self {
+    pub(super) fn of(site: &'a Site, application: &Application) -> Self {
         Self {
             site,
             path: format!("/applications/{}/comparison", application.id),
@@ -39,7 +39,7 @@ impl<'a> Asked<'a> {
     }
 
     /// Compares, and waits for the end.
-    async fn compare(&self) -> Value {
+    pub(super) async fn compare(&self) -> Value {
         let id = self.begin().await;
         loop {
             let newest = self.get("").await;
@@ -52,7 +52,7 @@ impl<'a> Asked<'a> {
     }
 
     /// What differs: kind and name.
-    async fn differences(&self) -> Vec<Value> {
+    pub(super) async fn differences(&self) -> Vec<Value> {
         let mut found = Vec::new();
         let mut query = "/differences?limit=2".to_owned();
         loop {
@@ -74,6 +74,22 @@ impl<'a> Asked<'a> {
     /// Repairs, and waits for the end.
     async fn repaired(&self, selection: Value, confirm: Option<&str>) -> Value {
         let said = self.repair(selection, confirm).await;
+        self.ended(&said).await
+    }
+
+    /// Repairs all that the comparison of this id has found, with a confirmation if it takes one.
+    pub(super) async fn repaired_all(&self, comparison: &Value) -> Value {
+        let everything = json!({ "comparison": comparison, "all": true });
+        let said = self.repair(everything.clone(), None).await;
+        if said.status != 428 {
+            return self.ended(&said).await;
+        }
+        let token = said.body["plan"]["token"].as_str().unwrap();
+        self.repaired(everything, Some(token)).await
+    }
+
+    /// The job of a repair, as soon as it has ended.
+    async fn ended(&self, said: &crate::access::Said) -> Value {
         assert_eq!(said.status, 200, "{}", said.body);
         let job = said.text("synchronization");
         let path = self
@@ -89,7 +105,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-fn told(differences: &[Value]) -> BTreeSet<(String, String)> {
+pub(super) fn told(differences: &[Value]) -> BTreeSet<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     differences
         .iter()

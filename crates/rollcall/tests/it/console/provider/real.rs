@@ -6,21 +6,14 @@ use std::process::{Child, Command, Stdio};
 
 use super::*;
 
-/// Where the provider is installed, or why the test does not run.
+/// Where the provider is installed; nowhere, if the test does not run.
 fn installed() -> Option<PathBuf> {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target/oidc-provider/node_modules/oidc-provider/lib/index.js");
-    let told = Command::new("node").arg("--version").output();
-    let version = told.map(|told| String::from_utf8_lossy(&told.stdout).trim().to_owned());
-    let version = version.unwrap_or_default();
-    let major = version.trim_start_matches('v').split('.').next();
-    let is_new_enough = major.and_then(|major| major.parse::<u32>().ok()) >= Some(20);
-    if module.is_file() && is_new_enough {
-        return Some(module);
+    let folder = std::env::var_os("ROLLCALL_TEST_OIDC_PROVIDER");
+    if folder.is_none() {
+        let why = "ROLLCALL_TEST_OIDC_PROVIDER names no folder; cargo xtask test installs it, for Node.js 20 or newer";
+        rollcall_db::testing::did_not_run("oidc-provider", why);
     }
-    let why = "node (20 or newer), or oidc-provider in target/oidc-provider, is not installed";
-    rollcall_db::testing::did_not_run("oidc-provider", why);
-    None
+    Some(Path::new(&folder?).join("node_modules/oidc-provider/lib/index.js"))
 }
 
 /// The provider's process, which ends with this.
