@@ -110,7 +110,7 @@ macro_rules! replays {
 }
 
 replays! {
-    answer api batch claims config csv differential envelope imports jsonl jwks ldif receiver scim_expression scim_filter
+    answer api batch bodies claims config csv differential envelope imports jsonl jwks ldif receiver scim_expression scim_filter
     scim_patch scim_requests
 }
 
@@ -140,5 +140,23 @@ fn every_route_of_the_api_is_in_the_corpus() {
     assert!(
         missing.is_empty(),
         "make an input that begins with each of {missing:?}"
+    );
+}
+
+/// The target draws which body it is from one byte; and of every body there is one in the corpus that is taken.
+#[test]
+fn every_body_of_the_api_is_in_the_corpus() {
+    let known = crate::bodies::known();
+    assert!(known.len() <= 256);
+    let taken: BTreeSet<usize> = (inputs("bodies").iter())
+        .filter_map(|input| crate::bodies::taken(input))
+        .collect();
+    let missing: Vec<(usize, &str)> = (known.iter().enumerate())
+        .filter(|(which, _)| !taken.contains(which))
+        .map(|(which, body)| (which, body.route.as_str()))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "make an input for each of them, with its number as the first byte: {missing:?}"
     );
 }

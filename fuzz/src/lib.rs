@@ -15,6 +15,7 @@
 
 mod answers;
 mod api;
+mod bodies;
 mod config;
 mod differential;
 mod envelopes;
@@ -29,6 +30,7 @@ mod corpus;
 
 pub use answers::answer;
 pub use api::api;
+pub use bodies::bodies;
 pub use config::config;
 pub use differential::differential;
 pub use envelopes::{batch, claims, envelope, jwks};
@@ -45,6 +47,7 @@ pub const PROPERTIES: &[(&str, Property)] = &[
     ("answer", answer),
     ("api", api),
     ("batch", batch),
+    ("bodies", bodies),
     ("claims", claims),
     ("config", config),
     ("csv", csv),

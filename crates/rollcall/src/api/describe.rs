@@ -4,21 +4,26 @@
 use std::future::Future;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
 
 use super::ApiError;
 use super::admin::{ImportStep, Imported};
 use super::door::Door;
-use super::extract::{Body, Fields, Path, Query};
+use super::extract::{self, Body, Fields, FromFields, Path, Query};
 use super::paging::{Listed, Page, Paging};
 use super::versions::Record;
 use crate::import::ImportReport;
 
 /// Makes the schema of a type.
 type Make = fn(&mut SchemaGenerator) -> Schema;
+
+/// Reads a body as a handler would, and says what is wrong with it.
+pub(super) type Read = fn(Bytes) -> Result<(), ApiError>;
 
 /// What a body is.
 #[derive(Clone, Debug)]
@@ -36,6 +41,8 @@ pub(super) enum Content {
 pub(super) struct Signature {
     /// The body of the request.
     pub(super) takes: Option<Content>,
+    /// How that is read, if it is JSON.
+    pub(super) reads: Option<Read>,
     /// What stands behind the question mark.
     pub(super) query: Option<Make>,
     /// Whether it answers page by page.
@@ -76,15 +83,17 @@ impl Input for Parts {}
 impl<S> Input for State<S> {}
 impl<T> Input for Path<T> {}
 
-impl<T: JsonSchema> Input for Body<T> {
+impl<T: DeserializeOwned + JsonSchema> Input for Body<T> {
     fn tell(signature: &mut Signature) {
         signature.takes = Some(Content::Json(T::json_schema));
+        signature.reads = Some(extract::read::<Self>);
     }
 }
 
-impl<T: JsonSchema> Input for Fields<T> {
+impl<T: FromFields> Input for Fields<T> {
     fn tell(signature: &mut Signature) {
         signature.takes = Some(Content::Json(T::json_schema));
+        signature.reads = Some(extract::read::<Self>);
     }
 }
 

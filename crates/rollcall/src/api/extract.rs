@@ -1,13 +1,16 @@
 //! What a request brings, with faults told in the API's own form: what is wrong, and where.
 
-use std::marker::PhantomData;
+use std::future::Future as _;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -60,10 +63,28 @@ fn held<T: JsonSchema>(body: &Value) -> Result<(), ApiError> {
 /// What is said of a body that nobody reads.
 const TOO_LARGE: &str = "the body is larger than 2 MiB";
 
-/// A JSON body whose fields are read one by one; `T` says which there are.
-pub(super) struct Fields<T>(pub(super) Map<String, Value>, pub(super) PhantomData<T>);
+/// A body that is read field by field.
+pub(super) trait FromFields: JsonSchema + Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    fn from_fields(fields: Map<String, Value>) -> Result<Self, ApiError>;
+}
 
-impl<T: JsonSchema + Send, S: Send + Sync> FromRequest<S> for Fields<T> {
+/// What is read from some fields of a body.
+///
+/// # Errors
+/// What is wrong, and where.
+pub(super) fn from_some<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(Value::Object(fields))
+        .map_err(|error| ApiError::bad_request(format!("the body: {error}")))
+}
+
+/// A JSON body whose fields are read one by one.
+pub(super) struct Fields<T>(pub(super) T);
+
+impl<T: FromFields, S: Send + Sync> FromRequest<S> for Fields<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -73,7 +94,23 @@ impl<T: JsonSchema + Send, S: Send + Sync> FromRequest<S> for Fields<T> {
         let Value::Object(fields) = whole else {
             return Err(ApiError::bad_request("the body: it must be an object"));
         };
-        Ok(Self(fields, PhantomData))
+        T::from_fields(fields).map(Self)
+    }
+}
+
+/// Reads a body as a handler that takes it would.
+///
+/// # Errors
+/// What the handler's caller would be told.
+pub(super) fn read<E: FromRequest<(), Rejection = ApiError>>(body: Bytes) -> Result<(), ApiError> {
+    let mut request = Request::new(body.into());
+    let kind = HeaderValue::from_static("application/json");
+    request.headers_mut().insert(CONTENT_TYPE, kind);
+    let reading = pin!(E::from_request(request, &()));
+    // The whole body is there, so that there is nothing to wait for.
+    match reading.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(read) => read.map(drop),
+        Poll::Pending => Err(ApiError::internal("a body that is there was waited for")),
     }
 }
 

@@ -4,6 +4,7 @@
 //! is there (`guard.rs`); the public-key endpoint and the health check do not.
 
 mod admin;
+pub mod bodies;
 pub mod browser;
 mod describe;
 mod document;

@@ -10,7 +10,7 @@ use crate::access::{Permission, Role, RoleName};
 use crate::accounts::sessions::{self, Session};
 use crate::accounts::{self, Account, AccountChanges, Command, NewAccount};
 use crate::api::door::Door;
-use crate::api::extract::{Body, Fields, Path};
+use crate::api::extract::{Body, Fields, FromFields, Path, from_some};
 use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
 use crate::api::versions::{Record, Single};
@@ -168,7 +168,6 @@ impl RoleChange {
 
 /// What changes of an account.
 #[derive(schemars::JsonSchema)]
-#[expect(dead_code, reason = "it only describes")]
 struct Changes {
     #[serde(flatten)]
     fields: AccountChanges,
@@ -176,21 +175,25 @@ struct Changes {
     role: RoleChange,
 }
 
-async fn update(api: Door, Path(id): Path<String>, Fields(mut body, _): Fields<Changes>) -> Shown<Account> {
-    let refuse = |error: &dyn std::fmt::Display| ApiError::bad_request(format!("the body: {error}"));
-    let role: Map<String, Value> = ["role", "applications"]
-        .into_iter()
-        .filter_map(|name| body.remove_entry(name))
-        .collect();
-    let role: RoleChange =
-        serde_path_to_error::deserialize(Value::Object(role)).map_err(|error| refuse(&error))?;
-    let changes: AccountChanges =
-        serde_path_to_error::deserialize(Value::Object(body)).map_err(|error| refuse(&error))?;
+impl FromFields for Changes {
+    fn from_fields(mut fields: Map<String, Value>) -> Result<Self, ApiError> {
+        let of_role = ["role", "applications"].into_iter();
+        let role = of_role.filter_map(|name| fields.remove_entry(name)).collect();
+        let role = from_some(role)?;
+        let fields = from_some(fields)?;
+        Ok(Self { fields, role })
+    }
+}
+
+async fn update(api: Door, Path(id): Path<String>, Fields(changes): Fields<Changes>) -> Shown<Account> {
     let Account {
         id, role: present, ..
     } = account(&api, id).await?;
-    let role = role.read(&api, &present).await?;
-    let changes = AccountChanges { role, ..changes };
+    let role = changes.role.read(&api, &present).await?;
+    let changes = AccountChanges {
+        role,
+        ..changes.fields
+    };
     apply(&api, Command::Update { id, changes }).await
 }
 

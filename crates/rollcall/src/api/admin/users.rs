@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::apply;
 use crate::access::Permission;
 use crate::api::door::Door;
-use crate::api::extract::{Body, Fields, Path, Query};
+use crate::api::extract::{Body, Fields, FromFields, Path, Query, from_some};
 use crate::api::paging::{Pages, Paging};
 use crate::api::routes::Routes;
 use crate::api::versions::{Record, Single};
@@ -122,25 +122,31 @@ async fn prepare(api: &Api, password: SecretString) -> Result<NewPassword, ApiEr
 
 /// A new user, and the password.
 #[derive(schemars::JsonSchema)]
-#[expect(
-    dead_code,
-    reason = "it only describes; the password is read apart, so that no error quotes it"
-)]
 struct NewUserWithPassword {
     #[serde(flatten)]
     user: NewUser,
     /// The password, 8 to 256 characters.
-    password: Option<String>,
+    #[schemars(with = "Option<String>")]
+    password: Option<SecretString>,
 }
 
-async fn create_user(api: Door, Fields(mut body, _): Fields<NewUserWithPassword>) -> Shown<Applied> {
-    let password = body.remove("password").filter(|password| !password.is_null());
-    let mut new: NewUser = serde_path_to_error::deserialize(Value::Object(body))
-        .map_err(|error| ApiError::bad_request(format!("the body: {error}")))?;
-    if let Some(password) = password {
-        // The value is not repeated.
-        let password = serde_json::from_value(password)
-            .map_err(|_| ApiError::bad_request("the body: password: it must be a text"))?;
+impl FromFields for NewUserWithPassword {
+    fn from_fields(mut fields: Map<String, Value>) -> Result<Self, ApiError> {
+        // The password is read apart, so that no error quotes it.
+        let password = fields.remove("password").filter(|password| !password.is_null());
+        let user = from_some(fields)?;
+        let password = password.map(|password| {
+            serde_json::from_value(password)
+                .map_err(|_| ApiError::bad_request("the body: password: it must be a text"))
+        });
+        let password = password.transpose()?;
+        Ok(Self { user, password })
+    }
+}
+
+async fn create_user(api: Door, Fields(body): Fields<NewUserWithPassword>) -> Shown<Applied> {
+    let mut new = body.user;
+    if let Some(password) = body.password {
         new.password = Some(prepare(&api, password).await?);
     }
     apply(&api, Command::CreateUser(new)).await
