@@ -30,6 +30,10 @@ impl<T: DeserializeOwned + JsonSchema, S: Send + Sync> FromRequest<S> for Body<T
             StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(TOO_LARGE),
             _ => ApiError::bad_request(rejection.body_text()),
         })?;
+        // The reader passes over what nobody asks for, without a look at its bytes (RFC 8259, section 8.1).
+        if std::str::from_utf8(&whole).is_err() {
+            return Err(ApiError::bad_request("the body is not JSON: it is not UTF-8"));
+        }
         let first = whole.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
         let request = Request::from_parts(parts, whole.clone().into());
         match Json::from_request(request, state).await {
