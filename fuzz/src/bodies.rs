@@ -15,12 +15,18 @@ pub(crate) fn known() -> &'static [RequestBody] {
     KNOWN.get_or_init(all)
 }
 
+/// Which body an input is about, and what is sent.
+fn chosen(data: &[u8]) -> (usize, &[u8]) {
+    let (how, rest) = split(data);
+    (usize::from(how) % known().len(), rest)
+}
+
 /// A body is taken or refused, whatever it is. One that is taken is an object with all fields that it must have and no
 /// others than it may have; whoever is refused is told why, and that it is their mistake. The first byte says which body
 /// it is.
 pub fn bodies(data: &[u8]) {
-    let (how, rest) = split(data);
-    let body = &known()[usize::from(how) % known().len()];
+    let (which, rest) = chosen(data);
+    let body = &known()[which];
     match body.read(Bytes::copy_from_slice(rest)) {
         Ok(()) => assert_described(body, rest),
         Err(error) => {
@@ -63,8 +69,7 @@ fn assert_described(body: &RequestBody, taken: &[u8]) {
 /// Which body an input is, if it is taken.
 #[cfg(test)]
 pub(crate) fn taken(data: &[u8]) -> Option<usize> {
-    let (how, rest) = split(data);
-    let which = usize::from(how) % known().len();
+    let (which, rest) = chosen(data);
     let read = known()[which].read(Bytes::copy_from_slice(rest));
     read.ok().map(|()| which)
 }

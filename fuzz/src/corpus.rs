@@ -110,8 +110,8 @@ macro_rules! replays {
 }
 
 replays! {
-    answer api batch bodies claims config csv differential envelope imports jsonl jwks ldif receiver scim_expression scim_filter
-    scim_patch scim_requests
+    answer api batch bodies claims config csv differential envelope imports jsonl jwks ldif receiver scim_expression
+    scim_filter scim_patch scim_requests
 }
 
 /// What the corpus asks of a connection's routes is done, and not only refused.

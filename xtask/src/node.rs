@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::install::{on_path, succeeds};
+use crate::install::{below_target, on_path, succeeds};
 
 /// A package of npm's, with what it needs.
 pub(crate) struct Package {
@@ -49,7 +49,7 @@ impl Package {
     /// Its folder, if it is there and runs.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         // What is installed is another one's where the versions are others.
-        let folder = crate::install::below_target(self.name);
+        let folder = below_target(self.name);
         let is_same = |(name, text): &(&str, &str)| {
             std::fs::read_to_string(folder.join(name)).is_ok_and(|there| there == *text)
         };
@@ -79,7 +79,7 @@ impl Package {
             return Ok(());
         }
         println!("xtask: installing {}", self.name);
-        let folder = crate::install::below_target(self.name);
+        let folder = below_target(self.name);
         self.write_versions(&folder)
             .map_err(|error| format!("{} cannot be written: {error}.", folder.display()))?;
         let mut npm = Command::new("npm");

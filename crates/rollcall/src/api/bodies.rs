@@ -4,7 +4,7 @@
 use axum::body::Bytes;
 use serde_json::Value;
 
-use super::describe::{Content, Read};
+use super::describe::{Read, Taken};
 use super::routes::Route;
 use super::{ApiError, admin, shape};
 
@@ -20,8 +20,7 @@ pub struct RequestBody {
 
 impl RequestBody {
     fn of(route: &Route) -> Option<Self> {
-        let signature = route.signature();
-        let (Some(Content::Json(make)), Some(read)) = (&signature.takes, signature.reads) else {
+        let Some(Taken::Json(make, read)) = route.signature().takes else {
             return None;
         };
         Some(Self {

@@ -25,7 +25,16 @@ type Make = fn(&mut SchemaGenerator) -> Schema;
 /// Reads a body as a handler would, and says what is wrong with it.
 pub(super) type Read = fn(Bytes) -> Result<(), ApiError>;
 
-/// What a body is.
+/// What the body of a request is.
+#[derive(Clone, Debug)]
+pub(super) enum Taken {
+    /// JSON of this schema, and how it is read.
+    Json(Make, Read),
+    /// A file.
+    File,
+}
+
+/// What the body of an answer is.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     /// JSON of this schema.
@@ -40,9 +49,7 @@ pub(super) enum Content {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Signature {
     /// The body of the request.
-    pub(super) takes: Option<Content>,
-    /// How that is read, if it is JSON.
-    pub(super) reads: Option<Read>,
+    pub(super) takes: Option<Taken>,
     /// What stands behind the question mark.
     pub(super) query: Option<Make>,
     /// Whether it answers page by page.
@@ -85,21 +92,19 @@ impl<T> Input for Path<T> {}
 
 impl<T: DeserializeOwned + JsonSchema> Input for Body<T> {
     fn tell(signature: &mut Signature) {
-        signature.takes = Some(Content::Json(T::json_schema));
-        signature.reads = Some(extract::read::<Self>);
+        signature.takes = Some(Taken::Json(T::json_schema, extract::read::<Self>));
     }
 }
 
 impl<T: FromFields> Input for Fields<T> {
     fn tell(signature: &mut Signature) {
-        signature.takes = Some(Content::Json(T::json_schema));
-        signature.reads = Some(extract::read::<Self>);
+        signature.takes = Some(Taken::Json(T::json_schema, extract::read::<Self>));
     }
 }
 
 impl Input for Request {
     fn tell(signature: &mut Signature) {
-        signature.takes = Some(Content::File);
+        signature.takes = Some(Taken::File);
     }
 }
 

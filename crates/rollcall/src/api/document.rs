@@ -13,7 +13,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::describe::Content;
+use super::describe::{Content, Taken};
 use super::error::Problem;
 use super::routes::Route;
 use super::{PREFIX, idempotency, shape};
@@ -246,10 +246,8 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     }
     if let Some(takes) = &signature.takes {
         let content = match takes {
-            Content::Json(make) => json!({ "application/json": { "schema": make(&mut schemas.requests) } }),
-            Content::File | Content::JsonOrLines(..) => {
-                json!({ "application/octet-stream": { "schema": {} } })
-            }
+            Taken::Json(make, _) => json!({ "application/json": { "schema": make(&mut schemas.requests) } }),
+            Taken::File => json!({ "application/octet-stream": { "schema": {} } }),
         };
         operation["requestBody"] = json!({ "required": true, "content": content });
     }

@@ -146,7 +146,9 @@ impl Peer {
                 text(&user[ENTERPRISE]["department"]),
             )
         };
-        users.iter().map(line).collect()
+        let lines: BTreeSet<String> = users.iter().map(line).collect();
+        assert_eq!(lines.len(), users.len(), "somebody is there twice");
+        lines
     }
 
     /// Groups as they are there: the name of each, and its members' usernames.
