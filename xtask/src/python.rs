@@ -59,10 +59,17 @@ impl Program {
 
     /// Where it is, if it is there.
     pub(crate) fn path(&self) -> Option<PathBuf> {
-        // What was interrupted while it was installed lacks the mark.
+        // What was interrupted while it was installed lacks the mark, and what was moved since has another one: an
+        // environment's programs name its interpreter by its path.
         let folder = self.folder();
+        let told = std::fs::read_to_string(folder.join("whole"));
         let program = folder.join(self.file);
-        (folder.join("whole").is_file() && program.is_file()).then_some(program)
+        (told.is_ok_and(|told| told == self.mark()) && program.is_file()).then_some(program)
+    }
+
+    /// What is installed, and where.
+    fn mark(&self) -> String {
+        format!("{} in {}", self.packages.join(" "), self.folder().display())
     }
 
     /// Installs it, if it is not there. The error is a sentence about why that failed.
@@ -92,7 +99,7 @@ impl Program {
                 folder.join("bin/pip").display()
             ));
         }
-        std::fs::write(folder.join("whole"), wanted)
+        std::fs::write(folder.join("whole"), self.mark())
             .map_err(|error| format!("{} cannot be written: {error}", folder.display()))
     }
 }
