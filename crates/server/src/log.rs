@@ -32,7 +32,8 @@ pub fn start(filter: EnvFilter, format: Format) {
 /// Reads how much is to be logged: a level, and levels for modules, such as `info,rollcall::delivery=debug`.
 ///
 /// The library takes any word for the name of a module, so that `loud` would log nothing at all; here each
-/// part has to name a level.
+/// part has to name a level. It also takes expressions about spans, of which the hub has none, and over some of them it
+/// fails or spends minutes; those are refused.
 ///
 /// # Errors
 /// What is wrong, and what there is.
@@ -43,11 +44,42 @@ pub fn filter(text: &str) -> Result<EnvFilter, String> {
              info,rollcall::delivery=debug"
         )
     };
-    for part in text.split(',').map(str::trim) {
-        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
-        if level.parse::<LevelFilter>().is_err() || level.is_empty() {
+    let is_of_module = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-');
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    for part in parts.iter().copied() {
+        let (module, level) = part.rsplit_once('=').unwrap_or(("", part));
+        if level.parse::<LevelFilter>().is_err() || level.is_empty() || !module.chars().all(is_of_module) {
             return Err(wrong(part));
         }
     }
-    EnvFilter::try_new(text).map_err(|_| wrong(text))
+    // The library takes a space for a part of a name.
+    EnvFilter::try_new(parts.join(",")).map_err(|_| wrong(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spaces_between_parts_mean_nothing() {
+        let spaced = filter(" info , rollcall::delivery=debug").unwrap().to_string();
+        let plain = filter("info,rollcall::delivery=debug").unwrap().to_string();
+        assert_eq!(spaced, plain);
+        assert!(plain.contains("rollcall::delivery=debug"), "{plain}");
+    }
+
+    #[test]
+    fn what_is_no_module_is_refused() {
+        for text in [
+            " wri\u{20a}\u{14d}[nl=debug",
+            "\u{20a}=info",
+            "i[n{H=h}hhhl=debug",
+            "[span]=info",
+            " , ",
+            "loud",
+            "=",
+        ] {
+            assert!(filter(text).is_err(), "{text}");
+        }
+    }
 }
