@@ -153,7 +153,12 @@ impl<'a> Provision<'a> {
                 _ => State::Over(reply.verdict()),
             },
             State::Update { id, .. } => self.updated(id, reply),
-            State::Delete(_) if reply.is_success() || reply.status == 404 => State::Over(Outcome::Told(None)),
+            State::Delete(_) if reply.is_success() => State::Over(Outcome::Told(None)),
+            // What is known is gone, but it may have been made again, and nobody has heard of that.
+            State::Delete(_) if reply.status == 404 && !self.lost && self.profile.finds_external_ids => {
+                self.is_lost(reply)
+            }
+            State::Delete(_) if reply.status == 404 => State::Over(Outcome::Told(None)),
             State::Delete(_) => State::Over(reply.verdict()),
             state @ (State::Claim(_) | State::Over(_)) => state,
         };
@@ -254,7 +259,11 @@ impl<'a> Provision<'a> {
             },
             // Such a filter is not understood; by name is the other way. Any other 400 may be about anything, and nobody
             // is made because of it: they may be there, under the name that they had.
-            400 | 501 if by == Key::ExternalId && self.wanted_name().is_some() && is_no_filter(reply) => {
+            400 | 501
+                if by == Key::ExternalId
+                    && (self.wanted_name().is_some() || self.lost)
+                    && is_no_filter(reply) =>
+            {
                 Vec::new()
             }
             _ => return State::Over(reply.verdict()),

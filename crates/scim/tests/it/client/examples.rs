@@ -167,6 +167,25 @@ fn a_filter_that_is_passed_over_finds_nobody_else() {
 }
 
 #[test]
+fn whoever_was_made_again_and_nobody_heard_of_it_is_deleted_too() {
+    let mut provider = Provider::default();
+    let profile = Profile::default();
+    let tell =
+        |provider: &mut Provider, goal, known| told(provider, &profile, Update::Patch, "user_1", goal, known);
+    let known = tell(&mut provider, present("ada", None), None);
+    provider.users.clear();
+    // What comes of this is forgotten: the client was killed before it was stored.
+    tell(&mut provider, present("ada.l", None), known.clone());
+    provider.calls.clear();
+    assert_eq!(tell(&mut provider, Goal::Deleted, known.clone()), None);
+    assert!(provider.users.is_empty());
+    assert_eq!(provider.calls, ["DELETE Users/1", "GET Users", "DELETE Users/2"]);
+    provider.calls.clear();
+    assert_eq!(tell(&mut provider, Goal::Deleted, known), None);
+    assert_eq!(provider.calls, ["DELETE Users/1", "GET Users"]);
+}
+
+#[test]
 fn what_was_deleted_there_is_made_again() {
     let mut provider = Provider::default();
     let profile = Profile::default();
