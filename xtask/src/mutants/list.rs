@@ -114,7 +114,7 @@ pub(super) const ALL: &[Mutant] = &[
         name: "the-log-overtakes-what-is-parked",
         breaks: "an event of the log is sent before an earlier one of its subject that waits",
         file: PLAN,
-        original: "queue.blocks(&outgoing)",
+        original: "self.held.blocks(&outgoing, queue)",
         mutated: "false",
     },
     Mutant {

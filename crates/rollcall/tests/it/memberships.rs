@@ -95,6 +95,43 @@ fn whoever_is_added_to_a_group_is_there_before() {
     });
 }
 
+/// What comes after a membership that waits must wait too, also in the round that finds that it does.
+#[test]
+fn nothing_of_a_group_overtakes_a_membership_that_waits() {
+    on_both("memberships_overtaken", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let (app, unwilling) = unwilling(&hub).await;
+        let delivery = deliver(&hub, hasty()).await;
+        app.synchronize().await;
+        let (staff, board) = (group(&hub, "Staff").await, group(&hub, "Board").await);
+        settled(&hub, &app.application).await;
+        let ada = user(&hub, "ada").await;
+        let waiting = async || parked_of(&hub, &app.application).await.len();
+        until("ada waits", async || waiting().await == 1).await;
+        delivery.stop().await;
+        for group in [&staff, &board] {
+            add(&hub, group, &ada).await;
+        }
+        let (group_id, user_ids) = (staff.clone(), vec![ada.clone()]);
+        apply(&hub, Command::RemoveMembers { group_id, user_ids }).await;
+        apply(&hub, Command::DeleteGroup { id: board.clone() }).await;
+        let delivery = deliver(&hub, hasty()).await;
+        until("all of it waits", async || waiting().await >= 5).await;
+        unwilling.store(false, Ordering::SeqCst);
+        settled(&hub, &app.application).await;
+        for (group, last) in [
+            (&staff, EventType::GroupRemoveUser),
+            (&board, EventType::GroupDelete),
+        ] {
+            let arrivals = app.app.arrivals();
+            let newest = arrivals.iter().rfind(|it| it.applied && it.biz_id == *group);
+            assert_eq!(newest.and_then(kind), Some(last));
+        }
+        app.is_right().await;
+        delivery.stop().await;
+    });
+}
+
 #[test]
 fn a_membership_does_not_wait_for_whoever_is_set_aside() {
     on_both("memberships_failed", |hub, _| async move {

@@ -11,6 +11,7 @@ use super::steps::{Step, read_steps};
 use crate::application::Limits;
 use crate::delivery::model::job::{Inventory, JobPosition, JobStatus, Phase};
 use crate::delivery::model::{Answered, Position, Round, Source, Verdict};
+use crate::delivery::plan::held::Held;
 use crate::delivery::plan::lanes::Lanes;
 use crate::delivery::plan::parked::ParkedQueue;
 use crate::delivery::route::Target;
@@ -95,7 +96,7 @@ pub(in crate::delivery) async fn next_round(
         ahead,
     } = context;
     let mut lanes = Lanes::new(*limits);
-    let mut held = Vec::new();
+    let mut held = Held::default();
     let mut phase = job.phase.clone();
     'reading: while phase != Phase::Done {
         let mut steps = ahead.steps(hub, target, job, &phase).await?;
@@ -105,7 +106,7 @@ pub(in crate::delivery) async fn next_round(
                 // is wanted again, its round is made again from where it began.
                 let alone = outgoing.event_type == EventType::Inventory;
                 let fits = !alone || (lanes.is_empty() && held.is_empty());
-                if queue.blocks(outgoing) {
+                if held.blocks(outgoing, queue) {
                     held.push(outgoing.clone());
                 } else if !fits || !lanes.take(step.kind, outgoing) {
                     steps.push_front(step);
@@ -125,7 +126,7 @@ pub(in crate::delivery) async fn next_round(
         source: Source::Job,
         from: position.cursor,
         batches: lanes.into_batches(),
-        held,
+        held: held.into_events(),
         after: Position {
             cursor: position.cursor,
             job: Some(after),

@@ -1,15 +1,19 @@
 //! What is sent next, and what an answer means: pure, without a database, a network or a clock.
 
 pub mod conclude;
+pub mod held;
 pub mod lanes;
 pub mod parked;
 mod pause;
+#[cfg(test)]
+mod tests;
 
 use rollcall_protocol::SubjectKind;
 
 use super::model::{Outgoing, Position, Round, Source};
 use crate::application::Limits;
 use crate::change::Seq;
+use held::Held;
 use lanes::Lanes;
 use parked::ParkedQueue;
 pub(super) use pause::grown;
@@ -19,7 +23,7 @@ pub(super) use pause::grown;
 pub struct LogRound {
     from: Position,
     lanes: Lanes,
-    held: Vec<Outgoing>,
+    held: Held,
     cursor: Seq,
 }
 
@@ -39,7 +43,7 @@ impl LogRound {
             cursor: from.cursor,
             from,
             lanes: Lanes::new(limits),
-            held: Vec::new(),
+            held: Held::default(),
         }
     }
 
@@ -58,7 +62,7 @@ impl LogRound {
         held_at_most: usize,
     ) -> Room {
         if let Some(outgoing) = outgoing.filter(|outgoing| !queue.is_set_aside(outgoing.event_id())) {
-            if queue.blocks(&outgoing) {
+            if self.held.blocks(&outgoing, queue) {
                 if queue.len() + self.held.len() >= held_at_most {
                     return Room::Full;
                 }
@@ -81,7 +85,7 @@ impl LogRound {
             source: Source::Log,
             from: self.from.cursor,
             batches: self.lanes.into_batches(),
-            held: self.held,
+            held: self.held.into_events(),
             after: Position {
                 cursor: self.cursor,
                 job: self.from.job,
