@@ -11,6 +11,7 @@
 mod bare;
 mod client;
 mod commits;
+mod connection;
 mod crowd;
 mod crypto;
 mod database;
@@ -18,8 +19,10 @@ mod deliver;
 mod endpoint;
 mod nodes;
 mod pages;
+mod provider;
 mod requests;
 mod scale;
+mod scim;
 mod site;
 mod world;
 
@@ -32,9 +35,23 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 /// The sections, in the order in which they run.
-pub const SECTIONS: [&str; 14] = [
-    "crypto", "commit", "idle", "deliver", "requests", "nodes", "crowd", "pages", "watchers", "import",
-    "sync", "sick", "storage", "backlog",
+pub const SECTIONS: [&str; 16] = [
+    "crypto",
+    "commit",
+    "idle",
+    "deliver",
+    "requests",
+    "nodes",
+    "crowd",
+    "pages",
+    "watchers",
+    "import",
+    "sync",
+    "scim",
+    "connection",
+    "sick",
+    "storage",
+    "backlog",
 ];
 
 /// What to measure, and how much of it.
@@ -121,6 +138,8 @@ pub async fn section(name: &str, options: &Options) -> Result<Vec<Figure>> {
         "watchers" => pages::watchers(options).await,
         "import" => scale::import(options).await,
         "sync" => scale::sync(options).await,
+        "scim" => scim::measure(options).await,
+        "connection" => connection::measure(options).await,
         "sick" => scale::sick(options).await,
         "storage" => scale::storage().await,
         "backlog" => scale::backlog(options).await,
@@ -180,6 +199,8 @@ pub fn run(options: &Options, mut each: impl FnMut(&str, Vec<Figure>)) -> Result
 pub enum Part {
     /// The applications' endpoint; their keys are in this folder.
     Endpoint(PathBuf),
+    /// An application that takes SCIM.
+    Provider,
     /// A node that delivers from this database.
     Node(String),
     /// Strangers who open this many connections to this port of the loopback interface, and say nothing.
@@ -194,6 +215,7 @@ pub enum Part {
 pub async fn play(part: Part, ready: impl FnOnce(usize)) -> Result<()> {
     match part {
         Part::Endpoint(folder) => endpoint::serve(&folder, |port| ready(usize::from(port))).await,
+        Part::Provider => provider::serve(|port| ready(usize::from(port))).await,
         Part::Node(database) => nodes::serve(database, ready).await,
         Part::Crowd(port, connections) => crowd::gather(port, connections, ready).await,
     }

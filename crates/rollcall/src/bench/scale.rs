@@ -29,11 +29,11 @@ pub(super) fn users_of(options: &Options) -> usize {
     clippy::cast_precision_loss,
     reason = "bytes of a benchmark are far below 2^52"
 )]
-fn megabytes(bytes: u64) -> f64 {
+pub(super) fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-fn memory(section: &str, what: &str) -> Option<Figure> {
+pub(super) fn memory(section: &str, what: &str) -> Option<Figure> {
     Some(Figure::new(
         section,
         format!("{what}: peak of memory"),
@@ -282,7 +282,7 @@ async fn lags(applications: usize, sick: usize, health: Health) -> Result<Sorted
     Ok(Sorted::new(lags))
 }
 
-async fn wait_for(world: &World, applications: &[Application], head: change::Seq) -> Result<()> {
+pub(super) async fn wait_for(world: &World, applications: &[Application], head: change::Seq) -> Result<()> {
     for application in applications {
         let mut tries = 0;
         loop {

@@ -13,7 +13,7 @@ use crate::bench::{self, Figure, Options, Part};
 ///
 /// A floor is the same work without the hub: a bare signature, a bare request, a bare commit, taken in the
 /// same run. The sections are crypto, commit, idle, deliver, requests, nodes, crowd, pages, watchers, import, sync,
-/// sick, storage and backlog; all of them take some minutes. Nothing of the configured hub is used or touched.
+/// scim, connection, sick, storage and backlog; all of them take some minutes. Nothing of the configured hub is used or touched.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     /// Only these sections.
@@ -37,6 +37,9 @@ pub(super) struct Bench {
     /// Play the applications whose keys are in this folder.
     #[arg(long, hide = true)]
     endpoint: Option<PathBuf>,
+    /// Play an application that takes SCIM.
+    #[arg(long, hide = true)]
+    provider: bool,
     /// Play a node that delivers from this database.
     #[arg(long, hide = true)]
     node: Option<String>,
@@ -47,6 +50,9 @@ pub(super) struct Bench {
 
 impl Bench {
     fn part(&self) -> Result<Option<Part>> {
+        if self.provider {
+            return Ok(Some(Part::Provider));
+        }
         Ok(match (&self.endpoint, &self.node, self.crowd.as_deref()) {
             (Some(folder), ..) => Some(Part::Endpoint(folder.clone())),
             (_, Some(database), _) => Some(Part::Node(database.clone())),
