@@ -144,7 +144,7 @@ pub fn api(data: &[u8]) {
     WORLD.with_borrow_mut(|kept| {
         let mut world = kept.take().unwrap_or_default();
         let _ = world.requests(data);
-        if world.changes < 200 {
+        if world.changes < 2_000 {
             *kept = Some(world);
         }
     });

@@ -134,7 +134,7 @@ pub fn imports(data: &[u8]) {
         }
         assert_eq!((again.members_added, again.members_removed), (0, 0));
         world.changes += 1;
-        if world.changes < 100 {
+        if world.changes < 1_000 {
             *kept = Some(world);
         }
     });

@@ -66,7 +66,7 @@ pub fn scim_requests(data: &[u8]) {
     END.with_borrow_mut(|kept| {
         let mut end = kept.take().unwrap_or_default();
         let _ = end.requests(data);
-        if end.made.len() < 200 {
+        if end.made.len() < 2_000 {
             *kept = Some(end);
         }
     });

@@ -245,6 +245,11 @@ step-skipped = not applicable
 synchronize-lead = Pushes every unit, user and group in scope. Changes in the meantime are sent afterwards; nothing is lost.
 synchronize-none-running = No synchronization is running.
 synchronize-history = History
+synchronize-compared = Compared with what is there
+synchronize-compared-counts = { $differing ->
+    [one] 1 difference
+   *[other] { $differing } differences
+}, { $foreign } that are nobody of the hub's
 synchronize-never = Nothing was pushed to this application yet. Test the connection, then synchronize: the application gets everybody in its scope.
 job-asked = Asked for
 job-status = Result

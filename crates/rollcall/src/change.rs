@@ -502,6 +502,18 @@ pub fn erase_records(tx: &mut Tx<'_>, subject_id: &str) -> Result<u64, DbError> 
     )
 }
 
+/// Whether the log still has a record of a subject. It has none of whoever was erased.
+///
+/// # Errors
+/// What the database reports.
+pub fn has_record(tx: &mut Tx<'_>, subject_id: &str) -> Result<bool, DbError> {
+    let found = tx.query_opt(
+        "SELECT 1 FROM changes WHERE subject_id = $1 AND record <> '' LIMIT 1",
+        params![subject_id],
+    )?;
+    Ok(found.is_some())
+}
+
 /// The time of the first change after a position.
 ///
 /// # Errors

@@ -21,6 +21,11 @@ pub fn make(prefix: &str, now: Millis, random: &dyn Random) -> String {
     spell(prefix, bits)
 }
 
+/// Whether an id has the form of a user's.
+pub fn is_of_user(id: &str) -> bool {
+    id.starts_with("user_")
+}
+
 /// Derives an id from the hash of some text: the same text gives the same id.
 pub fn derive(prefix: &str, text: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());

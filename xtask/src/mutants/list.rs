@@ -87,7 +87,7 @@ pub(super) const ALL: &[Mutant] = &[
         name: "a-plan-outlives-its-reason",
         breaks: "what was planned ahead is sent although an event of the round before is wanted again",
         file: SETTLE,
-        original: "Ok(clean && !ended)",
+        original: "Ok(clean && ended.is_none())",
         mutated: "Ok(true)",
     },
     Mutant {

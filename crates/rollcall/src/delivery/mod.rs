@@ -12,7 +12,7 @@
 //! repaired ([`comparison`]).
 //!
 //! Its parts use one another in one direction: `egress`, `signing`, `ticks`, `vitals` ← `model` ← `plan`, `ledger` ←
-//! `contents`, `feed`, `shared` ← `route` ← `job`, `send` ← `worker`, `connectivity`, `comparison` ← `supervise`.
+//! `contents`, `feed`, `shared` ← `route` ← `job`, `send`, `connectivity` ← `comparison` ← `worker` ← `supervise`.
 //!
 //! What holds, whatever fails:
 //! - The position moves only over changes that were answered for, so nothing is lost while an endpoint,

@@ -20,6 +20,7 @@
 //! longer than that, and what was not answered is sealed again for the next try. A suspended application
 //! holds nothing at all: its next round is planned when it is probed.
 
+mod portion;
 mod rounds;
 mod settle;
 mod trial;
@@ -41,6 +42,7 @@ use super::route::{Loaded, Request, Target};
 use super::send::{Carried, Interrupt, Sender};
 use super::shared::Shared;
 use super::ticks::{Tick, Ticks};
+use portion::Portion;
 use rounds::Prepared;
 use settle::Commits;
 
@@ -71,6 +73,8 @@ struct Worker {
     unstored: Option<Instant>,
     /// Whether the last round was one of parked events.
     served_parked: bool,
+    /// How much goes into a round, where each event takes requests of its own.
+    portion: Option<Portion>,
     ahead: job::ReadAhead,
     commits: Commits,
 }
@@ -179,6 +183,7 @@ impl Worker {
             suspension,
             unstored: None,
             served_parked: false,
+            portion: target.provider().map(|_| Portion::default()),
             ahead: job::ReadAhead::default(),
             commits: Commits::default(),
             sender: Sender {
@@ -241,6 +246,7 @@ impl Worker {
                 break;
             };
             let answered = Notify::new();
+            let begun = Instant::now();
             let delivering = async {
                 let delivered = give_back_after(ROOM_FOR, room, self.deliver(requests, tries)).await;
                 answered.notify_one();
@@ -264,6 +270,9 @@ impl Worker {
             let (delivered, ahead) = tokio::join!(delivering, ahead);
             match delivered? {
                 Delivered::Answered(answered) => {
+                    if let Some(portion) = &mut self.portion {
+                        portion.learn(round.most_in_a_batch(), begun.elapsed());
+                    }
                     if self.settle(round, answered).await? {
                         ready = ahead?;
                     }

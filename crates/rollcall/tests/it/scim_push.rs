@@ -4,6 +4,7 @@ mod changed;
 mod compared;
 mod peer;
 mod probed;
+mod synchronized;
 mod tested;
 mod thousand;
 
@@ -76,6 +77,18 @@ impl Scripted {
     /// Looks at the users or changes them, as somebody does by hand.
     pub(crate) fn by_hand<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Object>) -> T) -> T {
         self.with(|script| change(&mut script.provider.users))
+    }
+
+    /// Deletes a user, as somebody does by hand: also from groups.
+    pub(crate) fn delete(&self, name: &str) {
+        self.with(|script| {
+            let provider = &mut script.provider;
+            let mut users = provider.users.iter();
+            let id = users.find(|(_, it)| it["userName"] == name).unwrap().0.clone();
+            let mut call = Call::get("Users", Vec::new()).of(&id);
+            call.method = Method::Delete;
+            provider.answer(&call);
+        });
     }
 
     /// Whether it takes PATCH from now on.

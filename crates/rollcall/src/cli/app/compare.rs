@@ -13,6 +13,7 @@ use crate::cli::output::{IN_PART, Output, counted, listed, time};
 use crate::delivery::comparison::{
     Comparison, Difference, Differs, Kind, RepairPlan, Selection, Status, Subject, Tally,
 };
+use crate::delivery::job::{JobKind, JobPosition, JobStatus};
 
 /// How many differences are shown to people who do not ask for all of them.
 const SHOWN: usize = 50;
@@ -27,15 +28,12 @@ pub(super) async fn compare(backend: &Backend, out: &Output, args: CompareArgs) 
         });
         return Ok(ExitCode::SUCCESS);
     }
-    if !args.last {
+    if !args.last && !is_under_way(backend, id).await {
         backend.compare(id).await?;
     }
-    let compared = loop {
-        let compared = backend.comparison(id).await?;
-        if args.last || compared.status != Status::Running {
-            break compared;
-        }
-        tokio::time::sleep(backend.look_every()).await;
+    let compared = match args.last {
+        true => backend.comparison(id).await?,
+        false => over(backend, id).await?,
     };
     let most = if out.json || args.all { usize::MAX } else { SHOWN };
     let differences = backend
@@ -48,12 +46,7 @@ pub(super) async fn compare(backend: &Backend, out: &Output, args: CompareArgs) 
         if compared.counts.differing() > SHOWN as u64 && differences.len() == SHOWN {
             text.push_str("… and more: --last --all shows all of them, --kind those of a kind\n");
         }
-        if compared.status == Status::Done && compared.counts.differing() > 0 {
-            let name = &application.name;
-            text.push_str(&format!(
-                "rollcall app repair {name:?} --all repairs them, --kind those of a kind, --only those of some numbers\n"
-            ));
-        }
+        text.push_str(&hint(&compared, &application.name));
         text
     });
     Ok(match (compared.status, compared.counts.differing()) {
@@ -62,6 +55,64 @@ pub(super) async fn compare(backend: &Backend, out: &Output, args: CompareArgs) 
         (Status::Running, _) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
+}
+
+/// Whether one is under way, such as that with which a full synchronization ends. It is followed then.
+async fn is_under_way(backend: &Backend, application_id: &str) -> bool {
+    let newest = backend.comparison(application_id).await;
+    newest.is_ok_and(|it| it.status == Status::Running)
+}
+
+/// The newest comparison as soon as it has ended.
+async fn over(backend: &Backend, application_id: &str) -> Result<Comparison> {
+    loop {
+        let compared = backend.comparison(application_id).await?;
+        if compared.status != Status::Running {
+            return Ok(compared);
+        }
+        tokio::time::sleep(backend.look_every()).await;
+    }
+}
+
+/// How to repair what differs, if something does.
+fn hint(compared: &Comparison, name: &str) -> String {
+    if compared.status != Status::Done || compared.counts.differing() == 0 {
+        return String::new();
+    }
+    format!(
+        "rollcall app repair {name:?} --all repairs them, --kind those of a kind, --only those of some numbers\n"
+    )
+}
+
+/// The comparison with which a full synchronization has ended, as soon as it has ended itself; `None` if it ended with
+/// none.
+pub(super) async fn after(backend: &Backend, job: &JobPosition, application_id: &str) -> Option<Comparison> {
+    let is_full = job.kind == JobKind::Full;
+    let was_sent = matches!(job.status, JobStatus::Success | JobStatus::PartialSuccess);
+    if !is_full || !was_sent {
+        return None;
+    }
+    // The erasure of somebody deletes comparisons. The synchronization is done all the same.
+    let of_job = |it: &Comparison| it.created_at >= job.created_at;
+    backend.comparison(application_id).await.ok().filter(of_job)?;
+    over(backend, application_id).await.ok().filter(of_job)
+}
+
+/// A comparison for people who synchronized: in full only if there is something to say.
+pub(super) fn lines_after(compared: &Comparison, name: &str) -> String {
+    let counts = &compared.counts;
+    let foreign = counts.users.foreign + counts.groups.foreign;
+    match compared.status {
+        Status::Done if counts.differing() + foreign == 0 => {
+            format!("compared with what {name} has: nothing differs\n")
+        }
+        Status::Done => format!(
+            "{}rollcall app compare {name:?} --last names what differs, --kind foreign what is nobody of the hub's\n{}",
+            lines_of(compared),
+            hint(compared, name)
+        ),
+        _ => lines_of(compared),
+    }
 }
 
 pub(super) async fn repair(backend: &Backend, out: &Output, args: RepairArgs) -> Result<ExitCode> {

@@ -12,11 +12,13 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
+use super::compare;
 use crate::application::Application;
 use crate::cli::backend::{Backend, Refused, refused};
 use crate::cli::failure::Refusal;
 use crate::cli::output::{IN_PART, Output, counted, line, time};
 use crate::clock::Clock;
+use crate::delivery::comparison::Comparison;
 use crate::delivery::connectivity::finding::Finding;
 use crate::delivery::connectivity::{Report, StepResult};
 use crate::delivery::job::{self, JobPosition, JobStatus};
@@ -226,7 +228,24 @@ async fn wait_for(
     };
     Ok(match ended {
         Followed::Ended(job) => {
-            out.show(&job, || line_of(&job));
+            if !out.json {
+                out.show(&job, || line_of(&job));
+            }
+            let compared = tokio::select! {
+                biased;
+                _ = interrupted.recv() => None,
+                compared = compared(backend, out, application, &job) => compared,
+            };
+            let done = Synchronized {
+                job: &job,
+                comparison: compared.as_ref(),
+            };
+            if out.json || compared.is_some() {
+                out.show(&done, || {
+                    let text = compared.as_ref().map(|it| compare::lines_after(it, name));
+                    text.unwrap_or_default()
+                });
+            }
             match job.status {
                 JobStatus::Success => ExitCode::SUCCESS,
                 JobStatus::PartialSuccess => ExitCode::from(IN_PART),
@@ -243,6 +262,34 @@ async fn wait_for(
             ExitCode::from(IN_PART)
         }
     })
+}
+
+/// A synchronization that has ended, and the comparison with which it did.
+#[derive(Serialize)]
+struct Synchronized<'a> {
+    #[serde(flatten)]
+    job: &'a JobPosition,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<&'a Comparison>,
+}
+
+/// The comparison with which a synchronization has ended, if it did with one. It may take as long as the application.
+async fn compared(
+    backend: &Backend,
+    out: &Output,
+    application: &Application,
+    job: &JobPosition,
+) -> Option<Comparison> {
+    application.settings.scim()?;
+    let bar = match out.json {
+        true => indicatif::ProgressBar::hidden(),
+        false => indicatif::ProgressBar::new_spinner(),
+    };
+    bar.set_message(format!("comparing with what {} has", application.name));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let compared = compare::after(backend, job, &application.id).await;
+    bar.finish_and_clear();
+    compared
 }
 
 /// Asks for a synchronization. Returns its id, and whether it is not to be waited for.

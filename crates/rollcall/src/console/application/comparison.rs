@@ -49,22 +49,36 @@ impl Shown {
         newest.is_some_and(|it| it.status == Status::Running)
     }
 
-    fn state(comparison: &Comparison) -> (&'static str, &'static str) {
-        match comparison.status {
-            Status::Running => ("wait", "comparison-running"),
-            Status::Done if comparison.counts.differing() == 0 => ("good", "comparison-same"),
-            Status::Done => ("warn", "comparison-differs"),
-            Status::Failed => ("bad", "comparison-failed"),
-            Status::Cancelled => ("idle", "comparison-cancelled"),
-            Status::Interrupted => ("bad", "comparison-interrupted"),
-        }
-    }
-
-    fn tallies(comparison: &Comparison) -> [(&'static str, &Tally); 2] {
+    /// What is counted: its key, of users and of groups.
+    fn rows(comparison: &Comparison) -> [(&'static str, u64, u64); 10] {
+        let of = |key, count: fn(&Tally) -> u64| {
+            let counts = &comparison.counts;
+            (key, count(&counts.users), count(&counts.groups))
+        };
         [
-            ("kind-users", &comparison.counts.users),
-            ("kind-groups", &comparison.counts.groups),
+            of("compared-there", |it| it.there),
+            of("compared-here", |it| it.here),
+            of("compared-same", |it| it.same),
+            of("difference-create", |it| it.create),
+            of("difference-update", |it| it.update),
+            of("difference-disable", |it| it.disable),
+            of("difference-delete", |it| it.delete),
+            of("difference-unmapped", |it| it.unmapped),
+            of("compared-under-way", |it| it.under_way),
+            of("difference-foreign", |it| it.foreign),
         ]
+    }
+}
+
+/// How a comparison stands: its tone, and the key of its words.
+pub(super) fn state(comparison: &Comparison) -> (&'static str, &'static str) {
+    match comparison.status {
+        Status::Running => ("wait", "comparison-running"),
+        Status::Done if comparison.counts.differing() == 0 => ("good", "comparison-same"),
+        Status::Done => ("warn", "comparison-differs"),
+        Status::Failed => ("bad", "comparison-failed"),
+        Status::Cancelled => ("idle", "comparison-cancelled"),
+        Status::Interrupted => ("bad", "comparison-interrupted"),
     }
 }
 

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use rollcall_db::DbError;
 
-use super::{Head, Tab, follow};
+use super::{Head, Tab, comparison, follow};
 use crate::access::Permission;
 use crate::application::{Application, store};
 use crate::clock::Millis;
@@ -15,6 +15,7 @@ use crate::console::Console;
 use crate::console::error::Failure;
 use crate::console::health::Progress;
 use crate::console::page::{Answer, Page, Section, View, show};
+use crate::delivery::comparison::{Comparison, newest};
 use crate::delivery::job::{self, Inventory, JobKind, JobPosition, JobStatus, Tally, Trigger};
 use crate::delivery::status;
 
@@ -113,18 +114,47 @@ struct Jobs {
     head: Head,
     open: Option<ShownJob>,
     ended: Vec<ShownJob>,
+    /// What the newest comparison says, if the application can be compared with.
+    compared: Option<Compared>,
+}
+
+/// The newest comparison in one line.
+struct Compared {
+    tone: &'static str,
+    status: &'static str,
+    created_at: Millis,
+    differing: u64,
+    foreign: u64,
+}
+
+impl Compared {
+    fn of(comparison: &Comparison) -> Self {
+        let (tone, status) = comparison::state(comparison);
+        let counts = &comparison.counts;
+        Self {
+            tone,
+            status,
+            created_at: comparison.created_at,
+            differing: counts.differing(),
+            foreign: counts.users.foreign + counts.groups.foreign,
+        }
+    }
 }
 
 impl Jobs {
     async fn read(console: &Console, application: Application, page: Page) -> Result<Self, Failure> {
-        let (status, found) = console
+        let now = page.now();
+        let (status, found, compared) = console
             .db()
             .read(move |tx| {
                 let found = job::newest(tx, &application.id, JOBS)?;
-                Ok::<_, DbError>((status::of(tx, application.clone())?, found))
+                let compared = match application.settings.scim() {
+                    Some(_) => newest(tx, &application.id, now)?,
+                    None => None,
+                };
+                Ok::<_, DbError>((status::of(tx, application.clone())?, found, compared))
             })
             .await?;
-        let now = page.now();
         let jobs = found.into_iter().map(|job| ShownJob::of(job, now));
         let (mut open, ended): (Vec<_>, Vec<_>) = jobs.partition(|job| job.is_open);
         Ok(Self {
@@ -132,6 +162,7 @@ impl Jobs {
             page,
             open: open.pop(),
             ended,
+            compared: compared.as_ref().map(Compared::of),
         })
     }
 }

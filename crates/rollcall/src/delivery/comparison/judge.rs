@@ -12,13 +12,14 @@ use super::model::{Details, Difference, Differs, Kind, Subject};
 use super::store::{self, Match};
 use crate::application::Scope;
 use crate::application::scim::{Action, Leavers, Scim};
-use crate::change::{Seq, listed};
+use crate::change::{self, Seq, listed};
 use crate::delivery::ledger::remote;
 use crate::delivery::model::shorten;
 use crate::delivery::route::Target;
 use crate::delivery::route::scim::{Provider, resource};
 use crate::directory::fields::fold;
 use crate::directory::query;
+use crate::id;
 
 /// How many subjects one statement asks for.
 const AT_ONCE: usize = 500;
@@ -181,16 +182,35 @@ impl Judge {
                     break;
                 }
             }
-            judged.push(said.unwrap_or_else(|| Judged {
-                called: it.called(),
-                said: Said::Differs(Box::new(foreign(self.subject, &it.remote_id, &it.called(), None))),
-                remote_id: it.remote_id,
-                stands_for: None,
-                is_wanted: false,
-            }));
+            judged.push(match said {
+                Some(said) => said,
+                None => {
+                    let called = self.called(tx, &it, it.external_id.as_deref())?;
+                    Judged {
+                        said: Said::Differs(Box::new(foreign(self.subject, &it.remote_id, &called, None))),
+                        called,
+                        remote_id: it.remote_id,
+                        stands_for: None,
+                        is_wanted: false,
+                    }
+                }
+            });
         }
         self.set_apart(tx, &mut judged, position)?;
         Ok(judged)
+    }
+
+    /// How an object is named that stands, or once stood, for a subject of this id. The name that the application has for
+    /// a user whom the hub knows no longer is left out: they may have been erased.
+    fn called(&self, tx: &mut Tx<'_>, it: &Found, subject_id: Option<&str>) -> Result<String, DbError> {
+        let kind = self.subject.kind();
+        let user = subject_id.filter(|id| self.subject == Subject::User && id::is_of_user(id));
+        let Some(user) = user else { return Ok(it.called()) };
+        let is_known = query::record_of(tx, kind, user)?.is_some() || change::has_record(tx, user)?;
+        Ok(match is_known {
+            true => it.called(),
+            false => user.to_owned(),
+        })
     }
 
     /// What an object comes to if it stands for a subject; `None` if it does not.
@@ -208,6 +228,10 @@ impl Judge {
             return Ok(None);
         }
         let scope = self.scope();
+        let there = match &record {
+            Some(_) => it.called(),
+            None => self.called(tx, it, Some(subject_id))?,
+        };
         let called = record
             .as_ref()
             .and_then(|(record, _)| name_in(self.subject, record));
@@ -224,7 +248,7 @@ impl Judge {
                 return Ok(None);
             }
         }
-        let called = called.unwrap_or_else(|| it.called());
+        let called = called.unwrap_or_else(|| there.clone());
         let differs = |kind: Kind| Difference {
             subject_id: Some(subject_id.to_owned()),
             remote_id: Some(it.remote_id.clone()),
@@ -253,7 +277,7 @@ impl Judge {
         };
         Ok(Some(Judged {
             remote_id: it.remote_id.clone(),
-            called: it.called(),
+            called: there,
             stands_for: Some(Match {
                 subject_id: subject_id.to_owned(),
                 remote_id: it.remote_id.clone(),

@@ -11,24 +11,16 @@ use super::model::{Details, Difference};
 use super::run::Trouble;
 use super::store;
 use crate::delivery::ledger::remote;
-use crate::delivery::model::shorten;
-use crate::delivery::route::scim::{is_group, users_in};
+use crate::delivery::route::scim::users_in;
 use crate::directory::{query, view};
 
 /// How many members are named.
 const NAMED: usize = 20;
 
-/// The users whom the application has in a group, with how it names some of them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct There {
-    ids: BTreeSet<String>,
-    names: BTreeMap<String, String>,
-}
-
 /// What the application answers of a group's members.
 pub(super) enum Asked {
-    /// These.
-    Members(There),
+    /// These users, by its ids. How it calls them is not looked at: one of them may have been erased here.
+    Members(BTreeSet<String>),
     /// The group is gone.
     Gone,
     /// It does not tell, or too much of it.
@@ -45,20 +37,7 @@ pub(super) async fn ask(asker: Asker<'_>, group: &str) -> Result<Asked, Trouble>
     let (None, Some(body)) = (answer.failure, body) else {
         return Ok(Asked::Unread);
     };
-    let mut there = There {
-        ids: users_in(Some(&body)),
-        names: BTreeMap::new(),
-    };
-    for member in body["members"].as_array().into_iter().flatten() {
-        if let (false, Some(id), Some(name)) = (
-            is_group(member),
-            member["value"].as_str(),
-            member["display"].as_str(),
-        ) {
-            there.names.insert(id.to_owned(), shorten(name));
-        }
-    }
-    Ok(Asked::Members(there))
+    Ok(Asked::Members(users_in(Some(&body))))
 }
 
 /// What becomes of a group's members.
@@ -99,7 +78,7 @@ pub(super) fn compare(
     comparison_id: &str,
     application_id: &str,
     group_id: &str,
-    there: &There,
+    there: &BTreeSet<String>,
 ) -> Result<Compared, DbError> {
     let members = query::group_members(tx, group_id)?;
     let matches = store::matches(tx, comparison_id, &members)?;
@@ -112,12 +91,11 @@ pub(super) fn compare(
         .values()
         .map(|it| (it.remote_id.as_str(), it.name.as_str()))
         .collect();
-    let absent = wanted.iter().filter(|(id, _)| !there.ids.contains(**id));
+    let absent = wanted.iter().filter(|(id, _)| !there.contains::<str>(id));
     let mut missing: Vec<String> = absent.map(|(_, name)| (*name).to_owned()).collect();
     missing.extend(coming.into_values());
     missing.sort_unstable();
     let surplus: Vec<&String> = there
-        .ids
         .iter()
         .filter(|id| !wanted.contains_key(id.as_str()))
         .collect();
@@ -128,13 +106,12 @@ pub(super) fn compare(
     let names = view::names(tx, &ids)?;
     let called = |id: &String| {
         let known = holders.get(id).and_then(|subject| names.get(subject));
-        let known = known.or_else(|| written.get(id));
-        known.or_else(|| there.names.get(id)).unwrap_or(id).clone()
+        known.or_else(|| written.get(id)).unwrap_or(id).clone()
     };
     Ok(Compared {
         missing: missing.len() as u64,
         surplus: surplus.len() as u64,
-        emptied: !surplus.is_empty() && surplus.len() == there.ids.len() && missing.is_empty(),
+        emptied: !surplus.is_empty() && surplus.len() == there.len() && missing.is_empty(),
         first_missing: missing.into_iter().take(NAMED).collect(),
         first_surplus: first.iter().map(called).collect(),
     })

@@ -5,6 +5,8 @@
 //! them by then, on the way of every other event. So a report that is old does no harm, and nobody writes to the
 //! application but the worker that holds its lease.
 //!
+//! A full synchronization ends with one, since what an application has too much nobody tells it.
+//!
 //! # For whom an object stands
 //!
 //! In this order: the one whose application's id is remembered; whose id it bears as `externalId`; who has its name.
@@ -34,5 +36,6 @@ pub use model::{
     Tally,
 };
 pub use repair::{RepairPlan, Selection, Threshold, plan, repair};
+pub(super) use run::begin_after;
 pub use run::{begin, cancel, run};
 pub use store::{differences, forget_all, newest, trim};

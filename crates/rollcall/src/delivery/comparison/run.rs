@@ -15,6 +15,7 @@ use crate::access::Context;
 use crate::application::scim::Action;
 use crate::application::{ApplicationError, command::open, store as applications};
 use crate::change::Seq;
+use crate::clock::Millis;
 use crate::delivery::job::{JobError, open_job};
 use crate::delivery::ledger::{operate, standing};
 use crate::delivery::route::Target;
@@ -37,6 +38,8 @@ pub(super) enum Trouble {
     Application(String),
     /// The database does not.
     Database(DbError),
+    /// A synchronization has begun: much differs now that is about to be told.
+    Overtaken,
     /// Nobody wants it any more.
     Unwanted,
 }
@@ -69,6 +72,20 @@ pub fn begin(tx: &mut Tx<'_>, ctx: &Context<'_>, application_id: &str) -> Result
     Ok(id)
 }
 
+/// Begins the comparison of this id, which belongs to the synchronization that ends; whatever ran before ends. It has to
+/// be run.
+///
+/// # Errors
+/// What the database reports.
+pub(in crate::delivery) fn begin_after(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    comparison_id: &str,
+    now: Millis,
+) -> Result<(), DbError> {
+    store::insert(tx, application_id, comparison_id, now)
+}
+
 /// Breaks off the comparison that is under way. Returns its id.
 ///
 /// # Errors
@@ -94,6 +111,10 @@ pub async fn run(shared: Arc<Shared>, application_id: String, comparison_id: Str
         Ok(()) => (Status::Done, None),
         Err(Trouble::Application(why)) => (Status::Failed, Some(why)),
         Err(Trouble::Database(error)) => (Status::Failed, Some(format!("the database: {error}"))),
+        Err(Trouble::Overtaken) => {
+            let why = "a synchronization began meanwhile; compare again after it";
+            (Status::Cancelled, Some(why.to_owned()))
+        }
         Err(Trouble::Unwanted) => return,
     };
     let (now, id) = (shared.hub.clock.now(), comparison_id.clone());
@@ -169,20 +190,24 @@ impl Run<'_> {
         Ok(self.asker.shared.hub.db.read(read).await?)
     }
 
-    /// Writes as long as the comparison is wanted.
+    /// Writes as long as the comparison is wanted, and says something.
     async fn write<T: Send + 'static>(
         &self,
         write: impl Fn(&mut Tx<'_>, &str) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, Trouble> {
         let hub = &self.asker.shared.hub;
         let (id, now) = (self.comparison_id.to_owned(), hub.clock.now());
+        let application_id = self.target.application.id.clone();
         let written = hub.db.write(move |tx| {
             if !store::is_alive(tx, &id, now)? {
-                return Ok(None);
+                return Ok(Err(Trouble::Unwanted));
             }
-            write(tx, &id).map(Some)
+            if open_job(tx, &application_id)?.is_some() {
+                return Ok(Err(Trouble::Overtaken));
+            }
+            write(tx, &id).map(Ok)
         });
-        written.await?.ok_or(Trouble::Unwanted)
+        written.await?
     }
 
     fn judge(&self, subject: Subject) -> Judge {

@@ -45,6 +45,11 @@ pub(super) fn read_steps(
     );
     let (kind, instance_id) = (job.kind, hub.instance.id.clone());
     let application_id = target.application.id.clone();
+    let end = match target.provider() {
+        // SCIM has no inventory; the synchronization ends with a comparison.
+        Some(_) => Phase::Done,
+        None => closing::beginning(),
+    };
     async move {
         db.read(move |tx| {
             let source = Steps {
@@ -55,6 +60,7 @@ pub(super) fn read_steps(
                 instance_id: &instance_id,
                 position_time,
                 entitlement: &entitlement,
+                end: &end,
             };
             source.read(tx, &phase)
         })
@@ -71,6 +77,8 @@ struct Steps<'a> {
     instance_id: &'a str,
     position_time: Millis,
     entitlement: &'a Entitlement,
+    /// What follows when everything was pushed.
+    end: &'a Phase,
 }
 
 impl Steps<'_> {
@@ -97,7 +105,7 @@ impl Steps<'_> {
             }
             Phase::Groups { after } => {
                 let Some(row) = query::groups_page(tx, after.as_deref(), 1)?.into_iter().next() else {
-                    return Ok(vec![skip(closing::beginning())]);
+                    return Ok(vec![skip(self.end.clone())]);
                 };
                 if !self.entitlement.scope.covers(SubjectKind::Group, &row.placement) {
                     return Ok(vec![skip(Phase::Groups { after: Some(row.id) })]);

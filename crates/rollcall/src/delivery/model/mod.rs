@@ -186,6 +186,12 @@ impl Round {
         events.map(Outgoing::bytes).sum()
     }
 
+    /// How many events its largest batch has.
+    pub fn most_in_a_batch(&self) -> u32 {
+        let most = self.batches.iter().map(|batch| batch.events.len()).max();
+        u32::try_from(most.unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+
     /// Whether it is an inventory, which goes alone.
     pub fn is_inventory(&self) -> bool {
         let mut events = self.batches.iter().flat_map(|batch| batch.events.iter());

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Worker;
+use super::portion::Portion;
 use crate::application::Limits;
 use crate::change::{self, Seq};
 use crate::delivery::job;
@@ -54,7 +55,11 @@ impl Worker {
                 ..limits
             }
         } else {
-            limits
+            let portion = self.portion.map_or(u32::MAX, Portion::events);
+            Limits {
+                max_events: limits.max_events.min(portion),
+                ..limits
+            }
         }
     }
 

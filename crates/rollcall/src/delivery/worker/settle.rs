@@ -12,13 +12,15 @@ use tokio::time::Instant;
 use super::Worker;
 use super::trial::Planned;
 use crate::clock::millis;
-use crate::delivery::job;
+use crate::delivery::comparison;
+use crate::delivery::job::{self, JobKind};
 use crate::delivery::ledger::parked::{Parked, ParkedState};
 use crate::delivery::ledger::{self, LedgerError, Settlement, SuspensionChange};
 use crate::delivery::model::{Answered, Attempt, Remembered, Round, Suspension};
 use crate::delivery::plan::conclude::{Patience, Present, conclude};
 use crate::delivery::plan::grown;
 use crate::delivery::send::Interrupt;
+use crate::id;
 
 /// How many settlements may wait for their commit.
 const UNCOMMITTED: usize = 64;
@@ -153,10 +155,10 @@ impl Worker {
         if let Some(job) = &job {
             self.position.job = Some(job.clone()).filter(|job| !job.is_finished());
         }
-        let ended = job.as_ref().is_some_and(job::JobPosition::is_finished);
+        let ended = job.as_ref().filter(|job| job.is_finished()).map(|job| job.kind);
         self.unstored = None;
         let (attempts, remembered) = told(answered);
-        self.commit(Settlement {
+        let settlement = Settlement {
             attempts,
             unpark: conclusion.unpark,
             park: conclusion.park,
@@ -165,10 +167,27 @@ impl Worker {
             suspension,
             trial: None,
             remembered,
-        })
-        .await?;
+        };
+        if ended == Some(JobKind::Full) && self.target().provider().is_some() {
+            self.compare_after(settlement).await?;
+        } else {
+            self.commit(settlement).await?;
+        }
         // After the end of a job, planned ahead or not, the log is read with the job gone.
-        Ok(clean && !ended)
+        Ok(clean && ended.is_none())
+    }
+
+    /// Settles the end of a full synchronization, and begins to compare with it. What is there too much no
+    /// synchronization tells; a comparison names it.
+    async fn compare_after(&mut self, settlement: Settlement) -> Result<(), Interrupt> {
+        let shared = Arc::clone(self.shared());
+        let comparison = id::make("cmp", shared.hub.clock.now(), &*shared.hub.random);
+        self.commit_with(settlement, Some(comparison.clone())).await?;
+        self.flush().await?;
+        let application = self.id().to_owned();
+        // It only reads, so it needs no lease, and goes on where this worker ends.
+        tokio::spawn(comparison::run(shared, application, comparison));
+        Ok(())
     }
 
     /// Nothing gets through: the application is asked again only now and then.
@@ -224,6 +243,15 @@ impl Worker {
 
     /// Queues a settlement without waiting for it, but learns of those that failed before.
     pub(super) async fn commit(&mut self, settlement: Settlement) -> Result<(), Interrupt> {
+        self.commit_with(settlement, None).await
+    }
+
+    /// Queues a settlement and, in the same transaction, the beginning of a comparison.
+    async fn commit_with(
+        &mut self,
+        settlement: Settlement,
+        comparison: Option<String>,
+    ) -> Result<(), Interrupt> {
         self.commits.look()?;
         if self.commits.0.len() >= UNCOMMITTED {
             self.commits.oldest().await?;
@@ -236,11 +264,13 @@ impl Worker {
             .filter(|parked| parked.state == ParkedState::Failed)
             .cloned()
             .collect();
-        let settled = self
-            .shared()
-            .hub
-            .db
-            .settle(move |tx| ledger::settle(tx, &fence, &settlement, now));
+        let settled = self.shared().hub.db.settle(move |tx| {
+            ledger::settle(tx, &fence, &settlement, now)?;
+            if let Some(comparison) = &comparison {
+                comparison::begin_after(tx, &fence.application_id, comparison, now)?;
+            }
+            Ok::<_, LedgerError>(())
+        });
         let target = Arc::clone(self.target());
         self.commits.push(async move {
             settled.await?;

@@ -125,7 +125,7 @@ impl<'a> Look<'a> {
     }
 
     /// Looks at a page in every dress; returns what is wrong with it.
-    async fn at(&self, name: &str, path: &str) -> Vec<String> {
+    pub(super) async fn at(&self, name: &str, path: &str) -> Vec<String> {
         let mut wrong = Vec::new();
         for language in ["en", "zh-CN"] {
             let address = format!("{}{path}", self.address);

@@ -3,6 +3,7 @@
 mod accounts;
 mod auditing;
 mod browser;
+mod by_scim;
 mod comparing;
 mod configuring;
 mod connecting;

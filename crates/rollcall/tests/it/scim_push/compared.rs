@@ -32,7 +32,15 @@ impl<'a> Asked<'a> {
         said.body
     }
 
+    /// Begins one, after that with which a synchronization ends, if one is under way.
     async fn begin(&self) -> String {
+        loop {
+            let newest = self.site.machine("GET", &self.path, Value::Null).await;
+            if newest.body["status"] != "running" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let said = self.site.machine("POST", &self.path, Value::Null).await;
         assert_eq!(said.status, 200, "{}", said.body);
         said.text("id")

@@ -4,9 +4,11 @@ mod arrivals;
 mod ledger;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rollcall::application::{Entitlements, store};
 use rollcall::change::Seq;
+use rollcall::delivery::comparison::{self, Comparison, ComparisonError, Differs, Kind, Status};
 use rollcall::delivery::job::{self, Inventory};
 use rollcall::delivery::ledger::operate;
 use rollcall::delivery::ledger::parked::{self, Parked, ParkedState};
@@ -276,6 +278,9 @@ impl World {
                     must(differences.is_empty(), What::Different, || {
                         format!("{name} is different: {differences:#?}")
                     })?;
+                    if !gone_unheard {
+                        self.a_comparison_finds_nothing(id, name)?;
+                    }
                     continue;
                 }
                 Copy::Mirror(receiver) => self
@@ -296,6 +301,50 @@ impl World {
             })?;
         }
         Ok(())
+    }
+
+    /// The hub's own comparison comes to the same.
+    fn a_comparison_finds_nothing(&self, id: &str, name: &str) -> Checked {
+        let Some(node) = self.alive() else { return Ok(()) };
+        let compared = loop {
+            let of = id.to_owned();
+            let begin = node
+                .hub
+                .write_as(caller(), move |tx, ctx| comparison::begin(tx, ctx, &of));
+            match node.run(begin) {
+                Ok(begun) => {
+                    let shared = Arc::clone(node.shared());
+                    node.run(comparison::run(shared, id.to_owned(), begun));
+                    let (of, now) = (id.to_owned(), node.hub.clock.now());
+                    let newest = node.hub.db.read(move |tx| comparison::newest(tx, &of, now));
+                    break node.run(newest);
+                }
+                // The one with which a synchronization has ended.
+                Err(ComparisonError::Running(_)) => node.live(1_000),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let compared = compared.ok().flatten();
+        let is_done = |it: &Comparison| it.status == Status::Done;
+        must(compared.as_ref().is_some_and(is_done), What::Different, || {
+            format!("{name} cannot be compared: {compared:?}")
+        })?;
+        let of = compared.map(|it| it.id).unwrap_or_default();
+        let kinds = Kind::DIFFERING;
+        let read = node
+            .hub
+            .db
+            .read(move |tx| comparison::differences(tx, &of, &kinds, 0, 100));
+        let mut found = node.run(read).unwrap_or_default();
+        // That a unit has another name is not told of its users.
+        found.retain(|it| {
+            let attributes = &it.details.attributes;
+            let is_of_unit = |it: &Differs| it.attribute.ends_with(":department");
+            attributes.is_empty() || !attributes.iter().all(is_of_unit)
+        });
+        must(found.is_empty(), What::Different, || {
+            format!("{name} is equal, and the comparison says {found:#?}")
+        })
     }
 
     /// A password that everybody has got who wants it is kept no longer, not even sealed.

@@ -119,6 +119,11 @@ impl Node {
         self.runtime.spawn(doing(Arc::clone(self.delivery.shared())));
     }
 
+    /// What its parts share.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        self.delivery.shared()
+    }
+
     /// Lets it live for a while.
     pub(super) fn live(&self, millis: u64) {
         self.run(async { tokio::time::sleep(Duration::from_millis(millis)).await });

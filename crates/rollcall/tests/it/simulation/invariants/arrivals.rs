@@ -139,7 +139,13 @@ async fn in_the_log(hub: &Hub, id: &str, event_id: &str) -> Option<Option<EventT
         };
         let entitlements = Entitlements::load(tx, &id)?;
         let change = change::read(tx, seq)?.filter(|_| seq > entitlements.begins());
-        Ok::<_, DbError>(change.map(|change| entitlements.at(seq).event_for(&change)))
+        let meant = change.map(|change| {
+            let entitlement = entitlements.at(seq);
+            // The subscription is asked by itself: what delivery makes of it is on trial.
+            let event = entitlement.event_for(&change);
+            event.filter(|event| entitlement.subscription.contains(*event))
+        });
+        Ok::<_, DbError>(meant)
     });
     read.await.ok().flatten()
 }
