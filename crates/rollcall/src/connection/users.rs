@@ -149,18 +149,21 @@ pub struct There {
 /// # Errors
 /// What the database reports.
 pub fn there(tx: &mut Tx<'_>, username: Option<&str>, email: Option<&str>) -> Result<Option<There>, DbError> {
-    let sql =
-        "SELECT u.id, k.user_id IS NOT NULL FROM users u LEFT JOIN connection_users k ON k.user_id = u.id
-               WHERE u.username_folded = $1 OR u.email_folded = $2 LIMIT 1";
-    let found = tx.query_opt(sql, params![username.map(fold), email.map(fold)])?;
-    found
-        .map(|row| {
-            Ok(There {
+    // One by one: no database finds either of two columns by their indexes where one index has no empty values.
+    for (column, value) in [("username_folded", username), ("email_folded", email)] {
+        let Some(value) = value else { continue };
+        let sql = format!(
+            "SELECT u.id, k.user_id IS NOT NULL FROM users u LEFT JOIN connection_users k ON k.user_id = u.id
+             WHERE u.{column} = $1 LIMIT 1"
+        );
+        if let Some(row) = tx.query_opt(&sql, params![fold(value)])? {
+            return Ok(Some(There {
                 id: row.get(0)?,
                 is_owned: row.get(1)?,
-            })
-        })
-        .transpose()
+            }));
+        }
+    }
+    Ok(None)
 }
 
 /// Keeps what a connection says of a user that is its own from now on, or is already.
