@@ -17,6 +17,7 @@ use crate::application::keys::NewKey;
 use crate::application::scim::{Authentication, Leavers, Scim};
 use crate::application::{self, Application, Limits, Mode, NewApplication, Scope, Settings, Subscription};
 use crate::change;
+use crate::delivery::Shared;
 use crate::delivery::comparison::{self, Comparison, Status};
 use crate::delivery::egress::Egress;
 use crate::directory::{Command, NewGroup, UserChanges};
@@ -121,11 +122,7 @@ async fn told_all(world: &World, application: &Application) -> Result<()> {
 }
 
 /// Waits for the end of a comparison.
-async fn compare(
-    world: &World,
-    shared: &Arc<crate::delivery::Shared>,
-    application: &Application,
-) -> Result<Comparison> {
+async fn compare(world: &World, shared: &Arc<Shared>, application: &Application) -> Result<Comparison> {
     let id = application.id.clone();
     let begin = world.hub.write_as(Caller::system("bench"), move |tx, ctx| {
         comparison::begin(tx, ctx, &id)

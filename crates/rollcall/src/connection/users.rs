@@ -149,7 +149,8 @@ pub struct There {
 /// # Errors
 /// What the database reports.
 pub fn there(tx: &mut Tx<'_>, username: Option<&str>, email: Option<&str>) -> Result<Option<There>, DbError> {
-    // One by one: no database finds either of two columns by their indexes where one index has no empty values.
+    // One by one: asked for either at once, SQLite goes through all users, since the index of addresses leaves out those
+    // who have none.
     for (column, value) in [("username_folded", username), ("email_folded", email)] {
         let Some(value) = value else { continue };
         let sql = format!(

@@ -101,7 +101,7 @@ pub(super) async fn after(backend: &Backend, job: &JobPosition, application_id: 
 /// A comparison for people who synchronized: in full only if there is something to say.
 pub(super) fn lines_after(compared: &Comparison, name: &str) -> String {
     let counts = &compared.counts;
-    let foreign = counts.users.foreign + counts.groups.foreign;
+    let foreign = counts.of_kind(Kind::Foreign);
     match compared.status {
         Status::Done if counts.differing() + foreign == 0 => {
             format!("compared with what {name} has: nothing differs\n")

@@ -15,7 +15,7 @@ use crate::console::Console;
 use crate::console::error::Failure;
 use crate::console::health::Progress;
 use crate::console::page::{Answer, Page, Section, View, show};
-use crate::delivery::comparison::{Comparison, newest};
+use crate::delivery::comparison::{Comparison, Kind, newest};
 use crate::delivery::job::{self, Inventory, JobKind, JobPosition, JobStatus, Tally, Trigger};
 use crate::delivery::status;
 
@@ -136,7 +136,7 @@ impl Compared {
             status,
             created_at: comparison.created_at,
             differing: counts.differing(),
-            foreign: counts.users.foreign + counts.groups.foreign,
+            foreign: counts.of_kind(Kind::Foreign),
         }
     }
 }

@@ -335,7 +335,11 @@ impl World {
             .hub
             .db
             .read(move |tx| comparison::differences(tx, &of, &kinds, 0, 100));
-        let mut found = node.run(read).unwrap_or_default();
+        let read = node.run(read);
+        must(read.is_ok(), What::Different, || {
+            format!("what differs at {name} cannot be read: {read:?}")
+        })?;
+        let mut found = read.unwrap_or_default();
         // That a unit has another name is not told of its users.
         found.retain(|it| {
             let attributes = &it.details.attributes;
