@@ -84,6 +84,8 @@ enum Opinion {
     Owed,
     /// A backup was restored that does not know of the subject, or knows only that it is gone, so that nobody can tell it
     /// any more: only the closing inventory of a full synchronization does, and that means nothing to such an application.
+    /// Or by the backup the subject is not in scope, and that it has left was the last that was told: what came after it
+    /// before the restore has not happened.
     Forgotten,
     /// It is the subject's last change that is told. A push may have come before it that bears a later time, since that is the time
     /// at which the same record was read.
@@ -91,8 +93,14 @@ enum Opinion {
     Neither,
 }
 
-async fn opinion(hub: &Hub, id: &str, subject: &str, last: &str, restored: bool) -> Result<Opinion, DbError> {
-    let (id, subject, last) = (id.to_owned(), subject.to_owned(), last.to_owned());
+async fn opinion(
+    hub: &Hub,
+    id: &str,
+    subject: &str,
+    last: &Version,
+    restored: bool,
+) -> Result<Opinion, DbError> {
+    let (id, subject, last) = (id.to_owned(), subject.to_owned(), last.clone());
     hub.db
         .read(move |tx| {
             let other = |error: &dyn std::fmt::Display| DbError::Other(error.to_string());
@@ -105,6 +113,14 @@ async fn opinion(hub: &Hub, id: &str, subject: &str, last: &str, restored: bool)
             if restored && last_change.is_none_or(|change| change.after.is_none()) {
                 return Ok(Opinion::Forgotten);
             }
+            let scope = &entitlements.current().scope;
+            let is_in_scope = last_change.is_some_and(|change| {
+                let stands = change.after.as_ref();
+                stands.is_some_and(|stands| scope.covers(change.subject_kind, stands))
+            });
+            if restored && last.is_gone && !is_in_scope {
+                return Ok(Opinion::Forgotten);
+            }
             let newest = changes
                 .into_iter()
                 .filter(is_told)
@@ -115,7 +131,7 @@ async fn opinion(hub: &Hub, id: &str, subject: &str, last: &str, restored: bool)
             Ok(
                 if waits || !newest.as_ref().is_none_or(passed) || job::open_job(tx, &id)?.is_some() {
                     Opinion::Owed
-                } else if newest.is_some_and(|newest| newest.event_id == last) {
+                } else if newest.is_some_and(|newest| newest.event_id == last.event_id) {
                     Opinion::Newest
                 } else {
                     Opinion::Neither
@@ -238,7 +254,7 @@ impl World {
                 if last.record == newest.record || (last.is_gone && newest.is_gone) {
                     continue;
                 }
-                match self.on_hub(async |hub| opinion(hub, id, subject, &last.event_id, restored).await) {
+                match self.on_hub(async |hub| opinion(hub, id, subject, last, restored).await) {
                     Some(Ok(Opinion::Newest | Opinion::Forgotten)) => *newest = last.clone(),
                     // The hub goes on while it is asked, and may have told what is newest meanwhile.
                     Some(Ok(Opinion::Neither)) if self.network.has_heard_more(name, *count) => {}
