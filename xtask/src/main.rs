@@ -64,10 +64,10 @@ Chores of this repository.
         harmed when; how far the programs have come by then, it cannot say. A short form is among the
         tests. It needs Linux and setpriv (util-linux).
 
-    cargo xtask simulate [--seeds N]
+    cargo xtask simulate [--seeds N [--from SEED]]
         Runs the simulation of hub, network and receivers on this many seeds (1000 if not said), on
-        all cores and optimized, and says how often each deed and each fault happened. Fails if a history
-        does not end well, or if something never happened.
+        all cores and optimized, beginning with seed 1 if no other one is named, and says how often each
+        deed and each fault happened. Fails if a history does not end well, or if something never happened.
 
     cargo xtask simulate --mutants [NAME…]
         Puts known mistakes into a copy of the sources (a fence dropped, an event swallowed), all of them

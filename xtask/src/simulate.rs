@@ -36,15 +36,17 @@ pub(crate) fn simulate(arguments: &[OsString]) -> io::Result<ExitCode> {
     {
         return mutants(names);
     }
-    let Some(seeds) = wanted(arguments) else {
-        eprintln!("xtask: cargo xtask simulate [--seeds N | --mutants [NAME…]], with a number above zero");
+    let Some(Seeds { first, number: seeds }) = wanted(arguments) else {
+        eprintln!(
+            "xtask: cargo xtask simulate [--seeds N [--from SEED] | --mutants [NAME…]], with numbers above zero"
+        );
         return Ok(ExitCode::from(2));
     };
     let Some(program) = build(&mut simulation())? else {
         return Ok(ExitCode::FAILURE);
     };
     let begun = Instant::now();
-    let counts = match play(&program, seeds)? {
+    let counts = match play(&program, first, seeds)? {
         Ok(counts) => counts,
         Err(failed) => {
             print!("{failed}");
@@ -79,7 +81,7 @@ type Counts = BTreeMap<String, u64>;
 /// Runs seeds on all cores, in portions. Returns how often everything happened, or what the first process said of a
 /// history that did not end well; the others end with the portion that they have begun.
 #[expect(clippy::disallowed_methods, reason = "it says how far it is")]
-fn play(program: &Path, seeds: u64) -> io::Result<Result<Counts, String>> {
+fn play(program: &Path, first: u64, seeds: u64) -> io::Result<Result<Counts, String>> {
     let (next, done, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let (begun, told) = (Instant::now(), Mutex::new(Instant::now()));
     let (counts, failure) = (Mutex::new(Counts::new()), Mutex::new(None));
@@ -90,7 +92,7 @@ fn play(program: &Path, seeds: u64) -> io::Result<Result<Counts, String>> {
                 break;
             }
             let portion = PORTION.min(seeds - before);
-            let failed = match watch(single(program, before + 1, portion).spawn()?)? {
+            let failed = match watch(single(program, first + before, portion).spawn()?)? {
                 Ended::Well(text) => {
                     count(&text, &mut locked(&counts));
                     None
@@ -99,8 +101,8 @@ fn play(program: &Path, seeds: u64) -> io::Result<Result<Counts, String>> {
                 // What failed may have been told by then, and a shorter history looked for.
                 Ended::Never(text) => Some(format!(
                     "{text}\nxtask: the seeds from {} to {} had not ended after {} s: something is done again and again, or waits for ever\n",
-                    before + 1,
-                    before + portion,
+                    first + before,
+                    first + before + portion - 1,
                     PATIENCE.as_secs()
                 )),
             };
@@ -152,12 +154,25 @@ fn rate(histories: u64, took: Duration) -> String {
     format!("{took:.0} s, {rate:.1} per second")
 }
 
-fn wanted(arguments: &[OsString]) -> Option<u64> {
-    match arguments {
-        [] => Some(SEEDS),
-        [option, number] if option == "--seeds" => number.to_str()?.parse().ok().filter(|number| *number > 0),
-        _ => None,
-    }
+/// Which seeds are played.
+#[derive(Debug, PartialEq, Eq)]
+struct Seeds {
+    first: u64,
+    number: u64,
+}
+
+fn wanted(arguments: &[OsString]) -> Option<Seeds> {
+    let above_zero =
+        |number: &OsString| -> Option<u64> { number.to_str()?.parse().ok().filter(|number| *number > 0) };
+    let (first, number) = match arguments {
+        [] => (1, SEEDS),
+        [option, number] if option == "--seeds" => (1, above_zero(number)?),
+        [option, number, from, first] if option == "--seeds" && from == "--from" => {
+            (above_zero(first)?, above_zero(number)?)
+        }
+        _ => return None,
+    };
+    Some(Seeds { first, number })
 }
 
 /// The command of cargo that builds the tests of the simulation.
@@ -280,9 +295,18 @@ fn the_counts_of_all_processes_are_added_up() {
 #[test]
 fn seeds_are_a_number_above_zero() {
     let of = |arguments: &[&str]| wanted(&arguments.iter().map(OsString::from).collect::<Vec<_>>());
-    assert_eq!(of(&[]), Some(SEEDS));
-    assert_eq!(of(&["--seeds", "7"]), Some(7));
-    for wrong in [&["--seeds", "0"][..], &["--seeds"], &["--seeds", "x"], &["7"]] {
+    let seeds = |first, number| Some(Seeds { first, number });
+    assert_eq!(of(&[]), seeds(1, SEEDS));
+    assert_eq!(of(&["--seeds", "7"]), seeds(1, 7));
+    assert_eq!(of(&["--seeds", "7", "--from", "3001"]), seeds(3_001, 7));
+    for wrong in [
+        &["--seeds", "0"][..],
+        &["--seeds"],
+        &["--seeds", "x"],
+        &["7"],
+        &["--seeds", "7", "--from", "0"],
+        &["--from", "7"],
+    ] {
         assert_eq!(of(wrong), None, "{wrong:?}");
     }
 }
