@@ -77,9 +77,9 @@ impl<P: Process> Process for Heard<P> {
             ));
             self.signers.arrives(event);
             self.contents.arrives(name, event);
-            if let Some(wanted) = &self.wanted {
-                wanted.arrives(event);
-            }
+        }
+        if let Some(wanted) = &self.wanted {
+            wanted.arrive(&events);
         }
         self.processor.process(events, now).await
     }

@@ -29,25 +29,31 @@ struct Held {
 pub(super) struct Wanted(Arc<Mutex<Held>>);
 
 impl Wanted {
-    /// Looks at an event that arrives, before its answer.
-    pub(super) fn arrives(&self, event: &Event) {
+    /// Looks at the events of a request that arrives, before its answer.
+    pub(super) fn arrive(&self, events: &[Event]) {
         let mut held = self.0.lock().unwrap();
-        match event.kind() {
-            Some(EventType::GroupAddUser) if held.memberships.insert(event.event_id.clone()) => {
-                let group = GroupPayload::from_json(&event.biz_data).ok();
-                for user in group.and_then(|group| group.user_ids).unwrap_or_default() {
-                    if let Some(wanted) = held.wanted.get(&user).cloned() {
-                        held.overtaking.push(Overtaking {
-                            membership: event.event_id.clone(),
-                            wanted,
-                        });
+        // What was wanted again, by an answer that was heard and not stored, may come once more in the same request.
+        let mut comes = BTreeSet::new();
+        for event in events {
+            match event.kind() {
+                Some(EventType::GroupAddUser) if held.memberships.insert(event.event_id.clone()) => {
+                    let group = GroupPayload::from_json(&event.biz_data).ok();
+                    for user in group.and_then(|group| group.user_ids).unwrap_or_default() {
+                        let wanted = held.wanted.get(&user).cloned();
+                        if let Some(wanted) = wanted.filter(|wanted| !comes.contains(wanted.as_str())) {
+                            held.overtaking.push(Overtaking {
+                                membership: event.event_id.clone(),
+                                wanted,
+                            });
+                        }
                     }
                 }
+                Some(kind) if kind.subject_kind() == Some(SubjectKind::User) => {
+                    held.users.insert(event.event_id.clone(), event.biz_id.clone());
+                    comes.insert(event.event_id.as_str());
+                }
+                _ => {}
             }
-            Some(kind) if kind.subject_kind() == Some(SubjectKind::User) => {
-                held.users.insert(event.event_id.clone(), event.biz_id.clone());
-            }
-            _ => {}
         }
     }
 
