@@ -64,6 +64,8 @@ struct Script {
     says: Option<Value>,
     /// As long as somebody else holds it, nobody is told that something was made.
     gate: Arc<tokio::sync::Mutex<()>>,
+    /// As long as somebody else holds it, nobody gets a list of groups.
+    gate_of_groups: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone, Default)]
@@ -186,8 +188,12 @@ async fn answer(State(scripted): State<Scripted>, request: Request) -> Response 
             }
         }
     });
-    if parts.method == "POST" {
-        let gate = scripted.with(|script| Arc::clone(&script.gate));
+    let gate = scripted.with(|script| match parts.method.as_str() {
+        "POST" => Some(Arc::clone(&script.gate)),
+        "GET" if path.len() == 3 && path[2] == "Groups" => Some(Arc::clone(&script.gate_of_groups)),
+        _ => None,
+    });
+    if let Some(gate) = gate {
         drop(gate.lock().await);
     }
     answer

@@ -270,9 +270,9 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// How many subjects something stands for so far. Of a comparison that was forgotten meanwhile, nobody knows.
     async fn read_matched(&self) -> Result<u64, Trouble> {
-        let id = self.comparison_id.to_owned();
-        self.read(move |tx| store::matched(tx, &id)).await
+        self.write(store::matched).await
     }
 
     /// Compares the members of those groups of a page that both have. A group that went meanwhile stands for nobody.

@@ -154,6 +154,39 @@ fn a_synchronization_ends_the_comparison_that_is_under_way() {
     });
 }
 
+#[test]
+fn a_comparison_ends_where_it_is_forgotten_because_somebody_is_erased() {
+    on_both("scim_forgotten", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let (app, application) = add(&hub, |_| {}).await;
+        let delivery = begin(&hub).await;
+        let (ada, bob) = (user(&hub, "ada").await, user(&hub, "bob").await);
+        group_with(&hub, "Staff", &[&bob]).await;
+        settled(&hub, &application).await;
+        delivery.stop().await;
+        let id = application.id.clone();
+        let begin = hub.write_as(Caller::system("test"), move |tx, ctx| {
+            comparison::begin(tx, ctx, &id)
+        });
+        let begun = begin.await.unwrap();
+        let egress = Egress::new(&EgressOptions::default(), hub.clock.clone()).unwrap();
+        let shared = Shared::for_one(hub.clone(), egress).await.unwrap();
+        app.with(|script| script.provider.calls.clear());
+        let gate = app.with(|script| Arc::clone(&script.gate_of_groups));
+        let held = gate.lock().await;
+        let run = tokio::spawn(comparison::run(shared, application.id.clone(), begun));
+        // The users are compared by then.
+        until("the groups are asked for", async || {
+            app.with(|script| script.provider.calls.iter().any(|call| call == "GET Groups"))
+        })
+        .await;
+        erase_user(&hub, &Caller::system("test"), &ada).await.unwrap();
+        drop(held);
+        run.await.unwrap();
+        assert_eq!(newest(&hub, &application).await, None);
+    });
+}
+
 /// Whatever changes an application breaks off the round that is under way, which is told again.
 #[test]
 fn a_change_of_the_application_costs_little_of_a_long_synchronization() {
