@@ -121,6 +121,16 @@ impl Change {
     pub fn is_erased(&self) -> bool {
         self.record.is_empty()
     }
+
+    /// Whether an organizational unit got another name.
+    pub fn renames_unit(&self) -> bool {
+        let had_another = |previous: &str| {
+            let fields = serde_json::from_str::<Map<String, Json>>(previous);
+            fields.is_ok_and(|fields| fields.contains_key("organizationalUnitName"))
+        };
+        let previous = self.previous.as_deref();
+        self.kind == ChangeKind::Event(EventType::UnitUpdate) && previous.is_some_and(had_another)
+    }
 }
 
 /// The log's end: the last position and its time.

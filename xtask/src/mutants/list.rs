@@ -87,8 +87,8 @@ pub(super) const ALL: &[Mutant] = &[
         name: "a-plan-outlives-its-reason",
         breaks: "what was planned ahead is sent although an event of the round before is wanted again",
         file: SETTLE,
-        original: "Ok(clean && ended.is_none())",
-        mutated: "Ok(true)",
+        original: "Ok(clean && ended.is_none() && keeps_jobs)",
+        mutated: "Ok(keeps_jobs)",
     },
     Mutant {
         name: "an-act-is-like-a-settlement",
@@ -328,5 +328,12 @@ pub(super) const ALL: &[Mutant] = &[
         file: INBOX,
         original: "remembered(tx, TAKEN_BY, &event.event_id)?",
         mutated: "None",
+    },
+    Mutant {
+        name: "users-keep-the-name-that-their-unit-had",
+        breaks: "a unit gets another name, and nobody tells those applications that have it of the unit's users",
+        file: ROUNDS,
+        original: "round.cursor() == change.seq && self.target().bears_on_users(&change)",
+        mutated: "round.cursor() < change.seq && self.target().bears_on_users(&change)",
     },
 ];

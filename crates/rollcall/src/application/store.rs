@@ -169,7 +169,7 @@ impl From<RotationError> for ApplicationError {
 
 /// Holds the application's row in the ledger until the commit, so that no settlement comes in between what is read of
 /// its delivery and what is written.
-pub(super) fn hold(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+pub(crate) fn hold(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
     tx.execute(
         "UPDATE deliveries SET epoch = epoch WHERE application_id = $1",
         params![id],

@@ -25,6 +25,7 @@ pub mod query;
 mod refold;
 pub mod search;
 mod sight;
+mod standing;
 mod unit;
 mod user;
 pub mod view;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::fields::{Source, fold};
 pub use super::find::{find_group, find_standing, find_unit, find_user, group_name, ids_of, user_id};
 use super::placement::{Tree, placement};
+pub use super::standing::{count_of_unit, users_of_unit};
 use super::{Group, Unit, User, group, path, unit, user, view};
 use crate::access::Version;
 use crate::change::{Placement, listed, placeholders};
@@ -92,21 +93,25 @@ pub fn users_page(
     placed: bool,
 ) -> Result<Vec<SyncRow>, DbError> {
     let users = user::page(tx, after.unwrap_or(""), limit)?;
+    sync_rows(tx, users, placed)
+}
+
+/// Users as a synchronization needs them, with their placements if those are asked for.
+pub(super) fn sync_rows(tx: &mut Tx<'_>, users: Vec<User>, placed: bool) -> Result<Vec<SyncRow>, DbError> {
     let instance = instance::id(tx)?;
-    let tree = if placed && !users.is_empty() {
-        Tree::load(tx)?
-    } else {
-        Tree::default()
+    let tree = match placed && !users.is_empty() {
+        true => Some(Tree::load(tx)?),
+        false => None,
+    };
+    let placement = |user: &User| {
+        let tree = tree.as_ref()?;
+        Some(tree.placement(&user.unit_ids(), user.groups.clone()))
     };
     Ok(users
         .into_iter()
         .map(|user| SyncRow {
             record: user.record(&instance),
-            placement: if placed {
-                tree.placement(&user.unit_ids(), user.groups.clone())
-            } else {
-                Arc::default()
-            },
+            placement: placement(&user).unwrap_or_default(),
             id: user.id,
         })
         .collect())

@@ -7,6 +7,7 @@ mod probed;
 mod synchronized;
 mod tested;
 mod thousand;
+mod unit_names;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -225,13 +226,18 @@ pub(crate) async fn add_at(
     let mut scim = Scim::preset(Preset::Standard, base, Authentication::BearerToken);
     scim.leavers = Leavers::Delete;
     change(&mut scim);
+    add_named(hub, "Scim", token, scim).await
+}
+
+/// An application of this name that takes SCIM as these parameters say.
+async fn add_named(hub: &Hub, name: &str, token: &str, scim: Scim) -> Application {
     let settings = Settings {
         mode: Mode::Scim(Box::new(scim)),
         password_synchronization: false,
         limits: Limits::default(),
     };
     let new = NewApplication {
-        name: "Scim".to_owned(),
+        name: name.to_owned(),
         settings,
         encryption_key: None,
         secret: Some(SecretString::from(token)),

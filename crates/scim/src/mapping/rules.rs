@@ -122,6 +122,11 @@ impl Outward {
         self.rules.iter().map(|(path, _)| path)
     }
 
+    /// Whether something depends on a field of the record.
+    pub fn reads(&self, name: &str) -> bool {
+        self.rules.iter().any(|(_, expr)| expr.names().contains(name))
+    }
+
     /// The resource of a record. What an expression comes to nothing for is not in it.
     ///
     /// # Errors

@@ -481,6 +481,7 @@ pub(super) fn line_of(job: &JobPosition) -> String {
             job::Trigger::Manual => "",
             job::Trigger::Retention => "  (it fell behind the log's retention)",
             job::Trigger::Restore => "  (the hub was restored from a backup)",
+            job::Trigger::UnitRenamed => "  (an organizational unit got another name)",
         }
     )
 }

@@ -62,11 +62,13 @@ impl ShownJob {
                 JobKind::Full => "job-full",
                 JobKind::ChangeOfScope => "job-scope",
                 JobKind::Repair => "job-repair",
+                JobKind::UnitNames => "job-unit-names",
             },
             trigger: match job.trigger {
                 Trigger::Manual => "trigger-manual",
                 Trigger::Retention => "trigger-retention",
                 Trigger::Restore => "trigger-restore",
+                Trigger::UnitRenamed => "trigger-unit-renamed",
             },
             tone,
             status,

@@ -279,7 +279,7 @@ async fn begin(
         if plan(tx, &application_id, &selection, ctx.now)? != planned {
             return Err(ApplicationError::PlanChanged.into());
         }
-        list::begin(tx, &application_id, &job_id, statistics.clone())?;
+        list::begin(tx, &application_id, &job_id, statistics.clone(), ctx.now)?;
         remote::doubt_all_of_job(tx, &application_id, &job_id, &selection.comparison)?;
         let what = json!({ "job": job_id, "plan": planned });
         operate::note(tx, ctx, &application, "repair", &what)?;

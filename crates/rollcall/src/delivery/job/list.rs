@@ -108,9 +108,16 @@ pub(in crate::delivery) fn begin(
     tx: &mut Tx<'_>,
     application_id: &str,
     job_id: &str,
-    statistics: Statistics,
+    mut statistics: Statistics,
+    now: Millis,
 ) -> Result<(), JobError> {
+    applications::hold(tx, application_id)?;
     check_free(tx, application_id)?;
+    if let Some(open) = jobs::open_job(tx, application_id)? {
+        let left = open.statistics.total().saturating_sub(open.statistics.done());
+        statistics.users.total += left;
+        jobs::take_over(tx, open, job_id, now)?;
+    }
     if !jobs::begin(tx, job_id, &statistics)? {
         return Err(gone(application_id));
     }

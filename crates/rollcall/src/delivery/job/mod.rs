@@ -16,12 +16,15 @@
 //! A change of scope works from a list that was fixed when it was confirmed: who leaves (children
 //! first, with the records of that moment), then who enters (parents first).
 //!
+//! A job may also be begun by a change: see [`renamed`].
+//!
 //! Progress is stored with every settled round, so a job that is interrupted continues; an event that
 //! is sent twice then bears the same id.
 
 mod census;
 mod closing;
 pub(super) mod list;
+mod renamed;
 mod request;
 mod rounds;
 mod scope;
@@ -38,6 +41,7 @@ pub use super::model::job::{
 pub use census::scan;
 pub(super) use census::start;
 pub use list::discard_left_behind;
+pub(super) use renamed::renamed;
 pub use request::{after_restore, cancel, repin, request_full};
 pub(super) use rounds::{Context, ReadAhead, next_round, settle};
 pub use scope::{Counts, Plan, Side, change_scope, plan};

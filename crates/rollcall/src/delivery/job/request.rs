@@ -19,17 +19,30 @@ use crate::id;
 /// [`JobError`].
 pub fn request_full(tx: &mut Tx<'_>, ctx: &Context<'_>, application_id: &str) -> Result<String, JobError> {
     let application = open(tx, ctx, application_id)?;
-    let job_id = id::make("job", ctx.now, ctx.random);
+    applications::hold(tx, application_id)?;
     check_free(tx, application_id)?;
-    jobs::insert(
-        tx,
-        application_id,
-        &job_id,
-        (JobKind::Full, Trigger::Manual, JobStatus::Pending),
-        Phase::Units,
-        Statistics::default(),
-        ctx.now,
-    )?;
+    let job_id = match open_job(tx, application_id)? {
+        // It tells of everybody, and so of those too of whom that one had still to tell.
+        Some(open) => {
+            operate::interfere(tx, application_id)?;
+            let job_id = open.id.clone();
+            jobs::restart(tx, open, Trigger::Manual)?;
+            job_id
+        }
+        None => {
+            let job_id = id::make("job", ctx.now, ctx.random);
+            jobs::insert(
+                tx,
+                application_id,
+                &job_id,
+                (JobKind::Full, Trigger::Manual, JobStatus::Pending),
+                Phase::Units,
+                Statistics::default(),
+                ctx.now,
+            )?;
+            job_id
+        }
+    };
     applications::touch(tx, application_id)?;
     operate::note(tx, ctx, &application, "synchronize", &json!({ "job": job_id }))?;
     Ok(job_id)
@@ -96,7 +109,8 @@ pub fn cancel(tx: &mut Tx<'_>, ctx: &Context<'_>, application_id: &str) -> Resul
     Ok(job.id)
 }
 
-/// Refuses a job where none may be made.
+/// Refuses a job where none may be made. What the names of units have begun is in nobody's way: the job takes over what
+/// is left of it.
 ///
 /// # Errors
 /// [`JobError`].
@@ -106,7 +120,7 @@ pub(super) fn check_free(tx: &mut Tx<'_>, application_id: &str) -> Result<(), Jo
         return Err(JobError::SwitchedOff(application.name));
     }
     match open_job(tx, application_id)? {
-        Some(open) => Err(JobError::Busy(open.id)),
-        None => Ok(()),
+        Some(open) if open.kind != JobKind::UnitNames => Err(JobError::Busy(open.id)),
+        Some(_) | None => Ok(()),
     }
 }

@@ -127,6 +127,7 @@ pub(in crate::delivery) async fn next_round(
         from: position.cursor,
         batches: lanes.into_batches(),
         held: held.into_events(),
+        renamed: Vec::new(),
         after: Position {
             cursor: position.cursor,
             job: Some(after),

@@ -179,7 +179,7 @@ impl Lists {
     fn side(&mut self, action: Action) -> &mut BTreeMap<Place, Member> {
         match action {
             Action::Leave => &mut self.leave,
-            Action::Enter | Action::Push | Action::Repair => &mut self.enter,
+            Action::Enter | Action::Push | Action::Repair | Action::UnitNames => &mut self.enter,
         }
     }
 
@@ -477,7 +477,13 @@ fn finish(tx: &mut Tx<'_>, ctx: &Context<'_>, wanted: &Wanted, read: &Lists) -> 
     if plan.is_empty() {
         return Ok(plan);
     }
-    list::begin(tx, &wanted.application_id, &wanted.job_id, read.statistics())?;
+    list::begin(
+        tx,
+        &wanted.application_id,
+        &wanted.job_id,
+        read.statistics(),
+        ctx.now,
+    )?;
     let command = Command::SetScope {
         id: wanted.application_id.clone(),
         scope: wanted.edit.clone(),

@@ -208,7 +208,7 @@ impl Steps<'_> {
         if items.is_empty() {
             return Ok(vec![skip(match self.kind {
                 JobKind::Full => Phase::Users { after: None },
-                JobKind::ChangeOfScope | JobKind::Repair => Phase::Done,
+                JobKind::ChangeOfScope | JobKind::Repair | JobKind::UnitNames => Phase::Done,
             })]);
         }
         let mut steps = Vec::new();
@@ -223,10 +223,17 @@ impl Steps<'_> {
                 done: ordinal,
                 within: None,
             };
+            let sent_within = within.filter(|_| index == 0);
+            if action == Action::UnitNames {
+                if self.unit_names(tx, &subject_id, sent_within, ordinal, time, &mut steps)? {
+                    continue;
+                }
+                break;
+            }
             let fixed = match action {
                 Action::Leave => Some((entitlement::deleted(kind), action.as_str())),
                 Action::Push => Some((EventType::UnitPush, "")),
-                Action::Enter | Action::Repair => None,
+                Action::Enter | Action::Repair | Action::UnitNames => None,
             };
             if let Some((event, part)) = fixed {
                 let record = record.unwrap_or_default();
@@ -241,12 +248,11 @@ impl Steps<'_> {
                 let outgoing = match action {
                     Action::Repair => self.gone(kind, &subject_id, found.map(|(record, _)| record), time),
                     // It went away again; the log tells.
-                    Action::Enter | Action::Leave | Action::Push => None,
+                    Action::Enter | Action::Leave | Action::Push | Action::UnitNames => None,
                 };
                 steps.push(Step { kind, outgoing, then });
                 continue;
             };
-            let sent_within = within.filter(|_| index == 0);
             // Of a group that the application has, the members are compared with those that it has there.
             let is_compared = action == Action::Repair
                 && sent_within.is_none()
@@ -260,6 +266,37 @@ impl Steps<'_> {
             }
         }
         Ok(steps)
+    }
+
+    /// A page of the users whose primary unit has another name. Returns whether it was the last one, so that the item
+    /// is done with it.
+    fn unit_names(
+        &self,
+        tx: &mut Tx<'_>,
+        unit: &str,
+        within: Option<&str>,
+        ordinal: i64,
+        time: Millis,
+        steps: &mut Vec<Step>,
+    ) -> Result<bool, DbError> {
+        let placed = !self.entitlement.scope.is_everything();
+        let rows = query::users_of_unit(tx, unit, within, PAGE, placed)?;
+        let is_last = rows.len() < PAGE;
+        steps.extend(rows.into_iter().map(|row| Step {
+            kind: SubjectKind::User,
+            outgoing: self.push(SubjectKind::User, EventType::UserUpdateInfo, &row, time),
+            then: Phase::Items {
+                done: ordinal - 1,
+                within: Some(row.id),
+            },
+        }));
+        if is_last {
+            steps.push(skip(Phase::Items {
+                done: ordinal,
+                within: None,
+            }));
+        }
+        Ok(is_last)
     }
 
     /// Of somebody who is not in scope: whatever the application has of them, they are gone.

@@ -1,13 +1,21 @@
 //! Synchronization jobs as they are stored, with the lists from which some of them work.
 
-use rollcall_db::{DbError, Row, Tx, Value, params};
+mod items;
+
+use std::collections::HashSet;
+
+use rollcall_db::{DbError, Row, Tx, params};
 use rollcall_protocol::SubjectKind;
 use serde::{Deserialize, Serialize};
-use strum::{EnumString, IntoStaticStr};
 
+use self::items::has_scope_items;
+pub(super) use self::items::replace_records;
+pub(in crate::delivery) use self::items::{
+    Action, Item, append_items, items_after, items_left, remove_item, write_items,
+};
 use crate::change;
 use crate::clock::Millis;
-use crate::delivery::model::job::{JobKind, JobPosition, JobStatus, Phase, Statistics, Trigger};
+use crate::delivery::model::job::{JobKind, JobPosition, JobStatus, Phase, Renamed, Statistics, Trigger};
 
 /// How far a job is, as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -34,49 +42,46 @@ pub(in crate::delivery) fn insert(
     now: Millis,
 ) -> Result<(), DbError> {
     let head = change::head(tx)?;
-    let progress = Progress {
+    let job = JobPosition {
+        id: job_id.to_owned(),
+        kind,
+        trigger,
+        status,
+        position: head.seq,
         position_time: head.time,
         phase,
+        statistics,
+        created_at: now,
+        started_at: None,
+        ended_at: None,
+        error: None,
+    };
+    insert_at(tx, application_id, &job)
+}
+
+/// Stores a new job where it is pinned.
+fn insert_at(tx: &mut Tx<'_>, application_id: &str, job: &JobPosition) -> Result<(), DbError> {
+    let progress = Progress {
+        position_time: job.position_time,
+        phase: job.phase.clone(),
     };
     tx.execute(
         "INSERT INTO jobs (id, application_id, kind, trigger, status, position_seq, progress, statistics,
                            created_at)
          VALUES ($1, $2, $3, $8, $9, $4, $5, $6, $7)",
         params![
-            job_id,
+            job.id.as_str(),
             application_id,
-            kind.as_str(),
-            head.seq,
+            job.kind.as_str(),
+            job.position,
             to_json(&progress)?,
-            to_json(&statistics)?,
-            now,
-            trigger.as_str(),
-            status.as_str()
+            to_json(&job.statistics)?,
+            job.created_at,
+            job.trigger.as_str(),
+            job.status.as_str()
         ],
     )?;
     Ok(())
-}
-
-/// The position in a job's list before what is left of it: its entries stay until the job ends, so that is the
-/// end of the list for a job that has none.
-///
-/// # Errors
-/// What the database reports.
-pub(in crate::delivery) fn items_left(tx: &mut Tx<'_>, job_id: &str) -> Result<i64, DbError> {
-    tx.query_one(
-        "SELECT COALESCE(MIN(ordinal) - 1, 0) FROM job_items WHERE job_id = $1",
-        params![job_id],
-    )?
-    .get(0)
-}
-
-/// Whether something is left of a change of scope after a position of a job's list.
-fn has_scope_items(tx: &mut Tx<'_>, job_id: &str, done: i64) -> Result<bool, DbError> {
-    let found = tx.query_opt(
-        "SELECT 1 FROM job_items WHERE job_id = $1 AND ordinal > $2 AND action <> $3 LIMIT 1",
-        params![job_id, done, Action::Push.as_str()],
-    )?;
-    Ok(found.is_some())
 }
 
 /// Makes an unfinished job a full synchronization from the log's present end on. It first sends what is left of a
@@ -300,96 +305,64 @@ fn to_json<T: Serialize>(value: &T) -> Result<String, DbError> {
     serde_json::to_string(value).map_err(|error| DbError::Other(error.to_string()))
 }
 
-/// What a job does with an entry of its list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-pub(in crate::delivery) enum Action {
-    /// A unit of a full synchronization is pushed.
-    Push,
-    /// Somebody enters the scope.
-    Enter,
-    /// Somebody leaves it.
-    Leave,
-    /// What is true of somebody is told anew, whatever that is by then.
-    Repair,
-}
-
-impl Action {
-    /// The name under which it is stored and shown.
-    pub(in crate::delivery) fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
-/// An entry of a job's list.
-#[derive(Clone, Debug)]
-pub(in crate::delivery) struct Item {
-    /// What is done.
-    pub(in crate::delivery) action: Action,
-    /// Whether it is a user, a unit or a group.
-    pub(in crate::delivery) kind: SubjectKind,
-    /// Whose.
-    pub(in crate::delivery) subject_id: String,
-    /// The record to send, if it is fixed.
-    pub(in crate::delivery) record: Option<String>,
-}
-
-/// Entries that one statement writes.
-const AT_ONCE: usize = 100;
-/// Writes entries at these places of a job's list, many with each statement.
+/// Has the users of renamed units told anew, by the unfinished job of the application or one of its own. A full
+/// synchronization that has not begun tells of them anyway.
 ///
 /// # Errors
 /// What the database reports.
-pub(in crate::delivery) fn write_items<'a>(
+pub(in crate::delivery) fn tell_again(
     tx: &mut Tx<'_>,
-    job_id: &str,
-    items: impl IntoIterator<Item = (i64, &'a Item)>,
+    application_id: &str,
+    renamed: &Renamed,
+    now: Millis,
 ) -> Result<(), DbError> {
-    let mut values: Vec<Value<'_>> = Vec::with_capacity(AT_ONCE * 6);
-    let mut flush = |values: &mut Vec<Value<'_>>| {
-        if values.is_empty() {
-            return Ok(());
-        }
-        let sql = format!(
-            "INSERT INTO job_items (job_id, ordinal, action, subject_kind, subject_id, record) VALUES {}",
-            change::placeholders(values.len() / 6, 6)
-        );
-        tx.execute(&sql, values)?;
-        values.clear();
-        Ok::<_, DbError>(())
+    let open = open_job(tx, application_id)?;
+    let Some(job) = renamed.taken_by(open.clone()) else {
+        return Ok(());
     };
-    for (ordinal, item) in items {
-        values.extend([
-            Value::from(job_id),
-            Value::from(ordinal),
-            Value::from(item.action.as_str()),
-            Value::from(item.kind.as_str()),
-            Value::from(item.subject_id.as_str()),
-            Value::from(item.record.as_deref()),
-        ]);
-        if values.len() == AT_ONCE * 6 {
-            flush(&mut values)?;
-        }
+    match open {
+        None => insert_at(tx, application_id, &job)?,
+        Some(_) => store(tx, &job, now)?,
     }
-    flush(&mut values)
+    let listed: HashSet<String> = tx
+        .query(
+            "SELECT subject_id FROM job_items WHERE job_id = $1 AND action = $2",
+            params![job.id.as_str(), Action::UnitNames.as_str()],
+        )?
+        .iter()
+        .map(|row| row.get(0))
+        .collect::<Result<_, _>>()?;
+    let units = renamed.units.iter().filter(|unit| !listed.contains(*unit));
+    let items: Vec<Item> = units
+        .map(|unit| Item {
+            action: Action::UnitNames,
+            kind: SubjectKind::Unit,
+            subject_id: unit.clone(),
+            record: None,
+        })
+        .collect();
+    append_items(tx, &job.id, &items)
 }
 
-/// Appends to a job's list.
+/// Puts what an unfinished job has still to tell because of the names of units into the list of another one, and ends
+/// it.
 ///
 /// # Errors
 /// What the database reports.
-pub(in crate::delivery) fn append_items(
+pub(in crate::delivery) fn take_over(
     tx: &mut Tx<'_>,
+    mut open: JobPosition,
     job_id: &str,
-    items: &[Item],
+    now: Millis,
 ) -> Result<(), DbError> {
-    let last: i64 = tx
-        .query_one(
-            "SELECT COALESCE(MAX(ordinal), 0) FROM job_items WHERE job_id = $1",
-            params![job_id],
-        )?
-        .get(0)?;
-    write_items(tx, job_id, (last + 1..).zip(items))
+    let left: Vec<Item> = items_after(tx, &open.id, open.items_done(), usize::MAX)?
+        .into_iter()
+        .map(|(_, item)| item)
+        .collect();
+    append_items(tx, job_id, &left)?;
+    open.status = JobStatus::Cancelled;
+    open.error = Some(format!("{job_id} does what was left of it"));
+    store(tx, &open, now)
 }
 
 /// Whether the list of a job is still being written.
@@ -402,48 +375,6 @@ pub(in crate::delivery) fn is_preparing(tx: &mut Tx<'_>, job_id: &str) -> Result
         params![job_id, JobStatus::Preparing.as_str()],
     )?;
     Ok(found.is_some())
-}
-
-/// Takes an entry out of a list.
-///
-/// # Errors
-/// What the database reports.
-pub(in crate::delivery) fn remove_item(tx: &mut Tx<'_>, job_id: &str, ordinal: i64) -> Result<(), DbError> {
-    tx.execute(
-        "DELETE FROM job_items WHERE job_id = $1 AND ordinal = $2",
-        params![job_id, ordinal],
-    )?;
-    Ok(())
-}
-
-/// The entries of a job's list that come after one of them.
-///
-/// # Errors
-/// What the database reports.
-pub(in crate::delivery) fn items_after(
-    tx: &mut Tx<'_>,
-    job_id: &str,
-    done: i64,
-    limit: usize,
-) -> Result<Vec<(i64, Item)>, DbError> {
-    let unreadable =
-        |what: &str| DbError::Other(format!("an entry of a job's list has an unreadable {what}"));
-    tx.query(
-        "SELECT ordinal, action, subject_kind, subject_id, record FROM job_items
-         WHERE job_id = $1 AND ordinal > $2 ORDER BY ordinal LIMIT $3",
-        params![job_id, done, i64::try_from(limit).unwrap_or(i64::MAX)],
-    )?
-    .iter()
-    .map(|row| {
-        let item = Item {
-            action: row.get::<String>(1)?.parse().map_err(|_| unreadable("action"))?,
-            kind: SubjectKind::parse(&row.get::<String>(2)?).ok_or_else(|| unreadable("kind"))?,
-            subject_id: row.get(3)?,
-            record: row.get(4)?,
-        };
-        Ok((row.get(0)?, item))
-    })
-    .collect()
 }
 
 /// Removes a portion of a list that comes to nothing, and the job with the last of them. Returns whether all
@@ -479,16 +410,4 @@ pub(in crate::delivery) fn preparing_since(tx: &mut Tx<'_>, before: Millis) -> R
     .iter()
     .map(|row| row.get(0))
     .collect()
-}
-
-/// Puts another record into the place of those that lists hold of a subject.
-///
-/// # Errors
-/// What the database reports.
-pub(super) fn replace_records(tx: &mut Tx<'_>, subject_id: &str, record: &str) -> Result<(), DbError> {
-    tx.execute(
-        "UPDATE job_items SET record = $2 WHERE subject_id = $1 AND record IS NOT NULL",
-        params![subject_id, record],
-    )?;
-    Ok(())
 }

@@ -34,7 +34,7 @@ pub mod trim;
 
 use rollcall_db::{DbError, Tx, params};
 
-use super::model::job::JobPosition;
+use super::model::job::{JobPosition, Renamed};
 use super::model::{Attempt, Remembered, Suspension};
 use crate::application::keys::rotation;
 use crate::change::Seq;
@@ -93,6 +93,8 @@ pub struct Settlement {
     pub trial: Option<rotation::Held>,
     /// What was learned of objects at the application, in the order in which it was.
     pub remembered: Vec<Remembered>,
+    /// Organizational units whose users have to be told anew.
+    pub renamed: Option<Renamed>,
 }
 
 /// Why a settlement was refused.
@@ -155,6 +157,7 @@ pub fn settle(
         suspension,
         trial,
         remembered,
+        renamed,
     } = settlement;
     let id = fence.application_id.as_str();
     let stored = match suspension {
@@ -192,6 +195,9 @@ pub fn settle(
     }
     if let Some(job) = job {
         jobs::store(tx, job, now)?;
+    }
+    if let Some(renamed) = renamed {
+        jobs::tell_again(tx, id, renamed, now)?;
     }
     if let Some(held) = trial {
         rotation::conclude(tx, id, held, now)?;

@@ -21,6 +21,9 @@ pub enum JobKind {
     ChangeOfScope,
     /// Tells anew of those of whom an application has something else than it should have.
     Repair,
+    /// Tells anew of the users of organizational units that have other names, where those are a part of what the
+    /// application has of users.
+    UnitNames,
 }
 
 impl JobKind {
@@ -43,6 +46,8 @@ pub enum Trigger {
     Retention,
     /// The hub was restored from a backup.
     Restore,
+    /// An organizational unit got another name.
+    UnitRenamed,
 }
 
 impl Trigger {
@@ -309,7 +314,59 @@ pub struct JobPosition {
     pub error: Option<String>,
 }
 
+/// Organizational units that got other names, with which their users have to be told anew.
+#[derive(Clone, Debug)]
+pub struct Renamed {
+    /// The job that does it, if no other one is there to do it.
+    pub job_id: String,
+    /// The units.
+    pub units: Vec<String>,
+    /// How many users of theirs are in scope.
+    pub users: u64,
+    /// The position at which they have the names.
+    pub position: Seq,
+    /// When it was reached.
+    pub time: Millis,
+}
+
+impl Renamed {
+    /// The job that does it: the unfinished one, or one of its own; `None` if the unfinished one tells everything anyway.
+    pub(in crate::delivery) fn taken_by(&self, open: Option<JobPosition>) -> Option<JobPosition> {
+        let mut job = match open {
+            Some(open) if open.kind == JobKind::Full => return None,
+            Some(open) => open,
+            None => JobPosition {
+                id: self.job_id.clone(),
+                kind: JobKind::UnitNames,
+                trigger: Trigger::UnitRenamed,
+                status: JobStatus::Pending,
+                position: self.position,
+                position_time: self.time,
+                phase: Phase::Items {
+                    done: 0,
+                    within: None,
+                },
+                statistics: Statistics::default(),
+                created_at: self.time,
+                started_at: None,
+                ended_at: None,
+                error: None,
+            },
+        };
+        job.statistics.users.total += self.users;
+        Some(job)
+    }
+}
+
 impl JobPosition {
+    /// The last entry of its list that is complete.
+    pub(in crate::delivery) fn items_done(&self) -> i64 {
+        match self.phase {
+            Phase::Items { done, .. } => done,
+            _ => 0,
+        }
+    }
+
     /// Names this run of the job. A job that begins anew, because its position was given up or the hub was
     /// restored, sends other records than before under the same job's id: were their events named by the job
     /// alone, a receiver would take them for those that it has.

@@ -175,6 +175,8 @@ pub struct Round {
     pub batches: Vec<Batch>,
     /// Events that must wait behind parked ones of their subjects.
     pub held: Vec<Outgoing>,
+    /// Organizational units that got another name in it, which their users have to be told with.
+    pub renamed: Vec<String>,
     /// The position after it.
     pub after: Position,
 }

@@ -24,6 +24,7 @@ pub struct LogRound {
     from: Position,
     lanes: Lanes,
     held: Held,
+    renamed: Vec<String>,
     cursor: Seq,
 }
 
@@ -44,6 +45,7 @@ impl LogRound {
             from,
             lanes: Lanes::new(limits),
             held: Held::default(),
+            renamed: Vec::new(),
         }
     }
 
@@ -79,13 +81,22 @@ impl LogRound {
         }
     }
 
+    /// Notes that the change that was looked at last gave a unit another name, which its users have to be told with.
+    pub fn note_renamed(&mut self, unit_id: &str) {
+        if !self.renamed.iter().any(|renamed| renamed == unit_id) {
+            self.renamed.push(unit_id.to_owned());
+        }
+    }
+
     /// The round; `None` if nothing was found that concerns the application.
     pub fn finish(self) -> Option<Round> {
-        (!self.lanes.is_empty() || !self.held.is_empty()).then(|| Round {
+        let is_empty = self.lanes.is_empty() && self.held.is_empty() && self.renamed.is_empty();
+        (!is_empty).then(|| Round {
             source: Source::Log,
             from: self.from.cursor,
             batches: self.lanes.into_batches(),
             held: self.held.into_events(),
+            renamed: self.renamed,
             after: Position {
                 cursor: self.cursor,
                 job: self.from.job,

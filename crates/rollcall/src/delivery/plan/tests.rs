@@ -115,6 +115,7 @@ fn deliver(all: &[Happening], whims: &[bool], restarts: &[bool], limits: Limits)
                 from: cursor,
                 batches: lanes.into_batches(),
                 held: Vec::new(),
+                renamed: Vec::new(),
                 after: after(cursor),
             }
         } else {

@@ -180,6 +180,15 @@ impl Target {
         })
     }
 
+    /// Whether a change gives an organizational unit another name, where that is a part of what the application has of
+    /// the unit's users. No change of theirs tells of it.
+    pub(super) fn bears_on_users(&self, change: &Change) -> bool {
+        match &self.route {
+            Route::Callback(_) => false,
+            Route::Scim(provider) => provider.names_units() && change.renames_unit(),
+        }
+    }
+
     /// Makes the event again that a parked one stands for.
     pub fn again(parked: &Parked, change: Option<Change>) -> Option<Outgoing> {
         let origin = match (change, &parked.record) {

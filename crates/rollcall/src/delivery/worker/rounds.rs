@@ -190,6 +190,9 @@ impl Worker {
                     &self.queue,
                     PARKED_AT_MOST,
                 );
+                if round.cursor() == change.seq && self.target().bears_on_users(&change) {
+                    round.note_renamed(&change.subject_id);
+                }
                 if room == Room::Full {
                     break 'reading;
                 }
@@ -238,6 +241,7 @@ impl Worker {
             from: self.position.cursor,
             batches: lanes.into_batches(),
             held: Vec::new(),
+            renamed: Vec::new(),
             after: self.position.clone(),
         }))
     }

@@ -129,6 +129,8 @@ impl Worker {
             conclusion.all_again = None;
             self.health.stalled = 0;
         }
+        let shared = Arc::clone(self.shared());
+        let renamed = job::renamed(&shared.hub, self.target(), &round).await?;
         let job = job::settle(self.position.job.as_ref(), &round, &answered, stays);
         let suspension = match (&conclusion.all_again, &self.suspension) {
             (None, None) => SuspensionChange::Keep,
@@ -155,6 +157,12 @@ impl Worker {
         if let Some(job) = &job {
             self.position.job = Some(job.clone()).filter(|job| !job.is_finished());
         }
+        // What was planned ahead may have to wait for the job.
+        let keeps_jobs = renamed.is_none();
+        if let Some(renamed) = &renamed {
+            let open = self.position.job.take();
+            self.position.job = renamed.taken_by(open.clone()).or(open);
+        }
         let ended = job.as_ref().filter(|job| job.is_finished()).map(|job| job.kind);
         self.unstored = None;
         let (attempts, remembered) = told(answered);
@@ -167,6 +175,7 @@ impl Worker {
             suspension,
             trial: None,
             remembered,
+            renamed,
         };
         if ended == Some(JobKind::Full) && self.target().provider().is_some() {
             self.compare_after(settlement).await?;
@@ -174,7 +183,7 @@ impl Worker {
             self.commit(settlement).await?;
         }
         // After the end of a job, planned ahead or not, the log is read with the job gone.
-        Ok(clean && ended.is_none())
+        Ok(clean && ended.is_none() && keeps_jobs)
     }
 
     /// Settles the end of a full synchronization, and begins to compare with it. What is there too much no

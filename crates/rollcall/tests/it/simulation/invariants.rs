@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rollcall::application::{Entitlements, store};
 use rollcall::change::Seq;
-use rollcall::delivery::comparison::{self, Comparison, ComparisonError, Differs, Kind, Status};
+use rollcall::delivery::comparison::{self, Comparison, ComparisonError, Kind, Status};
 use rollcall::delivery::job::{self, Inventory};
 use rollcall::delivery::ledger::operate;
 use rollcall::delivery::ledger::parked::{self, Parked, ParkedState};
@@ -339,13 +339,7 @@ impl World {
         must(read.is_ok(), What::Different, || {
             format!("what differs at {name} cannot be read: {read:?}")
         })?;
-        let mut found = read.unwrap_or_default();
-        // That a unit has another name is not told of its users.
-        found.retain(|it| {
-            let attributes = &it.details.attributes;
-            let is_of_unit = |it: &Differs| it.attribute.ends_with(":department");
-            attributes.is_empty() || !attributes.iter().all(is_of_unit)
-        });
+        let found = read.unwrap_or_default();
         must(found.is_empty(), What::Different, || {
             format!("{name} is equal, and the comparison says {found:#?}")
         })

@@ -16,6 +16,7 @@ use rollcall_db::testing::Faults;
 use rollcall_receiver::Snapshot;
 use rollcall_scim::Object;
 use rollcall_scim::client::{Call, GroupUpdate, Method, Update};
+use rollcall_scim::schema::ENTERPRISE_USER;
 use rollcall_scim::testing::{Provider, members};
 
 use super::chance::Dice;
@@ -148,6 +149,13 @@ impl ServiceProvider {
             let wanted = (row.username.clone(), row.display_name.clone(), row.email.clone());
             if has != wanted {
                 differs("the account", &ours, &wanted, &has);
+            }
+            // Of a unit outside the scope, the name is not known here.
+            let primary = row.units.iter().find(|(_, primary)| **primary);
+            let unit = primary.and_then(|(id, _)| should.units.get(id));
+            let department = user.get(ENTERPRISE_USER).and_then(|it| it["department"].as_str());
+            if unit.is_some_and(|unit| unit.name.as_deref() != department) {
+                differs("the department", &ours, &unit, &department);
             }
             let enabled = row.status.as_deref() == Some("enabled");
             if is_active(user) != enabled {

@@ -22,6 +22,9 @@
 //! event at which an application fails is found by halving and set aside, and an outage costs no event anything,
 //! without a line about SCIM in `plan` and `ledger`.
 //!
+//! A user's unit is a mapped text. No change of a user tells that the unit has another name, so a job does
+//! ([`crate::delivery::job`], `renamed`).
+//!
 //! # What is remembered
 //!
 //! Of each user and each group that the application has, one row: the application's id for it, a digest of
@@ -68,8 +71,7 @@
 //! # What it cannot do
 //!
 //! An application that does not find by `externalId` may be given an object twice if the answer to its creation is
-//! lost and it is renamed before it is told again. A user's unit is a mapped text, so renaming a unit reaches a
-//! user's attribute with the next change of the user.
+//! lost and it is renamed before it is told again.
 
 pub mod carry;
 pub mod client;

@@ -15,7 +15,7 @@ use super::managed_of_groups;
 use super::memory::{Key, Memory};
 use super::token::Tokens;
 use super::work::Work;
-use crate::application::scim::{Checked, Scim};
+use crate::application::scim::{Action, Checked, Scim};
 use crate::application::{Application, store};
 use crate::delivery::egress::ANSWER_LIMIT;
 use crate::delivery::egress::failure::Failure;
@@ -106,6 +106,11 @@ impl Provider {
     /// The parameters.
     pub(in crate::delivery) fn parameters(&self) -> &Scim {
         &self.scim
+    }
+
+    /// Whether what users are there depends on the name of their unit.
+    pub(in crate::delivery::route) fn names_units(&self) -> bool {
+        self.scim.does(Action::Update) && self.checked.users.reads("primaryUnit")
     }
 
     /// The parameters, checked.
