@@ -1,5 +1,7 @@
 //! Changing a resource.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{Kind, Operation, Patch, Target};
@@ -8,6 +10,9 @@ use crate::filter::Filter;
 use crate::path::Path;
 use crate::schema::{Attribute, Mutability, Place, ReadOnly, ResourceType, is_primary};
 use crate::{Object, Strictness};
+
+/// How many new values are too many to compare each with all that are there.
+const MANY: usize = 16;
 
 impl Patch {
     /// The resource after all operations, or none of them. The resource has to be one that
@@ -336,20 +341,41 @@ fn remove(object: &mut Object, attribute: &Attribute) -> Result<(), Error> {
 }
 
 fn add_values(values: &mut Vec<Value>, attribute: &Attribute, new: &[Value]) {
+    let told_apart = attribute.sub("value").filter(|_| attribute.has_fixed_values());
+    let Some(sub) = told_apart.filter(|_| new.len() >= MANY) else {
+        for new in new {
+            add_value(values, attribute, new);
+        }
+        return;
+    };
+    // A group may have a hundred thousand members: whoever joins is looked up among them, not compared with each.
+    let text = |value: &Value| Some(sub.folded(value.get("value")?.as_str()?).to_string());
+    let mut known: HashSet<String> = values.iter().filter_map(text).collect();
     for new in new {
-        let found = values.iter().position(|value| is_same(attribute, value, new));
-        let index = found.unwrap_or(values.len());
-        match (values.get_mut(index), new) {
-            (None, new) => values.push(new.clone()),
-            // The same value with more parts, or other ones.
-            (Some(Value::Object(value)), Value::Object(new)) if !attribute.has_fixed_values() => {
-                value.extend(new.clone());
-            }
-            (Some(_), _) => {}
+        let value = text(new);
+        let is_plain = value.is_some() && !is_primary(new);
+        let is_new = value.is_none_or(|value| known.insert(value));
+        match is_plain {
+            true if is_new => values.push(new.clone()),
+            true => {}
+            false => add_value(values, attribute, new),
         }
-        if is_primary(new) {
-            prefer(values, Some(index));
+    }
+}
+
+fn add_value(values: &mut Vec<Value>, attribute: &Attribute, new: &Value) {
+    let found = values.iter().position(|value| is_same(attribute, value, new));
+    let index = found.unwrap_or(values.len());
+    match (values.get_mut(index), new) {
+        (None, new) => values.push(new.clone()),
+        // The same value with more parts, or other ones.
+        (Some(Value::Object(value)), Value::Object(new)) if !attribute.has_fixed_values() => {
+            value.extend(new.clone());
         }
+        (Some(_), _) => {}
+    }
+    if is_primary(new) {
+        prefer(values, Some(index));
     }
 }
 

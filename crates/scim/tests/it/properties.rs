@@ -48,6 +48,25 @@ proptest! {
     }
 
     #[test]
+    fn members_join_together_as_they_join_one_by_one(
+        there in proptest::collection::vec("[a-cA-C]{1,2}", 0..40),
+        new in proptest::collection::vec("[a-cA-C]{1,2}", 1..60),
+    ) {
+        let members = |ids: &[String]| -> Vec<Value> {
+            ids.iter().map(|id| json!({ "value": id, "type": "User" })).collect()
+        };
+        let add = |to: &Object, ids: &[String]| {
+            let operation = json!({ "op": "add", "path": "members", "value": members(ids) });
+            let patch = Patch::read(crate::body(json!([operation])), group(), Strictness::Strict).unwrap();
+            patch.apply(to, group()).unwrap()
+        };
+        let empty = object(json!({ "schemas": [rollcall_scim::schema::GROUP], "id": "1", "displayName": "Staff" }));
+        let before = there.iter().fold(empty, |group, id| add(&group, std::slice::from_ref(id)));
+        let one_by_one = new.iter().fold(before.clone(), |group, id| add(&group, std::slice::from_ref(id)));
+        prop_assert_eq!(add(&before, &new), one_by_one);
+    }
+
+    #[test]
     fn any_text_is_read_or_refused(text in any::<String>()) {
         for strictness in [Strictness::Lenient, Strictness::Strict] {
             let _ = Filter::parse(&text, strictness);
