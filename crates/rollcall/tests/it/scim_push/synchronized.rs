@@ -169,8 +169,9 @@ fn a_comparison_ends_where_it_is_forgotten_because_somebody_is_erased() {
             comparison::begin(tx, ctx, &id)
         });
         let begun = begin.await.unwrap();
-        let egress = Egress::new(&EgressOptions::default(), hub.clock.clone()).unwrap();
-        let shared = Shared::for_one(hub.clone(), egress).await.unwrap();
+        let shared = Shared::for_one(hub.clone(), crate::world::egress())
+            .await
+            .unwrap();
         app.with(|script| script.provider.calls.clear());
         let gate = app.with(|script| Arc::clone(&script.gate_of_groups));
         let held = gate.lock().await;

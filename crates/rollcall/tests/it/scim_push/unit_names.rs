@@ -20,7 +20,8 @@ impl Scripted {
             users
                 .map(|user| {
                     let name = user["userName"].as_str().unwrap().to_owned();
-                    (name, user[DEPARTMENT]["department"].clone())
+                    let of_unit = user.get(DEPARTMENT).map(|it| it["department"].clone());
+                    (name, of_unit.unwrap_or_default())
                 })
                 .collect()
         })
