@@ -24,7 +24,7 @@ use rollcall::application::{
     self, Application, Limits, Mode, ModeName, NewApplication, Scope, Settings, SettingsPatch, Subscription,
 };
 use rollcall::delivery::connectivity::{self, StepResult};
-use rollcall::delivery::{Delivery, Options};
+use rollcall::delivery::{Delivery, Options, job};
 use rollcall::directory::Command;
 use rollcall::hub::Hub;
 use rollcall::secret::SecretString;
@@ -255,6 +255,15 @@ async fn add_named(hub: &Hub, name: &str, token: &str, scim: Scim) -> Applicatio
 
 async fn begin(hub: &Hub) -> Delivery {
     deliver(hub, hasty()).await
+}
+
+/// Asks for a full synchronization; returns the id of the job.
+async fn synchronize(hub: &Hub, application: &Application) -> String {
+    let id = application.id.clone();
+    let request = hub.write_as(Caller::system("test"), move |tx, ctx| {
+        job::request_full(tx, ctx, &id)
+    });
+    request.await.unwrap()
 }
 
 async fn group_with(hub: &Hub, name: &str, users: &[&String]) -> String {

@@ -352,13 +352,16 @@ fn add_values(values: &mut Vec<Value>, attribute: &Attribute, new: &[Value]) {
     let text = |value: &Value| Some(sub.folded(value.get("value")?.as_str()?).to_string());
     let mut known: HashSet<String> = values.iter().filter_map(text).collect();
     for new in new {
-        let value = text(new);
-        let is_plain = value.is_some() && !is_primary(new);
-        let is_new = value.is_none_or(|value| known.insert(value));
-        match is_plain {
-            true if is_new => values.push(new.clone()),
-            true => {}
-            false => add_value(values, attribute, new),
+        match text(new) {
+            Some(value) if !is_primary(new) => {
+                if known.insert(value) {
+                    values.push(new.clone());
+                }
+            }
+            value => {
+                add_value(values, attribute, new);
+                known.extend(value);
+            }
         }
     }
 }

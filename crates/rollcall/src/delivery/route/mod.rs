@@ -185,7 +185,8 @@ impl Target {
     pub(super) fn bears_on_users(&self, change: &Change) -> bool {
         match &self.route {
             Route::Callback(_) => false,
-            Route::Scim(provider) => provider.names_units() && change.renames_unit(),
+            // Few changes are of that kind, so that is asked first.
+            Route::Scim(provider) => change.renames_unit() && provider.names_units(),
         }
     }
 

@@ -4,16 +4,19 @@ use super::*;
 
 use rollcall::delivery::Shared;
 use rollcall::delivery::comparison::{self, Comparison, Status};
-use rollcall::delivery::egress::{Egress, EgressOptions};
 use rollcall::delivery::job::{self, JobStatus};
 use rollcall::maintenance::erasure::erase_user;
 
-async fn synchronize(hub: &Hub, application: &Application) -> String {
+use crate::world::egress;
+
+/// Begins a comparison, which has to be run; returns its id, and what runs it.
+async fn begin_comparison(hub: &Hub, application: &Application) -> (String, Arc<Shared>) {
     let id = application.id.clone();
-    let request = hub.write_as(Caller::system("test"), move |tx, ctx| {
-        job::request_full(tx, ctx, &id)
+    let begin = hub.write_as(Caller::system("test"), move |tx, ctx| {
+        comparison::begin(tx, ctx, &id)
     });
-    request.await.unwrap()
+    let shared = Shared::for_one(hub.clone(), egress()).await.unwrap();
+    (begin.await.unwrap(), shared)
 }
 
 async fn newest(hub: &Hub, application: &Application) -> Option<Comparison> {
@@ -137,14 +140,8 @@ fn a_synchronization_ends_the_comparison_that_is_under_way() {
         user(&hub, "ada").await;
         settled(&hub, &application).await;
         delivery.stop().await;
-        let id = application.id.clone();
-        let begin = hub.write_as(Caller::system("test"), move |tx, ctx| {
-            comparison::begin(tx, ctx, &id)
-        });
-        let begun = begin.await.unwrap();
+        let (begun, shared) = begin_comparison(&hub, &application).await;
         synchronize(&hub, &application).await;
-        let egress = Egress::new(&EgressOptions::default(), hub.clock.clone()).unwrap();
-        let shared = Shared::for_one(hub.clone(), egress).await.unwrap();
         app.with(|script| script.provider.calls.clear());
         comparison::run(shared, application.id.clone(), begun.clone()).await;
         let ended = newest(&hub, &application).await.unwrap();
@@ -164,14 +161,7 @@ fn a_comparison_ends_where_it_is_forgotten_because_somebody_is_erased() {
         group_with(&hub, "Staff", &[&bob]).await;
         settled(&hub, &application).await;
         delivery.stop().await;
-        let id = application.id.clone();
-        let begin = hub.write_as(Caller::system("test"), move |tx, ctx| {
-            comparison::begin(tx, ctx, &id)
-        });
-        let begun = begin.await.unwrap();
-        let shared = Shared::for_one(hub.clone(), crate::world::egress())
-            .await
-            .unwrap();
+        let (begun, shared) = begin_comparison(&hub, &application).await;
         app.with(|script| script.provider.calls.clear());
         let gate = app.with(|script| Arc::clone(&script.gate_of_groups));
         let held = gate.lock().await;

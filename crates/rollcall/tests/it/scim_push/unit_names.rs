@@ -171,11 +171,7 @@ fn many_users_are_told_although_the_hub_stops_in_between() {
         let new = (0..520).map(|number| new_user(&format!("u{number}"), &sales));
         create_users(&hub, new.collect()).await;
         let (app, application) = add(&hub, |_| {}).await;
-        let id = application.id.clone();
-        let request = hub.write_as(Caller::system("test"), move |tx, ctx| {
-            job::request_full(tx, ctx, &id)
-        });
-        request.await.unwrap();
+        synchronize(&hub, &application).await;
         let delivery = begin(&hub).await;
         let patience = Duration::from_secs(60);
         let have = |name: &str| {
@@ -249,11 +245,7 @@ fn other_jobs_take_over_what_is_left_to_tell_of_names() {
             jobs.len() == 3 && jobs[0].status == JobStatus::Running
         })
         .await;
-        let id = application.id.clone();
-        let request = hub.write_as(Caller::system("test"), move |tx, ctx| {
-            job::request_full(tx, ctx, &id)
-        });
-        let full = request.await.unwrap();
+        let full = synchronize(&hub, &application).await;
         app.with(|script| script.refuses_all = false);
         until("all is told", async || are_over(&hub, &application, 3).await).await;
         let last = jobs(&hub, &application).await.remove(0);
