@@ -338,7 +338,8 @@ impl Db {
         let counters = &self.inner.counters;
         Stats {
             reads: counters.reads.load(Ordering::Relaxed),
-            statements: counters.statements.load(Ordering::Relaxed),
+            statements: counters.work.statements.load(Ordering::Relaxed),
+            steps: counters.work.steps.load(Ordering::Relaxed),
             groups: counters.groups.load(Ordering::Relaxed),
             closures: counters.closures.load(Ordering::Relaxed),
             micros: counters.micros.load(Ordering::Relaxed),

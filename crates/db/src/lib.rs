@@ -140,6 +140,9 @@ pub struct Stats {
     pub reads: u64,
     /// Statements that closures have run, whether they read or write, but for those of [`Db::read_feed`].
     pub statements: u64,
+    /// Steps of SQLite's virtual machine that these statements took: what shows that a statement goes through a whole
+    /// table or index, on a machine of any speed. Always 0 on PostgreSQL.
+    pub steps: u64,
     /// Commits, or groups that failed as a whole.
     pub groups: u64,
     /// Closures in them.

@@ -54,6 +54,10 @@ pub(crate) trait Connection: Send {
         self.execute(sql, params).map(drop)
     }
     fn query(&mut self, sql: &str, params: &[Value<'_>]) -> Result<Vec<Row>, DbError>;
+    /// The steps that statements have taken since this was last asked, where the database tells.
+    fn steps(&mut self) -> u64 {
+        0
+    }
     /// Writes something of no meaning within the open transaction, if its commit would not write anyway.
     fn touch(&mut self) -> Result<(), DbError> {
         Ok(())
@@ -115,11 +119,17 @@ impl Gatherings {
 pub struct Tx<'c> {
     connection: &'c mut dyn Connection,
     gathered: Option<&'c mut Gatherings>,
-    /// How many statements there were, of all transactions.
-    statements: &'c AtomicU64,
+    work: &'c Work,
     failure: Option<DbError>,
     announced: bool,
     wrote: bool,
+}
+
+/// What the statements of all transactions have cost.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) statements: AtomicU64,
+    pub(crate) steps: AtomicU64,
 }
 
 impl<'c> Tx<'c> {
@@ -127,12 +137,12 @@ impl<'c> Tx<'c> {
     pub(crate) fn new(
         connection: &'c mut dyn Connection,
         gathered: Option<&'c mut Gatherings>,
-        statements: &'c AtomicU64,
+        work: &'c Work,
     ) -> Self {
         Self {
             connection,
             gathered,
-            statements,
+            work,
             failure: None,
             announced: false,
             wrote: false,
@@ -270,8 +280,11 @@ impl<'c> Tx<'c> {
             return Err(failure.clone());
         }
         self.write_gathered(Some(sql))?;
-        self.statements.fetch_add(1, Ordering::Relaxed);
         let result = statement(self.connection);
+        self.work.statements.fetch_add(1, Ordering::Relaxed);
+        self.work
+            .steps
+            .fetch_add(self.connection.steps(), Ordering::Relaxed);
         self.failure = result.as_ref().err().cloned();
         result
     }

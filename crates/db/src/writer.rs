@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 use crate::job::{Job, Ran};
 use crate::patience::{Patience, monotonic};
-use crate::tx::{Begun, Connection, Gatherings, Scrub};
+use crate::tx::{Begun, Connection, Gatherings, Scrub, Work};
 use crate::{DbError, ErrorClass, ReadAhead, Tx};
 
 /// How many closures one commit takes at most: enough to make the commit's cost vanish, few enough
@@ -37,7 +37,7 @@ pub(crate) const GROUP: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) reads: AtomicU64,
-    pub(crate) statements: AtomicU64,
+    pub(crate) work: Work,
     pub(crate) groups: AtomicU64,
     pub(crate) closures: AtomicU64,
     pub(crate) micros: AtomicU64,
@@ -86,7 +86,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// A transaction whose statements are counted.
     fn tx<'c>(&'c self, connection: &'c mut dyn Connection, gathered: Option<&'c mut Gatherings>) -> Tx<'c> {
-        Tx::new(connection, gathered, &self.counters.statements)
+        Tx::new(connection, gathered, &self.counters.work)
     }
 }
 

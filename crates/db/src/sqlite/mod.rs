@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rusqlite::OpenFlags;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{OpenFlags, StatementStatus};
 
 pub(crate) use self::file::{Identity, check_room, identity};
 use crate::tx::{Begun, Connection, Scrub};
@@ -41,6 +41,8 @@ const MIGRATION_ATTEMPTS: u32 = 10;
 pub(crate) struct Sqlite {
     connection: rusqlite::Connection,
     reading: bool,
+    /// The steps that closures' statements have taken since somebody asked.
+    steps: u64,
 }
 
 impl Sqlite {
@@ -91,6 +93,7 @@ impl Sqlite {
         let mut sqlite = Self {
             connection: connect(path)?,
             reading: false,
+            steps: 0,
         };
         sqlite.pragma("journal_mode", "WAL")?;
         // Foreign keys are not enforced meanwhile: a migration may have to build a table anew.
@@ -113,6 +116,7 @@ impl Sqlite {
         Ok(Self {
             connection: connect(path)?,
             reading: false,
+            steps: 0,
         })
     }
 
@@ -153,6 +157,12 @@ impl Sqlite {
         let statement = self.connection.prepare_cached(&numbered(sql));
         statement.map_err(|error| self.typed(&error))
     }
+}
+
+/// The steps that a statement has taken since it was last asked.
+fn steps(statement: &rusqlite::Statement<'_>) -> u64 {
+    let steps = statement.reset_status(StatementStatus::VmStep);
+    u64::try_from(steps).unwrap_or(0)
 }
 
 fn connect(path: &Path) -> Result<rusqlite::Connection, DbError> {
@@ -273,8 +283,12 @@ impl Connection for Sqlite {
     }
 
     fn execute(&mut self, sql: &str, params: &[Value<'_>]) -> Result<u64, DbError> {
-        let changed = self.prepare(sql)?.execute(bound(params));
+        let mut statement = self.prepare(sql)?;
+        let changed = statement.execute(bound(params));
         let changed = changed.map_err(|error| self.typed(&error))?;
+        let steps = steps(&statement);
+        drop(statement);
+        self.steps += steps;
         Ok(u64::try_from(changed).unwrap_or(u64::MAX))
     }
 
@@ -288,7 +302,15 @@ impl Connection for Sqlite {
             let value = |index| owned(row.get_ref(index).map_err(typed)?);
             found.push(Row::new((0..columns).map(value).collect::<Result<_, DbError>>()?));
         }
+        drop(rows);
+        let steps = steps(&statement);
+        drop(statement);
+        self.steps += steps;
         Ok(found)
+    }
+
+    fn steps(&mut self) -> u64 {
+        std::mem::take(&mut self.steps)
     }
 
     fn touch(&mut self) -> Result<(), DbError> {

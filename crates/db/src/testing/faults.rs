@@ -352,6 +352,10 @@ impl Connection for Faulty {
         self.connection.query(sql, params)
     }
 
+    fn steps(&mut self) -> u64 {
+        self.connection.steps()
+    }
+
     fn touch(&mut self) -> Result<(), DbError> {
         self.connection.touch()
     }

@@ -163,8 +163,8 @@ impl Peer {
         Ok(Sorted::new(times).quantile(0.5))
     }
 
-    /// Lists all users by cursor. Returns how many they are, and how many bytes a page has.
-    async fn list(&self) -> Result<(usize, usize)> {
+    /// Lists users by cursor, so many at least if there are. Returns how many they are, and how many bytes a page has.
+    async fn list(&self, least: usize) -> Result<(usize, usize)> {
         let (mut cursor, mut users, mut bytes, mut pages) = (String::new(), 0, 0, 0);
         loop {
             let page = self
@@ -175,8 +175,8 @@ impl Peer {
             let page: Value = serde_json::from_slice(&page)?;
             users += page["Resources"].as_array().map_or(0, Vec::len);
             match page["nextCursor"].as_str() {
-                Some(next) => next.clone_into(&mut cursor),
-                None => return Ok((users, bytes / pages)),
+                Some(next) if users < least => next.clone_into(&mut cursor),
+                _ => return Ok((users, bytes / pages)),
             }
         }
     }
@@ -219,9 +219,12 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Figure>> {
     let in_small = peer.join(&world, &small, last).await?;
     let in_large = peer.join(&world, &large, last).await?;
 
+    // What half of them leaves in the caches of the database's readers, which have a fixed size, is no growth with their
+    // number.
+    peer.list(count / 2).await?;
     let before = peak_memory();
     let watch = world.hub.clock.stopwatch();
-    let (listed, bytes) = peer.list().await?;
+    let (listed, bytes) = peer.list(usize::MAX).await?;
     let seconds = watch.elapsed().as_secs_f64();
     anyhow::ensure!(listed == count, "{listed} of {count} users were listed");
     let grown = peak_memory().zip(before).map(|(after, before)| after - before);
@@ -259,8 +262,12 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Figure>> {
     if let Some(grown) = grown {
         let grown = megabytes(grown);
         figures.push(
-            figure("the same: growth of the peak of memory".to_owned(), grown, "MB")
-                .aims("flat: below 20 MB", grown < 20.0),
+            figure(
+                "the same: growth of the peak of memory after half of them".to_owned(),
+                grown,
+                "MB",
+            )
+            .aims("flat: below 10 MB", grown < 10.0),
         );
     }
     Ok(figures)

@@ -39,7 +39,7 @@ pub enum Which<'a> {
 
 /// How the things of one kind are read.
 pub struct Rows<T> {
-    /// All of a connection, whose id is the first parameter.
+    /// All of a connection, whose id is the first parameter; their ids are in the first column.
     pub(super) select: &'static str,
     /// The table and the condition that say which those are, without what is joined to read them.
     pub(super) all: &'static str,
@@ -70,11 +70,17 @@ impl<T> Rows<T> {
         let Self { all, id, .. } = self;
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         match which {
-            Which::With(Key { column, value }) => self.select(
-                tx,
-                &format!("AND {column} = $2 ORDER BY {id}"),
-                params![connection_id, value.as_str()],
-            ),
+            // They are ordered here: told to do it, SQLite goes through all that the connection has in that order,
+            // instead of finding the key.
+            Which::With(Key { column, value }) => {
+                let sql = format!("{} AND {column} = $2", self.select);
+                let mut rows = Vec::new();
+                for row in tx.query(&sql, params![connection_id, value.as_str()])? {
+                    rows.push((row.get::<String>(0)?, (self.from_row)(&row)?));
+                }
+                rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+                Ok(rows.into_iter().map(|(_, row)| row).collect())
+            }
             Which::After(after, limit) => self.select(
                 tx,
                 &format!("AND {id} > $2 ORDER BY {id} LIMIT $3"),

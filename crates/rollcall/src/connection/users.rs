@@ -118,10 +118,12 @@ pub fn groups_of(
     ids: &[String],
 ) -> Result<HashMap<String, Vec<InGroup>>, DbError> {
     let mut groups: HashMap<String, Vec<InGroup>> = HashMap::new();
+    // A cross join, because SQLite joins in the order that it names: from the users to their groups. It would rather
+    // look for each user in each group that the connection has.
     for ids in ids.chunks(AT_ONCE) {
         let sql = format!(
-            "SELECT m.user_id, g.id, g.name FROM group_members m JOIN groups g ON g.id = m.group_id
-             WHERE g.source_type = 'scim' AND g.source_id = $1 AND m.user_id IN {}
+            "SELECT m.user_id, g.id, g.name FROM group_members m CROSS JOIN groups g
+             WHERE g.id = m.group_id AND g.source_type = 'scim' AND g.source_id = $1 AND m.user_id IN {}
              ORDER BY m.user_id, g.id",
             listed(2, ids.len())
         );

@@ -1,5 +1,6 @@
 //! Lists: which resources, in which order, page by page, and at what cost.
 
+use rollcall_db::Dialect;
 use rollcall_scim::{Filter, Object, Strictness, schema};
 use serde_json::{Value, json};
 
@@ -328,5 +329,102 @@ fn a_list_takes_the_same_few_statements_however_much_there_is() {
         }
         assert_eq!(costs[0], costs[1]);
         assert!(costs[0].iter().all(|cost| *cost <= 12), "{costs:?}");
+    });
+}
+
+/// What cannot be seen in the number of statements: that one of them goes through all that there is.
+#[test]
+fn what_concerns_few_is_found_without_going_through_all() {
+    on_each("scim_steps", |site| async move {
+        if site.hub.db.dialect() != Dialect::Sqlite {
+            // Only SQLite tells how far a statement has gone.
+            return;
+        }
+        let mut costs: Vec<Vec<(String, u64)>> = Vec::new();
+        // A page of members has a hundred at most, so that already the first time is a full one.
+        for count in [120, 600] {
+            let name = format!("of{count}");
+            let end = End::of(&site, &name, json!({ "requestsPerSecond": 10_000 })).await;
+            let mut members = Vec::new();
+            for number in 0..count {
+                let new = json!({
+                    "userName": format!("{name}-{number}"), "externalId": number.to_string(),
+                    "emails": [{ "value": format!("{name}-{number}@example.org") }],
+                });
+                members.push(end.make("/Users", new).await);
+            }
+            let mut groups = Vec::new();
+            for number in 0..count / 2 {
+                let new =
+                    json!({ "displayName": format!("{name} {number}"), "externalId": number.to_string() });
+                groups.push(end.make("/Groups", new).await);
+            }
+            let all: Vec<_> = members.iter().map(|id| json!({ "value": id })).collect();
+            let fill = json!({ "op": "add", "path": "members", "value": all[1..] });
+            let patch = |operation: Value| {
+                json!({
+                    "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation],
+                })
+            };
+            let (user, group) = (format!("/Users/{}", members[0]), format!("/Groups/{}", groups[0]));
+            end.ask(
+                "PATCH",
+                &format!("{group}?excludedAttributes=members"),
+                patch(fill),
+            )
+            .await;
+            let join = patch(json!({ "op": "add", "path": "members", "value": [{ "value": members[0] }] }));
+            let leave =
+                patch(json!({ "op": "remove", "path": format!("members[value eq \"{}\"]", members[0]) }));
+            let without = format!("{group}?excludedAttributes=members");
+            let rename = patch(json!({ "op": "replace", "path": "displayName", "value": "Ada" }));
+            let whole = json!({ "userName": format!("{name}-0"), "externalId": "0", "title": "Countess" });
+            let mut of_count = Vec::new();
+            for (method, path, body) in [
+                (
+                    "POST",
+                    "/Users",
+                    json!({ "userName": format!("{name}-new"), "externalId": "new" }),
+                ),
+                (
+                    "POST",
+                    "/Groups",
+                    json!({ "displayName": format!("{name} new"), "externalId": "new" }),
+                ),
+                ("GET", &user, Value::Null),
+                ("PATCH", &user, rename),
+                ("PUT", &user, whole),
+                ("PATCH", &without, join),
+                ("PATCH", &without, leave),
+                ("GET", &without, Value::Null),
+                (
+                    "GET",
+                    &format!("/Users?filter=userName%20eq%20%22{name}-1%22"),
+                    Value::Null,
+                ),
+                ("GET", "/Users?filter=externalId%20eq%20%221%22", Value::Null),
+                (
+                    "GET",
+                    &format!("/Groups?filter=displayName%20eq%20%22{name}%200%22&excludedAttributes=members"),
+                    Value::Null,
+                ),
+                ("GET", "/Users?cursor=&count=10", Value::Null),
+                (
+                    "GET",
+                    "/Groups?cursor=&count=10&excludedAttributes=members",
+                    Value::Null,
+                ),
+                ("DELETE", &user, Value::Null),
+            ] {
+                let shown = format!("{method} {path}")
+                    .replace(&members[0], "id")
+                    .replace(&groups[0], "id");
+                of_count.push((shown, end.steps(method, path, &body).await));
+            }
+            costs.push(of_count);
+        }
+        for ((request, few), (_, many)) in costs[0].iter().zip(&costs[1]) {
+            assert!(*many <= few * 3 / 2, "{request}: {few} steps, then {many}");
+        }
     });
 }

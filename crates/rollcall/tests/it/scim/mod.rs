@@ -138,6 +138,16 @@ impl<'a> End<'a> {
         assert!(said.status < 300, "{}", said.body);
         self.site.hub.db.stats().statements - before
     }
+
+    /// How many steps of SQLite's machine a request takes.
+    pub(super) async fn steps(&self, method: &str, path: &str, body: &Value) -> u64 {
+        // The first time notes that the token was used.
+        self.get("/ServiceProviderConfig").await;
+        let before = self.site.hub.db.stats().steps;
+        let said = self.ask(method, path, body.clone()).await;
+        assert!(said.status < 300, "{method} {path}: {}", said.body);
+        self.site.hub.db.stats().steps - before
+    }
 }
 
 /// The ids of a list.
