@@ -23,10 +23,13 @@ use rollcall::application::scim::{Authentication, Leavers, ProfilePatch, Scim, S
 use rollcall::application::{
     self, Application, Limits, Mode, ModeName, NewApplication, Scope, Settings, SettingsPatch, Subscription,
 };
+use rollcall::change;
 use rollcall::delivery::connectivity::{self, StepResult};
+use rollcall::delivery::ledger::operate;
 use rollcall::delivery::{Delivery, Options, job};
-use rollcall::directory::Command;
+use rollcall::directory::{Command, NewUnit};
 use rollcall::hub::Hub;
+use rollcall::id::ROOT_UNIT;
 use rollcall::secret::SecretString;
 use rollcall_protocol::SystemRandom;
 use rollcall_scim::Object;
@@ -400,6 +403,43 @@ fn an_outage_suspends_and_costs_no_event_anything() {
             stored(&hub, &application).await.suspended.is_none()
         })
         .await;
+        delivery.stop().await;
+    });
+}
+
+#[test]
+fn what_needs_no_request_is_no_sign_of_life() {
+    on_both("scim_no_sign", |hub, _| async move {
+        let hub = open_hub(&hub).await;
+        let (app, application) = add(&hub, |_| {}).await;
+        app.with(|script| script.refuses_all = true);
+        user(&hub, "ada").await;
+        let delivery = begin(&hub).await;
+        let suspended = async || stored(&hub, &application).await.suspended.is_some();
+        until("it is suspended", &suspended).await;
+        // Units are no objects by SCIM, so this one is told without a request.
+        let unit = NewUnit {
+            name: "Sales".to_owned(),
+            parent_id: ROOT_UNIT.to_owned(),
+            ..NewUnit::default()
+        };
+        apply(&hub, Command::CreateUnit(unit)).await;
+        let id = application.id.clone();
+        hub.write_as(Caller::system("test"), move |tx, ctx| {
+            operate::skip(tx, ctx, &id, None)
+        })
+        .await
+        .unwrap();
+        let head = hub.db.read(change::head).await.unwrap().seq;
+        until("the unit's event is passed", async || {
+            stored(&hub, &application).await.position == head
+        })
+        .await;
+        assert!(suspended().await, "nobody asked it");
+        app.with(|script| script.refuses_all = false);
+        user(&hub, "grace").await;
+        until("it is told", async || app.names() == set(&["grace"])).await;
+        until("the suspension ends", async || !suspended().await).await;
         delivery.stop().await;
     });
 }

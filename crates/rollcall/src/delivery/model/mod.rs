@@ -246,6 +246,9 @@ pub struct Answered {
     pub events: Arc<[Outgoing]>,
     /// What became of each, in the same order.
     pub verdicts: Vec<Verdict>,
+    /// Whether the application was asked at all. By SCIM some events need no request, and say nothing of whether it
+    /// answers.
+    pub asked: bool,
     /// What its attempt tells, unless it is stored already.
     pub attempt: Option<Attempt>,
     /// What it taught of objects at the application, where that gives them ids of its own.

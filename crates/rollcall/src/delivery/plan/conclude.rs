@@ -43,6 +43,8 @@ pub struct Conclusion {
     pub park: Vec<Parked>,
     /// Whether a round that was planned from the state before is still right.
     pub clean: bool,
+    /// Whether the application was asked, and answered.
+    pub answers: bool,
     /// What the application says about the events, if it wants all of them again.
     pub all_again: Option<Remark>,
 }
@@ -56,7 +58,8 @@ pub fn conclude(
     patience: &Patience,
     present: &Present,
 ) -> Conclusion {
-    let verdicts = || answered.iter().flat_map(|answered| answered.verdicts.iter());
+    let asked = || answered.iter().filter(|answered| answered.asked);
+    let verdicts = || asked().flat_map(|answered| answered.verdicts.iter());
     let before = health.dealt_with;
     let dealt_with = verdicts().filter(|verdict| verdict.is_final()).count();
     health.dealt_with += dealt_with as u64;
@@ -64,7 +67,9 @@ pub fn conclude(
         Some(Verdict::Again(remark)) if dealt_with == 0 => Some(remark.clone()),
         _ => None,
     };
+    let answers = asked().next().is_some();
     match (&all_again, round.source) {
+        (None, _) if !answers => {}
         (None, _) => health.stalled = 0,
         (Some(_), Source::Parked) => {}
         (Some(_), _) => health.stalled += 1,
@@ -77,6 +82,7 @@ pub fn conclude(
         present,
         conclusion: Conclusion {
             clean: round.held.is_empty() && round.source != Source::Parked,
+            answers,
             all_again,
             ..Conclusion::default()
         },

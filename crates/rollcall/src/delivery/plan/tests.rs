@@ -148,6 +148,7 @@ fn deliver(all: &[Happening], whims: &[bool], restarts: &[bool], limits: Limits)
                 });
                 Answered {
                     verdicts: verdicts.collect(),
+                    asked: true,
                     events: Arc::clone(&batch.events),
                     attempt: None,
                     remembered: Vec::new(),

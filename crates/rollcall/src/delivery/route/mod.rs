@@ -307,6 +307,7 @@ impl Target {
                 answered: Answered {
                     events: Arc::clone(&request.batch.events),
                     verdicts,
+                    asked: true,
                     attempt: Some(attempt),
                     remembered: Vec::new(),
                 },
@@ -365,6 +366,7 @@ impl Target {
                 answered: Answered {
                     events: Arc::clone(&part.batch.events),
                     verdicts,
+                    asked: carried.requests > 0,
                     attempt: Some(attempt),
                     remembered: carried.remembered,
                 },

@@ -181,6 +181,7 @@ impl Sender {
                     answered.push(Answered {
                         events: Arc::clone(&request.batch.events),
                         verdicts: vec![refused_alone(&request.batch.events, &failure)],
+                        asked: true,
                         attempt: None,
                         remembered: Vec::new(),
                     });

@@ -134,6 +134,7 @@ impl Worker {
         let job = job::settle(self.position.job.as_ref(), &round, &answered, stays);
         let suspension = match (&conclusion.all_again, &self.suspension) {
             (None, None) => SuspensionChange::Keep,
+            (None, Some(_)) if !conclusion.answers => SuspensionChange::Keep,
             (None, Some(_)) => {
                 tracing::info!(application = self.id(), "the application answers again");
                 self.suspension = None;
