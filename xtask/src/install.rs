@@ -23,6 +23,7 @@ enum What {
     Schemathesis,
     Scim2,
     ScimSanity,
+    OfficialClients,
     Node,
     OidcProvider,
     Scimmy,
@@ -63,7 +64,7 @@ impl fmt::Display for Missing {
             ),
             What::Python => (
                 "Python with venv (Debian: python3 python3-venv)",
-                "Schemathesis, scim2-cli and scim-sanity cannot be installed",
+                "Schemathesis, scim2-cli, scim-sanity and the official clients cannot be installed",
             ),
             What::Schemathesis => (
                 "Schemathesis (a program of Python's, below target)",
@@ -76,6 +77,10 @@ impl fmt::Display for Missing {
             What::ScimSanity => (
                 "scim-sanity (a program of Python's, below target)",
                 "the SCIM service provider is not tried by a second tester that others have written",
+            ),
+            What::OfficialClients => (
+                "the official clients of the developer API and the management API (packages of Python's, below target)",
+                "neither API is called by them",
             ),
             What::Node => (
                 "Node.js with npm (Debian: nodejs npm)",
@@ -113,6 +118,7 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         What::Node => !node::is_there(),
         // They are no packages of the system.
         What::Schemathesis
+        | What::OfficialClients
         | What::Scim2
         | What::ScimSanity
         | What::OidcProvider
@@ -138,6 +144,7 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         (python::SCIM2, What::Scim2),
         (python::SCIM2_SERVER, What::Scim2),
         (python::SCIM_SANITY, What::ScimSanity),
+        (python::OFFICIAL_CLIENTS, What::OfficialClients),
     ] {
         still.extend(program.install().err().map(|why| Missing { what, why }));
     }
@@ -179,6 +186,7 @@ fn missing_after_installing_packages(mut missing: Vec<What>, wanted: impl Fn(&Wh
         What::Node => &["nodejs", "npm"],
         // They come from elsewhere.
         What::Schemathesis
+        | What::OfficialClients
         | What::Scim2
         | What::ScimSanity
         | What::OidcProvider

@@ -95,7 +95,8 @@ Chores of this repository.
         looks at the console, Python and Node.js, and OpenSSL's headers and pkg-config for josekit,
         which the tests compare with. On Debian and its relatives, as root or with sudo that asks for
         no password. And below target, from pypi.org and registry.npmjs.org: Schemathesis,
-        scim2-cli, scim2-server, scim-sanity, oidc-provider and scimmy-routers. `test` does this by itself.
+        scim2-cli, scim2-server, scim-sanity, the official clients, oidc-provider and
+        scimmy-routers. `test` does this by itself.
 
     cargo xtask --help
         Shows this.
@@ -109,6 +110,7 @@ cargo test:
     ROLLCALL_TEST_SCIM2       the program `scim2` of scim2-cli
     ROLLCALL_TEST_SCIM2_SERVER  the program `scim2-server`
     ROLLCALL_TEST_SCIM_SANITY the program `scim-sanity`
+    ROLLCALL_TEST_OFFICIAL_CLIENTS  the interpreter of Python's with the official clients
     ROLLCALL_TEST_OIDC_PROVIDER  the folder in whose `node_modules` oidc-provider is
     ROLLCALL_TEST_SCIMMY      the folder in whose `node_modules` scimmy-routers is
     ROLLCALL_TEST_REQUIRE     what must not be missing, such as postgres,slapd,chromium,schemathesis: a test
@@ -131,7 +133,7 @@ fn main() -> ExitCode {
             report(&missing);
             if missing.is_empty() {
                 println!(
-                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium, Schemathesis, scim2-cli, scim-sanity, oidc-provider and scimmy-routers are there"
+                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium, Schemathesis, scim2-cli, scim-sanity, the official clients, oidc-provider and scimmy-routers are there"
                 );
             }
             Ok(ExitCode::SUCCESS)
@@ -280,6 +282,7 @@ fn required(missing: &[Missing], postgres: bool) -> String {
         "schemathesis",
         "scim2",
         "scim-sanity",
+        "official clients",
         "scimmy",
     ];
     if postgres {

@@ -49,8 +49,25 @@ pub(crate) const SCIM_SANITY: Program = Program {
     variable: "ROLLCALL_TEST_SCIM_SANITY",
 };
 
+/// The official clients of the product's developer API and management API, which call the hub instead.
+pub(crate) const OFFICIAL_CLIENTS: Program = Program {
+    name: "official-clients-1.9.0-3.0.1",
+    packages: &[
+        "alibabacloud-eiam-developerapi20220225==1.9.0",
+        "alibabacloud-eiam20211201==3.0.1",
+    ],
+    file: "bin/python3",
+    variable: "ROLLCALL_TEST_OFFICIAL_CLIENTS",
+};
+
 /// All of them.
-pub(crate) const ALL: [&Program; 4] = [&SCHEMATHESIS, &SCIM2, &SCIM2_SERVER, &SCIM_SANITY];
+pub(crate) const ALL: [&Program; 5] = [
+    &SCHEMATHESIS,
+    &SCIM2,
+    &SCIM2_SERVER,
+    &SCIM_SANITY,
+    &OFFICIAL_CLIENTS,
+];
 
 impl Program {
     fn folder(&self) -> PathBuf {

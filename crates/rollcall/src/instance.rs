@@ -99,6 +99,12 @@ pub fn jwks_url(serving: Option<&Serving>, instance_id: &str, application_id: &s
     format!("{base}/v2/{instance_id}/{application_id}/provisioning/jwks")
 }
 
+/// Where the calls of an application to the developer API begin; only the path, if no hub was started yet.
+pub fn developer_address(serving: Option<&Serving>, instance_id: &str, application_id: &str) -> String {
+    let base = serving.map_or_else(String::new, Serving::base_url);
+    format!("{base}/v2/{instance_id}/{application_id}")
+}
+
 /// What the other end of a connection is given as the address of the hub; only the path, if no hub was started yet.
 pub fn scim_address(serving: Option<&Serving>, connection_id: &str) -> String {
     let base = serving.map_or_else(String::new, Serving::base_url);

@@ -17,6 +17,7 @@ pub mod config;
 pub mod connection;
 pub mod console;
 pub mod delivery;
+pub mod developer;
 pub mod directory;
 pub mod export;
 pub mod health;

@@ -156,6 +156,14 @@ impl NewToken {
     }
 }
 
+/// How many characters of a token stay visible.
+const VISIBLE: usize = 10;
+
+/// The part of a token that stays visible.
+pub fn visible(text: &str) -> String {
+    text.chars().take(VISIBLE).collect()
+}
+
 /// The hash under which a token is stored.
 pub fn hash_token(text: &str) -> String {
     private::to_hex(digest(&SHA256, text.as_bytes()).as_ref()).to_string()

@@ -17,12 +17,10 @@ use crate::audit::{self, Target};
 use crate::clock::Millis;
 use crate::directory::fields;
 use crate::id;
+pub use crate::secret::visible;
 
 /// How each token begins.
 pub const PREFIX: &str = "rct_";
-
-/// How many of its characters stay visible.
-const VISIBLE: usize = 10;
 
 const DAY: Millis = 86_400_000;
 
@@ -94,11 +92,6 @@ impl Term {
             }
         }
     }
-}
-
-/// The part of a token that stays visible.
-pub fn visible(text: &str) -> String {
-    text.chars().take(VISIBLE).collect()
 }
 
 const COLUMNS: &str = "id, name, prefix, role, applications, created_by, create_time, expires_at, last_used";

@@ -411,13 +411,14 @@ impl From<ApplicationError> for ApiError {
     fn from(error: ApplicationError) -> Self {
         let status = match &error {
             ApplicationError::Database(inner) => return inner.clone().into(),
-            ApplicationError::NotFound(_) => StatusCode::NOT_FOUND,
+            ApplicationError::NotFound(_) | ApplicationError::NoSecret { .. } => StatusCode::NOT_FOUND,
             ApplicationError::Changed { .. } => StatusCode::PRECONDITION_FAILED,
             ApplicationError::OutsideScope(_) => StatusCode::FORBIDDEN,
             ApplicationError::Ambiguous(_)
             | ApplicationError::PlanChanged
             | ApplicationError::NoJob(_)
             | ApplicationError::Rotation(_)
+            | ApplicationError::TooManySecrets(_)
             | ApplicationError::NameTaken(_) => StatusCode::CONFLICT,
             ApplicationError::Name(_)
             | ApplicationError::UnknownInScope(_)

@@ -1,4 +1,5 @@
-//! The hub over HTTP: the public-key endpoint for applications, the administrator's API, and SCIM for connections.
+//! The hub over HTTP: the public-key endpoint and the developer API for applications, the administrator's API, and SCIM
+//! for connections.
 //!
 //! Every change comes in as the body of a command and goes through one of the doors. The administrator's API asks who
 //! is there (`guard.rs`); the public-key endpoint and the health check do not.
@@ -7,6 +8,7 @@ mod admin;
 pub mod bodies;
 pub mod browser;
 mod describe;
+mod developer;
 mod document;
 mod door;
 mod error;
@@ -47,11 +49,12 @@ use crate::secret::AdminToken;
 use crate::signin::SignIn;
 use crate::signin::oidc::Provider;
 pub(crate) use admin::{
-    AddressedConnection, ChangedApplication, ComparisonId, DetailedApplication, DismissedEvents, EXPORTED,
-    Ended, FreshAccount, FreshConnectionToken, FreshToken, ImportStep, LARGEST, LATELY, ListedApplication,
-    NamedScope, NumberedAttempt, Previews, PushedEvents, Repairing, ScopeChanged, ShownChange, SigningKeys,
-    SkippedEvent, SynchronizationId, portions,
+    AddressedConnection, ChangedApplication, ComparisonId, DetailedApplication, DeveloperAccess,
+    DismissedEvents, EXPORTED, Ended, FreshAccount, FreshClientSecret, FreshConnectionToken, FreshToken,
+    ImportStep, LARGEST, LATELY, ListedApplication, NamedScope, NumberedAttempt, Previews, PushedEvents,
+    Repairing, ScopeChanged, ShownChange, SigningKeys, SkippedEvent, SynchronizationId, portions,
 };
+pub use developer::declared as developer_calls;
 use document::Described;
 pub use error::ApiError;
 use extract::Path;
@@ -167,6 +170,7 @@ pub fn router_with(api: Arc<Api>, pages: Router) -> Router {
             )),
         )
         .nest(scim::PREFIX, scim::router(Arc::clone(&api)))
+        .nest(developer::PREFIX, developer::router(Arc::clone(&api)))
         .route(PREFIX, get(async move || describe(&index)))
         .route(
             &format!("{PREFIX}{}", document::DOCUMENT),

@@ -16,6 +16,8 @@ use rollcall_protocol::{EncryptionKey, EventType, SubjectKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use super::developer::secrets::{self, ClientSecret, NewClientSecret};
+use super::developer::{self, DeveloperApiPatch};
 use super::edit::{Edit, ScopeEdit, SettingsPatch};
 use super::entitlement::{Entitlement, Entitlements, Scope, Subscription};
 use super::keys::{self, NewKey, rotation};
@@ -84,6 +86,12 @@ pub enum Command {
     SetEncryptionKey { id: String, key: EncryptionKey },
     /// Makes another encryption key, and requires encryption. The key is shown once, in the answer.
     GenerateEncryptionKey { id: String },
+    /// Changes what the application may do through the developer API.
+    SetDeveloperApi { id: String, changes: DeveloperApiPatch },
+    /// Keeps a client secret of an application, which has two at most.
+    CreateClientSecret(NewClientSecret),
+    /// Makes a client secret good for nothing, and the access tokens that were given for it.
+    RevokeClientSecret { application_id: String, id: String },
     /// Rotates the signing key.
     RotateSigningKey { id: String, step: RotationStep },
     /// Turns *Synchronize users to application* on.
@@ -167,15 +175,18 @@ pub struct Applied {
     pub encryption_key: Option<EncryptionKey>,
     /// The signing key that a rotation was about.
     pub rotated: Option<Rotated>,
+    /// The client secret that was made or revoked.
+    pub client_secret: Option<ClientSecret>,
 }
 
 impl Applied {
-    fn of(application: Application, changed: bool) -> Self {
+    pub(super) fn of(application: Application, changed: bool) -> Self {
         Self {
             application,
             changed,
             encryption_key: None,
             rotated: None,
+            client_secret: None,
         }
     }
 }
@@ -209,11 +220,27 @@ pub fn apply(tx: &mut Tx<'_>, ctx: &Context<'_>, command: &Command) -> Result<Ap
                 ..applied
             })
         }
+        Command::SetDeveloperApi { id, changes } => developer::set(tx, ctx, id, *changes),
+        Command::CreateClientSecret(new) => {
+            let secret = secrets::create(tx, ctx, new)?;
+            with_secret(tx, &new.application_id, secret)
+        }
+        Command::RevokeClientSecret { application_id, id } => {
+            let secret = secrets::revoke(tx, ctx, application_id, id)?;
+            with_secret(tx, application_id, secret)
+        }
         Command::RotateSigningKey { id, step } => rotate(tx, ctx, id, step),
         Command::EnableSynchronization { id } => set_synchronize(tx, ctx, id, true),
         Command::DisableSynchronization { id } => set_synchronize(tx, ctx, id, false),
         Command::Delete { id } => delete(tx, ctx, id),
     }
+}
+
+fn with_secret(tx: &mut Tx<'_>, id: &str, secret: ClientSecret) -> Result<Applied, ApplicationError> {
+    Ok(Applied {
+        client_secret: Some(secret),
+        ..Applied::of(store::load(tx, id)?, true)
+    })
 }
 
 fn rotate(
@@ -298,7 +325,7 @@ fn is_within(tx: &mut Tx<'_>, ctx: &Context<'_>, scope: &Scope) -> Result<bool, 
 }
 
 /// Raises the version, makes the delivery load the application afresh, and tells the audit log.
-fn close(
+pub(super) fn close(
     tx: &mut Tx<'_>,
     ctx: &Context<'_>,
     before: &Application,

@@ -4,11 +4,10 @@ use rollcall_db::{DbError, Row, Tx, params};
 use rollcall_protocol::{EncryptionKey, Random};
 use serde::{Deserialize, Serialize};
 
+use super::developer::DeveloperApi;
 use super::entitlement::{self, Entitlements, Scope};
-use super::keys::rotation::RotationError;
-use super::scim::ScimError;
+pub use super::error::ApplicationError;
 use super::settings::{Settings, SettingsError};
-use crate::access::Version;
 use crate::change::Seq;
 use crate::clock::Millis;
 use crate::directory::{
@@ -32,6 +31,9 @@ pub struct Application {
     pub synchronize: bool,
     /// The push parameters.
     pub settings: Settings,
+    /// What it may do through the developer API.
+    #[serde(default)]
+    pub developer_api: DeveloperApi,
     /// Whether an encryption key is stored.
     pub has_encryption_key: bool,
     /// Whether a secret is stored by which the hub proves who it is, in the SCIM mode.
@@ -83,86 +85,6 @@ impl Suspension {
         match &self.said {
             Some(said) => format!("{}: {said}", self.reason),
             None => self.reason.clone(),
-        }
-    }
-}
-
-/// Why an application cannot be made, found or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplicationError {
-    /// No such application.
-    #[error("there is no application {0:?}; `rollcall app list` shows those there are")]
-    NotFound(String),
-    /// It is the id of one application and the name of another.
-    #[error("{0:?} is the id of one application and the name of another; write id:{0} or name:{0}")]
-    Ambiguous(String),
-    /// The name is taken.
-    #[error("an application named {0:?} exists already; choose another name")]
-    NameTaken(String),
-    /// No usable name.
-    #[error("the application's {0}")]
-    Name(String),
-    /// The scope names something that does not exist.
-    #[error("the synchronization scope names {0:?}, which is neither an organizational unit nor a group")]
-    UnknownInScope(String),
-    /// The push parameters do not hold together.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// It is not what the caller has read.
-    #[error("{name} has changed since you read it (version {expected}, now {found}); read it again")]
-    Changed {
-        /// The application's id.
-        id: String,
-        /// Its name.
-        name: String,
-        /// The version that the caller named.
-        expected: Version,
-        /// The version that there is.
-        found: Version,
-    },
-    /// The caller's authority ends before it.
-    #[error("the synchronization scope of {0} would reach beyond what you may change")]
-    OutsideScope(String),
-    /// What was confirmed is not what would be done now.
-    #[error("the plan has changed since it was shown; look at it again and confirm the new one")]
-    PlanChanged,
-    /// A change of scope without the job that tells of who enters and who leaves.
-    #[error("the scope of {0} cannot change without the job that runs the change")]
-    NoJob(String),
-    /// The signing key cannot be rotated so.
-    #[error(transparent)]
-    Rotation(RotationError),
-    /// The database.
-    #[error(transparent)]
-    Database(#[from] DbError),
-}
-
-impl ApplicationError {
-    /// A short name for scripts.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound(_) => "not_found",
-            Self::Changed { .. } => "changed",
-            Self::OutsideScope(_) => "outside_scope",
-            Self::Ambiguous(_) => "ambiguous",
-            Self::PlanChanged => "plan_changed",
-            Self::NoJob(_) => "no_job",
-            Self::Rotation(_) => "key_rotation",
-            Self::NameTaken(_) => "name_taken",
-            Self::Settings(SettingsError::Scim(ScimError::NoSecret | ScimError::SecretForAnother)) => {
-                "secret_needed"
-            }
-            Self::Name(_) | Self::UnknownInScope(_) | Self::Settings(_) => "invalid_field",
-            Self::Database(error) => error.class().code(),
-        }
-    }
-}
-
-impl From<RotationError> for ApplicationError {
-    fn from(error: RotationError) -> Self {
-        match error {
-            RotationError::Database(error) => Self::Database(error),
-            other => Self::Rotation(other),
         }
     }
 }
@@ -226,6 +148,7 @@ pub(super) fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
         "remote_objects",
         "deliveries",
         "signing_keys",
+        "client_secrets",
         "entitlements",
     ] {
         tx.execute(
@@ -238,8 +161,8 @@ pub(super) fn remove(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
 }
 
 const COLUMNS: &str = "id, name, synchronize, settings, encryption_key IS NOT NULL, secret IS NOT NULL, \
-                       version, position, suspended, create_time, update_time";
-const COLUMN_COUNT: usize = 11;
+                       version, position, suspended, create_time, update_time, developer_api";
+const COLUMN_COUNT: usize = 12;
 const TABLES: &str = "applications JOIN deliveries ON deliveries.application_id = id";
 
 /// Reads an application by its id.
@@ -542,7 +465,7 @@ pub(super) fn forget_remote_objects(tx: &mut Tx<'_>, id: &str) -> Result<(), DbE
     Ok(())
 }
 
-pub(super) fn to_json(settings: &Settings) -> Result<String, DbError> {
+pub(super) fn to_json(settings: &impl Serialize) -> Result<String, DbError> {
     serde_json::to_string(settings).map_err(|error| DbError::Other(error.to_string()))
 }
 
@@ -559,10 +482,13 @@ fn from_row(row: &Row) -> Result<Application, DbError> {
         .map(|text| serde_json::from_str(&text))
         .transpose()
         .map_err(|e| unreadable("suspension", e))?;
+    let developer_api =
+        serde_json::from_str(&row.get::<String>(11)?).map_err(|e| unreadable("developer API", e))?;
     Ok(Application {
         name: row.get(1)?,
         synchronize: row.get(2)?,
         settings,
+        developer_api,
         has_encryption_key: row.get(4)?,
         has_secret: row.get(5)?,
         version: row.get(6)?,

@@ -24,7 +24,7 @@ use Kind::{Blob, Bool, Int, Text};
 
 /// All tables, those before that others refer to. Sessions, the sign-ins that failed of late and comparisons stay behind:
 /// who is signed in at one hub is not at another, and what an application has is looked at anew.
-const TABLES: [Table; 23] = [
+const TABLES: [Table; 25] = [
     Table {
         name: "instance",
         columns: &[
@@ -145,6 +145,7 @@ const TABLES: [Table; 23] = [
             ("settings", Text),
             ("encryption_key", Blob),
             ("secret", Blob),
+            ("developer_api", Text),
             ("version", Int),
             ("create_time", Int),
             ("update_time", Int),
@@ -321,6 +322,25 @@ const TABLES: [Table; 23] = [
             ("create_time", Int),
             ("update_time", Int),
         ],
+        key: &["id"],
+    },
+    Table {
+        name: "client_secrets",
+        columns: &[
+            ("id", Text),
+            ("application_id", Text),
+            ("prefix", Text),
+            ("hash", Text),
+            ("created_by", Text),
+            ("create_time", Int),
+            ("expires_at", Int),
+            ("last_used", Int),
+        ],
+        key: &["id"],
+    },
+    Table {
+        name: "revoked_access_tokens",
+        columns: &[("id", Text), ("expires_at", Int)],
         key: &["id"],
     },
     Table {

@@ -267,7 +267,7 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Figure>> {
                 grown,
                 "MB",
             )
-            .aims("flat: below 10 MB", grown < 10.0),
+            .aims("flat: below 20 MB", grown < 20.0),
         );
     }
     Ok(figures)

@@ -2,6 +2,7 @@
 
 mod compare;
 pub(super) mod delivery;
+mod developer;
 mod scim;
 pub(super) mod scope;
 
@@ -56,6 +57,7 @@ pub(super) async fn run(backend: &Backend, out: &Output, verb: App) -> Result<Ex
         App::Cancel { app } => delivery::cancel(backend, out, &app).await,
         App::Pause { app } => delivery::switch(backend, out, &app, false).await,
         App::Resume { app } => delivery::switch(backend, out, &app, true).await,
+        App::Api { verb } => developer::run(backend, out, verb).await,
         App::Key { verb } => keys::run(backend, out, verb).await,
         App::Resend { app, event } => delivery::resend(backend, out, &app, event).await,
         App::Skip { app, event } => delivery::skip(backend, out, &app, event).await,

@@ -4,6 +4,7 @@ mod access;
 mod app;
 mod compare;
 mod connection;
+mod developer;
 mod people;
 mod scim;
 
@@ -16,6 +17,7 @@ pub(super) use access::{Account, RoleArgs, Session, Token};
 pub(super) use app::{App, Key, PushArgs, ScopeArgs};
 pub(super) use compare::{CompareArgs, RepairArgs};
 pub(super) use connection::{Connection, ConnectionFields, ConnectionToken};
+pub(super) use developer::{ClientSecret, DeveloperApi, Grants};
 pub(super) use people::{Group, Unit, User};
 pub(super) use scim::ScimArgs;
 

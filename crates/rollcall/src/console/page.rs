@@ -112,7 +112,9 @@ const DONE: &[&str] = &[
     "done-connection-enabled",
     "done-connection-disabled",
     "done-connection-deleted",
+    "done-client-secret-revoked",
     "done-connection-token-revoked",
+    "done-developer-api",
 ];
 
 /// What every page has.

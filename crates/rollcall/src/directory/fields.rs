@@ -57,7 +57,7 @@ impl Source {
     /// `sourceType`, `sourceId` and `externalId` as they go on the wire. What is made in the hub itself
     /// has the instance as its source, and there its own id unless it was given another (wire contract,
     /// section 4).
-    pub(super) fn on_the_wire(
+    pub(crate) fn on_the_wire(
         &self,
         external_id: Option<&String>,
         id: &str,
@@ -70,6 +70,26 @@ impl Source {
             Some(source_id.to_owned()),
             external_id.cloned().or_else(|| build_in.then(|| id.to_owned())),
         ]
+    }
+}
+
+impl Source {
+    /// The source that is named so on the wire, where the hub itself bears the instance's id.
+    pub(crate) fn from_the_wire(
+        source_type: Option<String>,
+        source_id: Option<String>,
+        instance_id: &str,
+    ) -> Self {
+        let itself = Self::default();
+        let source_type = source_type.unwrap_or(itself.source_type);
+        let source_id = source_id.filter(|id| source_type != BUILD_IN || id != instance_id);
+        Self {
+            source_id: source_id.unwrap_or_else(|| match source_type.as_str() {
+                BUILD_IN => itself.source_id,
+                _ => String::new(),
+            }),
+            source_type,
+        }
     }
 }
 

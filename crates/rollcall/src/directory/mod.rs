@@ -17,6 +17,7 @@ pub mod fields;
 mod find;
 mod group;
 mod inside;
+pub mod lists;
 mod owned;
 mod password;
 pub mod path;

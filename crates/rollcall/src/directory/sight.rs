@@ -276,6 +276,20 @@ impl Sight {
         }
     }
 
+    /// The groups that are seen; `None` for all.
+    pub fn group_ids(&self) -> Option<&BTreeSet<String>> {
+        let part = self.0.as_ref().filter(|part| !part.ids.contains(ROOT_UNIT));
+        part.map(|part| &part.groups)
+    }
+
+    /// The units from the topmost one that is seen to this one, which is the last; none if it is not seen.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn path_to(&self, tx: &mut Tx<'_>, id: &str) -> Result<Vec<Unit>, DbError> {
+        Ok(self.branch(tx, Some(id))?.above)
+    }
+
     /// Whether a group is seen.
     pub fn sees_group(&self, id: &str) -> bool {
         self.0.as_ref().is_none_or(|part| part.sees_group(id))

@@ -26,6 +26,7 @@ mod connectivity;
 mod console;
 mod database;
 mod delivery;
+mod developer;
 mod directory;
 mod doors;
 mod elsewhere;

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 13] = [
     &["directory", "application", "accounts"],
     &["connection"],
     &["hub"],
-    &["delivery", "scim", "signin"],
+    &["delivery", "developer", "scim", "signin"],
     &["maintenance"],
     &[
         "backup", "compare", "config", "health", "import", "listing", "why",

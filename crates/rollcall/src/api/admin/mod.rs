@@ -5,6 +5,7 @@ mod applications;
 mod comparisons;
 mod connections;
 mod deliveries;
+mod developer;
 mod groups;
 mod health;
 mod importing;
@@ -36,6 +37,7 @@ pub(crate) use deliveries::{
     Dismissed as DismissedEvents, Numbered as NumberedAttempt, Pushed as PushedEvents,
     Skipped as SkippedEvent,
 };
+pub(crate) use developer::{Access as DeveloperAccess, ShownNew as FreshClientSecret};
 pub(crate) use importing::ImportStep;
 pub(super) use importing::Imported;
 pub(crate) use keys::Keys as SigningKeys;
@@ -54,6 +56,7 @@ pub(super) fn routes() -> Routes<Arc<Api>> {
         applications::add,
         scopes::add,
         keys::add,
+        developer::add,
         deliveries::add,
         synchronizations::add,
         logs::add,

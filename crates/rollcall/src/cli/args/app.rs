@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use rollcall_protocol::EventType;
 
 use super::compare::{CompareArgs, RepairArgs};
+use super::developer::DeveloperApi;
 use super::scim::ScimArgs;
 use crate::application::entitlement::subscribable;
 
@@ -105,6 +106,11 @@ pub(in crate::cli) enum App {
     Resume {
         /// Its id or name.
         app: String,
+    },
+    /// The developer API: what the application may do by itself, and its client secrets.
+    Api {
+        #[command(subcommand)]
+        verb: DeveloperApi,
     },
     /// Signing keys: show, rotate, try, cancel.
     Key {

@@ -11,6 +11,7 @@ mod client;
 mod comparisons;
 mod connections;
 mod deliveries;
+mod developer;
 mod directory;
 mod logs;
 pub(super) mod transfer;

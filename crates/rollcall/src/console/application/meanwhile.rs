@@ -48,6 +48,7 @@ fn named(field: &str) -> &'static str {
         "scope" => "param-scope",
         "subscription" => "events-title",
         "synchronize" => "param-synchronize",
+        "developerApi" => "tab-developer",
         _ => "something-else",
     }
 }

@@ -5,6 +5,7 @@ mod attempt;
 mod comparison;
 mod deletion;
 mod deliveries;
+mod developer;
 mod invitation;
 mod keys;
 mod meanwhile;
@@ -79,6 +80,18 @@ pub(super) fn routes() -> Addresses {
         .route(&on("deliveries/{number}"), get(attempt::attempt))
         .route(&on("delete"), get(deletion::form).post(deletion::delete))
         .route(&on("keys"), get(keys::keys).post(keys::rotate))
+        .route(
+            &on("developer-api"),
+            get(developer::developer).post(developer::update),
+        )
+        .route(
+            &on("client-secrets/new"),
+            get(developer::new_secret).post(developer::create_secret),
+        )
+        .route(
+            &on("client-secrets/{secret}/revoke"),
+            get(developer::revoke_page).post(developer::revoke),
+        )
         .route(&on("receive"), get(receive::receive))
         .route(&on("receive/{file}"), get(receive::file))
         .route(&on("invite"), get(invitation::form).post(invitation::invite))
@@ -125,6 +138,7 @@ enum Tab {
     Deliveries,
     Keys,
     Receive,
+    Developer,
 }
 
 /// A tab as it is shown.
@@ -156,6 +170,7 @@ impl Head {
             (Tab::Deliveries, "tab-deliveries", "/deliveries", status.parked[2]),
             (Tab::Keys, "tab-keys", "/keys", u64::from(status.refuses_key)),
             (Tab::Receive, "tab-receive", "/receive", 0),
+            (Tab::Developer, "tab-developer", "/developer-api", 0),
         ];
         Self {
             health: Health::of(status, page.now()),
@@ -166,7 +181,9 @@ impl Head {
                 .filter(|(tab, ..)| match tab {
                     Tab::Keys | Tab::Receive => !is_scim,
                     Tab::Comparison => is_scim,
-                    Tab::Provisioning | Tab::Test | Tab::Synchronize | Tab::Deliveries => true,
+                    Tab::Provisioning | Tab::Test | Tab::Synchronize | Tab::Deliveries | Tab::Developer => {
+                        true
+                    }
                 })
                 .map(|(tab, key, path, count)| ShownTab {
                     key,

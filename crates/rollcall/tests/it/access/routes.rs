@@ -83,6 +83,7 @@ fn put(path: &str, id: &str, user: &str) -> String {
     numbered
         .replace("{job}", "nothing")
         .replace("{session}", "nothing")
+        .replace("{secret}", "nothing")
         .replace("{token}", "nothing")
 }
 

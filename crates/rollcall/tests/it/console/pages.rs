@@ -93,6 +93,7 @@ async fn every_page_says_what_it_is_to_say_in_both_languages() {
             let text = text.replace(&served.csrf, "CSRF");
             let text = text.replace(&sample.token_begins, "rct_PREFIX");
             let text = text.replace(&sample.connection_token_begins, "rcs_PREFIX");
+            let text = text.replace(&sample.client_secret_begins, "rcc_PREFIX");
             insta::assert_snapshot!(format!("{name}.{language}"), within(&without_plan(&text)));
         }
     }

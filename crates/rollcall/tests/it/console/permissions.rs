@@ -63,6 +63,14 @@ async fn each_role_sees_and_does_what_it_may() {
         ("/console/applications/new".to_owned(), [200, 403, 403, 403]),
         ("/console/applications/new/scim".to_owned(), [200, 403, 403, 403]),
         (format!("{}/settings", others(&sample.chat)), [200, 403, 403, 403]),
+        (
+            format!("{}/developer-api", others(&sample.chat)),
+            [200, 200, 200, 200],
+        ),
+        (
+            format!("{}/client-secrets/new", others(&sample.chat)),
+            [200, 403, 403, 403],
+        ),
         (format!("{}/scim", others(&sample.chat)), [200, 403, 403, 403]),
         (format!("{}/callback", others(&sample.chat)), [200, 403, 403, 403]),
         (

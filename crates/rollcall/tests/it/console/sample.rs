@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rollcall::access::{Caller, Principal, Role};
 use rollcall::accounts::tokens::Term;
+use rollcall::application::developer::secrets::{self, ClientSecret, NewClientSecret};
 use rollcall::application::{self, Application, Scope};
+use rollcall::application::{DeveloperApiPatch, Grant};
 use rollcall::clock::Millis;
 use rollcall::connection::tokens::{self, ConnectionToken};
 use rollcall::connection::{ConnectionError, users};
@@ -39,6 +41,9 @@ pub(super) struct Sample {
     pub(super) connection_token: String,
     /// How the connection's token begins.
     pub(super) connection_token_begins: String,
+    pub(super) client_secret: String,
+    /// How the application's client secret begins.
+    pub(super) client_secret_begins: String,
     /// A user that came from the connection.
     pub(super) connected: String,
 }
@@ -181,6 +186,34 @@ pub(super) fn aside(event: &str, subject: &str, seq: i64, at: Millis) -> Parked 
         code: Some("invalid_department".into()),
         message: Some("department “Optics & Photonics” is not known here; create it first".into()),
     }
+}
+
+/// The developer API of an application, with a client secret that was used.
+async fn client_secret(hub: &Hub, application_id: &str) -> ClientSecret {
+    let id = application_id.to_owned();
+    let changes = DeveloperApiPatch {
+        enabled: Some(true),
+        users: Some(Grant::Write),
+        passwords: Some(true),
+        ..DeveloperApiPatch::default()
+    };
+    let set = application::Command::SetDeveloperApi { id, changes };
+    hub.apply_application(somebody(), set).await.unwrap();
+    let now = hub.clock.now();
+    let (new, _) = NewClientSecret::generate(application_id.to_owned(), Some(now + 90 * DAY), &*hub.random);
+    let create = application::Command::CreateClientSecret(new);
+    let made = hub
+        .apply_application(somebody(), create)
+        .await
+        .unwrap()
+        .client_secret
+        .unwrap();
+    let id = made.id.clone();
+    hub.db
+        .write(move |tx| secrets::note_use(tx, &id, now - MINUTE))
+        .await
+        .unwrap();
+    made
 }
 
 /// A connection with a token that was used, a user that it took over, and a group; the connection's id and the token.
@@ -355,6 +388,7 @@ pub(super) async fn fill(hub: &Hub) -> Sample {
     let made = manage::create_token(hub, somebody(), "Provisioning".into(), Role::Auditor, days);
     let (token, _) = made.await.unwrap();
     let (connection, connection_token) = connection(hub, &research, &zhangwei).await;
+    let client_secret = client_secret(hub, &wiki.id).await;
     Sample {
         account: account.id,
         token: token.id,
@@ -362,6 +396,8 @@ pub(super) async fn fill(hub: &Hub) -> Sample {
         connection,
         connection_token: connection_token.id,
         connection_token_begins: connection_token.prefix,
+        client_secret: client_secret.id,
+        client_secret_begins: client_secret.prefix,
         connected: zhangwei,
         wiki: wiki.id,
         chat: chat.id,
@@ -390,6 +426,8 @@ impl Sample {
             connection,
             connection_token,
             connection_token_begins: _,
+            client_secret,
+            client_secret_begins: _,
             connected,
         } = self;
         let of_it = |what: &str| format!("/console/connections/{connection}{what}");
@@ -424,6 +462,13 @@ impl Sample {
             ("attempt", app(wiki, &format!("/deliveries/{attempt}"))),
             ("keys", app(wiki, "/keys")),
             ("receive", app(wiki, "/receive")),
+            ("developer-api", app(wiki, "/developer-api")),
+            ("developer-api-off", app(chat, "/developer-api")),
+            ("client-secret-new", app(wiki, "/client-secrets/new")),
+            (
+                "client-secret-revoke",
+                app(wiki, &format!("/client-secrets/{client_secret}/revoke")),
+            ),
             ("invitation", app(wiki, "/invite")),
             ("directory", "/console/directory".into()),
             ("directory-unit", format!("/console/directory?unit={unit}")),

@@ -41,6 +41,7 @@ struct Filled {
     token: String,
     connection: String,
     connection_token: String,
+    client_secret: String,
     attempt: i64,
     job: String,
     change: i64,
@@ -110,6 +111,7 @@ impl Filled {
             .await
             .unwrap();
         let connection_token = found.tokens[0].id.clone();
+        let (client_secret, _) = crate::developer::make_secret(&hub, &first.id, None).await;
         for number in 0..rows {
             let changes = UserChanges {
                 description: Some(Some(format!("said {number}"))),
@@ -144,6 +146,7 @@ impl Filled {
             token,
             connection,
             connection_token,
+            client_secret,
             attempt,
             job: jobs[0].id.clone(),
             change,
@@ -243,6 +246,7 @@ impl Filled {
             .replace("{application}", &self.application)
             .replace("{user}", &self.user)
             .replace("{token}", &self.connection_token)
+            .replace("{secret}", &self.client_secret)
             .replace("{job}", &self.job)
             .replace("{number}", &self.attempt.to_string())
             .replace("{seq}", &self.change.to_string())

@@ -96,6 +96,17 @@ async fn fill(place: &Place, hub: &rollcall::hub::Hub) -> Plain {
         &["token", "create", "ci", "--role", "operator", "--never"],
         &["connection", "create", "Okta", "--unit", "/", "--map", "email="],
         &["connection", "token", "create", "Okta", "--never"],
+        &[
+            "app",
+            "api",
+            "set",
+            "Shop",
+            "--enabled",
+            "true",
+            "--groups",
+            "none",
+        ],
+        &["app", "api", "secret", "create", "Shop", "--never"],
     ] {
         let told = place.here(command).await;
         assert_eq!(told.code, 0, "{command:?}: {told:?}");
@@ -266,6 +277,9 @@ const READING: &[&[&str]] = &[
     &["app", "cancel", "Wiki"],
     &["app", "skip", "nothing"],
     &["app", "resend", "nothing"],
+    &["app", "api", "show", "Shop"],
+    &["app", "api", "show", "nothing"],
+    &["app", "api", "secret", "revoke", "Shop", "nothing"],
     &["app", "key", "try", "Wiki"],
     &["app", "key", "cancel", "Wiki"],
     &["app", "key", "revert", "Wiki"],
@@ -277,6 +291,8 @@ const CHANGING: &[&str] = &[
     "account enable",
     "account reset-password",
     "account set-role",
+    "app api secret create",
+    "app api set",
     "app compare",
     "app create",
     "app dismiss",

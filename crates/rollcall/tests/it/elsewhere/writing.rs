@@ -417,6 +417,57 @@ fn connections_are_managed_from_elsewhere() {
 }
 
 #[test]
+fn the_developer_api_of_an_application_is_managed_from_elsewhere() {
+    on_both("elsewhere_developer", |database, _| async move {
+        let place = Place::start(&database);
+        place
+            .done(&["app", "create", "Wiki", "--url", "http://127.0.0.1:9/events"])
+            .await;
+        let off = place.json(&["app", "api", "show", "Wiki"]).await;
+        assert_eq!(off["developerApi"]["enabled"], false, "{off}");
+        let set = [
+            "app",
+            "api",
+            "set",
+            "wiki",
+            "--enabled",
+            "true",
+            "--users",
+            "write",
+        ];
+        let changed = place.json(&set).await;
+        let granted = &changed["developerApi"];
+        assert_eq!(
+            (
+                &granted["enabled"],
+                &granted["users"],
+                &granted["groups"],
+                &granted["passwords"]
+            ),
+            (&true.into(), &"write".into(), &"read".into(), &false.into()),
+            "what is not named stays"
+        );
+        let secret = ["app", "api", "secret", "create", "wiki", "--days", "7"];
+        let made = place.json(&secret).await;
+        let secret = made["secret"].as_str().unwrap();
+        let (id, path) = (
+            changed["clientId"].as_str().unwrap(),
+            changed["address"].as_str().unwrap(),
+        );
+        let path = &path[path.find("/v2/").unwrap()..];
+        let token = format!(
+            "{path}/oauth2/token?grant_type=client_credentials&client_id={id}&client_secret={secret}"
+        );
+        let status = || place.served.ask("POST", &token, "", "")[9..12].to_owned();
+        assert_eq!(status(), "200");
+        place
+            .done(&["app", "api", "secret", "revoke", "wiki", secret])
+            .await;
+        assert_eq!(status(), "401");
+    });
+}
+
+#[test]
 fn files_go_to_a_hub_elsewhere_and_come_from_it() {
     on_both("elsewhere_files", |database, _| async move {
         let place = Place::start(&database);

@@ -35,6 +35,10 @@ fn deeds_of(command: &Command) -> &'static [Deed] {
             RotationStep::Revert => &[Deed::RevertKey],
             RotationStep::Replace { .. } => &[Deed::ReplaceKey],
         },
+        // The developer API has no part in delivery.
+        Command::SetDeveloperApi { .. }
+        | Command::CreateClientSecret(_)
+        | Command::RevokeClientSecret { .. } => &[],
         Command::EnableSynchronization { .. } => &[Deed::Resume],
         Command::DisableSynchronization { .. } => &[Deed::Pause],
         Command::Delete { .. } => &[Deed::DeleteApplication],

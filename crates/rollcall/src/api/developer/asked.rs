@@ -1,0 +1,166 @@
+//! What a call brings.
+
+use std::sync::Arc;
+
+use axum::RequestPartsExt as _;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{FromRequest, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::answer::Refused;
+use crate::api::Api;
+use crate::application::developer::secrets;
+use crate::developer::{Desk, Given, Numbered, Portioned, Refusal};
+use crate::directory::Source;
+use crate::secret::SecretString;
+
+/// How long a body may be.
+const LARGEST: usize = 1 << 20;
+
+/// What every call brings.
+pub(super) struct Asked {
+    /// The id in the path; empty where it has none.
+    pub(super) id: String,
+    query: Vec<(String, String)>,
+    bytes: Bytes,
+}
+
+async fn parameter(parts: &mut Parts, api: &Arc<Api>, wanted: &str) -> Result<String, Refusal> {
+    let path = parts.extract_with_state::<RawPathParams, Arc<Api>>(api).await;
+    let path = path.map_err(|_| Refusal::path())?;
+    let found = path.iter().find(|(name, _)| *name == wanted);
+    Ok(found.map_or_else(String::new, |(_, value)| value.to_owned()))
+}
+
+impl FromRequest<Arc<Api>> for Asked {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Refused> {
+        let (mut parts, body) = request.into_parts();
+        let id = parameter(&mut parts, api, "id").await?;
+        let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|_| Refusal::body("the query cannot be read"))?;
+        let bytes = to_bytes(body, LARGEST)
+            .await
+            .map_err(|_| Refusal::body(format!("the body is larger than {LARGEST} bytes, or ended early")))?;
+        Ok(Self {
+            id,
+            query: query.0,
+            bytes,
+        })
+    }
+}
+
+impl Asked {
+    /// The body's fields.
+    pub(super) fn given(&self) -> Result<Given, Refusal> {
+        Given::read(&self.bytes)
+    }
+
+    /// A parameter behind the question mark, unless it is empty.
+    pub(super) fn query(&self, wanted: &str) -> Option<&str> {
+        let mut found = self.query.iter().filter(|(name, _)| name == wanted);
+        found
+            .next()
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The same, to be kept.
+    pub(super) fn own(&self, wanted: &str) -> Option<String> {
+        self.query(wanted).map(str::to_owned)
+    }
+
+    /// Which page is wanted, by number.
+    pub(super) fn numbered(&self) -> Result<Numbered, Refusal> {
+        Numbered::read(self.query("pageNumber"), self.query("pageSize"))
+    }
+
+    /// Which page is wanted, by the token that the one before has named.
+    pub(super) fn portioned(&self) -> Result<Portioned, Refusal> {
+        Portioned::read(self.query("nextToken"), self.query("maxResults"))
+    }
+}
+
+/// The source that a look-up names, and the external id there.
+pub(super) fn external(desk: &Desk, given: &Given, of: &str) -> Result<(Source, String), Refusal> {
+    let source = Source::from_the_wire(
+        given.some(&format!("{of}SourceType"))?,
+        given.some(&format!("{of}SourceId"))?,
+        &desk.hub.instance.id,
+    );
+    Ok((source, given.needed(&format!("{of}ExternalId"))?))
+}
+
+/// Who proves by a secret to be an application, and the other parameters: in the query, as the official clients send
+/// them, or in a form (RFC 6749, section 2.3.1).
+pub(super) struct Client {
+    parameters: Vec<(String, String)>,
+    basic: Option<(String, SecretString)>,
+}
+
+impl Client {
+    pub(super) fn read(asked: &Asked, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let kind = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok());
+        let is_form = kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+        let mut parameters = asked.query.clone();
+        if is_form {
+            parameters.extend(form_urlencoded::parse(&asked.bytes).into_owned());
+        }
+        Ok(Self {
+            parameters,
+            basic: basic(headers),
+        })
+    }
+
+    pub(super) fn parameter(&self, wanted: &str) -> Option<&str> {
+        let mut found = self.parameters.iter().filter(|(name, _)| name == wanted);
+        found
+            .next()
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The secret, if what is said belongs to this application.
+    pub(super) fn secret(&self, application_id: &str) -> Result<SecretString, Refusal> {
+        let (id, secret) = match &self.basic {
+            Some((id, secret)) => (id.clone(), secret.clone()),
+            None => {
+                let id = self
+                    .parameter("client_id")
+                    .ok_or_else(|| Refusal::missing("client_id"))?;
+                let secret = self.parameter("client_secret");
+                let secret = secret.ok_or_else(|| Refusal::missing("client_secret"))?;
+                (id.to_owned(), SecretString::from(secret))
+            }
+        };
+        let is_one = crate::secret::ExposeSecret::expose_secret(&secret).starts_with(secrets::PREFIX);
+        match id == application_id && is_one {
+            true => Ok(secret),
+            false => Err(Refusal::client()),
+        }
+    }
+}
+
+/// Id and secret of the header `Authorization: Basic`, each of which is encoded as in a form.
+fn basic(headers: &HeaderMap) -> Option<(String, SecretString)> {
+    let shown = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, shown) = shown.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(shown.trim()).ok()?).ok()?;
+    let (id, secret) = decoded.split_once(':')?;
+    let plain = |text: &str| {
+        let pair = format!("a={text}");
+        form_urlencoded::parse(pair.as_bytes())
+            .next()
+            .map(|(_, value)| value.into_owned())
+    };
+    Some((plain(id)?, SecretString::from(plain(secret)?)))
+}

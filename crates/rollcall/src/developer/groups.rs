@@ -1,0 +1,209 @@
+//! Groups: looking at them and changing them, and who is in them.
+
+use rollcall_db::Tx;
+use rollcall_protocol::SubjectKind;
+use serde::Serialize;
+
+use super::users::command;
+use super::{Access, Desk, Given, Need, Portioned, Refusal};
+use crate::application::Grant;
+use crate::clock::Millis;
+use crate::directory::{Command, Group, GroupChanges, NewGroup, Source, lists, query};
+
+const READ: Need = Need::Groups(Grant::Read);
+const WRITE: Need = Need::Groups(Grant::Write);
+
+/// How many users one call may name.
+const MOST_USERS: usize = 1_000;
+
+/// A group.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    instance_id: String,
+    group_id: String,
+    group_name: String,
+    description: Option<String>,
+    group_source_type: Option<String>,
+    group_source_id: Option<String>,
+    group_external_id: Option<String>,
+    create_time: Millis,
+    update_time: Millis,
+}
+
+impl Shown {
+    fn of(instance: &str, group: Group) -> Self {
+        let [source_type, source_id, external_id] =
+            group
+                .source
+                .on_the_wire(group.external_id.as_ref(), &group.id, instance);
+        Self {
+            instance_id: instance.to_owned(),
+            group_id: group.id,
+            group_name: group.name,
+            description: group.description,
+            group_source_type: source_type,
+            group_source_id: source_id,
+            group_external_id: external_id,
+            create_time: group.create_time,
+            update_time: group.update_time,
+        }
+    }
+}
+
+/// The id of a group.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Id {
+    group_id: String,
+}
+
+/// A page of groups, or of members.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    total_count: u64,
+    max_results: usize,
+    next_token: Option<String>,
+    data: Vec<T>,
+}
+
+/// A member of a group.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    instance_id: String,
+    user_id: String,
+}
+
+fn seen(tx: &mut Tx<'_>, access: &Access, id: &str) -> Result<Group, Refusal> {
+    let sight = access.sight(tx)?;
+    let found = query::group(tx, id)?.filter(|group| sight.sees_group(&group.id));
+    found.ok_or_else(|| Refusal::not_found(SubjectKind::Group, id))
+}
+
+/// Shows a group.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
+    let instance = desk.hub.instance.id.clone();
+    desk.read(READ, move |tx, access| {
+        Ok(Shown::of(&instance, seen(tx, access, &id)?))
+    })
+    .await
+}
+
+/// Lists groups by id, of all names or of those that begin so.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn list(desk: &Desk, beginning: Option<String>, page: Portioned) -> Result<Page<Shown>, Refusal> {
+    let instance = desk.hub.instance.id.clone();
+    desk.read(READ, move |tx, access| {
+        let sight = access.sight(tx)?;
+        let mut part = lists::groups(tx, &sight, beginning.as_deref(), &page.after, page.size + 1)?;
+        let is_more = part.found.len() > page.size;
+        part.found.truncate(page.size);
+        let last = part.found.last().filter(|_| is_more);
+        Ok(Page {
+            total_count: part.total,
+            max_results: page.size,
+            next_token: last.map(|group| Portioned::token(&group.id)),
+            data: part
+                .found
+                .into_iter()
+                .map(|group| Shown::of(&instance, group))
+                .collect(),
+        })
+    })
+    .await
+}
+
+/// Lists the members of a group by id. Whoever is in a group of the scope is in the scope.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn members(desk: &Desk, id: String, page: Portioned) -> Result<Page<Member>, Refusal> {
+    let instance = desk.hub.instance.id.clone();
+    desk.read(READ, move |tx, access| {
+        access.check(Need::Users(Grant::Read))?;
+        let group = seen(tx, access, &id)?;
+        let mut ids = query::members_after(tx, &group.id, &page.after, page.size + 1)?;
+        let is_more = ids.len() > page.size;
+        ids.truncate(page.size);
+        Ok(Page {
+            total_count: lists::count_members(tx, &group.id)?,
+            max_results: page.size,
+            next_token: ids.last().filter(|_| is_more).map(|id| Portioned::token(id)),
+            data: ids
+                .into_iter()
+                .map(|user_id| Member {
+                    instance_id: instance.clone(),
+                    user_id,
+                })
+                .collect(),
+        })
+    })
+    .await
+}
+
+/// Creates a group. It stands nowhere, so that only a scope of the whole directory has room for it.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn create(desk: &Desk, given: &Given) -> Result<Id, Refusal> {
+    let new = NewGroup {
+        name: given.needed("groupName")?,
+        description: given.some("description")?,
+        external_id: given.some("groupExternalId")?,
+        source: Source::default(),
+    };
+    let made = desk.write(WRITE, move |_, _| Ok(Command::CreateGroup(new.clone())));
+    Ok(Id {
+        group_id: made.await?.id,
+    })
+}
+
+/// Changes the fields of a group that are given.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
+    let name = given.text("groupName")?;
+    if name.as_ref().is_some_and(String::is_empty) {
+        return Err(Refusal::missing("groupName"));
+    }
+    let changes = GroupChanges {
+        name,
+        description: given.change("description")?,
+        ..GroupChanges::default()
+    };
+    command(desk, WRITE, Command::UpdateGroup { id, changes }).await
+}
+
+/// Deletes a group; its members stay.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn delete(desk: &Desk, id: String) -> Result<(), Refusal> {
+    command(desk, WRITE, Command::DeleteGroup { id }).await
+}
+
+/// Adds users to a group.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn add_users(desk: &Desk, group_id: String, given: &Given) -> Result<(), Refusal> {
+    let user_ids = given.ids("userIds", MOST_USERS)?;
+    command(desk, WRITE, Command::AddMembers { group_id, user_ids }).await
+}
+
+/// Takes users out of a group.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn remove_users(desk: &Desk, group_id: String, given: &Given) -> Result<(), Refusal> {
+    let user_ids = given.ids("userIds", MOST_USERS)?;
+    command(desk, WRITE, Command::RemoveMembers { group_id, user_ids }).await
+}

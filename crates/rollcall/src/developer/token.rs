@@ -1,0 +1,150 @@
+//! Access tokens: what an application gets for its secret, and shows with every call.
+//!
+//! A token is `rca_` and, in base64url, a box of what it says: for which application and secret it was given, and until
+//! when it is good. The box is sealed under the hub's master key (AES-256-GCM), so nobody else can make one, change one
+//! or read what it says, and the hub keeps none. It is good for 20 minutes, and for nothing as soon as its secret is not
+//! good, the application is gone, or it was revoked by itself (RFC 7009).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::Refusal;
+use crate::application::developer::secrets;
+use crate::clock::Millis;
+use crate::hub::Hub;
+use crate::id;
+use crate::secret::{ExposeSecret as _, SecretString, hash_token};
+
+/// How each token begins.
+pub const PREFIX: &str = "rca_";
+
+/// For how many seconds a token is good.
+pub const LIFETIME: Millis = 1_200;
+
+/// To what the boxes belong.
+const BOX: &str = "access_token";
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// `atok_…`.
+    #[serde(rename = "jti")]
+    pub id: String,
+    /// The application.
+    #[serde(rename = "sub")]
+    pub application_id: String,
+    /// The secret for which it was given.
+    #[serde(rename = "sid")]
+    pub secret_id: String,
+    /// From when on it is good for nothing.
+    #[serde(rename = "exp")]
+    pub expires_at: Millis,
+}
+
+impl Claims {
+    /// Reads a token of this hub, whether or not its time is over.
+    fn open(hub: &Hub, shown: &str) -> Option<Self> {
+        let sealed = URL_SAFE_NO_PAD.decode(shown.strip_prefix(PREFIX)?).ok()?;
+        let plain = hub.master.open(&sealed, BOX).ok()?;
+        serde_json::from_slice(&plain).ok()
+    }
+
+    /// Reads a token of this hub that is good as far as it says itself.
+    ///
+    /// # Errors
+    /// [`Refusal::no_token`], [`Refusal::expired_token`].
+    pub fn read(hub: &Hub, shown: &str) -> Result<Self, Refusal> {
+        let claims = Self::open(hub, shown).ok_or_else(Refusal::no_token)?;
+        match hub.clock.now() < claims.expires_at {
+            true => Ok(claims),
+            false => Err(Refusal::expired_token()),
+        }
+    }
+}
+
+/// An access token as it is answered (RFC 6749, section 5.1).
+#[derive(Serialize)]
+pub struct Granted {
+    access_token: String,
+    token_type: &'static str,
+    /// In seconds.
+    expires_in: Millis,
+    /// In seconds since 1970.
+    expires_at: Millis,
+}
+
+impl std::fmt::Debug for Granted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Granted")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The id of a secret that is good, if it is one of the application's.
+async fn known(hub: &Hub, application_id: &str, secret: &SecretString) -> Result<String, Refusal> {
+    let (id, hash, now) = (
+        application_id.to_owned(),
+        hash_token(secret.expose_secret()),
+        hub.clock.now(),
+    );
+    let found = hub
+        .db
+        .read(move |tx| secrets::with_hash(tx, &id, &hash, now))
+        .await?;
+    found.ok_or_else(Refusal::client)
+}
+
+/// Gives an application an access token for one of its secrets (RFC 6749, section 4.4). That the secret was used is
+/// noted.
+///
+/// # Errors
+/// [`Refusal::client`], or what the database reports.
+pub async fn grant(hub: &Hub, application_id: &str, secret: &SecretString) -> Result<Granted, Refusal> {
+    let secret_id = known(hub, application_id, secret).await?;
+    let now = hub.clock.now();
+    let noted = {
+        let id = secret_id.clone();
+        hub.db.write(move |tx| secrets::note_use(tx, &id, now))
+    };
+    if let Err(error) = noted.await {
+        // Whoever may have a token gets one, noted or not.
+        tracing::warn!(%error, "the use of a client secret is not noted");
+    }
+    let claims = Claims {
+        id: id::make("atok", now, &*hub.random),
+        application_id: application_id.to_owned(),
+        secret_id,
+        expires_at: now + LIFETIME * 1_000,
+    };
+    let plain = serde_json::to_vec(&claims).map_err(|error| Refusal::internal(error.to_string()))?;
+    let sealed = hub.master.seal(&plain, BOX, &*hub.random);
+    Ok(Granted {
+        access_token: format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed)),
+        token_type: "Bearer",
+        expires_in: LIFETIME,
+        expires_at: claims.expires_at / 1_000,
+    })
+}
+
+/// Makes an access token good for nothing. One that is no token of the application is as good as revoked (RFC 7009,
+/// section 2.2).
+///
+/// # Errors
+/// [`Refusal::client`] if whoever asks is not the application; what the database reports.
+pub async fn revoke(
+    hub: &Hub,
+    application_id: &str,
+    secret: &SecretString,
+    shown: &str,
+) -> Result<(), Refusal> {
+    known(hub, application_id, secret).await?;
+    let claims = Claims::open(hub, shown).filter(|claims| claims.application_id == application_id);
+    let Some(claims) = claims else { return Ok(()) };
+    let now = hub.clock.now();
+    hub.db
+        .write(move |tx| secrets::revoke_access_token(tx, &claims.id, claims.expires_at, now))
+        .await?;
+    Ok(())
+}

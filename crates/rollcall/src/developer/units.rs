@@ -1,0 +1,211 @@
+//! Organizational units: looking at them and changing them.
+
+use rollcall_db::Tx;
+use rollcall_protocol::SubjectKind;
+use serde::Serialize;
+
+use super::users::command;
+use super::{Desk, Given, Need, Numbered, Refusal};
+use crate::application::Grant;
+use crate::clock::Millis;
+use crate::directory::{Cascade, Command, NewUnit, Sight, Source, Unit, UnitChanges, lists};
+
+const READ: Need = Need::OrganizationalUnits(Grant::Read);
+const WRITE: Need = Need::OrganizationalUnits(Grant::Write);
+
+/// An organizational unit.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    instance_id: String,
+    organizational_unit_id: String,
+    organizational_unit_name: String,
+    parent_id: Option<String>,
+    description: Option<String>,
+    organizational_unit_source_type: Option<String>,
+    organizational_unit_source_id: Option<String>,
+    organizational_unit_external_id: Option<String>,
+    create_time: Millis,
+    update_time: Millis,
+}
+
+impl Shown {
+    fn of(instance: &str, unit: Unit) -> Self {
+        let [source_type, source_id, external_id] =
+            unit.source
+                .on_the_wire(unit.external_id.as_ref(), &unit.id, instance);
+        Self {
+            instance_id: instance.to_owned(),
+            organizational_unit_id: unit.id,
+            organizational_unit_name: unit.name,
+            parent_id: unit.parent_id,
+            description: unit.description,
+            organizational_unit_source_type: source_type,
+            organizational_unit_source_id: source_id,
+            organizational_unit_external_id: external_id,
+            create_time: unit.create_time,
+            update_time: unit.update_time,
+        }
+    }
+}
+
+/// The id of an organizational unit.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Id {
+    organizational_unit_id: String,
+}
+
+/// A page of organizational units.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page {
+    total_count: u64,
+    data: Vec<Shown>,
+}
+
+/// The units above one.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentIds {
+    parent_ids: Vec<String>,
+}
+
+/// A unit that is seen.
+pub(super) fn seen(tx: &mut Tx<'_>, sight: &Sight, id: &str) -> Result<Unit, Refusal> {
+    let found = sight.path_to(tx, id)?.pop();
+    found.ok_or_else(|| Refusal::not_found(SubjectKind::Unit, id))
+}
+
+/// Shows an organizational unit. The topmost ones of a scope have no parent there.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
+    let instance = desk.hub.instance.id.clone();
+    desk.read(READ, move |tx, access| {
+        let sight = access.sight(tx)?;
+        Ok(Shown::of(&instance, seen(tx, &sight, &id)?))
+    })
+    .await
+}
+
+/// Lists the organizational units directly below one; without one, those below the root, or the topmost ones of the
+/// scope.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn list(desk: &Desk, parent: Option<String>, page: Numbered) -> Result<Page, Refusal> {
+    let instance = desk.hub.instance.id.clone();
+    desk.read(READ, move |tx, access| {
+        let sight = access.sight(tx)?;
+        if let Some(parent) = &parent {
+            seen(tx, &sight, parent)?;
+        }
+        let mut units = sight.units(tx, parent.as_deref(), None)?;
+        units.sort_by(|one, other| one.unit.id.cmp(&other.unit.id));
+        let total = units.len() as u64;
+        let page = units.into_iter().skip(page.offset).take(page.size);
+        Ok(Page {
+            total_count: total,
+            data: page.map(|at| Shown::of(&instance, at.unit)).collect(),
+        })
+    })
+    .await
+}
+
+/// Names the units above one, the nearest first, as far as they are seen.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn parent_ids(desk: &Desk, id: String) -> Result<ParentIds, Refusal> {
+    desk.read(READ, move |tx, access| {
+        let sight = access.sight(tx)?;
+        let mut path = sight.path_to(tx, &id)?;
+        if path.pop().is_none() {
+            return Err(Refusal::not_found(SubjectKind::Unit, &id));
+        }
+        Ok(ParentIds {
+            parent_ids: path.into_iter().rev().map(|unit| unit.id).collect(),
+        })
+    })
+    .await
+}
+
+/// The id of the organizational unit of an external id.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn find(desk: &Desk, source: Source, external_id: String) -> Result<Id, Refusal> {
+    desk.read(READ, move |tx, access| {
+        let sight = access.sight(tx)?;
+        let missing = || Refusal::not_found(SubjectKind::Unit, &external_id);
+        let id = match lists::unit_id(tx, &source, &external_id)? {
+            Some(id) => id,
+            // One that was given no external id has its own id as such.
+            None if source.is_build_in() => match seen(tx, &sight, &external_id) {
+                Ok(unit) if unit.external_id.is_none() => unit.id,
+                _ => return Err(missing()),
+            },
+            None => return Err(missing()),
+        };
+        let found = seen(tx, &sight, &id).map_err(|_| missing())?;
+        Ok(Id {
+            organizational_unit_id: found.id,
+        })
+    })
+    .await
+}
+
+/// Creates an organizational unit.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn create(desk: &Desk, given: &Given) -> Result<Id, Refusal> {
+    let new = NewUnit {
+        name: given.needed("organizationalUnitName")?,
+        parent_id: given.needed("parentId")?,
+        description: given.some("description")?,
+        external_id: given.some("organizationalUnitExternalId")?,
+        source: Source::default(),
+    };
+    let made = desk.write(WRITE, move |_, _| Ok(Command::CreateUnit(new.clone())));
+    Ok(Id {
+        organizational_unit_id: made.await?.id,
+    })
+}
+
+/// Changes the fields of an organizational unit that are given.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
+    let name = given.text("organizationalUnitName")?;
+    if name.as_ref().is_some_and(String::is_empty) {
+        return Err(Refusal::missing("organizationalUnitName"));
+    }
+    let changes = UnitChanges {
+        name,
+        description: given.change("description")?,
+        ..UnitChanges::default()
+    };
+    command(desk, WRITE, Command::UpdateUnit { id, changes }).await
+}
+
+/// Puts an organizational unit below another one.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn move_below(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
+    let parent_id = given.needed("parentId")?;
+    command(desk, WRITE, Command::MoveUnit { id, parent_id }).await
+}
+
+/// Deletes an organizational unit that is empty.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn delete(desk: &Desk, id: String) -> Result<(), Refusal> {
+    let cascade = Cascade::No;
+    command(desk, WRITE, Command::DeleteUnit { id, cascade }).await
+}

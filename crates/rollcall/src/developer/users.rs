@@ -1,0 +1,592 @@
+//! Users: looking at them and changing them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rollcall_db::Tx;
+use rollcall_protocol::{Random, SubjectKind};
+use serde::Serialize;
+
+use super::{Access, Desk, Given, Need, Numbered, Portioned, Refusal};
+use crate::application::Grant;
+use crate::clock::Millis;
+use crate::directory::lists::{self, By};
+use crate::directory::{Command, NewPassword, NewUser, Sight, Source, User, UserChanges, query};
+use crate::secret::SecretString;
+
+/// How many units one call may name.
+const MOST_UNITS: usize = 100;
+
+/// How many random bytes a password is made of that nobody is told.
+const RANDOM_PASSWORD: usize = 24;
+
+/// A user as a list has it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    instance_id: String,
+    user_id: String,
+    username: String,
+    display_name: String,
+    password_set: bool,
+    email: Option<String>,
+    email_verified: bool,
+    phone_region: Option<String>,
+    phone_number: Option<String>,
+    phone_number_verified: bool,
+    user_source_type: Option<String>,
+    user_source_id: Option<String>,
+    user_external_id: Option<String>,
+    status: &'static str,
+    description: Option<String>,
+    register_time: Millis,
+    account_expire_time: Option<Millis>,
+    lock_expire_time: Option<Millis>,
+    create_time: Millis,
+    update_time: Millis,
+}
+
+impl Listed {
+    fn of(instance: &str, user: User) -> Self {
+        let [source_type, source_id, external_id] =
+            user.source
+                .on_the_wire(user.external_id.as_ref(), &user.id, instance);
+        Self {
+            instance_id: instance.to_owned(),
+            username: user.username,
+            display_name: user.display_name,
+            password_set: user.password_set,
+            email: user.email,
+            email_verified: user.email_verified,
+            phone_region: user.phone_region,
+            phone_number: user.phone_number,
+            phone_number_verified: user.phone_verified,
+            user_source_type: source_type,
+            user_source_id: source_id,
+            user_external_id: external_id,
+            status: if user.enabled { "enabled" } else { "disabled" },
+            description: user.description,
+            register_time: user.register_time,
+            account_expire_time: user.account_expire_time,
+            lock_expire_time: user.lock_expire_time,
+            create_time: user.create_time,
+            update_time: user.update_time,
+            user_id: user.id,
+        }
+    }
+}
+
+/// A user in full.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    #[serde(flatten)]
+    user: Listed,
+    primary_organizational_unit_id: Option<String>,
+    organizational_units: Vec<OfUnit>,
+    groups: Vec<OfGroup>,
+    custom_fields: Vec<CustomField>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfUnit {
+    organizational_unit_id: String,
+    organizational_unit_name: String,
+    primary: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfGroup {
+    group_id: String,
+    group_name: String,
+    description: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CustomField {
+    field_name: String,
+    field_value: String,
+}
+
+/// A page of users.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page {
+    total_count: u64,
+    data: Vec<Listed>,
+}
+
+/// The id of a user.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Id {
+    /// It.
+    pub user_id: String,
+}
+
+/// A user who is seen.
+fn seen(tx: &mut Tx<'_>, sight: &Sight, id: &str) -> Result<User, Refusal> {
+    let found = query::users_of(tx, std::slice::from_ref(&id.to_owned()))?;
+    let user = sight.users(found).pop();
+    user.ok_or_else(|| Refusal::not_found(SubjectKind::User, id))
+}
+
+/// Refuses a user who is not seen.
+pub(super) fn require(tx: &mut Tx<'_>, access: &Access, id: &str) -> Result<User, Refusal> {
+    let sight = access.sight(tx)?;
+    seen(tx, &sight, id)
+}
+
+/// Shows a user.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
+    let instance = desk.hub.instance.id.clone();
+    desk.read(Need::Users(Grant::Read), move |tx, access| {
+        let user = require(tx, access, &id)?;
+        let groups = query::groups(tx, &user.groups)?.into_iter();
+        let primary = user.units.iter().find(|unit| unit.primary);
+        Ok(Shown {
+            primary_organizational_unit_id: primary.map(|unit| unit.id.clone()),
+            organizational_units: user
+                .units
+                .iter()
+                .map(|unit| OfUnit {
+                    organizational_unit_id: unit.id.clone(),
+                    organizational_unit_name: unit.name.clone(),
+                    primary: unit.primary,
+                })
+                .collect(),
+            groups: groups
+                .map(|group| OfGroup {
+                    group_id: group.id,
+                    group_name: group.name,
+                    description: group.description,
+                })
+                .collect(),
+            custom_fields: user
+                .custom_fields
+                .iter()
+                .map(|(name, value)| CustomField {
+                    field_name: name.clone(),
+                    field_value: value.clone(),
+                })
+                .collect(),
+            user: Listed::of(&instance, user),
+        })
+    })
+    .await
+}
+
+/// Lists users by id: all that are seen, or those directly in a unit.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn list(desk: &Desk, unit: Option<String>, page: Numbered) -> Result<Page, Refusal> {
+    let instance = desk.hub.instance.id.clone();
+    desk.read(Need::Users(Grant::Read), move |tx, access| {
+        let sight = access.sight(tx)?;
+        if let Some(unit) = &unit {
+            super::units::seen(tx, &sight, unit)?;
+        }
+        let part = lists::users(tx, &sight, unit.as_deref(), page.offset, page.size)?;
+        Ok(Page {
+            total_count: part.total,
+            data: part
+                .found
+                .into_iter()
+                .map(|user| Listed::of(&instance, user))
+                .collect(),
+        })
+    })
+    .await
+}
+
+/// A group of a user, as a list has it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Membership {
+    instance_id: String,
+    group_id: String,
+    group_member_relation_source_type: Option<String>,
+    group_member_relation_source_id: Option<String>,
+}
+
+/// A page of a user's groups.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Groups {
+    total_count: u64,
+    max_results: usize,
+    next_token: Option<String>,
+    data: Vec<Membership>,
+}
+
+/// Lists the groups of a user by id.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn groups(desk: &Desk, id: String, page: Portioned) -> Result<Groups, Refusal> {
+    let instance = desk.hub.instance.id.clone();
+    // The list belongs to both kinds: who may not read groups does not learn of them here.
+    desk.read(Need::Users(Grant::Read), move |tx, access| {
+        access.check(Need::Groups(Grant::Read))?;
+        let user = require(tx, access, &id)?;
+        let mut groups = query::groups(tx, &user.groups)?;
+        groups.sort_by(|one, other| one.id.cmp(&other.id));
+        let total = groups.len() as u64;
+        groups.retain(|group| group.id > page.after);
+        let is_more = groups.len() > page.size;
+        groups.truncate(page.size);
+        let last = groups
+            .last()
+            .filter(|_| is_more)
+            .map(|group| Portioned::token(&group.id));
+        let of = |group: crate::directory::Group| {
+            let [source_type, source_id, _] = group.source.on_the_wire(None, &group.id, &instance);
+            Membership {
+                instance_id: instance.clone(),
+                group_id: group.id,
+                group_member_relation_source_type: source_type,
+                group_member_relation_source_id: source_id,
+            }
+        };
+        Ok(Groups {
+            total_count: total,
+            max_results: page.size,
+            next_token: last,
+            data: groups.into_iter().map(of).collect(),
+        })
+    })
+    .await
+}
+
+/// By what a user is looked for.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// A username.
+    Username(String),
+    /// An email address.
+    Email(String),
+    /// A phone number.
+    PhoneNumber(String),
+    /// An external id in a source.
+    ExternalId(Source, String),
+}
+
+impl Wanted {
+    fn by(&self) -> By<'_> {
+        match self {
+            Self::Username(name) => By::Username(name),
+            Self::Email(email) => By::Email(email),
+            Self::PhoneNumber(phone) => By::PhoneNumber(phone),
+            Self::ExternalId(source, id) => By::ExternalId(source, id),
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Username(text)
+            | Self::Email(text)
+            | Self::PhoneNumber(text)
+            | Self::ExternalId(_, text) => text,
+        }
+    }
+}
+
+/// The id of the one user of a value.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn find(desk: &Desk, wanted: Wanted) -> Result<Id, Refusal> {
+    desk.read(Need::Users(Grant::Read), move |tx, access| {
+        let mut ids = lists::user_ids(tx, wanted.by())?;
+        if let (true, Wanted::ExternalId(source, id)) = (ids.is_empty(), &wanted)
+            && source.is_build_in()
+        {
+            // Who was given no external id has the own id as such.
+            let themselves = query::users_of(tx, std::slice::from_ref(id))?.into_iter();
+            ids.extend(
+                themselves
+                    .filter(|user| user.external_id.is_none())
+                    .map(|user| user.id),
+            );
+        }
+        let sight = access.sight(tx)?;
+        let mut found = sight.users(query::users_of(tx, &ids)?);
+        match (found.pop(), found.is_empty()) {
+            (Some(user), true) => Ok(Id { user_id: user.id }),
+            (Some(_), false) => Err(Refusal::ambiguous_phone()),
+            (None, _) => Err(Refusal::not_found(SubjectKind::User, wanted.text())),
+        }
+    })
+    .await
+}
+
+/// Prepares a password, away from what serves other requests, because hashing takes long on purpose.
+async fn prepare(desk: &Desk, plain: SecretString) -> Result<NewPassword, Refusal> {
+    let random = Arc::clone(&desk.hub.random);
+    let prepared = tokio::task::spawn_blocking(move || NewPassword::prepare(plain, &*random)).await;
+    Ok(prepared.map_err(|error| Refusal::internal(error.to_string()))??)
+}
+
+/// A password that nobody is told.
+fn random_password(random: &dyn Random) -> SecretString {
+    use base64::Engine as _;
+    let mut bytes = zeroize::Zeroizing::new([0; RANDOM_PASSWORD]);
+    random.fill(bytes.as_mut());
+    base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .encode(bytes.as_ref())
+        .into()
+}
+
+/// The password of a new user: that which was given, or one that is made because `passwordInitializationConfig` wants it.
+fn first_password(given: &Given, random: &dyn Random) -> Result<Option<SecretString>, Refusal> {
+    let password = given.secret("password")?;
+    let Some(wanted) = given.object("passwordInitializationConfig")? else {
+        return Ok(password);
+    };
+    if wanted
+        .some("passwordForcedUpdateStatus")?
+        .is_some_and(|status| status != "disabled")
+    {
+        let field = "passwordForcedUpdateStatus";
+        let message =
+            "the hub cannot have a password changed at the next sign-in: leave it out, or say disabled";
+        return Err(Refusal::unsupported(field, message));
+    }
+    if wanted.ids("userNotificationChannels", usize::MAX).is_ok() {
+        let field = "userNotificationChannels";
+        return Err(Refusal::unsupported(
+            field,
+            "the hub sends no messages to users: leave it out",
+        ));
+    }
+    match wanted.some("passwordInitializationType")?.as_deref() {
+        None => Ok(password),
+        Some("random") => Ok(password.or_else(|| Some(random_password(random)))),
+        Some(_) => Err(Refusal::invalid(
+            "passwordInitializationType",
+            "passwordInitializationType must be random",
+        )),
+    }
+}
+
+/// Creates a user.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn create(desk: &Desk, given: &Given) -> Result<Id, Refusal> {
+    let username = given.needed("username")?;
+    let mut custom_fields = BTreeMap::new();
+    for field in given.objects("customFields")? {
+        let value = field.text("fieldValue")?.unwrap_or_default();
+        custom_fields.insert(field.needed("fieldName")?, value);
+    }
+    let mut new = NewUser {
+        display_name: given.some("displayName")?.unwrap_or_else(|| username.clone()),
+        primary_organizational_unit_id: given.needed("primaryOrganizationalUnitId")?,
+        organizational_unit_ids: Vec::new(),
+        email: given.some("email")?,
+        email_verified: given.truth("emailVerified")?.unwrap_or(false),
+        phone_region: given.some("phoneRegion")?,
+        phone_number: given.some("phoneNumber")?,
+        phone_verified: given.truth("phoneNumberVerified")?.unwrap_or(false),
+        description: given.some("description")?,
+        external_id: given.some("userExternalId")?,
+        source: Source::default(),
+        account_expire_time: None,
+        custom_fields: custom_fields
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .collect(),
+        disabled: false,
+        password: None,
+        username,
+    };
+    let password = first_password(given, &*desk.hub.random)?;
+    let sets_password = password.is_some();
+    if let Some(password) = password {
+        // Nobody spends time on hashing for whoever may not set it.
+        desk.read(Need::Passwords, |_, _| Ok(())).await?;
+        new.password = Some(prepare(desk, password).await?);
+    }
+    let applied = desk.write(Need::Users(Grant::Write), move |_, access| {
+        if sets_password {
+            access.check(Need::Passwords)?;
+        }
+        Ok(Command::CreateUser(new.clone()))
+    });
+    Ok(Id {
+        user_id: applied.await?.id,
+    })
+}
+
+/// Changes the fields of a user that are given.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
+    let named = |field: &str| match given.text(field)? {
+        Some(text) if text.is_empty() => Err(Refusal::missing(field)),
+        text => Ok(text),
+    };
+    let mut custom_fields = BTreeMap::new();
+    for field in given.objects("customFields")? {
+        let (name, value) = (field.needed("fieldName")?, field.some("fieldValue")?);
+        let how = match field.some("operation")? {
+            Some(how) => Some(how),
+            None => field.some("operator")?,
+        };
+        let value = match how.as_deref().unwrap_or("replace") {
+            "add" | "replace" => value,
+            "remove" => None,
+            _ => {
+                let message = "operation must be add, replace or remove";
+                return Err(Refusal::invalid("operation", message));
+            }
+        };
+        custom_fields.insert(name, value);
+    }
+    let changes = UserChanges {
+        username: named("username")?,
+        display_name: named("displayName")?,
+        email: given.change("email")?,
+        email_verified: given.truth("emailVerified")?,
+        phone_region: given.change("phoneRegion")?,
+        phone_number: given.change("phoneNumber")?,
+        phone_verified: given.truth("phoneNumberVerified")?,
+        custom_fields,
+        ..UserChanges::default()
+    };
+    command(
+        desk,
+        Need::Users(Grant::Write),
+        Command::UpdateUser { id, changes },
+    )
+    .await
+}
+
+/// Carries out a command that needs nothing of what there is.
+pub(super) async fn command(desk: &Desk, need: Need, command: Command) -> Result<(), Refusal> {
+    desk.write(need, move |_, _| Ok(command.clone())).await?;
+    Ok(())
+}
+
+/// Deletes a user.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn delete(desk: &Desk, id: String) -> Result<(), Refusal> {
+    command(desk, Need::Users(Grant::Write), Command::DeleteUser { id }).await
+}
+
+/// Lets a user sign in, or not.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn set_enabled(desk: &Desk, id: String, is_enabled: bool) -> Result<(), Refusal> {
+    let set = match is_enabled {
+        true => Command::EnableUser { id },
+        false => Command::DisableUser { id },
+    };
+    command(desk, Need::Users(Grant::Write), set).await
+}
+
+/// Sets a user's password.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn set_password(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
+    let plain = given
+        .secret("password")?
+        .ok_or_else(|| Refusal::missing("password"))?;
+    let of = id.clone();
+    // Nobody spends time on hashing for whoever may not set it.
+    desk.read(Need::Passwords, move |tx, access| {
+        require(tx, access, &of).map(drop)
+    })
+    .await?;
+    let password = prepare(desk, plain).await?;
+    command(desk, Need::Passwords, Command::SetPassword { id, password }).await
+}
+
+/// Puts a user into other units, which are made of those that it has: the primary one, and the others.
+async fn move_to(
+    desk: &Desk,
+    id: String,
+    units: impl Fn(String, Vec<String>) -> Result<(String, Vec<String>), Refusal> + Send + 'static,
+) -> Result<(), Refusal> {
+    desk.write(Need::Users(Grant::Write), move |tx, _| {
+        // All units, also those that the application does not see: they stay.
+        let user = query::users_of(tx, std::slice::from_ref(&id))?.pop();
+        let user = user.ok_or_else(|| Refusal::not_found(SubjectKind::User, &id))?;
+        let primary = user.primary_unit_id();
+        let further = user
+            .unit_ids()
+            .into_iter()
+            .filter(|unit| *unit != primary)
+            .collect();
+        let (primary, further) = units(primary, further)?;
+        Ok(Command::SetUnits {
+            id: id.clone(),
+            primary,
+            further,
+        })
+    })
+    .await?;
+    Ok(())
+}
+
+/// Makes another unit the primary one of a user. The one before stays as a further one.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn set_primary_unit(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
+    let unit = given.needed("organizationalUnitId")?;
+    move_to(desk, id, move |primary, mut further| {
+        if primary != unit {
+            further.retain(|further| *further != unit);
+            further.push(primary);
+        }
+        Ok((unit.clone(), further))
+    })
+    .await
+}
+
+/// Puts a user into further units.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn add_units(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
+    let units = given.ids("organizationalUnitIds", MOST_UNITS)?;
+    move_to(desk, id, move |primary, mut further| {
+        for unit in &units {
+            if *unit != primary && !further.contains(unit) {
+                further.push(unit.clone());
+            }
+        }
+        Ok((primary, further))
+    })
+    .await
+}
+
+/// Takes a user out of units.
+///
+/// # Errors
+/// [`Refusal`], also of the primary unit.
+pub async fn remove_units(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
+    let units = given.ids("organizationalUnitIds", MOST_UNITS)?;
+    move_to(desk, id, move |primary, mut further| {
+        if units.contains(&primary) {
+            return Err(Refusal::primary_unit());
+        }
+        further.retain(|further| !units.contains(further));
+        Ok((primary, further))
+    })
+    .await
+}
