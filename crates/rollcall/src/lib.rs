@@ -27,6 +27,7 @@ pub mod import;
 pub mod instance;
 pub mod listing;
 pub mod maintenance;
+pub mod management;
 pub mod meter;
 pub mod once;
 pub mod owner;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use rollcall_db::{DbError, Row, Tx, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
+use zeroize::Zeroizing;
 
 use super::account::{check_role, role, stored, there, wanted};
 use super::{AccountError, Reach, sessions};
@@ -18,6 +19,7 @@ use crate::clock::Millis;
 use crate::directory::fields;
 use crate::id;
 pub use crate::secret::visible;
+use crate::secret::{ExposeSecret as _, MasterKey, SecretString, WrongKey};
 
 /// How each token begins.
 pub const PREFIX: &str = "rct_";
@@ -51,6 +53,9 @@ pub struct ApiToken {
     pub expires_at: Option<Millis>,
     /// When it was last used, to the minute.
     pub last_used: Option<Millis>,
+    /// Whether it is an access key, which signs requests of the management API: then `id` is the access key's id.
+    #[serde(default)]
+    pub access_key: bool,
 }
 
 /// A new token.
@@ -66,6 +71,8 @@ pub struct NewApiToken {
     pub role: Role,
     /// From when on it is good for nothing; `None` if that is never.
     pub expires_at: Option<Millis>,
+    /// By what it signs requests, if it is an access key. It is kept sealed, because it has to be known again.
+    pub signing_secret: Option<SecretString>,
 }
 
 /// How long a token is to be good for.
@@ -94,7 +101,8 @@ impl Term {
     }
 }
 
-const COLUMNS: &str = "id, name, prefix, role, applications, created_by, create_time, expires_at, last_used";
+const COLUMNS: &str = "id, name, prefix, role, applications, created_by, create_time, expires_at, last_used, \
+                       signing_secret IS NOT NULL";
 
 fn from_row(row: &Row, there: &BTreeSet<String>) -> Result<ApiToken, DbError> {
     Ok(ApiToken {
@@ -106,6 +114,7 @@ fn from_row(row: &Row, there: &BTreeSet<String>) -> Result<ApiToken, DbError> {
         create_time: row.get(6)?,
         expires_at: row.get(7)?,
         last_used: row.get(8)?,
+        access_key: row.get(9)?,
     })
 }
 
@@ -171,6 +180,76 @@ pub fn with_hash(tx: &mut Tx<'_>, hash: &str, now: Millis) -> Result<Option<(Api
     Ok(is_good.then_some((token, authority)))
 }
 
+/// To what the sealed secret of an access key belongs.
+fn belongs_to(id: &str) -> String {
+    format!("access_key/{id}")
+}
+
+/// An access key with what is needed to look at a signature.
+#[derive(Debug)]
+pub struct AccessKey {
+    /// The token.
+    pub token: ApiToken,
+    /// How far it reaches.
+    pub authority: Authority,
+    /// By what it signs, sealed.
+    sealed: Vec<u8>,
+}
+
+impl AccessKey {
+    /// By what it signs.
+    ///
+    /// # Errors
+    /// [`WrongKey`].
+    pub fn secret(&self, master: &MasterKey) -> Result<Zeroizing<Vec<u8>>, WrongKey> {
+        master.open(&self.sealed, &belongs_to(&self.token.id))
+    }
+}
+
+/// The access key of this id, if it has not expired.
+///
+/// # Errors
+/// What the database reports.
+pub fn access_key(tx: &mut Tx<'_>, id: &str, now: Millis) -> Result<Option<AccessKey>, DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, signing_secret FROM api_tokens WHERE id = $1 AND signing_secret IS NOT NULL"
+    );
+    let Some(row) = tx.query_opt(&sql, params![id])? else {
+        return Ok(None);
+    };
+    let reach = Reach::load(tx, &wanted(&row.get::<String>(4)?)?)?;
+    let token = from_row(&row, &reach.there())?;
+    let authority = reach.authority(&token.role);
+    let sealed = row.get(10)?;
+    let is_good = token.expires_at.is_none_or(|expires_at| now < expires_at);
+    Ok(is_good.then_some(AccessKey {
+        token,
+        authority,
+        sealed,
+    }))
+}
+
+/// Remembers that a signed request named itself so, until no request of that time is taken any more. Whether nobody had
+/// before.
+///
+/// # Errors
+/// What the database reports.
+pub fn use_nonce(
+    tx: &mut Tx<'_>,
+    id: &str,
+    nonce: &str,
+    until: Millis,
+    now: Millis,
+) -> Result<bool, DbError> {
+    tx.execute("DELETE FROM used_nonces WHERE expires_at < $1", params![now])?;
+    let inserted = tx.execute(
+        "INSERT INTO used_nonces (token_id, nonce, expires_at) VALUES ($1, $2, $3)
+         ON CONFLICT (token_id, nonce) DO NOTHING",
+        params![id, nonce, until],
+    )?;
+    Ok(inserted == 1)
+}
+
 /// Whether the use of a token has to be noted.
 pub fn is_unnoted(token: &ApiToken, now: Millis) -> bool {
     token
@@ -204,9 +283,14 @@ pub(super) fn create(
     check_role(tx, &new.role)?;
     let (role_name, applications) = stored(&new.role);
     let id = id::make("tok", ctx.now, ctx.random);
+    let sealed = new.signing_secret.as_ref().map(|secret| {
+        let plain = secret.expose_secret().as_bytes();
+        ctx.master.seal(plain, &belongs_to(&id), ctx.random)
+    });
     tx.execute(
-        "INSERT INTO api_tokens (id, name, prefix, hash, role, applications, created_by, create_time, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO api_tokens (id, name, prefix, hash, role, applications, created_by, create_time, expires_at,
+                                 signing_secret)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         params![
             id.as_str(),
             new.name.as_str(),
@@ -216,7 +300,8 @@ pub(super) fn create(
             applications,
             ctx.caller.principal.to_string(),
             ctx.now,
-            new.expires_at
+            new.expires_at,
+            sealed.as_deref()
         ],
     )?;
     let token = find(tx, &id)?;

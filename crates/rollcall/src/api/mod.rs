@@ -16,6 +16,7 @@ mod extract;
 mod guard;
 mod idempotency;
 mod limit;
+mod management;
 mod metrics;
 mod paging;
 mod routes;
@@ -31,7 +32,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use rollcall_server::Tls;
 use rollcall_server::health::{Part, Readiness};
@@ -161,6 +162,7 @@ pub fn router_with(api: Arc<Api>, pages: Router) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics::metrics))
+        .route("/", post(management::answer))
         .route("/v2/{instance_id}/{application_id}/provisioning/jwks", get(jwks))
         .nest(
             PREFIX,

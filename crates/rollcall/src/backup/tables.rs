@@ -24,7 +24,7 @@ use Kind::{Blob, Bool, Int, Text};
 
 /// All tables, those before that others refer to. Sessions, the sign-ins that failed of late and comparisons stay behind:
 /// who is signed in at one hub is not at another, and what an application has is looked at anew.
-const TABLES: [Table; 25] = [
+const TABLES: [Table; 26] = [
     Table {
         name: "instance",
         columns: &[
@@ -304,6 +304,7 @@ const TABLES: [Table; 25] = [
             ("create_time", Int),
             ("expires_at", Int),
             ("last_used", Int),
+            ("signing_secret", Blob),
         ],
         key: &["id"],
     },
@@ -342,6 +343,11 @@ const TABLES: [Table; 25] = [
         name: "revoked_access_tokens",
         columns: &[("id", Text), ("expires_at", Int)],
         key: &["id"],
+    },
+    Table {
+        name: "used_nonces",
+        columns: &[("token_id", Text), ("nonce", Text), ("expires_at", Int)],
+        key: &["token_id", "nonce"],
     },
     Table {
         name: "connection_tokens",

@@ -15,28 +15,45 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// A connection to the hub, with the session of somebody who has signed in.
+/// A connection to the hub, of somebody who is known by a header.
 pub(super) struct Client {
     stream: BufReader<TcpStream>,
-    cookie: String,
+    /// The header.
+    known: String,
 }
 
 impl Client {
+    /// With the session of somebody who has signed in.
     pub(super) async fn connect(port: u16, session: &str) -> Result<Self> {
+        Self::with(port, format!("Cookie: rollcall_session={session}")).await
+    }
+
+    /// With a header that tells who it is.
+    pub(super) async fn with(port: u16, known: String) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
         Ok(Self {
             stream: BufReader::new(stream),
-            cookie: format!("rollcall_session={session}"),
+            known,
         })
     }
 
-    async fn ask(&mut self, path: &str) -> Result<()> {
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Language: en\r\nCookie: {}\r\n\r\n",
-            self.cookie
-        );
-        self.stream.write_all(request.as_bytes()).await?;
+    async fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> Result<()> {
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Language: en\r\n{}\r\n",
+            self.known
+        )
+        .into_bytes();
+        if method != "GET" {
+            let length = format!(
+                "Content-Type: application/json\r\nContent-Length: {}\r\n",
+                body.len()
+            );
+            request.extend_from_slice(length.as_bytes());
+        }
+        request.extend_from_slice(b"\r\n");
+        request.extend_from_slice(body);
+        self.stream.write_all(&request).await?;
         Ok(())
     }
 
@@ -72,7 +89,12 @@ impl Client {
 
     /// Asks for something and reads the answer.
     pub(super) async fn get(&mut self, path: &str) -> Result<Answer> {
-        self.ask(path).await?;
+        self.send("GET", path, b"").await
+    }
+
+    /// Sends a request and reads the answer.
+    pub(super) async fn send(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
+        self.ask(method, path, body).await?;
         let (status, length) = self.head().await?;
         let mut body = vec![0; length.with_context(|| format!("{path}: an answer of unknown length"))?];
         self.stream.read_exact(&mut body).await?;
@@ -81,7 +103,7 @@ impl Client {
 
     /// Follows something live for as long as it is sent, and throws away what comes. Says when the first of it is here.
     pub(super) async fn follow(mut self, path: &str, begun: oneshot::Sender<()>) -> Result<()> {
-        self.ask(path).await?;
+        self.ask("GET", path, b"").await?;
         let (status, _) = self.head().await?;
         ensure!(status == 200, "{path}: {status}");
         self.stream.read_u8().await?;

@@ -16,6 +16,7 @@ mod crowd;
 mod crypto;
 mod database;
 mod deliver;
+mod developer;
 mod endpoint;
 mod nodes;
 mod pages;
@@ -35,7 +36,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 /// The sections, in the order in which they run.
-pub const SECTIONS: [&str; 16] = [
+pub const SECTIONS: [&str; 17] = [
     "crypto",
     "commit",
     "idle",
@@ -49,6 +50,7 @@ pub const SECTIONS: [&str; 16] = [
     "sync",
     "scim",
     "connection",
+    "developer",
     "sick",
     "storage",
     "backlog",
@@ -140,6 +142,7 @@ pub async fn section(name: &str, options: &Options) -> Result<Vec<Figure>> {
         "sync" => scale::sync(options).await,
         "scim" => scim::measure(options).await,
         "connection" => connection::measure(options).await,
+        "developer" => developer::measure(options).await,
         "sick" => scale::sick(options).await,
         "storage" => scale::storage().await,
         "backlog" => scale::backlog(options).await,

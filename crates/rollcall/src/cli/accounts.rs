@@ -186,14 +186,20 @@ pub(super) async fn token(backend: &Backend, out: &Output, verb: TokenVerb) -> R
             role,
             days,
             never,
+            access_key,
         } => {
             let days = (!never).then_some(days);
-            let FreshToken { token, secret } = backend.create_token(name, role.into(), days).await?;
+            let made = backend.create_token(name, role.into(), days, access_key);
+            let FreshToken { token, secret } = made.await?;
             out.show(&json!({ "token": token, "secret": secret }), || {
-                format!(
-                    "{}token  {secret}\n       (shown only now)\n",
-                    line_of_token(&token, backend.now())
-                )
+                let shown = match access_key {
+                    false => format!("token  {secret}\n       (shown only now)\n"),
+                    true => format!(
+                        "access key id      {}\naccess key secret  {secret}\n                   (shown only now)\n",
+                        token.id
+                    ),
+                };
+                format!("{}{shown}", line_of_token(&token, backend.now()))
             });
         }
         TokenVerb::List => {
@@ -218,10 +224,11 @@ pub(super) async fn token(backend: &Backend, out: &Output, verb: TokenVerb) -> R
 
 fn line_of_token(token: &ApiToken, now: i64) -> String {
     format!(
-        "{}  {:<20} {}…  {}, {}, {}\n",
+        "{}  {:<20} {}…  {}{}, {}, {}\n",
         token.id,
         token.name,
         token.prefix,
+        if token.access_key { "access key, " } else { "" },
         shown_role(&token.role),
         match token.expires_at {
             None => "never expires".to_owned(),

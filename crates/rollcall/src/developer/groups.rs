@@ -102,7 +102,9 @@ pub async fn list(desk: &Desk, beginning: Option<String>, page: Portioned) -> Re
     let instance = desk.hub.instance.id.clone();
     desk.read(READ, move |tx, access| {
         let sight = access.sight(tx)?;
-        let mut part = lists::groups(tx, &sight, beginning.as_deref(), &page.after, page.size + 1)?;
+        let limit = page.offset + page.size + 1;
+        let mut part = lists::groups(tx, &sight, beginning.as_deref(), &page.after, limit)?;
+        part.found.drain(..page.offset.min(part.found.len()));
         let is_more = part.found.len() > page.size;
         part.found.truncate(page.size);
         let last = part.found.last().filter(|_| is_more);
@@ -129,7 +131,9 @@ pub async fn members(desk: &Desk, id: String, page: Portioned) -> Result<Page<Me
     desk.read(READ, move |tx, access| {
         access.check(Need::Users(Grant::Read))?;
         let group = seen(tx, access, &id)?;
-        let mut ids = query::members_after(tx, &group.id, &page.after, page.size + 1)?;
+        let limit = page.offset + page.size + 1;
+        let mut ids = query::members_after(tx, &group.id, &page.after, limit)?;
+        ids.drain(..page.offset.min(ids.len()));
         let is_more = ids.len() > page.size;
         ids.truncate(page.size);
         Ok(Page {
@@ -177,6 +181,7 @@ pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal
     let changes = GroupChanges {
         name,
         description: given.change("description")?,
+        external_id: given.change("groupExternalId")?,
         ..GroupChanges::default()
     };
     command(desk, WRITE, Command::UpdateGroup { id, changes }).await

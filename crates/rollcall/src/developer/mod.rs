@@ -7,9 +7,12 @@
 //! the directory's door, and what a read sees ([`Sight`]). What is outside answers as if it did not exist.
 //!
 //! Names, forms and statuses are those that the official clients of the product expect. HTTP is in `api::developer`.
+//!
+//! The management API calls the same ([`crate::management`]): whoever signs with an access key is let in by the key's role.
 
 pub mod groups;
 mod page;
+pub mod passwords;
 mod refusal;
 mod text;
 pub mod token;
@@ -20,7 +23,8 @@ use std::sync::Arc;
 
 use rollcall_db::{DbError, Tx};
 
-use crate::access::{Authority, Caller, Origin, Principal};
+use crate::access::{Authority, Caller, Origin, Permission, Principal};
+use crate::accounts::tokens;
 use crate::application::developer::secrets;
 use crate::application::{DeveloperApi, Entitlements, Grant, Scope};
 use crate::clock::Millis;
@@ -82,9 +86,63 @@ pub struct Access {
     granted: DeveloperApi,
 }
 
+/// Who calls.
+#[derive(Clone, Debug)]
+enum Who {
+    /// An application that has shown an access token.
+    Application(Arc<Claims>),
+    /// Whoever signs with an access key: the key's id.
+    AccessKey(String),
+}
+
+impl Who {
+    fn principal(&self) -> Principal {
+        match self {
+            Self::Application(claims) => Principal::Application {
+                id: claims.application_id.clone(),
+            },
+            Self::AccessKey(id) => Principal::Token { id: id.clone() },
+        }
+    }
+}
+
 impl Access {
+    /// What whoever calls may do now.
+    fn load(tx: &mut Tx<'_>, who: &Who, now: Millis) -> Result<Self, Refusal> {
+        match who {
+            Who::Application(claims) => Self::of_application(tx, claims, now),
+            Who::AccessKey(id) => Self::of_access_key(tx, id, now),
+        }
+    }
+
+    /// The role of an access key says what it may do.
+    fn of_access_key(tx: &mut Tx<'_>, id: &str, now: Millis) -> Result<Self, Refusal> {
+        let key = tokens::access_key(tx, id, now)?.ok_or_else(Refusal::access_key)?;
+        let role = key.token.role;
+        let grant = match (
+            role.may(Permission::WriteDirectory),
+            role.may(Permission::ReadDirectory),
+        ) {
+            (true, _) => Grant::Write,
+            (false, true) => Grant::Read,
+            (false, false) => Grant::None,
+        };
+        Ok(Self {
+            scope: Scope::default(),
+            authority: key.authority,
+            granted: DeveloperApi {
+                enabled: true,
+                users: grant,
+                organizational_units: grant,
+                groups: grant,
+                passwords: grant == Grant::Write,
+                ..DeveloperApi::default()
+            },
+        })
+    }
+
     /// What the application of these claims may do now.
-    fn load(tx: &mut Tx<'_>, claims: &Claims, now: Millis) -> Result<Self, Refusal> {
+    fn of_application(tx: &mut Tx<'_>, claims: &Claims, now: Millis) -> Result<Self, Refusal> {
         let granted = secrets::granted(tx, &claims.application_id, &claims.secret_id, &claims.id, now)?;
         let granted = granted.ok_or_else(Refusal::revoked_token)?;
         if !granted.enabled {
@@ -124,28 +182,34 @@ impl Access {
     }
 }
 
-/// Where the calls of one application come in.
+/// Where the calls of one application, or of one access key, come in.
 #[derive(Clone, Debug)]
 pub struct Desk {
     /// The hub.
     pub hub: Hub,
-    claims: Arc<Claims>,
+    who: Who,
     origin: Origin,
 }
 
 impl Desk {
-    /// For whoever has shown this token, from there.
+    /// For the application that has shown a token, from there.
     pub fn new(hub: Hub, claims: Claims, origin: Origin) -> Self {
-        Self {
-            hub,
-            claims: Arc::new(claims),
-            origin,
-        }
+        let who = Who::Application(Arc::new(claims));
+        Self { hub, who, origin }
     }
 
-    /// What the token says.
-    pub fn claims(&self) -> &Claims {
-        &self.claims
+    /// For whoever signs with an access key.
+    pub fn of_access_key(hub: Hub, id: String, origin: Origin) -> Self {
+        let who = Who::AccessKey(id);
+        Self { hub, who, origin }
+    }
+
+    /// Who acts, as far as this reaches.
+    pub fn caller(&self, authority: Authority) -> Caller {
+        Caller {
+            origin: self.origin.clone(),
+            ..Caller::from(self.who.principal()).within(authority)
+        }
     }
 
     /// Reads something in a transaction of its own.
@@ -157,11 +221,11 @@ impl Desk {
         need: Need,
         read: impl Fn(&mut Tx<'_>, &Access) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let (claims, now) = (Arc::clone(&self.claims), self.hub.clock.now());
+        let (who, now) = (self.who.clone(), self.hub.clock.now());
         self.hub
             .db
             .read(move |tx| {
-                let access = Access::load(tx, &claims, now)?;
+                let access = Access::load(tx, &who, now)?;
                 access.check(need)?;
                 read(tx, &access)
             })
@@ -181,14 +245,10 @@ impl Desk {
         self.hub
             .db
             .write(move |tx| {
-                let access = Access::load(tx, &desk.claims, now)?;
+                let access = Access::load(tx, &desk.who, now)?;
                 access.check(need)?;
                 let command = make(tx, &access)?;
-                let id = desk.claims.application_id.clone();
-                let caller = Caller {
-                    origin: desk.origin.clone(),
-                    ..Caller::from(Principal::Application { id }).within(access.authority)
-                };
+                let caller = desk.caller(access.authority);
                 Ok(desk.hub.apply_in(tx, &caller, &command)?)
             })
             .await

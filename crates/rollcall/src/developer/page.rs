@@ -59,6 +59,8 @@ impl Numbered {
 pub struct Portioned {
     /// After what; empty for the first page.
     pub after: String,
+    /// How many there are before it, besides.
+    pub offset: usize,
     /// How many it has at most.
     pub size: usize,
 }
@@ -80,7 +82,20 @@ impl Portioned {
                     Refusal::invalid("nextToken", "nextToken must be one that a page before has named")
                 })?,
         };
-        Ok(Self { after, size })
+        Ok(Self {
+            after,
+            offset: 0,
+            size,
+        })
+    }
+
+    /// The page of this number.
+    pub fn numbered(page: Numbered) -> Self {
+        Self {
+            after: String::new(),
+            offset: page.offset,
+            size: page.size,
+        }
     }
 
     /// The token with which the next page begins.

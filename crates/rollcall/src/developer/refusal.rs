@@ -256,6 +256,20 @@ impl Refusal {
         Self::of(404, code, format!("there is no {words} {id:?}"))
     }
 
+    /// No access key that is good.
+    pub fn access_key() -> Self {
+        Self::of(
+            404,
+            "InvalidAccessKeyId.NotFound",
+            "there is no such access key, or it has expired",
+        )
+    }
+
+    /// Another refusal of the management API.
+    pub(crate) fn other(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self::of(status, code, message)
+    }
+
     /// More requests than an application may send.
     pub fn throttled(retry_after: u16) -> Self {
         let message = "these are more requests than an application may send; Retry-After says when another one is worth \

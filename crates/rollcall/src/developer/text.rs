@@ -118,6 +118,22 @@ impl Given {
         }
     }
 
+    /// A list of ids; empty if it is absent.
+    ///
+    /// # Errors
+    /// [`Refusal::invalid`].
+    pub fn some_ids(&self, field: &str, most: usize) -> Result<Vec<String>, Refusal> {
+        match self.get(field) {
+            None => Ok(Vec::new()),
+            Some(_) => self.ids(field, most),
+        }
+    }
+
+    /// Whether a field was given.
+    pub fn has(&self, field: &str) -> bool {
+        self.get(field).is_some()
+    }
+
     /// The objects of a list; none if it is absent.
     ///
     /// # Errors

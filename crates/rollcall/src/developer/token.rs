@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
+use crate::application::DeveloperApi;
 use crate::application::developer::secrets;
 use crate::clock::Millis;
 use crate::hub::Hub;
@@ -40,6 +41,9 @@ pub struct Claims {
     /// From when on it is good for nothing.
     #[serde(rename = "exp")]
     pub expires_at: Millis,
+    /// How many calls the application may make a second: known before the database is asked anything.
+    #[serde(rename = "rps")]
+    pub requests_per_second: u32,
 }
 
 impl Claims {
@@ -82,8 +86,12 @@ impl std::fmt::Debug for Granted {
     }
 }
 
-/// The id of a secret that is good, if it is one of the application's.
-async fn known(hub: &Hub, application_id: &str, secret: &SecretString) -> Result<String, Refusal> {
+/// The id of a secret that is good, if it is one of the application's, and what that may do.
+async fn known(
+    hub: &Hub,
+    application_id: &str,
+    secret: &SecretString,
+) -> Result<(String, DeveloperApi), Refusal> {
     let (id, hash, now) = (
         application_id.to_owned(),
         hash_token(secret.expose_secret()),
@@ -102,7 +110,7 @@ async fn known(hub: &Hub, application_id: &str, secret: &SecretString) -> Result
 /// # Errors
 /// [`Refusal::client`], or what the database reports.
 pub async fn grant(hub: &Hub, application_id: &str, secret: &SecretString) -> Result<Granted, Refusal> {
-    let secret_id = known(hub, application_id, secret).await?;
+    let (secret_id, granted) = known(hub, application_id, secret).await?;
     let now = hub.clock.now();
     let noted = {
         let id = secret_id.clone();
@@ -117,6 +125,7 @@ pub async fn grant(hub: &Hub, application_id: &str, secret: &SecretString) -> Re
         application_id: application_id.to_owned(),
         secret_id,
         expires_at: now + LIFETIME * 1_000,
+        requests_per_second: granted.requests_per_second,
     };
     let plain = serde_json::to_vec(&claims).map_err(|error| Refusal::internal(error.to_string()))?;
     let sealed = hub.master.seal(&plain, BOX, &*hub.random);

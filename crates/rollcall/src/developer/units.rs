@@ -132,6 +132,36 @@ pub async fn parent_ids(desk: &Desk, id: String) -> Result<ParentIds, Refusal> {
     .await
 }
 
+/// A unit above another one, and the one above that.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parent {
+    organizational_unit_id: String,
+    parent_id: Option<String>,
+}
+
+/// The units above one, the nearest first, each with the one above it.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn parents(desk: &Desk, id: String) -> Result<Vec<Parent>, Refusal> {
+    desk.read(READ, move |tx, access| {
+        let sight = access.sight(tx)?;
+        let mut path = sight.path_to(tx, &id)?;
+        if path.pop().is_none() {
+            return Err(Refusal::not_found(SubjectKind::Unit, &id));
+        }
+        let above = path.into_iter().rev();
+        Ok(above
+            .map(|unit| Parent {
+                organizational_unit_id: unit.id,
+                parent_id: unit.parent_id,
+            })
+            .collect())
+    })
+    .await
+}
+
 /// The id of the organizational unit of an external id.
 ///
 /// # Errors

@@ -1,24 +1,20 @@
 //! Users: looking at them and changing them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use rollcall_db::Tx;
-use rollcall_protocol::{Random, SubjectKind};
+use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
+use super::passwords::{first_password, prepare};
 use super::{Access, Desk, Given, Need, Numbered, Portioned, Refusal};
 use crate::application::Grant;
 use crate::clock::Millis;
 use crate::directory::lists::{self, By};
-use crate::directory::{Command, NewPassword, NewUser, Sight, Source, User, UserChanges, query};
-use crate::secret::SecretString;
+use crate::directory::{Command, NewUser, Sight, Source, User, UserChanges, query};
 
 /// How many units one call may name.
 const MOST_UNITS: usize = 100;
-
-/// How many random bytes a password is made of that nobody is told.
-const RANDOM_PASSWORD: usize = 24;
 
 /// A user as a list has it.
 #[derive(Debug, Serialize)]
@@ -240,6 +236,7 @@ pub async fn groups(desk: &Desk, id: String, page: Portioned) -> Result<Groups, 
         groups.sort_by(|one, other| one.id.cmp(&other.id));
         let total = groups.len() as u64;
         groups.retain(|group| group.id > page.after);
+        groups.drain(..page.offset.min(groups.len()));
         let is_more = groups.len() > page.size;
         groups.truncate(page.size);
         let last = groups
@@ -327,55 +324,6 @@ pub async fn find(desk: &Desk, wanted: Wanted) -> Result<Id, Refusal> {
     .await
 }
 
-/// Prepares a password, away from what serves other requests, because hashing takes long on purpose.
-async fn prepare(desk: &Desk, plain: SecretString) -> Result<NewPassword, Refusal> {
-    let random = Arc::clone(&desk.hub.random);
-    let prepared = tokio::task::spawn_blocking(move || NewPassword::prepare(plain, &*random)).await;
-    Ok(prepared.map_err(|error| Refusal::internal(error.to_string()))??)
-}
-
-/// A password that nobody is told.
-fn random_password(random: &dyn Random) -> SecretString {
-    use base64::Engine as _;
-    let mut bytes = zeroize::Zeroizing::new([0; RANDOM_PASSWORD]);
-    random.fill(bytes.as_mut());
-    base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .encode(bytes.as_ref())
-        .into()
-}
-
-/// The password of a new user: that which was given, or one that is made because `passwordInitializationConfig` wants it.
-fn first_password(given: &Given, random: &dyn Random) -> Result<Option<SecretString>, Refusal> {
-    let password = given.secret("password")?;
-    let Some(wanted) = given.object("passwordInitializationConfig")? else {
-        return Ok(password);
-    };
-    if wanted
-        .some("passwordForcedUpdateStatus")?
-        .is_some_and(|status| status != "disabled")
-    {
-        let field = "passwordForcedUpdateStatus";
-        let message =
-            "the hub cannot have a password changed at the next sign-in: leave it out, or say disabled";
-        return Err(Refusal::unsupported(field, message));
-    }
-    if wanted.ids("userNotificationChannels", usize::MAX).is_ok() {
-        let field = "userNotificationChannels";
-        return Err(Refusal::unsupported(
-            field,
-            "the hub sends no messages to users: leave it out",
-        ));
-    }
-    match wanted.some("passwordInitializationType")?.as_deref() {
-        None => Ok(password),
-        Some("random") => Ok(password.or_else(|| Some(random_password(random)))),
-        Some(_) => Err(Refusal::invalid(
-            "passwordInitializationType",
-            "passwordInitializationType must be random",
-        )),
-    }
-}
-
 /// Creates a user.
 ///
 /// # Errors
@@ -390,7 +338,7 @@ pub async fn create(desk: &Desk, given: &Given) -> Result<Id, Refusal> {
     let mut new = NewUser {
         display_name: given.some("displayName")?.unwrap_or_else(|| username.clone()),
         primary_organizational_unit_id: given.needed("primaryOrganizationalUnitId")?,
-        organizational_unit_ids: Vec::new(),
+        organizational_unit_ids: given.some_ids("organizationalUnitIds", MOST_UNITS)?,
         email: given.some("email")?,
         email_verified: given.truth("emailVerified")?.unwrap_or(false),
         phone_region: given.some("phoneRegion")?,
@@ -460,6 +408,7 @@ pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal
         phone_region: given.change("phoneRegion")?,
         phone_number: given.change("phoneNumber")?,
         phone_verified: given.truth("phoneNumberVerified")?,
+        description: given.change("description")?,
         custom_fields,
         ..UserChanges::default()
     };
@@ -497,31 +446,20 @@ pub async fn set_enabled(desk: &Desk, id: String, is_enabled: bool) -> Result<()
     command(desk, Need::Users(Grant::Write), set).await
 }
 
-/// Sets a user's password.
-///
-/// # Errors
-/// [`Refusal`].
-pub async fn set_password(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
-    let plain = given
-        .secret("password")?
-        .ok_or_else(|| Refusal::missing("password"))?;
-    let of = id.clone();
-    // Nobody spends time on hashing for whoever may not set it.
-    desk.read(Need::Passwords, move |tx, access| {
-        require(tx, access, &of).map(drop)
-    })
-    .await?;
-    let password = prepare(desk, plain).await?;
-    command(desk, Need::Passwords, Command::SetPassword { id, password }).await
-}
-
-/// Puts a user into other units, which are made of those that it has: the primary one, and the others.
+/// Puts a user into other units, which are made of those that it has: the primary one, and the others. Whoever is named, the
+/// user and the units, has to be seen, so that no answer tells of what is outside.
 async fn move_to(
     desk: &Desk,
     id: String,
+    named: Vec<String>,
     units: impl Fn(String, Vec<String>) -> Result<(String, Vec<String>), Refusal> + Send + 'static,
 ) -> Result<(), Refusal> {
-    desk.write(Need::Users(Grant::Write), move |tx, _| {
+    desk.write(Need::Users(Grant::Write), move |tx, access| {
+        let sight = access.sight(tx)?;
+        seen(tx, &sight, &id)?;
+        for unit in &named {
+            super::units::seen(tx, &sight, unit)?;
+        }
         // All units, also those that the application does not see: they stay.
         let user = query::users_of(tx, std::slice::from_ref(&id))?.pop();
         let user = user.ok_or_else(|| Refusal::not_found(SubjectKind::User, &id))?;
@@ -542,13 +480,21 @@ async fn move_to(
     Ok(())
 }
 
+/// Unlocks a user.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn unlock(desk: &Desk, id: String) -> Result<(), Refusal> {
+    command(desk, Need::Users(Grant::Write), Command::UnlockUser { id }).await
+}
+
 /// Makes another unit the primary one of a user. The one before stays as a further one.
 ///
 /// # Errors
 /// [`Refusal`].
 pub async fn set_primary_unit(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
     let unit = given.needed("organizationalUnitId")?;
-    move_to(desk, id, move |primary, mut further| {
+    move_to(desk, id, vec![unit.clone()], move |primary, mut further| {
         if primary != unit {
             further.retain(|further| *further != unit);
             further.push(primary);
@@ -564,7 +510,7 @@ pub async fn set_primary_unit(desk: &Desk, id: String, given: &Given) -> Result<
 /// [`Refusal`].
 pub async fn add_units(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
     let units = given.ids("organizationalUnitIds", MOST_UNITS)?;
-    move_to(desk, id, move |primary, mut further| {
+    move_to(desk, id, units.clone(), move |primary, mut further| {
         for unit in &units {
             if *unit != primary && !further.contains(unit) {
                 further.push(unit.clone());
@@ -581,7 +527,7 @@ pub async fn add_units(desk: &Desk, id: String, given: &Given) -> Result<(), Ref
 /// [`Refusal`], also of the primary unit.
 pub async fn remove_units(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
     let units = given.ids("organizationalUnitIds", MOST_UNITS)?;
-    move_to(desk, id, move |primary, mut further| {
+    move_to(desk, id, units.clone(), move |primary, mut further| {
         if units.contains(&primary) {
             return Err(Refusal::primary_unit());
         }

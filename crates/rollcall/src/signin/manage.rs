@@ -144,13 +144,47 @@ pub async fn create_token(
         hash: token.hash,
         role,
         expires_at: term.end(hub.clock.now())?,
+        signing_secret: None,
     };
-    let made = hub
-        .apply_account(caller, Command::CreateToken(new))
-        .await?
-        .token()?;
-    Ok((made, token.text))
+    make_token(hub, caller, new, token.text).await
 }
+
+/// Makes an access key, whose id is the token's. Its secret is shown once.
+///
+/// # Errors
+/// [`AccountError`]; nothing is made then.
+pub async fn create_access_key(
+    hub: &Hub,
+    caller: impl Into<Caller>,
+    name: String,
+    role: Role,
+    term: Term,
+) -> Result<(ApiToken, SecretString), AccountError> {
+    let secret = NewToken::generate(ACCESS_KEY, &*hub.random).text;
+    let new = NewApiToken {
+        name,
+        prefix: tokens::visible(secret.expose_secret()),
+        // Nobody can show what has this hash: an access key signs, and opens nothing by being shown.
+        hash: NewToken::generate(tokens::PREFIX, &*hub.random).hash,
+        role,
+        expires_at: term.end(hub.clock.now())?,
+        signing_secret: Some(secret.clone()),
+    };
+    make_token(hub, caller, new, secret).await
+}
+
+async fn make_token(
+    hub: &Hub,
+    caller: impl Into<Caller>,
+    new: NewApiToken,
+    shown: SecretString,
+) -> Result<(ApiToken, SecretString), AccountError> {
+    let made = hub.apply_account(caller, Command::CreateToken(new)).await?;
+    Ok((made.token()?, shown))
+}
+
+/// How the secret of each access key begins.
+const ACCESS_KEY: &str = "rak_";
 
 /// The hash of the password that was chosen, or of a one-time password, which is returned too.
 async fn first_password(

@@ -18,10 +18,10 @@ use crate::strangers;
 
 type Connection = StreamOwned<ClientConnection, TcpStream>;
 
-const SETTINGS: &str = "tls.certificate = \"hub.pem\"\ntls.key = \"hub.key\"";
+pub(crate) const SETTINGS: &str = "tls.certificate = \"hub.pem\"\ntls.key = \"hub.key\"";
 
 /// Writes a certificate with its key into the folder.
-fn renew(folder: &Path, authority: &Authority, days: i64) -> CertificateDer<'static> {
+pub(crate) fn renew(folder: &Path, authority: &Authority, days: i64) -> CertificateDer<'static> {
     let pair = authority.pair(|params| {
         params.not_after =
             (std::time::SystemTime::now() + Duration::from_secs(days as u64 * 86_400 + 60)).into();

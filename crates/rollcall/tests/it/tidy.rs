@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 13] = [
     &["connection"],
     &["hub"],
     &["delivery", "developer", "scim", "signin"],
-    &["maintenance"],
+    &["maintenance", "management"],
     &[
         "backup", "compare", "config", "health", "import", "listing", "why",
     ],

@@ -63,6 +63,9 @@ struct New {
     expires_in_days: Option<u32>,
     #[serde(default)]
     never_expires: bool,
+    /// Whether it is an access key, which signs requests of the management API; its secret is shown then.
+    #[serde(default)]
+    access_key: bool,
 }
 
 /// A token with what is shown once.
@@ -77,7 +80,11 @@ async fn create(api: Door, Body(new): Body<New>) -> Shown<ShownNew> {
     let term = super::term(new.expires_in_days, new.never_expires)?;
     let hub = &api.shared.hub;
     let role = manage::role(hub, new.role, new.applications).await?;
-    let (token, secret) = manage::create_token(hub, api.caller.clone(), new.name, role, term).await?;
+    let caller = api.caller.clone();
+    let (token, secret) = match new.access_key {
+        false => manage::create_token(hub, caller, new.name, role, term).await?,
+        true => manage::create_access_key(hub, caller, new.name, role, term).await?,
+    };
     Ok(Json(ShownNew {
         token,
         secret: secret.expose_secret().to_owned(),

@@ -97,12 +97,12 @@ pub(super) fn external(desk: &Desk, given: &Given, of: &str) -> Result<(Source, 
 
 /// Who proves by a secret to be an application, and the other parameters: in the query, as the official clients send
 /// them, or in a form (RFC 6749, section 2.3.1).
-pub(super) struct Client {
+pub(super) struct Credentials {
     parameters: Vec<(String, String)>,
     basic: Option<(String, SecretString)>,
 }
 
-impl Client {
+impl Credentials {
     pub(super) fn read(asked: &Asked, headers: &HeaderMap) -> Result<Self, Refusal> {
         let kind = headers
             .get(header::CONTENT_TYPE)

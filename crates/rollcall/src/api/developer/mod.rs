@@ -16,23 +16,24 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use axum::{Extension, RequestExt as _};
+use rollcall_server::Client;
 
 use super::{Api, REQUEST_ID, browser};
 use crate::access::RateLimit;
 use crate::developer::token::{self, Claims};
 use crate::developer::users::{self, Wanted};
-use crate::developer::{Desk, Need, Refusal, groups, units};
+use crate::developer::{Desk, Need, Refusal, groups, passwords, units};
 use crate::directory::Source;
 use answer::{Answer, Answered, Refused, name_request};
-use asked::{Asked, Client, external};
+use asked::{Asked, Credentials, external};
 
 /// Where an application's calls are.
 pub(super) const PREFIX: &str = "/v2/{instance_id}/{application_id}";
 
-/// How many calls an application may make.
-const LIMIT: RateLimit = RateLimit {
-    per_second: 500,
-    burst: 1_000,
+/// How often somebody may show a secret of an application, to get an access token or to revoke one.
+const TOKENS: RateLimit = RateLimit {
+    per_second: 20,
+    burst: 100,
 };
 
 /// The calls, and what they are.
@@ -111,7 +112,7 @@ fn user_calls(calls: Calls) -> Calls {
             "/users/{id}/actions/updateUserPassword",
             async |desk, asked| {
                 let given = asked.given()?;
-                users::set_password(&desk, asked.id, &given).await?;
+                passwords::set(&desk, asked.id, &given).await?;
                 Answer::done()
             },
         )
@@ -354,7 +355,11 @@ async fn authorize(
         return Err(Refusal::no_token().into());
     }
     let who = format!("application:{application_id}");
-    let left = api.limiter.take_within(LIMIT, &who, tokio::time::Instant::now());
+    let limit = RateLimit {
+        per_second: claims.requests_per_second,
+        burst: claims.requests_per_second.saturating_mul(2),
+    };
+    let left = api.limiter.take_within(limit, &who, tokio::time::Instant::now());
     let mut response = if left.is_granted {
         let (mut parts, body) = request.into_parts();
         let desk = Desk::new(hub.clone(), claims, browser::origin(&parts));
@@ -372,15 +377,16 @@ async fn client(
     api: &Arc<Api>,
     path: Named,
     request: Request,
-) -> Result<(String, Client, crate::secret::SecretString), Refused> {
+) -> Result<(String, Credentials, crate::secret::SecretString), Refused> {
     let application_id = application(api, path)?;
     let headers: HeaderMap = request.headers().clone();
+    let from = Client::of(request.extensions()).map(|client| client.address.to_string());
     let asked: Asked = request.extract_with_state(api).await?;
-    let client = Client::read(&asked, &headers)?;
+    let client = Credentials::read(&asked, &headers)?;
     let secret = client.secret(&application_id)?;
-    // Whoever guesses is slowed down, whether or not there is such an application.
-    let who = format!("secrets of {application_id}");
-    let left = api.limiter.take_within(LIMIT, &who, tokio::time::Instant::now());
+    // Whoever guesses is slowed down, and nobody else because of that.
+    let who = format!("secrets of {application_id} from {}", from.unwrap_or_default());
+    let left = api.limiter.take_within(TOKENS, &who, tokio::time::Instant::now());
     match left.is_granted {
         true => Ok((application_id, client, secret)),
         false => Err(Refusal::throttled(left.retry_after()).into()),

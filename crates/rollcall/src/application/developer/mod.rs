@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::command::{Applied, close, open};
+use super::settings::{SettingsError, within};
 use super::store::{self, ApplicationError};
 use crate::access::Context;
 
@@ -27,7 +28,16 @@ pub struct DeveloperApi {
     pub groups: Grant,
     /// Whether it may set passwords.
     pub passwords: bool,
+    /// How many calls it may make a second in the long run, 1 to 10,000; twice as many at once. It holds for the access
+    /// tokens that are given from now on.
+    pub requests_per_second: u32,
 }
+
+/// How many calls an application may make a second if nobody says.
+const USUAL_RATE: u32 = 500;
+
+/// How many it may make at most.
+pub const MOST_RATE: u32 = 10_000;
 
 impl Default for DeveloperApi {
     fn default() -> Self {
@@ -37,6 +47,7 @@ impl Default for DeveloperApi {
             organizational_units: Grant::Read,
             groups: Grant::Read,
             passwords: false,
+            requests_per_second: USUAL_RATE,
         }
     }
 }
@@ -95,6 +106,9 @@ pub struct DeveloperApiPatch {
     /// Whether it may set passwords.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passwords: Option<bool>,
+    /// How many calls it may make a second, 1 to 10,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
 }
 
 impl DeveloperApiPatch {
@@ -107,6 +121,7 @@ impl DeveloperApiPatch {
             organizational_units: self.organizational_units.unwrap_or(before.organizational_units),
             groups: self.groups.unwrap_or(before.groups),
             passwords: self.passwords.unwrap_or(before.passwords),
+            requests_per_second: self.requests_per_second.unwrap_or(before.requests_per_second),
         }
     }
 }
@@ -122,6 +137,7 @@ pub(super) fn set(
     if after == before.developer_api {
         return Ok(Applied::of(before, false));
     }
+    within("requestsPerSecond", after.requests_per_second, 1, MOST_RATE).map_err(SettingsError::from)?;
     tx.execute(
         "UPDATE applications SET developer_api = $2 WHERE id = $1",
         params![id, store::to_json(&after)?],

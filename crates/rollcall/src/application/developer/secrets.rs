@@ -104,7 +104,7 @@ pub fn of(tx: &mut Tx<'_>, application_id: &str) -> Result<Vec<ClientSecret>, Db
     rows.iter().map(from_row).collect()
 }
 
-/// The id of the secret of an application that has this hash, if it is good.
+/// The id of the secret of an application that has this hash, if it is good, and what the application may do.
 ///
 /// # Errors
 /// What the database reports.
@@ -113,11 +113,25 @@ pub fn with_hash(
     application_id: &str,
     hash: &str,
     now: Millis,
-) -> Result<Option<String>, DbError> {
-    let sql = format!("SELECT {COLUMNS} FROM client_secrets WHERE hash = $1 AND application_id = $2");
-    let row = tx.query_opt(&sql, params![hash, application_id])?;
-    let found = row.map(|row| from_row(&row)).transpose()?;
-    Ok(found.filter(|secret| secret.is_good(now)).map(|secret| secret.id))
+) -> Result<Option<(String, DeveloperApi)>, DbError> {
+    let row = tx.query_opt(
+        "SELECT s.id, s.expires_at, a.developer_api
+         FROM client_secrets s JOIN applications a ON a.id = s.application_id
+         WHERE s.hash = $1 AND s.application_id = $2",
+        params![hash, application_id],
+    )?;
+    let Some(row) = row else { return Ok(None) };
+    let ends: Option<Millis> = row.get(1)?;
+    let granted = read(application_id, &row.get::<String>(2)?)?;
+    Ok(match ends.is_none_or(|ends| now < ends) {
+        true => Some((row.get(0)?, granted)),
+        false => None,
+    })
+}
+
+fn read(application_id: &str, granted: &str) -> Result<DeveloperApi, DbError> {
+    let unreadable = |error| DbError::Other(format!("the developer API of {application_id}: {error}"));
+    serde_json::from_str(granted).map_err(unreadable)
 }
 
 /// What an application may do, if its secret of this id is good and the access token of the other id was not revoked.
@@ -142,9 +156,7 @@ pub fn granted(
     if ends.is_some_and(|ends| ends <= now) || row.get::<Option<String>>(2)?.is_some() {
         return Ok(None);
     }
-    let granted = serde_json::from_str(&row.get::<String>(0)?);
-    let unreadable = |error| DbError::Other(format!("the developer API of {application_id}: {error}"));
-    Ok(Some(granted.map_err(unreadable)?))
+    Ok(Some(read(application_id, &row.get::<String>(0)?)?))
 }
 
 /// Remembers that an access token was revoked for as long as it would have been good, and forgets those of others whose

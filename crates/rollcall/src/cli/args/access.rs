@@ -103,6 +103,9 @@ pub(in crate::cli) enum Token {
         /// Let it never expire.
         #[arg(long)]
         never: bool,
+        /// Make an access key instead, which signs requests of the management API.
+        #[arg(long)]
+        access_key: bool,
     },
     /// Show all tokens, without what is shown once.
     List,

@@ -50,6 +50,9 @@ pub(in crate::cli) struct Grants {
     /// Whether it may set passwords.
     #[arg(long, value_name = "BOOL")]
     pub(in crate::cli) passwords: Option<bool>,
+    /// How many calls it may make a second, 1 to 10000. It holds for the access tokens that are given from now on.
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) requests_per_second: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -201,13 +201,17 @@ impl Backend {
         name: String,
         written: WrittenRole,
         days: Option<u32>,
+        access_key: bool,
     ) -> Result<FreshToken> {
         match self {
             Self::Database(database) => {
                 let role = role(database, written).await?;
                 let term = days.map_or(Term::Never, Term::Days);
-                let made = manage::create_token(&database.hub, caller(), name, role, term);
-                let (token, secret) = made.await?;
+                let (hub, caller) = (&database.hub, caller());
+                let (token, secret) = match access_key {
+                    false => manage::create_token(hub, caller, name, role, term).await?,
+                    true => manage::create_access_key(hub, caller, name, role, term).await?,
+                };
                 Ok(FreshToken {
                     token,
                     secret: secret.expose_secret().to_owned(),
@@ -220,6 +224,7 @@ impl Backend {
                     "applications": written.applications,
                     "expiresInDays": days,
                     "neverExpires": days.is_none(),
+                    "accessKey": access_key,
                 });
                 client.post(&["tokens"]).body(&body)?.once().answer().await
             }

@@ -8,6 +8,7 @@ use super::meanwhile::{Meanwhile, meanwhile};
 use super::{Head, Tab};
 use crate::access::Permission;
 use crate::accounts::tokens::DAYS;
+use crate::application::developer::MOST_RATE;
 use crate::application::developer::secrets::{self, ClientSecret, NewClientSecret};
 use crate::application::{Application, ApplicationError, Command, DeveloperApi, DeveloperApiPatch, Grant};
 use crate::clock::Millis;
@@ -109,6 +110,7 @@ fn filled(api: DeveloperApi) -> Filled {
         ("units", api.organizational_units.as_str()),
         ("groups", api.groups.as_str()),
         ("passwords", on(api.passwords)),
+        ("rate", &api.requests_per_second.to_string()),
     ])
 }
 
@@ -146,7 +148,15 @@ pub(super) async fn update(Path(id): Path<String>, posted: Posted) -> Answer {
         organizational_units: granted(&form, "units")?,
         groups: granted(&form, "groups")?,
         passwords: Some(form.is_on("passwords")),
+        requests_per_second: form.value("rate").parse().ok(),
     };
+    if changes
+        .requests_per_second
+        .is_none_or(|rate| !(1..=MOST_RATE).contains(&rate))
+    {
+        form.refuse("rate", view.page.t("rule-developer-rate"));
+        return again(&DeveloperPage::of(view, form, application, Vec::new()).await?);
+    }
     let id = application.id.clone();
     let command = Command::SetDeveloperApi { id, changes };
     match view.console.hub().apply_application(caller, command).await {

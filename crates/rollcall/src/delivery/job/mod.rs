@@ -34,7 +34,7 @@ use rollcall_db::DbError;
 
 use crate::application::ApplicationError;
 
-pub use super::ledger::jobs::{load, newest, of_application, open_job, page, store};
+pub use super::ledger::jobs::{application_of, load, newest, of_application, open_job, page, store};
 pub use super::model::job::{
     Inventory, JobKind, JobPosition, JobStatus, Listed, Phase, Statistics, Tally, Trigger,
 };

@@ -237,6 +237,16 @@ pub fn of_application(
     }
 }
 
+/// The application whose job this is.
+///
+/// # Errors
+/// What the database reports.
+pub fn application_of(tx: &mut Tx<'_>, job_id: &str) -> Result<Option<String>, DbError> {
+    tx.query_opt("SELECT application_id FROM jobs WHERE id = $1", params![job_id])?
+        .map(|row| row.get(0))
+        .transpose()
+}
+
 /// Reads one job.
 ///
 /// # Errors

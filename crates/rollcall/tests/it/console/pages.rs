@@ -9,9 +9,9 @@ use super::sample::fill;
 use crate::world::{on_both, open_hub};
 
 /// Prefixes of ids.
-const IDS: [&str; 13] = [
+const IDS: [&str; 14] = [
     "user_", "ou_", "group_", "app_", "job_", "KEY", "idaas_", "evnt_", "acc_", "tok_", "ses_", "conn_",
-    "ctok_",
+    "ctok_", "csec_",
 ];
 
 /// The same text, without what is different at every run: ids and times.

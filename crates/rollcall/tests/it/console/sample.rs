@@ -188,6 +188,15 @@ pub(super) fn aside(event: &str, subject: &str, seq: i64, at: Millis) -> Parked 
     }
 }
 
+/// Waits until what happens next has another time than what happened before: of the same millisecond, nobody knows what was
+/// first, and the audit log shows it in any order.
+async fn another_moment(hub: &Hub) {
+    let before = hub.clock.now();
+    while hub.clock.now() == before {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
 /// The developer API of an application, with a client secret that was used.
 async fn client_secret(hub: &Hub, application_id: &str) -> ClientSecret {
     let id = application_id.to_owned();
@@ -198,7 +207,9 @@ async fn client_secret(hub: &Hub, application_id: &str) -> ClientSecret {
         ..DeveloperApiPatch::default()
     };
     let set = application::Command::SetDeveloperApi { id, changes };
+    another_moment(hub).await;
     hub.apply_application(somebody(), set).await.unwrap();
+    another_moment(hub).await;
     let now = hub.clock.now();
     let (new, _) = NewClientSecret::generate(application_id.to_owned(), Some(now + 90 * DAY), &*hub.random);
     let create = application::Command::CreateClientSecret(new);

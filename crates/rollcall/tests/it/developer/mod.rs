@@ -1,6 +1,7 @@
 //! What an application does by itself, through the developer API.
 
 mod client;
+mod management;
 mod scopes;
 mod story;
 mod tokens;
@@ -22,6 +23,7 @@ pub(crate) const ALL: DeveloperApi = DeveloperApi {
     organizational_units: Grant::Write,
     groups: Grant::Write,
     passwords: true,
+    requests_per_second: 10_000,
 };
 
 /// An application that calls the developer API.
@@ -40,6 +42,7 @@ pub(crate) async fn grant(hub: &Hub, id: &str, api: DeveloperApi) {
         organizational_units: Some(api.organizational_units),
         groups: Some(api.groups),
         passwords: Some(api.passwords),
+        requests_per_second: Some(api.requests_per_second),
     };
     let id = id.to_owned();
     let command = Command::SetDeveloperApi { id, changes };

@@ -117,6 +117,11 @@ fn what_is_outside_of_the_scope_answers_as_if_it_did_not_exist() {
             ),
             (
                 "POST",
+                format!("/users/{eve}/actions/removeUserFromOrganizationalUnits"),
+                json!({ "organizationalUnitIds": [other] }),
+            ),
+            (
+                "POST",
                 format!("/groups/{staff}/actions/addUsersToGroup"),
                 json!({ "userIds": [eve] }),
             ),
@@ -126,6 +131,11 @@ fn what_is_outside_of_the_scope_answers_as_if_it_did_not_exist() {
         let nowhere = "ResourceNotFound.OrganizationalUnit";
         for (method, path, body) in [
             ("GET", format!("/organizationalUnits/{other}"), Value::Null),
+            (
+                "POST",
+                format!("/users/{bob}/actions/removeUserFromOrganizationalUnits"),
+                json!({ "organizationalUnitIds": [other] }),
+            ),
             (
                 "GET",
                 format!("/organizationalUnits?parentId={other}"),
