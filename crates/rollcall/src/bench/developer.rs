@@ -34,7 +34,8 @@ const TIMES: usize = 30;
 /// How many users a page has.
 const PAGE: usize = 100;
 
-/// An application that may do everything, and has a token.
+/// An application that may change users, and has a token. Each connection has one of its own, since the calls of one
+/// application are limited.
 struct Peer {
     port: u16,
     path: String,
@@ -42,10 +43,10 @@ struct Peer {
 }
 
 impl Peer {
-    async fn of(world: &World, site: &Site) -> Result<Self> {
+    async fn of(world: &World, site: &Site, number: usize) -> Result<Self> {
         let hub = &world.hub;
         let new = NewApplication {
-            name: "bench".to_owned(),
+            name: format!("bench {number}"),
             settings: Settings {
                 limits: Limits::default(),
                 ..Settings::event_callback("http://127.0.0.1:9/events", crate::application::Encryption::Off)
@@ -88,36 +89,6 @@ impl Peer {
         })
     }
 
-    /// How many requests a second these connections send one after the other, each to the address of its own number.
-    async fn rate(
-        &self,
-        method: &'static str,
-        address: impl Fn(usize) -> String,
-        body: impl Fn(usize, usize) -> Vec<u8> + Send + Sync + Clone + 'static,
-    ) -> Result<f64> {
-        let mut asking = Vec::new();
-        let clock = crate::clock::Clock::system();
-        let watch = clock.stopwatch();
-        for number in 0..CONNECTIONS {
-            let mut client = Client::with(self.port, self.authorization.clone()).await?;
-            let (path, body, clock) = (address(number), body.clone(), clock.clone());
-            asking.push(tokio::spawn(async move {
-                let (watch, mut count) = (clock.stopwatch(), 0);
-                while watch.elapsed() < TIME {
-                    let answer = client.send(method, &path, &body(number, count)).await?;
-                    ensure!(answer.status == 200, "{path}: {}", answer.status);
-                    count += 1;
-                }
-                Ok(count)
-            }));
-        }
-        let mut count = 0;
-        for asking in asking {
-            count += asking.await??;
-        }
-        Ok(float(count) / watch.elapsed().as_secs_f64())
-    }
-
     /// How long a page takes, in milliseconds: the middle one.
     async fn page(&self, world: &World, number: usize) -> Result<f64> {
         let mut client = Client::with(self.port, self.authorization.clone()).await?;
@@ -131,6 +102,36 @@ impl Peer {
         }
         Ok(Sorted::new(times).quantile(0.5))
     }
+}
+
+/// How many requests a second these connections send, each its own one after the other.
+async fn rate(
+    peers: &[Peer],
+    method: &'static str,
+    address: impl Fn(usize, &Peer) -> String,
+    body: impl Fn(usize, usize) -> Vec<u8> + Send + Sync + Clone + 'static,
+) -> Result<f64> {
+    let mut asking = Vec::new();
+    let clock = crate::clock::Clock::system();
+    let watch = clock.stopwatch();
+    for (number, peer) in peers.iter().enumerate() {
+        let mut client = Client::with(peer.port, peer.authorization.clone()).await?;
+        let (path, body, clock) = (address(number, peer), body.clone(), clock.clone());
+        asking.push(tokio::spawn(async move {
+            let (watch, mut count) = (clock.stopwatch(), 0);
+            while watch.elapsed() < TIME {
+                let answer = client.send(method, &path, &body(number, count)).await?;
+                ensure!(answer.status == 200, "{path}: {}", answer.status);
+                count += 1;
+            }
+            Ok(count)
+        }));
+    }
+    let mut count = 0;
+    for asking in asking {
+        count += asking.await??;
+    }
+    Ok(float(count) / watch.elapsed().as_secs_f64())
 }
 
 /// How many commits a second as many callers make who share them, each of one row.
@@ -170,22 +171,29 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Figure>> {
     let users = world.users(count).await?;
     let shared = Shared::for_one(world.hub.clone(), world::egress()?).await?;
     let site = Site::serve(&world, shared).await?;
-    let caller = Peer::of(&world, &site).await?;
-    let of = |number: usize| format!("{}/users/{}", caller.path, users[number * (count / CONNECTIONS)]);
-    let mut client = Client::with(site.port, caller.authorization.clone()).await?;
-    let size = client.send("GET", &of(0), b"").await?.body.len();
+    let mut peers = Vec::with_capacity(CONNECTIONS);
+    for number in 0..CONNECTIONS {
+        peers.push(Peer::of(&world, &site, number).await?);
+    }
+    let first = peers.first().context("nobody calls")?;
+    let of = |number: usize, peer: &Peer| {
+        let user = &users[number * (count / CONNECTIONS)];
+        format!("{}/users/{user}", peer.path)
+    };
+    let mut client = Client::with(site.port, first.authorization.clone()).await?;
+    let size = client.send("GET", &of(0, first), b"").await?.body.len();
     let nothing = |_: usize, _: usize| Vec::new();
-    let reads = caller.rate("GET", of, nothing).await?;
-    let bare = caller.rate("GET", |_| format!("/bare/{size}"), nothing).await?;
+    let reads = rate(&peers, "GET", of, nothing).await?;
+    let bare = rate(&peers, "GET", |_, _| format!("/bare/{size}"), nothing).await?;
     let change = |number: usize, count: usize| {
         json!({ "displayName": format!("Somebody {number} {count}") })
             .to_string()
             .into_bytes()
     };
-    let writes = caller.rate("PATCH", of, change).await?;
+    let writes = rate(&peers, "PATCH", of, change).await?;
     let commits = bare_commits(&world, &users).await?;
     let pages = count.div_ceil(PAGE);
-    let (first, last) = (caller.page(&world, 1).await?, caller.page(&world, pages).await?);
+    let (first, last) = (first.page(&world, 1).await?, first.page(&world, pages).await?);
     site.end().await?;
     let figure = |what: String, value: f64, unit: &str| Figure::new("developer", what, value, unit);
     Ok(vec![
