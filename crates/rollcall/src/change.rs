@@ -114,6 +114,8 @@ pub struct Change {
     pub after: Option<Arc<Placement>>,
     /// A sealed password, until it is erased.
     pub secret: Option<Vec<u8>>,
+    /// The application that wrote it and is not told of it again ([`withhold`]).
+    pub withheld_from: Option<String>,
 }
 
 impl Change {
@@ -308,10 +310,10 @@ pub fn advance(tx: &mut Tx<'_>, time: Millis) -> Result<(), DbError> {
 
 /// The columns of a change, for statements that read something beside it: `seq` is the first one.
 pub(crate) const COLUMNS: &str = "seq, event_id, kind, subject_kind, subject_id, time, actor, record, previous, \
-                       placed_before, placed_after, secret";
+                       placed_before, placed_after, secret, withheld_from";
 
 /// How many columns those are.
-pub(crate) const COLUMN_COUNT: usize = 12;
+pub(crate) const COLUMN_COUNT: usize = 13;
 
 /// Reads up to `limit` changes that stand after a position, in order.
 ///
@@ -490,6 +492,38 @@ pub fn has_secrets(tx: &mut Tx<'_>) -> Result<bool, DbError> {
     Ok(some.is_some())
 }
 
+/// Sees to it that an application which wrote a change itself is not told of it.
+///
+/// # Errors
+/// What the database reports.
+pub fn withhold(tx: &mut Tx<'_>, seq: Seq, application_id: &str) -> Result<(), DbError> {
+    tx.execute_later(
+        "UPDATE changes SET withheld_from = $2 WHERE seq = $1",
+        params![seq, application_id],
+    )
+}
+
+/// Whether there is a change of one of these subjects between two positions, the second one included, that is not
+/// withheld from an application.
+///
+/// # Errors
+/// What the database reports.
+pub fn concerns(
+    tx: &mut Tx<'_>,
+    application_id: &str,
+    subject_ids: &[String],
+    (after, to): (Seq, Seq),
+) -> Result<bool, DbError> {
+    let sql = format!(
+        "SELECT 1 FROM changes WHERE seq > $1 AND seq <= $2 AND (withheld_from IS NULL OR withheld_from <> $3)
+         AND subject_id IN {} LIMIT 1",
+        listed(4, subject_ids.len())
+    );
+    let mut values = params![after, to, application_id].to_vec();
+    values.extend(subject_ids.iter().map(Value::from));
+    Ok(tx.query_opt(&sql, &values)?.is_some())
+}
+
 /// Erases the sealed passwords of all changes up to a position, and of those older than a time.
 ///
 /// # Errors
@@ -577,6 +611,7 @@ pub(crate) fn from_row(row: &Row) -> Result<Change, DbError> {
         before,
         after,
         secret: row.get(11)?,
+        withheld_from: row.get(12)?,
     })
 }
 

@@ -213,9 +213,13 @@ fn parsed<T: DeserializeOwned>(application_id: &str, json: &str) -> Result<T, Db
         .map_err(|error| DbError::Other(format!("the entitlement of {application_id}: {error}")))
 }
 
-/// All versions of an application's entitlement, oldest first; never empty.
+/// All versions of an application's entitlement.
 #[derive(Clone, Debug)]
-pub struct Entitlements(Vec<Entitlement>);
+pub struct Entitlements {
+    application_id: String,
+    /// Oldest first; never empty.
+    versions: Vec<Entitlement>,
+}
 
 impl Entitlements {
     /// Reads them.
@@ -242,7 +246,10 @@ impl Entitlements {
         if versions.is_empty() {
             return Err(DbError::Other(format!("{application_id} has no entitlement")));
         }
-        Ok(Self(versions))
+        Ok(Self {
+            application_id: application_id.to_owned(),
+            versions,
+        })
     }
 
     /// All versions of the entitlements of some applications, by id; those that are gone are left out.
@@ -261,11 +268,11 @@ impl Entitlements {
             for row in &tx.query(&sql, &values)? {
                 let id: String = row.get(3)?;
                 let version = Entitlement::from_row(&id, row, 0)?;
-                found
-                    .entry(id)
-                    .or_insert_with(|| Self(Vec::new()))
-                    .0
-                    .push(version);
+                let of_it = found.entry(id).or_insert_with_key(|id| Self {
+                    application_id: id.clone(),
+                    versions: Vec::new(),
+                });
+                of_it.versions.push(version);
             }
         }
         Ok(found)
@@ -341,21 +348,35 @@ impl Entitlements {
     /// The version that judges the change at this position.
     pub fn at(&self, seq: Seq) -> &Entitlement {
         // The first version also judges what stands before it: there is nothing older to go by.
-        self.0
+        self.versions
             .iter()
             .rev()
             .find(|version| version.from_seq < seq)
-            .unwrap_or(&self.0[0])
+            .unwrap_or(&self.versions[0])
+    }
+
+    /// The event that a change is to the application, by the version of its position; `None` if it gets none, also
+    /// because it wrote the change itself and its echo is withheld.
+    pub fn event_for(&self, change: &Change) -> Option<EventType> {
+        if self.is_withheld(change) {
+            return None;
+        }
+        self.at(change.seq).event_for(change)
+    }
+
+    /// Whether the application wrote a change itself and is not told of it.
+    pub fn is_withheld(&self, change: &Change) -> bool {
+        change.withheld_from.as_deref() == Some(self.application_id.as_str())
     }
 
     /// The position after which changes are judged at all: the log's end when the application was added.
     pub fn begins(&self) -> Seq {
-        self.0[0].from_seq
+        self.versions[0].from_seq
     }
 
     /// The newest version.
     pub fn current(&self) -> &Entitlement {
-        &self.0[self.0.len() - 1]
+        &self.versions[self.versions.len() - 1]
     }
 }
 
@@ -410,6 +431,7 @@ mod tests {
             before,
             after,
             secret: None,
+            withheld_from: None,
         })
     }
 

@@ -132,6 +132,7 @@ const TABLES: [Table; 26] = [
             ("placed_after", Text),
             ("secret", Blob),
             ("origin", Text),
+            ("withheld_from", Text),
         ],
         key: &["seq"],
     },

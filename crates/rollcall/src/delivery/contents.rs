@@ -110,7 +110,7 @@ fn of_the_log(
     let is_users_lane = |subject: &str| lane_of(subject, lanes) == usize::try_from(attempt.lane).unwrap_or(0);
     let mut events = Vec::new();
     for change in changes.into_iter().take_while(|change| change.seq <= to) {
-        let Some(event) = entitlements.at(change.seq).event_for(&change) else {
+        let Some(event) = entitlements.event_for(&change) else {
             continue;
         };
         if lanes > 1 && attempt.events > 1 && !is_users_lane(&change.subject_id) {

@@ -336,6 +336,7 @@ mod tests {
             before: None,
             after: None,
             secret: None,
+            withheld_from: None,
         }
     }
 

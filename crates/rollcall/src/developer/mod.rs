@@ -10,6 +10,7 @@
 //!
 //! The management API calls the same ([`crate::management`]): whoever signs with an access key is let in by the key's role.
 
+mod echo;
 pub mod groups;
 mod page;
 pub mod passwords;
@@ -27,6 +28,7 @@ use crate::access::{Authority, Caller, Origin, Permission, Principal};
 use crate::accounts::tokens;
 use crate::application::developer::secrets;
 use crate::application::{DeveloperApi, Entitlements, Grant, Scope};
+use crate::change;
 use crate::clock::Millis;
 use crate::directory::{Applied, Command, Sight};
 use crate::hub::Hub;
@@ -102,6 +104,14 @@ impl Who {
                 id: claims.application_id.clone(),
             },
             Self::AccessKey(id) => Principal::Token { id: id.clone() },
+        }
+    }
+
+    /// The application whose writes are not pushed to itself.
+    fn without_echo(&self, granted: DeveloperApi) -> Option<&str> {
+        match self {
+            Self::Application(claims) if !granted.echo => Some(&claims.application_id),
+            Self::Application(_) | Self::AccessKey(_) => None,
         }
     }
 }
@@ -248,8 +258,14 @@ impl Desk {
                 let access = Access::load(tx, &desk.who, now)?;
                 access.check(need)?;
                 let command = make(tx, &access)?;
+                let quiet = desk.who.without_echo(access.granted);
+                let before = quiet.map(|_| change::head(tx)).transpose()?;
                 let caller = desk.caller(access.authority);
-                Ok(desk.hub.apply_in(tx, &caller, &command)?)
+                let applied = desk.hub.apply_in(tx, &caller, &command)?;
+                if let (Some(application_id), Some(before)) = (quiet, before) {
+                    echo::withhold(tx, application_id, before.seq)?;
+                }
+                Ok(applied)
             })
             .await
     }

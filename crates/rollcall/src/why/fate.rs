@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
 use super::{CHANGES, ChangeFate, Told};
-use crate::application::{Application, Entitlement, Entitlements};
+use crate::application::{Application, Entitlements};
 use crate::change::{Change, ChangeKind, Seq};
 use crate::clock::Millis;
 use crate::delivery::ledger::attempts::{self, Located, Search, Span};
@@ -105,6 +105,10 @@ pub enum Reason {
     #[serde(rename = "the application has not subscribed to this event")]
     #[strum(serialize = "the application has not subscribed to this event")]
     NotSubscribed,
+    /// The application wrote it, and is not told of what it writes itself.
+    #[serde(rename = "the application wrote this itself, and its echo is off")]
+    #[strum(serialize = "the application wrote this itself, and its echo is off")]
+    OwnWrite,
 }
 
 impl Reason {
@@ -233,7 +237,7 @@ impl<'a> Inquiry<'a> {
     /// The event that a change is to the application.
     fn event(&self, change: &Change) -> Option<EventType> {
         let is_later = change.seq > self.entitlements.begins();
-        let event = self.entitlements.at(change.seq).event_for(change);
+        let event = self.entitlements.event_for(change);
         event.filter(|_| is_later)
     }
 
@@ -244,7 +248,7 @@ impl<'a> Inquiry<'a> {
                 reason: Reason::AddedLater,
             },
             None => Fate::NotForIt {
-                reason: not_for_it(self.entitlements.at(change.seq), change),
+                reason: not_for_it(self.entitlements, change),
             },
             Some(_) => self.of_event(change, parked.as_ref(), search),
         };
@@ -365,7 +369,11 @@ pub(super) fn exception<'a>(attempt: &'a Attempt, event_id: &str) -> Option<&'a 
     attempt.exceptions.iter().find(|it| it.event_id == event_id)
 }
 
-pub(super) fn not_for_it(entitlement: &Entitlement, change: &Change) -> Reason {
+pub(super) fn not_for_it(entitlements: &Entitlements, change: &Change) -> Reason {
+    if entitlements.is_withheld(change) {
+        return Reason::OwnWrite;
+    }
+    let entitlement = entitlements.at(change.seq);
     let covers = |placement: &Option<std::sync::Arc<Placement>>| {
         placement
             .as_ref()

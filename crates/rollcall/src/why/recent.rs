@@ -122,7 +122,7 @@ fn arrivals(
     let position = |id: &str| positions.get(id).map_or(0, |(position, _)| *position);
     let event = |id: &str, change: &Change| {
         let of_it = entitlements.get(id).filter(|it| change.seq > it.begins())?;
-        of_it.at(change.seq).event_for(change)
+        of_it.event_for(change)
     };
     let of_parked_event = |id: &str, change: &Change| parked.get(&(id.to_owned(), change.event_id.clone()));
     let mut told = Vec::new();
@@ -150,7 +150,7 @@ fn arrivals(
         let fate = match (event, of_parked_event(id, change), attempt) {
             (None, ..) => Fate::NotForIt {
                 reason: match entitlements.get(id) {
-                    Some(of_it) if change.seq > of_it.begins() => not_for_it(of_it.at(change.seq), change),
+                    Some(of_it) if change.seq > of_it.begins() => not_for_it(of_it, change),
                     _ => Reason::AddedLater,
                 },
             },

@@ -110,7 +110,7 @@ fn newest_for<'a>(entitlements: &Entitlements, changes: &'a [Change]) -> Option<
     let mut since = changes
         .iter()
         .take_while(|change| change.seq > entitlements.begins());
-    since.find_map(|change| Some((change, entitlements.at(change.seq).event_for(change)?)))
+    since.find_map(|change| Some((change, entitlements.event_for(change)?)))
 }
 
 pub(super) fn of_parked(parked: &Parked) -> Fate {

@@ -28,6 +28,8 @@ pub struct DeveloperApi {
     pub groups: Grant,
     /// Whether it may set passwords.
     pub passwords: bool,
+    /// Whether what it writes is pushed to it as well, as to every other application (`developer::echo`).
+    pub echo: bool,
     /// How many calls it may make a second in the long run, 1 to 10,000; twice as many at once. It holds for the access
     /// tokens that are given from now on.
     pub requests_per_second: u32,
@@ -47,6 +49,7 @@ impl Default for DeveloperApi {
             organizational_units: Grant::Read,
             groups: Grant::Read,
             passwords: false,
+            echo: true,
             requests_per_second: USUAL_RATE,
         }
     }
@@ -106,6 +109,9 @@ pub struct DeveloperApiPatch {
     /// Whether it may set passwords.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passwords: Option<bool>,
+    /// Whether what the application writes is pushed to it as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub echo: Option<bool>,
     /// How many calls it may make a second, 1 to 10,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<u32>,
@@ -121,6 +127,7 @@ impl DeveloperApiPatch {
             organizational_units: self.organizational_units.unwrap_or(before.organizational_units),
             groups: self.groups.unwrap_or(before.groups),
             passwords: self.passwords.unwrap_or(before.passwords),
+            echo: self.echo.unwrap_or(before.echo),
             requests_per_second: self.requests_per_second.unwrap_or(before.requests_per_second),
         }
     }

@@ -21,6 +21,7 @@ impl Grants {
             organizational_units: self.units,
             groups: self.groups,
             passwords: self.passwords,
+            echo: self.echo,
             requests_per_second: self.requests_per_second,
         }
     }
@@ -45,7 +46,7 @@ fn show(backend: &Backend, out: &Output, access: &DeveloperAccess) {
         let api = access.developer_api;
         let mut text = format!(
             "developer API   {}\naddress         {}\ninstance id     {}\nclient id       {}\nusers           {}\n\
-             units           {}\ngroups          {}\npasswords       {}\nrequests        {} a second\nclient secrets\n",
+             units           {}\ngroups          {}\npasswords       {}\necho            {}\nrequests        {} a second\nclient secrets\n",
             if api.enabled { "on" } else { "OFF" },
             access.address,
             access.instance_id,
@@ -54,6 +55,7 @@ fn show(backend: &Backend, out: &Output, access: &DeveloperAccess) {
             api.organizational_units.as_str(),
             api.groups.as_str(),
             if api.passwords { "write" } else { "none" },
+            if api.echo { "on" } else { "off" },
             api.requests_per_second,
         );
         for secret in &access.client_secrets {

@@ -50,6 +50,11 @@ pub(in crate::cli) struct Grants {
     /// Whether it may set passwords.
     #[arg(long, value_name = "BOOL")]
     pub(in crate::cli) passwords: Option<bool>,
+    /// Whether what it writes is pushed to it as well. Say false only for an application that writes each change into
+    /// its own copy before its next call. Where something earlier of the same subject is still on its way, its write is
+    /// pushed to it all the same; and by SCIM always.
+    #[arg(long, value_name = "BOOL")]
+    pub(in crate::cli) echo: Option<bool>,
     /// How many calls it may make a second, 1 to 10000. It holds for the access tokens that are given from now on.
     #[arg(long, value_name = "N")]
     pub(in crate::cli) requests_per_second: Option<u32>,

@@ -110,6 +110,7 @@ fn filled(api: DeveloperApi) -> Filled {
         ("units", api.organizational_units.as_str()),
         ("groups", api.groups.as_str()),
         ("passwords", on(api.passwords)),
+        ("echo", on(api.echo)),
         ("rate", &api.requests_per_second.to_string()),
     ])
 }
@@ -148,6 +149,7 @@ pub(super) async fn update(Path(id): Path<String>, posted: Posted) -> Answer {
         organizational_units: granted(&form, "units")?,
         groups: granted(&form, "groups")?,
         passwords: Some(form.is_on("passwords")),
+        echo: Some(form.is_on("echo")),
         requests_per_second: form.value("rate").parse().ok(),
     };
     if changes

@@ -32,6 +32,7 @@ fn reason(reason: Reason) -> &'static str {
         Reason::OutOfScope => "reason-out-of-scope",
         Reason::OtherHalf => "reason-other-half",
         Reason::NotSubscribed => "reason-not-subscribed",
+        Reason::OwnWrite => "reason-own-write",
     }
 }
 

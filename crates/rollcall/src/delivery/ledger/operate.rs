@@ -320,7 +320,7 @@ fn next_of_log(
         };
         after = last.seq;
         for change in page {
-            let Some(event_type) = entitlements.at(change.seq).event_for(&change) else {
+            let Some(event_type) = entitlements.event_for(&change) else {
                 continue;
             };
             if aside.contains(&change.event_id) || event_id.is_some_and(|id| id != change.event_id) {

@@ -170,6 +170,20 @@ pub fn page(
         .collect()
 }
 
+/// Whether an event of one of these subjects is parked, in whatever state.
+///
+/// # Errors
+/// What the database reports.
+pub fn any_of(tx: &mut Tx<'_>, application_id: &str, subject_ids: &[String]) -> Result<bool, DbError> {
+    let sql = format!(
+        "SELECT 1 FROM parked_events WHERE application_id = $1 AND subject_id IN {} LIMIT 1",
+        change::listed(2, subject_ids.len())
+    );
+    let mut values = vec![Value::from(application_id)];
+    values.extend(subject_ids.iter().map(Value::from));
+    Ok(tx.query_opt(&sql, &values)?.is_some())
+}
+
 /// The parked events of some changes, by application and event id.
 ///
 /// # Errors

@@ -168,7 +168,7 @@ impl Target {
 
     /// Makes the event that a change is to this application; `None` if it gets none.
     pub fn outgoing(&self, change: &Arc<Change>) -> Option<Outgoing> {
-        let event_type = self.entitlements.at(change.seq).event_for(change)?;
+        let event_type = self.entitlements.event_for(change)?;
         // Of somebody who was erased, only the deletion is still told.
         if change.is_erased() && event_type != EventType::UserDelete {
             return None;

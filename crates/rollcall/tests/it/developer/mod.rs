@@ -1,6 +1,7 @@
 //! What an application does by itself, through the developer API.
 
 mod client;
+mod echo;
 mod management;
 mod scopes;
 mod story;
@@ -23,6 +24,7 @@ pub(crate) const ALL: DeveloperApi = DeveloperApi {
     organizational_units: Grant::Write,
     groups: Grant::Write,
     passwords: true,
+    echo: true,
     requests_per_second: 10_000,
 };
 
@@ -42,6 +44,7 @@ pub(crate) async fn grant(hub: &Hub, id: &str, api: DeveloperApi) {
         organizational_units: Some(api.organizational_units),
         groups: Some(api.groups),
         passwords: Some(api.passwords),
+        echo: Some(api.echo),
         requests_per_second: Some(api.requests_per_second),
     };
     let id = id.to_owned();
@@ -67,7 +70,12 @@ impl<'a> Developer<'a> {
     /// An application with a scope, to which everything is granted, and which has a token.
     pub(crate) async fn of(site: &'a Site, name: &str, scope: Scope) -> Self {
         let application = add_application(&site.hub, name, "http://127.0.0.1:9/events", None, scope).await;
-        grant(&site.hub, &application.id, ALL).await;
+        Self::at(site, application, ALL).await
+    }
+
+    /// This application, to which so much is granted, and which has a token.
+    pub(crate) async fn at(site: &'a Site, application: Application, api: DeveloperApi) -> Self {
+        grant(&site.hub, &application.id, api).await;
         let (_, secret) = make_secret(&site.hub, &application.id, None).await;
         let mut developer = Self {
             site,

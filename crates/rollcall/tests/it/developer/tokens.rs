@@ -312,6 +312,7 @@ fn every_call_asks_for_what_it_needs_and_for_nothing_else() {
         organizational_units: Grant::None,
         groups: Grant::None,
         passwords: false,
+        echo: true,
         requests_per_second: 10_000,
     };
     // Good for all calls: each finds what it reads, or nobody of this id.
