@@ -208,7 +208,7 @@ const AT_ONCE: usize = 500;
 pub(super) const COLUMNS: &str = "from_seq, scope, subscription";
 
 /// A part of an entitlement as it is stored.
-fn parsed<T: DeserializeOwned>(application_id: &str, json: &str) -> Result<T, DbError> {
+pub(super) fn parsed<T: DeserializeOwned>(application_id: &str, json: &str) -> Result<T, DbError> {
     serde_json::from_str(json)
         .map_err(|error| DbError::Other(format!("the entitlement of {application_id}: {error}")))
 }

@@ -4,7 +4,6 @@ use rollcall_db::Tx;
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
-use super::users::command;
 use super::{Access, Desk, Given, Need, Portioned, Refusal};
 use crate::application::Grant;
 use crate::clock::Millis;
@@ -184,7 +183,7 @@ pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal
         external_id: given.change("groupExternalId")?,
         ..GroupChanges::default()
     };
-    command(desk, WRITE, Command::UpdateGroup { id, changes }).await
+    desk.carry_out(WRITE, Command::UpdateGroup { id, changes }).await
 }
 
 /// Deletes a group; its members stay.
@@ -192,7 +191,7 @@ pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal
 /// # Errors
 /// [`Refusal`].
 pub async fn delete(desk: &Desk, id: String) -> Result<(), Refusal> {
-    command(desk, WRITE, Command::DeleteGroup { id }).await
+    desk.carry_out(WRITE, Command::DeleteGroup { id }).await
 }
 
 /// Adds users to a group.
@@ -201,7 +200,8 @@ pub async fn delete(desk: &Desk, id: String) -> Result<(), Refusal> {
 /// [`Refusal`].
 pub async fn add_users(desk: &Desk, group_id: String, given: &Given) -> Result<(), Refusal> {
     let user_ids = given.ids("userIds", MOST_USERS)?;
-    command(desk, WRITE, Command::AddMembers { group_id, user_ids }).await
+    desk.carry_out(WRITE, Command::AddMembers { group_id, user_ids })
+        .await
 }
 
 /// Takes users out of a group.
@@ -210,5 +210,6 @@ pub async fn add_users(desk: &Desk, group_id: String, given: &Given) -> Result<(
 /// [`Refusal`].
 pub async fn remove_users(desk: &Desk, group_id: String, given: &Given) -> Result<(), Refusal> {
     let user_ids = given.ids("userIds", MOST_USERS)?;
-    command(desk, WRITE, Command::RemoveMembers { group_id, user_ids }).await
+    desk.carry_out(WRITE, Command::RemoveMembers { group_id, user_ids })
+        .await
 }

@@ -27,7 +27,7 @@ use rollcall_db::{DbError, Tx};
 use crate::access::{Authority, Caller, Origin, Permission, Principal};
 use crate::accounts::tokens;
 use crate::application::developer::secrets;
-use crate::application::{DeveloperApi, Entitlements, Grant, Scope};
+use crate::application::{DeveloperApi, Grant, Scope};
 use crate::change;
 use crate::clock::Millis;
 use crate::directory::{Applied, Command, Sight};
@@ -154,14 +154,10 @@ impl Access {
     /// What the application of these claims may do now.
     fn of_application(tx: &mut Tx<'_>, claims: &Claims, now: Millis) -> Result<Self, Refusal> {
         let granted = secrets::granted(tx, &claims.application_id, &claims.secret_id, &claims.id, now)?;
-        let granted = granted.ok_or_else(Refusal::revoked_token)?;
+        let (granted, scope) = granted.ok_or_else(Refusal::revoked_token)?;
         if !granted.enabled {
             return Err(Refusal::disabled());
         }
-        let scope = Entitlements::load(tx, &claims.application_id)?
-            .current()
-            .scope
-            .clone();
         let authority = match scope.is_everything() {
             true => Authority::Everything,
             false => Authority::Scope {
@@ -242,6 +238,18 @@ impl Desk {
             .await
     }
 
+    /// Carries out a command that needs nothing of what there is, and returns once it is durable. The user whom it is
+    /// about is read together with those of others who share its commit.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing is changed then.
+    pub async fn carry_out(&self, need: Need, command: Command) -> Result<(), Refusal> {
+        let about = command.user_id().map(str::to_owned);
+        self.write_about(about, need, move |_, _| Ok(command.clone()))
+            .await?;
+        Ok(())
+    }
+
     /// Carries out a command, which may be made of what there is, and returns once it is durable.
     ///
     /// # Errors
@@ -251,10 +259,19 @@ impl Desk {
         need: Need,
         make: impl Fn(&mut Tx<'_>, &Access) -> Result<Command, Refusal> + Send + 'static,
     ) -> Result<Applied, Refusal> {
+        self.write_about(None, need, make).await
+    }
+
+    async fn write_about(
+        &self,
+        about: Option<String>,
+        need: Need,
+        make: impl Fn(&mut Tx<'_>, &Access) -> Result<Command, Refusal> + Send + 'static,
+    ) -> Result<Applied, Refusal> {
         let (desk, now) = (self.clone(), self.hub.clock.now());
         self.hub
             .db
-            .write(move |tx| {
+            .write_about(about, move |tx| {
                 let access = Access::load(tx, &desk.who, now)?;
                 access.check(need)?;
                 let command = make(tx, &access)?;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rollcall_protocol::Random;
 use zeroize::Zeroizing;
 
-use super::users::{command, require};
+use super::users::require;
 use super::{Desk, Given, Need, Refusal};
 use crate::directory::{Command, NewPassword};
 use crate::secret::SecretString;
@@ -83,5 +83,6 @@ pub async fn set(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> 
     })
     .await?;
     let password = prepare(desk, plain).await?;
-    command(desk, Need::Passwords, Command::SetPassword { id, password }).await
+    desk.carry_out(Need::Passwords, Command::SetPassword { id, password })
+        .await
 }

@@ -4,7 +4,6 @@ use rollcall_db::Tx;
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
-use super::users::command;
 use super::{Desk, Given, Need, Numbered, Refusal};
 use crate::application::Grant;
 use crate::clock::Millis;
@@ -219,7 +218,7 @@ pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal
         description: given.change("description")?,
         ..UnitChanges::default()
     };
-    command(desk, WRITE, Command::UpdateUnit { id, changes }).await
+    desk.carry_out(WRITE, Command::UpdateUnit { id, changes }).await
 }
 
 /// Puts an organizational unit below another one.
@@ -228,7 +227,7 @@ pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal
 /// [`Refusal`].
 pub async fn move_below(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
     let parent_id = given.needed("parentId")?;
-    command(desk, WRITE, Command::MoveUnit { id, parent_id }).await
+    desk.carry_out(WRITE, Command::MoveUnit { id, parent_id }).await
 }
 
 /// Deletes an organizational unit that is empty.
@@ -237,5 +236,5 @@ pub async fn move_below(desk: &Desk, id: String, given: &Given) -> Result<(), Re
 /// [`Refusal`].
 pub async fn delete(desk: &Desk, id: String) -> Result<(), Refusal> {
     let cascade = Cascade::No;
-    command(desk, WRITE, Command::DeleteUnit { id, cascade }).await
+    desk.carry_out(WRITE, Command::DeleteUnit { id, cascade }).await
 }

@@ -1,6 +1,7 @@
 //! Users: looking at them and changing them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rollcall_db::Tx;
 use rollcall_protocol::SubjectKind;
@@ -183,13 +184,13 @@ pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
 /// # Errors
 /// [`Refusal`].
 pub async fn list(desk: &Desk, unit: Option<String>, page: Numbered) -> Result<Page, Refusal> {
-    let instance = desk.hub.instance.id.clone();
+    let (instance, ladder) = (desk.hub.instance.id.clone(), Arc::clone(&desk.hub.ladder));
     desk.read(Need::Users(Grant::Read), move |tx, access| {
         let sight = access.sight(tx)?;
         if let Some(unit) = &unit {
             super::units::seen(tx, &sight, unit)?;
         }
-        let part = lists::users(tx, &sight, unit.as_deref(), page.offset, page.size)?;
+        let part = lists::users(tx, (&sight, &ladder), unit.as_deref(), page.offset, page.size)?;
         Ok(Page {
             total_count: part.total,
             data: part
@@ -412,18 +413,8 @@ pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal
         custom_fields,
         ..UserChanges::default()
     };
-    command(
-        desk,
-        Need::Users(Grant::Write),
-        Command::UpdateUser { id, changes },
-    )
-    .await
-}
-
-/// Carries out a command that needs nothing of what there is.
-pub(super) async fn command(desk: &Desk, need: Need, command: Command) -> Result<(), Refusal> {
-    desk.write(need, move |_, _| Ok(command.clone())).await?;
-    Ok(())
+    desk.carry_out(Need::Users(Grant::Write), Command::UpdateUser { id, changes })
+        .await
 }
 
 /// Deletes a user.
@@ -431,7 +422,8 @@ pub(super) async fn command(desk: &Desk, need: Need, command: Command) -> Result
 /// # Errors
 /// [`Refusal`].
 pub async fn delete(desk: &Desk, id: String) -> Result<(), Refusal> {
-    command(desk, Need::Users(Grant::Write), Command::DeleteUser { id }).await
+    desk.carry_out(Need::Users(Grant::Write), Command::DeleteUser { id })
+        .await
 }
 
 /// Lets a user sign in, or not.
@@ -443,7 +435,7 @@ pub async fn set_enabled(desk: &Desk, id: String, is_enabled: bool) -> Result<()
         true => Command::EnableUser { id },
         false => Command::DisableUser { id },
     };
-    command(desk, Need::Users(Grant::Write), set).await
+    desk.carry_out(Need::Users(Grant::Write), set).await
 }
 
 /// Puts a user into other units, which are made of those that it has: the primary one, and the others. Whoever is named, the
@@ -485,7 +477,8 @@ async fn move_to(
 /// # Errors
 /// [`Refusal`].
 pub async fn unlock(desk: &Desk, id: String) -> Result<(), Refusal> {
-    command(desk, Need::Users(Grant::Write), Command::UnlockUser { id }).await
+    desk.carry_out(Need::Users(Grant::Write), Command::UnlockUser { id })
+        .await
 }
 
 /// Makes another unit the primary one of a user. The one before stays as a further one.

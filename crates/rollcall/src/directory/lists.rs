@@ -3,6 +3,7 @@
 use rollcall_db::{DbError, Tx, Value, params};
 
 use super::fields::fold;
+use super::ladder::Ladder;
 use super::sight::{Among, Sight};
 use super::{Group, Source, User, group, search, user};
 
@@ -19,13 +20,14 @@ pub struct Part<T> {
     pub total: u64,
 }
 
-/// Users by id, so many after so many; only those directly in a unit that is seen, if one is given.
+/// Users by id, so many after so many; only those directly in a unit that is seen, if one is given. Of all users, each
+/// page costs the same ([`Ladder`]); of a part of them, it costs the more the later it is.
 ///
 /// # Errors
 /// What the database reports.
 pub fn users(
     tx: &mut Tx<'_>,
-    sight: &Sight,
+    (sight, ladder): (&Sight, &Ladder),
     unit_id: Option<&str>,
     offset: usize,
     limit: usize,
@@ -38,13 +40,21 @@ pub fn users(
             )?,
             search::count_users(tx, Some(unit_id))?,
         ),
-        (None, Among::Everybody) => (
-            tx.query(
-                "SELECT id FROM users ORDER BY id LIMIT $1 OFFSET $2",
-                params![number(limit), number(offset)],
-            )?,
-            search::count_users(tx, None)?,
-        ),
+        (None, Among::Everybody) => {
+            let (from, skip, total) = match ladder.place(tx, offset as u64)? {
+                Some(place) => (place.from, place.skip, place.total),
+                None => (String::new(), offset as u64, search::count_users(tx, None)?),
+            };
+            let page = tx.query(
+                "SELECT id FROM users WHERE id >= $1 ORDER BY id LIMIT $2 OFFSET $3",
+                params![
+                    from.as_str(),
+                    number(limit),
+                    i64::try_from(skip).unwrap_or(i64::MAX)
+                ],
+            )?;
+            (page, total)
+        }
         (None, Among::Few(inside) | Among::Many(inside)) => {
             let sql = format!(
                 "{} WHERE u.id = m.user_id ORDER BY u.id LIMIT {limit} OFFSET {offset}",

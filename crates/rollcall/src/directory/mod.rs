@@ -17,6 +17,7 @@ pub mod fields;
 mod find;
 mod group;
 mod inside;
+pub mod ladder;
 pub mod lists;
 mod owned;
 mod password;

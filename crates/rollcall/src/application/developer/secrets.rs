@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::command::open;
+use super::super::entitlement::{Scope, parsed};
 use super::super::store::ApplicationError;
 use super::DeveloperApi;
 use crate::access::Context;
@@ -134,7 +135,8 @@ fn read(application_id: &str, granted: &str) -> Result<DeveloperApi, DbError> {
     serde_json::from_str(granted).map_err(unreadable)
 }
 
-/// What an application may do, if its secret of this id is good and the access token of the other id was not revoked.
+/// What an application may do and how far that reaches, if its secret of this id is good and the access token of the
+/// other id was not revoked. Every call asks for it, so it is one statement.
 ///
 /// # Errors
 /// What the database reports.
@@ -144,9 +146,10 @@ pub fn granted(
     secret_id: &str,
     token_id: &str,
     now: Millis,
-) -> Result<Option<DeveloperApi>, DbError> {
+) -> Result<Option<(DeveloperApi, Scope)>, DbError> {
     let row = tx.query_opt(
-        "SELECT a.developer_api, s.expires_at, (SELECT r.id FROM revoked_access_tokens r WHERE r.id = $3)
+        "SELECT a.developer_api, s.expires_at, (SELECT r.id FROM revoked_access_tokens r WHERE r.id = $3),
+                (SELECT e.scope FROM entitlements e WHERE e.application_id = a.id ORDER BY e.from_seq DESC LIMIT 1)
          FROM applications a JOIN client_secrets s ON s.application_id = a.id
          WHERE a.id = $1 AND s.id = $2",
         params![application_id, secret_id, token_id],
@@ -156,7 +159,8 @@ pub fn granted(
     if ends.is_some_and(|ends| ends <= now) || row.get::<Option<String>>(2)?.is_some() {
         return Ok(None);
     }
-    Ok(Some(read(application_id, &row.get::<String>(0)?)?))
+    let scope = parsed(application_id, &row.get::<String>(3)?)?;
+    Ok(Some((read(application_id, &row.get::<String>(0)?)?, scope)))
 }
 
 /// Remembers that an access token was revoked for as long as it would have been good, and forgets those of others whose

@@ -3,6 +3,7 @@
 mod client;
 mod echo;
 mod management;
+mod pages;
 mod scopes;
 mod story;
 mod tokens;
