@@ -173,12 +173,8 @@ pub async fn create(desk: &Desk, given: &Given) -> Result<Id, Refusal> {
 /// # Errors
 /// [`Refusal`].
 pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
-    let name = given.text("groupName")?;
-    if name.as_ref().is_some_and(String::is_empty) {
-        return Err(Refusal::missing("groupName"));
-    }
     let changes = GroupChanges {
-        name,
+        name: given.name("groupName")?,
         description: given.change("description")?,
         external_id: given.change("groupExternalId")?,
         ..GroupChanges::default()

@@ -49,6 +49,17 @@ impl Given {
         }
     }
 
+    /// A name as it was given; `None` if it was not.
+    ///
+    /// # Errors
+    /// [`Refusal::missing`] if it is empty: what has a name keeps one.
+    pub fn name(&self, field: &str) -> Result<Option<String>, Refusal> {
+        match self.text(field)? {
+            Some(name) if name.is_empty() => Err(Refusal::missing(field)),
+            name => Ok(name),
+        }
+    }
+
     /// A text that is needed.
     ///
     /// # Errors

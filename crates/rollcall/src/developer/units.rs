@@ -209,12 +209,8 @@ pub async fn create(desk: &Desk, given: &Given) -> Result<Id, Refusal> {
 /// # Errors
 /// [`Refusal`].
 pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
-    let name = given.text("organizationalUnitName")?;
-    if name.as_ref().is_some_and(String::is_empty) {
-        return Err(Refusal::missing("organizationalUnitName"));
-    }
     let changes = UnitChanges {
-        name,
+        name: given.name("organizationalUnitName")?,
         description: given.change("description")?,
         ..UnitChanges::default()
     };

@@ -380,10 +380,6 @@ pub async fn create(desk: &Desk, given: &Given) -> Result<Id, Refusal> {
 /// # Errors
 /// [`Refusal`].
 pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal> {
-    let named = |field: &str| match given.text(field)? {
-        Some(text) if text.is_empty() => Err(Refusal::missing(field)),
-        text => Ok(text),
-    };
     let mut custom_fields = BTreeMap::new();
     for field in given.objects("customFields")? {
         let (name, value) = (field.needed("fieldName")?, field.some("fieldValue")?);
@@ -402,8 +398,8 @@ pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal
         custom_fields.insert(name, value);
     }
     let changes = UserChanges {
-        username: named("username")?,
-        display_name: named("displayName")?,
+        username: given.name("username")?,
+        display_name: given.name("displayName")?,
         email: given.change("email")?,
         email_verified: given.truth("emailVerified")?,
         phone_region: given.change("phoneRegion")?,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::RequestPartsExt as _;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, RawPathParams, Request};
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -28,11 +27,16 @@ pub(super) struct Asked {
     bytes: Bytes,
 }
 
-async fn parameter(parts: &mut Parts, api: &Arc<Api>, wanted: &str) -> Result<String, Refusal> {
-    let path = parts.extract_with_state::<RawPathParams, Arc<Api>>(api).await;
-    let path = path.map_err(|_| Refusal::path())?;
+/// A part of the path by its name; empty if the path has none.
+pub(super) fn segment(path: &RawPathParams, wanted: &str) -> String {
     let found = path.iter().find(|(name, _)| *name == wanted);
-    Ok(found.map_or_else(String::new, |(_, value)| value.to_owned()))
+    found.map_or_else(String::new, |(_, value)| value.to_owned())
+}
+
+/// The first parameter of a name, unless it is empty.
+fn parameter<'a>(parameters: &'a [(String, String)], wanted: &str) -> Option<&'a str> {
+    let found = parameters.iter().find(|(name, _)| name == wanted)?;
+    Some(found.1.as_str()).filter(|value| !value.is_empty())
 }
 
 impl FromRequest<Arc<Api>> for Asked {
@@ -40,7 +44,8 @@ impl FromRequest<Arc<Api>> for Asked {
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Refused> {
         let (mut parts, body) = request.into_parts();
-        let id = parameter(&mut parts, api, "id").await?;
+        let path = parts.extract_with_state::<RawPathParams, Arc<Api>>(api).await;
+        let id = segment(&path.map_err(|_| Refusal::path())?, "id");
         let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
             .map_err(|_| Refusal::body("the query cannot be read"))?;
         let bytes = to_bytes(body, LARGEST)
@@ -62,11 +67,7 @@ impl Asked {
 
     /// A parameter behind the question mark, unless it is empty.
     pub(super) fn query(&self, wanted: &str) -> Option<&str> {
-        let mut found = self.query.iter().filter(|(name, _)| name == wanted);
-        found
-            .next()
-            .map(|(_, value)| value.as_str())
-            .filter(|value| !value.is_empty())
+        parameter(&self.query, wanted)
     }
 
     /// The same, to be kept.
@@ -119,11 +120,7 @@ impl Credentials {
     }
 
     pub(super) fn parameter(&self, wanted: &str) -> Option<&str> {
-        let mut found = self.parameters.iter().filter(|(name, _)| name == wanted);
-        found
-            .next()
-            .map(|(_, value)| value.as_str())
-            .filter(|value| !value.is_empty())
+        parameter(&self.parameters, wanted)
     }
 
     /// The secret, if what is said belongs to this application.

@@ -25,7 +25,7 @@ use crate::developer::users::{self, Wanted};
 use crate::developer::{Desk, Need, Refusal, groups, passwords, units};
 use crate::directory::Source;
 use answer::{Answer, Answered, Refused, name_request};
-use asked::{Asked, Credentials, external};
+use asked::{Asked, Credentials, external, segment};
 
 /// Where an application's calls are.
 pub(super) const PREFIX: &str = "/v2/{instance_id}/{application_id}";
@@ -324,12 +324,8 @@ type Named = Result<RawPathParams, RawPathParamsRejection>;
 /// The application that the path names, if it names this instance.
 fn application(api: &Api, path: Named) -> Result<String, Refusal> {
     let path = path.map_err(|_| Refusal::path())?;
-    let of = |wanted: &str| {
-        let found = path.iter().find(|(name, _)| *name == wanted);
-        found.map(|(_, value)| value.to_owned()).unwrap_or_default()
-    };
-    match of("instance_id") == api.shared.hub.instance.id {
-        true => Ok(of("application_id")),
+    match segment(&path, "instance_id") == api.shared.hub.instance.id {
+        true => Ok(segment(&path, "application_id")),
         false => Err(Refusal::instance()),
     }
 }

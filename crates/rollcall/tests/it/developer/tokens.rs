@@ -4,7 +4,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rollcall::access::Caller;
 use rollcall::application::{ApplicationError, Command, DeveloperApi, Grant, Scope};
-use rollcall::developer::CODES;
 use serde_json::{Value, json};
 
 use super::{ALL, Developer, grant, make_secret};
@@ -427,7 +426,6 @@ fn every_call_asks_for_what_it_needs_and_for_nothing_else() {
             wiki.refused("POST", "/users", new, "Forbidden.Permission").await;
         }
     });
-    assert!(CODES.len() > 20);
 }
 
 #[test]
