@@ -1,11 +1,11 @@
 //! The hub's public keys: a cache over the JWKS endpoint.
 //!
 //! Strangers can make a receiver look for keys, so everything that they cause is bounded. An unknown key id
-//! makes the cache look again, because keys rotate, but at most once in thirty seconds: what a set that is
-//! younger does not have counts as missing, without a memory for each id. A fetch runs on a task of its
-//! own, one at a time. Who has keys that are merely old goes on with them while it runs; who needs the
-//! answer waits for a few seconds at most, and only so many wait at once. So an endpoint that hangs does
-//! not hold up requests whose key is known. If it does not answer, the keys known so far stay in use.
+//! makes the cache look again, because keys rotate, but at most once in thirty seconds, or what the receiver
+//! was told: what a set that is younger does not have counts as missing, without a memory for each id. A fetch
+//! runs on a task of its own, one at a time. Who has keys that are merely old goes on with them while it runs;
+//! who needs the answer waits for a few seconds at most, and only so many wait at once. So an endpoint that
+//! hangs does not hold up requests whose key is known. If it does not answer, the keys known so far stay in use.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,9 +15,9 @@ use std::time::Duration;
 use rollcall_protocol::{KeyError, KeySet};
 use tokio::sync::{Semaphore, watch};
 
-/// The least time between two fetches, in milliseconds.
-const REFETCH_AFTER: i64 = 30_000;
-/// The least time between two fetches as long as there are no keys, in milliseconds.
+/// The least time between two fetches, in milliseconds, unless the receiver is told another.
+pub(crate) const REFETCH_AFTER: i64 = 30_000;
+/// The least time between two fetches as long as there are no keys, in milliseconds; never more than otherwise.
 const FIRST_REFETCH_AFTER: i64 = 2_000;
 /// How long a fetch may take.
 const FETCH_WITHIN: Duration = Duration::from_secs(10);
@@ -64,6 +64,8 @@ struct State {
     asked_at: Option<i64>,
     /// Whether the last fetch has brought nothing, or nothing yet.
     failing: bool,
+    /// The least time between two fetches, in milliseconds.
+    refetch_after: i64,
     /// The fetch under way; its sender goes when it ends, however it ends.
     fetch: watch::Receiver<()>,
 }
@@ -76,9 +78,9 @@ impl State {
     /// Whether it is too early for another fetch. A clock that was set back does not forbid it for long.
     fn is_early(&self, now: i64) -> bool {
         let pause = if self.keys.is_empty() {
-            FIRST_REFETCH_AFTER
+            self.refetch_after.min(FIRST_REFETCH_AFTER)
         } else {
-            REFETCH_AFTER
+            self.refetch_after
         };
         self.asked_at.is_some_and(|asked_at| within(asked_at, now, pause))
     }
@@ -95,7 +97,7 @@ impl std::fmt::Debug for KeyCache {
 }
 
 impl KeyCache {
-    pub(crate) fn new(source: KeySource) -> Result<Self, KeyError> {
+    pub(crate) fn new(source: KeySource, refetch_after: i64) -> Result<Self, KeyError> {
         let (keys, endpoint) = match source {
             KeySource::Document(text) => (KeySet::from_json(&text)?, None),
             KeySource::Endpoint(endpoint) => (KeySet::default(), Some(endpoint)),
@@ -105,6 +107,7 @@ impl KeyCache {
             fetched_at: None,
             asked_at: None,
             failing: false,
+            refetch_after,
             fetch: watch::channel(()).1,
         };
         Ok(Self {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use rollcall_protocol::{
@@ -11,7 +12,7 @@ use rollcall_protocol::{
 };
 
 use crate::handler::Outcome;
-use crate::keys::{KeyCache, KeySource};
+use crate::keys::{KeyCache, KeySource, REFETCH_AFTER};
 
 /// Tells the time: milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -73,6 +74,7 @@ pub struct Builder {
     key: Option<EncryptionKey>,
     require_encryption: bool,
     allow: Vec<IpNet>,
+    refetch_after: i64,
     limit_bytes: usize,
     budget_bytes: usize,
     clock: Clock,
@@ -108,6 +110,14 @@ impl Builder {
         self
     }
 
+    /// The least time between two fetches of the JWKS document; thirty seconds if not set. A shorter one lets
+    /// strangers, who may name any key, have the document fetched more often.
+    #[must_use]
+    pub fn refetch_keys_after(mut self, pause: Duration) -> Self {
+        self.refetch_after = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        self
+    }
+
     /// The largest body, in bytes; 8 MiB if not set.
     #[must_use]
     pub fn limit_bytes(mut self, limit: usize) -> Self {
@@ -140,7 +150,7 @@ impl Builder {
             return Err(BuildError::NoEncryptionKey);
         }
         Ok(Receiver {
-            keys: KeyCache::new(self.keys.clone())?,
+            keys: KeyCache::new(self.keys.clone(), self.refetch_after)?,
             settings: self,
             processor,
         })
@@ -172,6 +182,7 @@ impl Receiver<()> {
             key: None,
             require_encryption: false,
             allow: Vec::new(),
+            refetch_after: REFETCH_AFTER,
             limit_bytes: REQUEST_LIMIT,
             budget_bytes: 64 << 20,
             clock: system_clock(),

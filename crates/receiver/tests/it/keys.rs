@@ -111,6 +111,25 @@ async fn made_up_key_ids_do_not_become_a_flood() {
 }
 
 #[tokio::test]
+async fn how_soon_the_document_is_fetched_again_can_be_set() {
+    let endpoint = Endpoint::new(Ok(jwks(&["KEY1"])));
+    let (now, clock) = clock();
+    let keys = KeySource::Endpoint(Arc::clone(&endpoint) as Arc<dyn FetchJwks>);
+    let receiver = Receiver::builder(keys, "app_1")
+        .clock(clock)
+        .refetch_keys_after(Duration::from_secs(1))
+        .build(Direct::new(Nothing))
+        .unwrap();
+    assert_eq!(receiver.receive(None, body("KEY1").as_bytes()).await.status, 200);
+    endpoint.set(Ok(jwks(&["KEY1", "KEY2"])));
+    now.fetch_add(900, Ordering::SeqCst);
+    assert_eq!(receiver.receive(None, body("KEY2").as_bytes()).await.status, 400);
+    now.fetch_add(200, Ordering::SeqCst);
+    assert_eq!(receiver.receive(None, body("KEY2").as_bytes()).await.status, 200);
+    assert_eq!(endpoint.fetches(), 2);
+}
+
+#[tokio::test]
 async fn old_keys_are_better_than_none() {
     let endpoint = Endpoint::new(Err("not yet up".to_owned()));
     let (now, receiver) = receiver(&endpoint);
