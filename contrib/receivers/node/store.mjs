@@ -74,10 +74,10 @@ SELECT json_object('userId', user_id, 'username', username, 'displayName', displ
     'organizationalUnits', json((
         SELECT json_group_array(json_object('organizationalUnitId', unit_id,
             'primary', json(iif(is_primary, 'true', 'false'))))
-        FROM user_units WHERE user_units.user_id = users.user_id)),
+        FROM (SELECT * FROM user_units WHERE user_id = users.user_id ORDER BY unit_id))),
     'groups', json((
-        SELECT json_group_array(group_id) FROM group_members
-        WHERE group_members.user_id = users.user_id AND present)))
+        SELECT json_group_array(group_id)
+        FROM (SELECT * FROM group_members WHERE user_id = users.user_id AND present ORDER BY group_id))))
 FROM users WHERE user_id = ?`;
 
 /** A record that can never be applied. */
