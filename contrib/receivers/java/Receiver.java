@@ -53,9 +53,7 @@ final class Receiver {
     private static final long LIFETIME = 86_400;
     private static final String ISSUER = "urn:alibaba:idaas:app:event";
 
-    record Settings(URI jwks, String applicationId, byte[] key, InetSocketAddress listen, String database,
-        Duration refetchAfter) {
-
+    record Settings(URI jwks, String applicationId, byte[] key, URI listen, String database, Duration refetchAfter) {
         static Settings from(Map<String, String> environment) {
             String jwks = environment.get("ROLLCALL_JWKS_URL");
             String application = environment.get("ROLLCALL_APPLICATION_ID");
@@ -70,8 +68,7 @@ final class Receiver {
             URI listen = URI.create("http://" + environment.getOrDefault("ROLLCALL_LISTEN", "127.0.0.1:8790"));
             double refetch = Double.parseDouble(environment.getOrDefault("ROLLCALL_JWKS_REFETCH_SECONDS", "30"));
             return new Settings(URI.create(jwks), application, hex.isEmpty() ? null : HexFormat.of().parseHex(hex),
-                new InetSocketAddress(listen.getHost(), listen.getPort()),
-                environment.getOrDefault("ROLLCALL_DATABASE", "receiver.db"), Duration.ofMillis((long) (refetch * 1000)));
+                listen, environment.getOrDefault("ROLLCALL_DATABASE", "receiver.db"), Duration.ofMillis((long) (refetch * 1000)));
         }
     }
 
@@ -406,13 +403,14 @@ final class Receiver {
         try {
             Settings settings = Settings.from(System.getenv());
             Store store = new Store(settings.database);
-            HttpServer server = HttpServer.create(settings.listen, 0);
+            var address = new InetSocketAddress(settings.listen.getHost(), settings.listen.getPort());
+            HttpServer server = HttpServer.create(address, 0);
             server.setExecutor(Executors.newFixedThreadPool(16));
             server.createContext("/", new Receiver(settings, store)::handle);
             server.start();
             // Requests under way get a second; what was answered is on the disk already.
             Runtime.getRuntime().addShutdownHook(new Thread(() -> server.stop(1)));
-            LOG.info("receiving at http://" + settings.listen.getHostString() + ":" + settings.listen.getPort() + "/events");
+            LOG.info("receiving at " + settings.listen + "/events");
         } catch (IllegalArgumentException | IOException | SQLException error) {
             System.err.println("error: " + error.getMessage());
             System.exit(1);
