@@ -244,26 +244,15 @@ impl<P: Process> Receiver<P> {
         if let Some(refusal) = self.turned_away(remote) {
             return refusal;
         }
-        let opened = match self.open(body).await {
-            Ok(opened) => opened,
-            Err(error @ OpenError::UnknownKey { .. }) if self.keys.is_failing() => {
-                tracing::error!(%error, "a request cannot be verified without the hub's public keys");
-                return refusal(
-                    503,
-                    "internal_error",
-                    "the public keys cannot be fetched now; send the events again".to_owned(),
-                );
-            }
-            Err(error) => {
-                tracing::warn!(code = error.code(), %error, "a request was refused");
-                let status = if matches!(error, OpenError::TooLarge { .. }) {
-                    413
-                } else {
-                    400
-                };
-                return refusal(status, error.code(), error.to_string());
-            }
-        };
+        match self.open(body).await {
+            Ok(opened) => self.take(opened).await,
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    /// Has the events of a request processed that was opened, and gives the reply: for whoever wants to
+    /// know what came before it is processed. [`Receiver::receive`] is all steps in one.
+    pub async fn take(&self, opened: Opened) -> Reply {
         let ids: Vec<String> = opened
             .batch
             .events
@@ -285,6 +274,27 @@ impl<P: Process> Receiver<P> {
                 )
             }
         }
+    }
+}
+
+impl<P> Receiver<P> {
+    /// The reply to a request that cannot be opened.
+    pub fn refuse(&self, error: &OpenError) -> Reply {
+        if matches!(error, OpenError::UnknownKey { .. }) && self.keys.is_failing() {
+            tracing::error!(%error, "a request cannot be verified without the hub's public keys");
+            return refusal(
+                503,
+                "internal_error",
+                "the public keys cannot be fetched now; send the events again".to_owned(),
+            );
+        }
+        tracing::warn!(code = error.code(), %error, "a request was refused");
+        let status = if matches!(error, OpenError::TooLarge { .. }) {
+            413
+        } else {
+            400
+        };
+        refusal(status, error.code(), error.to_string())
     }
 
     /// The refusal for a sender who is not on the allow-list, whatever it sends.

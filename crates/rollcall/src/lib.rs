@@ -25,6 +25,7 @@ pub mod hub;
 pub mod id;
 pub mod import;
 pub mod instance;
+pub mod listen;
 pub mod listing;
 pub mod maintenance;
 pub mod management;

@@ -5,6 +5,7 @@ mod app;
 mod compare;
 mod connection;
 mod developer;
+mod listen;
 mod people;
 mod scim;
 
@@ -18,6 +19,7 @@ pub(super) use app::{App, Key, PushArgs, ScopeArgs};
 pub(super) use compare::{CompareArgs, RepairArgs};
 pub(super) use connection::{Connection, ConnectionFields, ConnectionToken};
 pub(super) use developer::{ClientSecret, DeveloperApi, Grants};
+pub(super) use listen::Listen;
 pub(super) use people::{Group, Unit, User};
 pub(super) use scim::ScimArgs;
 
@@ -140,6 +142,7 @@ pub(super) enum Verb {
     Why(Why),
     Push(Push),
     Open(Open),
+    Listen(Box<Listen>),
     /// Write the whole database to a file, while the hub runs.
     ///
     /// The file fits SQLite and PostgreSQL alike. Keep the master key apart from it: without that key, what is

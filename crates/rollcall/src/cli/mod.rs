@@ -20,6 +20,7 @@ mod failure;
 mod files;
 mod keys;
 mod list;
+mod listen;
 mod log;
 mod open;
 mod ordered;
@@ -122,6 +123,18 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Demo(ref demo) => demo::run(demo).await,
         Verb::Bench(ref bench) => bench::run(&out, bench).await,
         Verb::Open(ref open) => envelope::run(&out, open).await,
+        Verb::Listen(ref wanted) => {
+            let backend = match (&wanted.app, &remote) {
+                (None, _) => None,
+                (Some(_), Some(remote)) => Some(Backend::connect(remote)?),
+                (Some(_), None) => Some(Backend::open(read()?).await?),
+            };
+            let code = listen::run(&out, wanted, backend.as_ref()).await;
+            if let Some(backend) = backend {
+                backend.close().await;
+            }
+            code
+        }
         Verb::Doctor => match &remote {
             Some(remote) => doctor::look_elsewhere(&out, remote).await,
             None => doctor::run(&out, read(), file.as_deref(), &places).await,
@@ -233,6 +246,7 @@ async fn on(backend: &Backend, out: &Output, verb: Verb) -> anyhow::Result<ExitC
         | Verb::Demo(_)
         | Verb::Bench(_)
         | Verb::Open(_)
+        | Verb::Listen(_)
         | Verb::Doctor
         | Verb::Restore { .. }
         | Verb::Example

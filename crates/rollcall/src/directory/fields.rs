@@ -188,6 +188,19 @@ fn unseen(c: char) -> Option<&'static str> {
     }
 }
 
+/// A text of others as a terminal may show it: what moves the cursor, cannot be seen or turns the direction of writing
+/// is written as its number.
+pub fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() || unseen(c).is_some() {
+            true => visible.extend(c.escape_unicode()),
+            false => visible.push(c),
+        }
+    }
+    visible
+}
+
 /// A character for people, who may not be able to see it.
 fn shown(c: char) -> String {
     match unseen(c) {

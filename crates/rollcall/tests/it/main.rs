@@ -42,6 +42,7 @@ mod import_files;
 mod killed;
 mod leaving;
 mod ledger;
+mod listen;
 mod memberships;
 mod moments;
 mod names;

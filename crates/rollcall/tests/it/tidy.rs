@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 13] = [
     &["delivery", "developer", "scim", "signin"],
     &["maintenance", "management"],
     &[
-        "backup", "compare", "config", "health", "import", "listing", "why",
+        "backup", "compare", "config", "health", "import", "listen", "listing", "why",
     ],
     &["export"],
     &["api"],

@@ -58,6 +58,11 @@ impl Client {
         })
     }
 
+    /// The way to the hub, for what it serves besides the API.
+    pub(in crate::cli) fn direct(&self) -> Direct {
+        self.direct.clone()
+    }
+
     pub(in crate::cli) fn get(&self, path: &[&str]) -> Request<'_> {
         self.request(Method::GET, path)
     }

@@ -14,6 +14,7 @@ mod deliveries;
 mod developer;
 mod directory;
 mod logs;
+mod receiving;
 pub(super) mod transfer;
 
 use std::time::Duration;

@@ -333,6 +333,7 @@ const OF_THIS_MACHINE: &[&str] = &[
     "demo",
     "doctor",
     "example",
+    "listen",
     "man",
     "open",
     "restore",
