@@ -164,6 +164,13 @@ pub(super) enum Verb {
     ///
     /// With --server: whether the hub elsewhere is reached and takes the token, and what it says of its own parts.
     Doctor,
+    /// Prove that this machine can run a hub: files, clock, keys, database and delivery, tried out and removed again.
+    ///
+    /// In a folder of its own beside the data folder's files, a hub and an application with a mirror are started on
+    /// loopback addresses, ten users are pushed, and both sides are compared. What is there already is neither read nor
+    /// changed, and nothing is left behind. The exit code is 1 if a step fails. `rollcall doctor` looks at the hub that
+    /// is there.
+    SelfTest,
     /// Print an example of a configuration file: every setting with its description and default.
     Example,
     /// Print a script that completes commands in a shell: rollcall completions bash > FILE.

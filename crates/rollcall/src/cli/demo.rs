@@ -5,38 +5,28 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::HumanCount;
-use rollcall_protocol::{EncryptionKey, SystemRandom};
-use rollcall_receiver::{HttpJwks, KeySource, Mirror, Receiver, Snapshot};
-use rollcall_server::{Limits, StopSignals};
+use rollcall_receiver::Mirror;
+use rollcall_server::StopSignals;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 use super::output::{counted, line};
-use super::{app, args, open};
+use super::pair::{self, Pair};
+use super::{app, args};
 use crate::access::Caller;
-use crate::api::{self, Api};
-use crate::application::keys::NewKey;
-use crate::application::{self, Application, Encryption, NewApplication, Scope, Settings, Subscription};
+use crate::application::Application;
 use crate::change::{self, ChangeKind};
-use crate::clock::Clock;
-use crate::compare;
-use crate::console::{self, Console};
-use crate::delivery::egress::{AddressPolicy, Egress, EgressOptions};
-use crate::delivery::{Delivery, Options, connectivity, job};
+use crate::delivery::{connectivity, job};
 use crate::directory::search::{self, Wanted};
 use crate::directory::{Command, NewUnit, NewUser, UserChanges, query};
-use crate::hub::{Hub, HubParts};
+use crate::hub::Hub;
 use crate::id::ROOT_UNIT;
 use crate::import::{self, Format, import};
-use crate::instance::Serving;
-use crate::maintenance::{self, Maintenance};
 use crate::private;
-use crate::secret::{AdminToken, ExposeSecret as _, MasterKey};
+use crate::secret::ExposeSecret as _;
 use crate::signin::manage::{self, First, Fresh};
 
 /// The company that the demo shows.
@@ -70,56 +60,22 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
     let app_url = format!("http://{}/events", app_listener.local_addr()?);
 
     line("1  A hub, and a company in its directory");
-    let hub = start_hub(folder).await?;
+    let hub = pair::make_hub(folder, "Meridian Instruments").await?;
     import_people(&hub, folder, arguments.import.as_deref()).await?;
 
     line("\n2  An application that is to have a copy, encrypted");
-    let key = EncryptionKey::generate(&SystemRandom);
-    let application = create_application(&hub, &app_url, &key).await?;
-    let jwks = format!(
-        "{hub_url}/v2/{}/{}/provisioning/jwks",
-        hub.instance.id, application.id
-    );
+    let pair = Pair::start(folder, hub, "Demo application", (hub_listener, app_listener)).await?;
+    let Pair {
+        hub,
+        application,
+        mirror,
+        delivery,
+        ..
+    } = &pair;
     line(&format!(
-        "   application {}\n   receives at {app_url}\n   public keys {jwks}",
-        application.id
+        "   application {}\n   receives at {app_url}\n   public keys {}",
+        application.id, pair.jwks_url
     ));
-    let policy = AddressPolicy {
-        allowed: vec!["127.0.0.0/8".parse()?],
-    };
-    let egress = Egress::new(
-        &EgressOptions {
-            policy,
-            ..EgressOptions::default()
-        },
-        Clock::system(),
-    )?;
-    let delivery = Delivery::start(hub.clone(), egress, Options::default()).await?;
-    let maintenance = Maintenance::start(hub.clone(), maintenance::Options::default());
-    hub.serves(Serving {
-        listens_on: hub_listener.local_addr()?.to_string(),
-        public_url: None,
-        encrypted: false,
-        egress_allow: vec!["127.0.0.0/8".to_owned()],
-        outbound_addresses: Vec::new(),
-    })
-    .await?;
-    let token = AdminToken::read_or_make(&folder.join("admin.token"), &SystemRandom)?;
-    let shown_token = token.expose();
-    let (shared, upkeep) = (Arc::clone(delivery.shared()), Arc::clone(maintenance.upkeep()));
-    let api = Arc::new(Api::new(shared, upkeep, token));
-    let console = Arc::new(Console::new(Arc::clone(&api), None));
-    let history = console.keep_history();
-    let hub_server = serve(hub_listener, api::router_with(api, console::router(console)));
-    let mirror = Mirror::open(&format!("sqlite:{}", folder.join("application.db").display())).await?;
-    let source = KeySource::Endpoint(Arc::new(HttpJwks::new(&jwks).map_err(anyhow::Error::msg)?));
-    let receiver = Receiver::builder(source, &application.id)
-        .encryption_key(key)
-        .build(mirror.clone())?;
-    let app_server = serve(
-        app_listener,
-        rollcall_receiver::router(Arc::new(receiver), "/events"),
-    );
 
     line("\n3  Test Connectivity");
     let report = connectivity::test(delivery.shared(), &application.id).await?;
@@ -129,28 +85,22 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
     }
 
     line("\n4  Synchronize: everything is pushed");
-    synchronize(&hub, &application).await?;
+    synchronize(hub, application).await?;
 
     line("\n5  From now on, every change as it happens");
-    live_changes(&hub, &mirror).await?;
+    live_changes(hub, mirror).await?;
 
     line("\n6  The application's copy against the hub's directory");
-    let equal = compare_both(&hub, &mirror).await?;
+    let equal = compare_both(hub, mirror).await?;
     if !arguments.once {
-        if let First::Made(first) = manage::first_start(&hub, None).await? {
+        if let First::Made(first) = manage::first_start(hub, None).await? {
             line(&sign_in(&hub_url, &first));
         }
-        line(&next_steps(&hub_url, &shown_token, folder, &application));
+        line(&next_steps(&hub_url, &pair.token, folder, application));
         StopSignals::listen()?.next().await;
         line("\nFinishing the requests in flight.");
     }
-    history.abort();
-    maintenance.stop().await;
-    delivery.stop().await;
-    hub_server.abort();
-    app_server.abort();
-    mirror.close().await;
-    hub.db.close().await;
+    pair.stop().await;
     Ok(if equal {
         ExitCode::SUCCESS
     } else {
@@ -158,32 +108,10 @@ async fn tell(arguments: &args::Demo, folder: &Path) -> Result<ExitCode> {
     })
 }
 
-/// Serves until the task is ended.
-fn serve(listener: TcpListener, router: axum::Router) -> JoinHandle<usize> {
-    tokio::spawn(rollcall_server::serve(
-        listener,
-        router,
-        Limits::default(),
-        std::future::pending(),
-    ))
-}
-
 async fn listen(port: u16) -> Result<TcpListener> {
     TcpListener::bind(("127.0.0.1", port))
         .await
         .with_context(|| format!("port {port} is taken; choose another with --port, or 0 for a free one"))
-}
-
-async fn start_hub(folder: &Path) -> Result<Hub> {
-    let parts = HubParts {
-        database: format!("sqlite:{}", folder.join("hub.db").display()),
-        clock: Clock::system(),
-        random: Arc::new(SystemRandom),
-        master: MasterKey::read_or_make(&folder.join("master.key"), &SystemRandom)?,
-        ali_uid: open::ALI_UID,
-        root_name: "Meridian Instruments".to_owned(),
-    };
-    Ok(Hub::open(parts).await?)
 }
 
 async fn import_people(hub: &Hub, folder: &Path, file: Option<&Path>) -> Result<()> {
@@ -216,24 +144,6 @@ async fn import_people(hub: &Hub, folder: &Path, file: Option<&Path>) -> Result<
         ));
     }
     Ok(())
-}
-
-async fn create_application(hub: &Hub, url: &str, key: &EncryptionKey) -> Result<Application> {
-    let now = hub.clock.now();
-    let new = NewApplication {
-        name: "Demo application".to_owned(),
-        settings: Settings::event_callback(url, Encryption::Required),
-        encryption_key: Some(key.clone()),
-        secret: None,
-        scope: Scope::everything(),
-        subscription: Subscription::everything(),
-        signing_key: NewKey::generate(now, &*hub.random, &hub.master)?,
-    };
-    let create = application::Command::Create(Box::new(new));
-    Ok(hub
-        .apply_application(Caller::system("demo"), create)
-        .await?
-        .application)
 }
 
 async fn synchronize(hub: &Hub, application: &Application) -> Result<()> {
@@ -382,15 +292,8 @@ async fn step(hub: &Hub, mirror: &Mirror, what: &str, command: Command) -> Resul
     Ok(applied.id)
 }
 
-async fn should_be(hub: &Hub) -> Result<Snapshot> {
-    Ok(hub
-        .db
-        .read(|tx| compare::in_scope(tx, &Scope::everything()))
-        .await?)
-}
-
 async fn compare_both(hub: &Hub, mirror: &Mirror) -> Result<bool> {
-    let (should, has) = (should_be(hub).await?, mirror.snapshot().await?);
+    let (should, has) = (pair::should_be(hub).await?, mirror.snapshot().await?);
     let (left, right) = (should.counts(), has.counts());
     line("                            hub   application");
     for (what, left, right) in [

@@ -147,7 +147,7 @@ async fn bind(typed: Option<SocketAddr>) -> Result<TcpListener> {
         return TcpListener::bind(address).await.map_err(|error| {
             let hint = "name another one with --listen, or port 0 for a free one";
             Refusal::of(
-                "unavailable",
+                "cannot_listen",
                 format!("cannot listen on {address}: {error}"),
                 hint,
             )

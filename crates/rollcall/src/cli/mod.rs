@@ -25,9 +25,11 @@ mod log;
 mod open;
 mod ordered;
 mod output;
+mod pair;
 mod password;
 mod people;
 mod push;
+mod self_test;
 mod serve;
 mod serving;
 mod shell;
@@ -139,6 +141,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Some(remote) => doctor::look_elsewhere(&out, remote).await,
             None => doctor::run(&out, read(), file.as_deref(), &places).await,
         },
+        Verb::SelfTest => self_test::run(&out, &read()?).await,
         Verb::Restore { ref file } => copy::restore(&out, &read()?, file).await,
         Verb::Example => {
             output::line(crate::config::example().trim_end());
@@ -169,6 +172,7 @@ fn remote(arguments: &Arguments) -> anyhow::Result<Option<Remote>> {
         Verb::Serve(_) => Some(("serve", "it is the hub: start it on its own machine")),
         Verb::Demo(_) => Some(("demo", "it brings a hub of its own")),
         Verb::Bench(_) => Some(("bench", "it measures this machine")),
+        Verb::SelfTest => Some(("self-test", "it proves this machine")),
         Verb::Backup { .. } => bail!(database_only("backup")),
         Verb::Restore { .. } => bail!(database_only("restore")),
         _ => None,
@@ -248,6 +252,7 @@ async fn on(backend: &Backend, out: &Output, verb: Verb) -> anyhow::Result<ExitC
         | Verb::Open(_)
         | Verb::Listen(_)
         | Verb::Doctor
+        | Verb::SelfTest
         | Verb::Restore { .. }
         | Verb::Example
         | Verb::Completions { .. }

@@ -62,6 +62,7 @@ mod rotation;
 mod scim;
 mod scim_client;
 mod scim_push;
+mod self_test;
 mod serving;
 mod simulation;
 mod sizes;

@@ -337,6 +337,7 @@ const OF_THIS_MACHINE: &[&str] = &[
     "man",
     "open",
     "restore",
+    "self-test",
     "serve",
 ];
 

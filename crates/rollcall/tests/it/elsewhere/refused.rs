@@ -232,7 +232,7 @@ fn what_makes_no_sense_with_a_hub_elsewhere_is_said() {
             );
         }
         // What is about a machine.
-        for command in [&["serve"] as &[&str], &["demo"], &["bench"]] {
+        for command in [&["serve"] as &[&str], &["demo"], &["bench"], &["self-test"]] {
             let told = at(&place, &place.server(), command).await;
             let (code, message, hint) = told.error();
             assert_eq!((told.code, code.as_str()), (2, "wrong_use"), "{told:?}");
