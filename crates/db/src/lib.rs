@@ -27,6 +27,7 @@
 mod db;
 mod engine;
 mod error;
+pub mod foreign;
 mod inline;
 mod job;
 mod patience;

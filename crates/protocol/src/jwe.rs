@@ -79,8 +79,8 @@ impl EncryptionKey {
         }
     }
 
-    /// Encrypts a text. `None` if the library refuses.
-    pub(crate) fn seal(&self, text: &str, random: &dyn Random) -> Option<String> {
+    /// Encrypts a text into a compact JWE. `None` if the library refuses.
+    pub fn seal(&self, text: &str, random: &dyn Random) -> Option<String> {
         let (algorithm, enc) = self.algorithm();
         let header = URL_SAFE_NO_PAD.encode(format!("{{\"alg\":\"dir\",\"enc\":\"{enc}\"}}"));
         let mut nonce = [0; NONCE_LEN];

@@ -143,6 +143,7 @@ pub(super) enum Verb {
     Push(Push),
     Open(Open),
     Listen(Box<Listen>),
+    Check(super::check::Check),
     /// Write the whole database to a file, while the hub runs.
     ///
     /// The file fits SQLite and PostgreSQL alike. Keep the master key apart from it: without that key, what is

@@ -11,6 +11,7 @@ mod audit;
 mod backend;
 mod bench;
 mod caller;
+mod check;
 mod connections;
 mod copy;
 mod demo;
@@ -137,6 +138,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             }
             code
         }
+        Verb::Check(ref check) => check::run(&out, check, arguments.ca_file.as_deref()).await,
         Verb::Doctor => match &remote {
             Some(remote) => doctor::look_elsewhere(&out, remote).await,
             None => doctor::run(&out, read(), file.as_deref(), &places).await,
@@ -163,12 +165,18 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 /// The hub elsewhere that is named, for commands that have to do with one.
 fn remote(arguments: &Arguments) -> anyhow::Result<Option<Remote>> {
+    // They send by themselves, and have to do with no hub.
+    if let Verb::Check(_) = arguments.verb {
+        return Ok(None);
+    }
     let Some(server) = &arguments.server else {
         return alone(arguments).map(|()| None);
     };
     let elsewhere_is_no_use = match arguments.verb {
         // They have to do with no hub.
-        Verb::Open(_) | Verb::Example | Verb::Completions { .. } | Verb::Man { .. } => return Ok(None),
+        Verb::Open(_) | Verb::Check(_) | Verb::Example | Verb::Completions { .. } | Verb::Man { .. } => {
+            return Ok(None);
+        }
         Verb::Serve(_) => Some(("serve", "it is the hub: start it on its own machine")),
         Verb::Demo(_) => Some(("demo", "it brings a hub of its own")),
         Verb::Bench(_) => Some(("bench", "it measures this machine")),
@@ -251,6 +259,7 @@ async fn on(backend: &Backend, out: &Output, verb: Verb) -> anyhow::Result<ExitC
         | Verb::Bench(_)
         | Verb::Open(_)
         | Verb::Listen(_)
+        | Verb::Check(_)
         | Verb::Doctor
         | Verb::SelfTest
         | Verb::Restore { .. }

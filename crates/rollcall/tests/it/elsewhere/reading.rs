@@ -329,6 +329,7 @@ const OF_THIS_MACHINE: &[&str] = &[
     "account link",
     "backup",
     "bench",
+    "check",
     "completions",
     "demo",
     "doctor",
