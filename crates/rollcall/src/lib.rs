@@ -41,4 +41,5 @@ pub mod scim;
 pub mod secret;
 pub mod sender;
 pub mod signin;
+pub mod trigger;
 pub mod why;

@@ -11,6 +11,7 @@
 mod errors;
 mod faults;
 mod files;
+mod foreign;
 mod group;
 mod inline;
 mod lanes;

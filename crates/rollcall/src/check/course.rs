@@ -3,12 +3,13 @@
 //! All users, units and groups that a run makes are remembered, and deleted at its end.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use reqwest::Method;
 use rollcall_protocol::{
-    Answer, AnswerList, Event, EventType, GroupPayload, SubjectKind, UnitPayload, UserPayload,
+    Answer, AnswerList, Event, EventType, GroupPayload, SigningKey, SubjectKind, UnitPayload, UserPayload,
 };
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ use super::read_back::{ReadBack, Stored};
 use crate::clock::Millis;
 use crate::sender::{
     CONTENT_TYPE, Cipher, Envelope, Post, Received, Samples, Sender, Unanswered, WITHIN, answer, body,
-    excerpt,
+    excerpt, keys,
 };
 
 /// How often what is stored is looked at until it is as expected.
@@ -95,6 +96,8 @@ pub(super) struct Course {
     /// What the case did so far.
     pub(super) exchanges: Vec<Exchange>,
     made: BTreeSet<(Removal, String)>,
+    /// A key that is not published, once one was needed.
+    stranger: Option<Arc<SigningKey>>,
 }
 
 /// What is deleted, in this order: who is in something before that.
@@ -124,7 +127,26 @@ impl Course {
             home,
             exchanges: Vec::new(),
             made: BTreeSet::new(),
+            stranger: None,
         }
+    }
+
+    /// Makes a key, beside what else goes on.
+    pub(super) async fn new_key(&self) -> Result<SigningKey, Fault> {
+        let (now, random) = (self.sender.clock.now(), Arc::clone(&self.sender.random));
+        let made = tokio::task::spawn_blocking(move || keys::make(now, random.as_ref())).await;
+        made.map_err(|error| Fault::NotChecked(error.to_string()))?
+            .map_err(|error| Fault::NotChecked(error.to_string()))
+    }
+
+    /// A key that is not published.
+    pub(super) async fn stranger(&mut self) -> Result<Arc<SigningKey>, Fault> {
+        if let Some(key) = &self.stranger {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(self.new_key().await?);
+        self.stranger = Some(Arc::clone(&key));
+        Ok(key)
     }
 
     /// The time of the next event.

@@ -39,6 +39,7 @@ Exit codes:
        a step of a test failed
        a synchronization was refused in part, or goes on
        a pushed user was not accepted
+       a triggered event was refused, or is wanted again
   141  whoever read the output has gone, as with `| head`
 
 With --json, errors are JSON on the standard error:
@@ -144,6 +145,7 @@ pub(super) enum Verb {
     Open(Open),
     Listen(Box<Listen>),
     Check(super::check::Check),
+    Trigger(super::trigger::Trigger),
     /// Write the whole database to a file, while the hub runs.
     ///
     /// The file fits SQLite and PostgreSQL alike. Keep the master key apart from it: without that key, what is

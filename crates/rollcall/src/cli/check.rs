@@ -33,10 +33,11 @@ use crate::sender::{Post, Sender, keys};
 #[command(after_long_help = "\
 Examples:
   rollcall check http://127.0.0.1:3000/events --wait
-  rollcall check URL --encryption-key key.hex --html report.html
-  rollcall check URL --read-back 'http://127.0.0.1:3000/users/{id}'
+  rollcall check URL --encryption-key key.hex --html r.html
+  rollcall check URL \\
+      --read-back 'http://127.0.0.1:3000/users/{id}'
   rollcall check URL --read-back-sql sqlite:app.db \\
-      'SELECT display_name, status FROM users WHERE id = $1'
+      'SELECT display_name FROM users WHERE id = $1'
   rollcall check URL --only batch-500 refuse-alg-none
   rollcall check --list")]
 pub(super) struct Check {
@@ -247,7 +248,7 @@ pub(super) async fn run(out: &Output, arguments: &Check, ca_file: Option<&Path>)
         }
     } else if let Err(error) = check::reach(&sender, &post).await {
         bail!(Refusal::of(
-            "unreachable",
+            "no_endpoint",
             format!("nobody answers at {}: {error}", post.url()),
             "start the endpoint, with what is printed above; --wait waits for it",
         ));

@@ -34,6 +34,7 @@ mod self_test;
 mod serve;
 mod serving;
 mod shell;
+mod trigger;
 mod why;
 
 use std::process::ExitCode;
@@ -139,6 +140,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             code
         }
         Verb::Check(ref check) => check::run(&out, check, arguments.ca_file.as_deref()).await,
+        Verb::Trigger(ref trigger) => {
+            let ca_file = arguments.ca_file.as_deref();
+            trigger::run(&out, trigger, ca_file, &read()?.data_dir).await
+        }
         Verb::Doctor => match &remote {
             Some(remote) => doctor::look_elsewhere(&out, remote).await,
             None => doctor::run(&out, read(), file.as_deref(), &places).await,
@@ -166,7 +171,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// The hub elsewhere that is named, for commands that have to do with one.
 fn remote(arguments: &Arguments) -> anyhow::Result<Option<Remote>> {
     // They send by themselves, and have to do with no hub.
-    if let Verb::Check(_) = arguments.verb {
+    if let Verb::Check(_) | Verb::Trigger(_) = arguments.verb {
         return Ok(None);
     }
     let Some(server) = &arguments.server else {
@@ -174,7 +179,7 @@ fn remote(arguments: &Arguments) -> anyhow::Result<Option<Remote>> {
     };
     let elsewhere_is_no_use = match arguments.verb {
         // They have to do with no hub.
-        Verb::Open(_) | Verb::Check(_) | Verb::Example | Verb::Completions { .. } | Verb::Man { .. } => {
+        Verb::Open(_) | Verb::Example | Verb::Completions { .. } | Verb::Man { .. } => {
             return Ok(None);
         }
         Verb::Serve(_) => Some(("serve", "it is the hub: start it on its own machine")),
@@ -260,6 +265,7 @@ async fn on(backend: &Backend, out: &Output, verb: Verb) -> anyhow::Result<ExitC
         | Verb::Open(_)
         | Verb::Listen(_)
         | Verb::Check(_)
+        | Verb::Trigger(_)
         | Verb::Doctor
         | Verb::SelfTest
         | Verb::Restore { .. }

@@ -2,10 +2,11 @@
 //!
 //! [`Sender`] is who sends: an instance, an application, keys. It seals batches as the hub does, with the hub's own
 //! sealing, and also gives the [`Envelope`] before it is sealed, so that a test can put something wrong into it.
-//! [`Samples`] makes plausible records, [`names`] leaves one generation of names of them, [`jwks`] serves the public
+//! [`Samples`] and [`Cast`] make plausible records, [`names`] leaves one generation of names of them, [`jwks`] serves the public
 //! keys, [`Post`] sends to the one address that was typed, and [`answer`] reads what came back as the hub reads it.
 
 pub mod answer;
+mod cast;
 mod envelope;
 pub mod jwks;
 pub mod keys;
@@ -14,15 +15,21 @@ mod post;
 mod sample;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rollcall_protocol::{EncryptionKey, Event, EventBatch, EventType, Random, SealParams, SigningKey, seal};
 
 use crate::clock::Clock;
 use crate::id;
 
+pub use cast::{Cast, before};
 pub use envelope::{Cipher, Envelope, body};
 pub use post::{CONTENT_TYPE, Post, Received, Unanswered, WITHIN, excerpt};
 pub use sample::{Samples, membership};
+
+/// How long an endpoint may take to look for a key that it does not know: not more than once in half a minute
+/// (RECEIVING.md), and a little more.
+pub const REFETCHED_WITHIN: Duration = Duration::from_secs(45);
 
 /// The account that events name: a string of digits (wire contract, section 4).
 const ALI_UID: &str = "1000000000000000";

@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 14] = [
     &["api"],
     &["console"],
     &["sender"],
-    &["bench", "check"],
+    &["bench", "check", "trigger"],
     &["cli"],
 ];
 

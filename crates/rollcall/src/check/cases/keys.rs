@@ -8,10 +8,8 @@ use rollcall_protocol::EventType as T;
 use super::REQUEST;
 use crate::check::case::{Case, Fault, Finding, words};
 use crate::check::course::Course;
-use crate::sender::{body, keys};
+use crate::sender::{REFETCHED_WITHIN, body};
 
-/// How long an endpoint may take to look for a key again (RECEIVING.md: not more than once in half a minute).
-const REFETCHED_WITHIN: Duration = Duration::from_secs(45);
 /// How often it is asked meanwhile.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -92,13 +90,7 @@ async fn rotate(course: &mut Course) -> Finding {
     if let Some(why) = course.pinned {
         return Err(Fault::NotChecked(why.to_owned()));
     }
-    let (now, random) = (course.sender.clock.now(), Arc::clone(&course.sender.random));
-    let made = tokio::task::spawn_blocking(move || keys::make(now, random.as_ref())).await;
-    let key = match made {
-        Ok(Ok(key)) => key,
-        Ok(Err(error)) => return Err(Fault::NotChecked(error.to_string())),
-        Err(error) => return Err(Fault::NotChecked(error.to_string())),
-    };
+    let key = course.new_key().await?;
     course.published.add(&key);
     course.sender.signing = Arc::new(key);
     let user = course.user();

@@ -1,7 +1,6 @@
 //! What must be refused. Each request differs from a good one in the one thing that its case is about, and would create
 //! a user.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::encoding::AsDer as _;
@@ -16,7 +15,7 @@ use rollcall_protocol::{EncryptionKey, Jwk, SigningKey};
 use super::REQUEST;
 use crate::check::case::{Case, Fault, Finding, Level, Running, words};
 use crate::check::course::{Course, NOT_ENCRYPTED, refusal};
-use crate::sender::{CONTENT_TYPE, Cipher, Envelope, Received, Unanswered, WITHIN, body, keys};
+use crate::sender::{CONTENT_TYPE, Cipher, Envelope, Received, Unanswered, WITHIN, body};
 
 const REFUSED: &str = "A 4xx or 5xx status, and nothing is applied.";
 
@@ -142,7 +141,8 @@ fn signing_keys() -> Vec<Case> {
             |course| {
                 Box::pin(async move {
                     let envelope = bait(course)?;
-                    let jwt = envelope.signed(&stranger(course).await?)?;
+                    let stranger = course.stranger().await?;
+                    let jwt = envelope.signed(&stranger)?;
                     course
                         .refused("another key under the known kid", body(&jwt))
                         .await
@@ -157,7 +157,7 @@ fn signing_keys() -> Vec<Case> {
             |course| {
                 Box::pin(async move {
                     let mut envelope = bait(course)?;
-                    let stranger = stranger(course).await?;
+                    let stranger = course.stranger().await?;
                     envelope.kid = Some(stranger.kid().to_owned());
                     let jwt = envelope.signed(&stranger)?;
                     course.refused("an unknown kid", body(&jwt)).await
@@ -178,7 +178,7 @@ fn signing_keys() -> Vec<Case> {
             KEY,
             |course| {
                 Box::pin(async move {
-                    let stranger = stranger(course).await?;
+                    let stranger = course.stranger().await?;
                     let jwk = serde_json::to_string(&stranger.public_jwk()).unwrap_or_default();
                     for kid in [course.sender.signing.kid().to_owned(), stranger.kid().to_owned()] {
                         let mut envelope = bait(course)?;
@@ -531,17 +531,6 @@ fn refused_or_cut(received: &Result<Received, Unanswered>) -> Finding {
 fn signature(envelope: &Envelope, key: &SigningKey) -> Result<Vec<u8>, Fault> {
     key.sign(envelope.unsigned().as_bytes())
         .ok_or_else(|| Fault::NotChecked("the request cannot be signed".to_owned()))
-}
-
-/// A key that is not published.
-async fn stranger(course: &Course) -> Result<SigningKey, Fault> {
-    let (now, random) = (course.sender.clock.now(), Arc::clone(&course.sender.random));
-    let made = tokio::task::spawn_blocking(move || keys::make(now, random.as_ref())).await;
-    match made {
-        Ok(Ok(key)) => Ok(key),
-        Ok(Err(error)) => Err(Fault::NotChecked(error.to_string())),
-        Err(error) => Err(Fault::NotChecked(error.to_string())),
-    }
 }
 
 /// A bait under another encryption key.

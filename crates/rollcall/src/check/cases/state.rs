@@ -8,7 +8,7 @@ use super::{PAYLOAD, RELIED, REQUEST};
 use crate::check::case::{Case, Fault, Finding, Running, words};
 use crate::check::course::Course;
 use crate::check::read_back::Stored;
-use crate::sender::{body, keys};
+use crate::sender::body;
 
 const STALE: &str = "Keep the eventTime of the last event that was applied to each user, also of deleted ones, and compare it \
                      in the transaction that writes the record. What is older is answered as a success, and not applied.";
@@ -407,11 +407,7 @@ const NO_FIELD: &str = "there is no such field";
 /// Sends forgeries of three kinds, each with a user of its own, and looks for all of them.
 async fn forged(course: &mut Course) -> Finding {
     course.needs_read_back()?;
-    let (now, random) = (course.sender.clock.now(), course.sender.random.clone());
-    let made = tokio::task::spawn_blocking(move || keys::make(now, random.as_ref())).await;
-    let Ok(Ok(stranger)) = made else {
-        return Err(Fault::NotChecked("no other key could be made".to_owned()));
-    };
+    let stranger = course.stranger().await?;
     let mut users = Vec::new();
     for forgery in ["alg: none", "another key", "another audience"] {
         let user = course.user();

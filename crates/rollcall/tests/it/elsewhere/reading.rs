@@ -340,6 +340,7 @@ const OF_THIS_MACHINE: &[&str] = &[
     "restore",
     "self-test",
     "serve",
+    "trigger",
 ];
 
 /// The commands of the program, by its own manual.
