@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::receivers::{self, Language};
 use crate::{node, python};
 
 /// Something that is not there, and could not be installed.
@@ -29,6 +30,10 @@ enum What {
     Scimmy,
     /// Node.js is there, and too old for oidc-provider.
     NewerNode,
+    Compilers,
+    Java,
+    Go,
+    Receiver(Language),
 }
 
 impl Missing {
@@ -64,7 +69,7 @@ impl fmt::Display for Missing {
             ),
             What::Python => (
                 "Python with venv (Debian: python3 python3-venv)",
-                "Schemathesis, scim2-cli, scim-sanity and the official clients cannot be installed",
+                "Schemathesis, scim2-cli, scim-sanity, the official clients and the receiver in Python cannot be installed",
             ),
             What::Schemathesis => (
                 "Schemathesis (a program of Python's, below target)",
@@ -84,7 +89,7 @@ impl fmt::Display for Missing {
             ),
             What::Node => (
                 "Node.js with npm (Debian: nodejs npm)",
-                "oidc-provider and scimmy-routers cannot be installed",
+                "oidc-provider, scimmy-routers and the receiver in Node.js cannot be installed",
             ),
             What::OidcProvider => (
                 "npm's oidc-provider (below target)",
@@ -95,9 +100,30 @@ impl fmt::Display for Missing {
                 "the hub pushes to no strict SCIM service provider that others have written",
             ),
             What::NewerNode => (
-                "a Node.js on which oidc-provider runs",
-                "nobody signs in at a provider that others have written",
+                "a Node.js on which oidc-provider and contrib/receivers/node run",
+                "nobody signs in at a provider that others have written, and that receiver is not tried",
             ),
+            What::Compilers => (
+                "a C++ compiler and make (Debian: g++ make)",
+                "npm compiles nothing that it cannot download, as the receiver in Node.js needs it",
+            ),
+            What::Java => (
+                "a JDK, Jackson and the driver of SQLite \
+                 (Debian: default-jdk-headless libjackson2-databind-java libxerial-sqlite-jdbc-java)",
+                "the receiver in Java is not tried",
+            ),
+            What::Go => (
+                "Go and its driver of SQLite (Debian: golang-go gcc libc6-dev golang-github-mattn-go-sqlite3-dev)",
+                "the receiver in Go is not tried",
+            ),
+            What::Receiver(language) => {
+                let name = language.name();
+                return write!(
+                    f,
+                    "missing: what contrib/receivers/{name} needs; that receiver is not tried. {}",
+                    self.why
+                );
+            }
             What::OpenSsl => (
                 "OpenSSL's headers, or pkg-config (Debian: libssl-dev pkg-config)",
                 "josekit, which tests of this workspace compare with, will not build",
@@ -116,6 +142,9 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         What::Chromium => !has_chromium(),
         What::Python => python::ALL.iter().any(|it| it.path().is_none()) && !has_python(),
         What::Node => !node::is_there(),
+        What::Compilers => !receivers::has_compilers(),
+        What::Java => !receivers::has_java(),
+        What::Go => !receivers::has_go(),
         // They are no packages of the system.
         What::Schemathesis
         | What::OfficialClients
@@ -123,7 +152,8 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         | What::ScimSanity
         | What::OidcProvider
         | What::Scimmy
-        | What::NewerNode => false,
+        | What::NewerNode
+        | What::Receiver(_) => false,
     };
     let mut missing = vec![
         What::Postgres,
@@ -132,6 +162,9 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         What::Chromium,
         What::Python,
         What::Node,
+        What::Compilers,
+        What::Java,
+        What::Go,
     ];
     missing.retain(wanted);
     let mut still = match missing.is_empty() {
@@ -150,6 +183,14 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
     }
     if node::is_there() {
         still.extend(install_packages_of_node());
+    }
+    for language in receivers::ALL {
+        if language == Language::Node && node::OIDC_PROVIDER.too_old_node().is_some() {
+            // It needs the same version, which is told once.
+            continue;
+        }
+        let what = What::Receiver(language);
+        still.extend(language.prepare().err().map(|why| Missing { what, why }));
     }
     still
 }
@@ -184,6 +225,18 @@ fn missing_after_installing_packages(mut missing: Vec<What>, wanted: impl Fn(&Wh
         What::Chromium => &["chromium", "chromium-driver", "fonts-noto-cjk"],
         What::Python => &["python3", "python3-venv"],
         What::Node => &["nodejs", "npm"],
+        What::Compilers => &["g++", "make"],
+        What::Java => &[
+            "default-jdk-headless",
+            "libjackson2-databind-java",
+            "libxerial-sqlite-jdbc-java",
+        ],
+        What::Go => &[
+            "golang-go",
+            "gcc",
+            "libc6-dev",
+            "golang-github-mattn-go-sqlite3-dev",
+        ],
         // They come from elsewhere.
         What::Schemathesis
         | What::OfficialClients
@@ -191,7 +244,8 @@ fn missing_after_installing_packages(mut missing: Vec<What>, wanted: impl Fn(&Wh
         | What::ScimSanity
         | What::OidcProvider
         | What::Scimmy
-        | What::NewerNode => &[],
+        | What::NewerNode
+        | What::Receiver(_) => &[],
     });
     let tried = install(&packages.copied().collect::<Vec<_>>());
     missing.retain(wanted);

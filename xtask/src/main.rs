@@ -15,6 +15,7 @@ mod install;
 mod mutants;
 mod node;
 mod python;
+mod receivers;
 mod server;
 mod simulate;
 
@@ -96,7 +97,8 @@ Chores of this repository.
         which the tests compare with. On Debian and its relatives, as root or with sudo that asks for
         no password. And below target, from pypi.org and registry.npmjs.org: Schemathesis,
         scim2-cli, scim2-server, scim-sanity, the official clients, oidc-provider and
-        scimmy-routers. `test` does this by itself.
+        scimmy-routers; and the receivers of contrib/receivers, with a JDK and Go from Debian's
+        packages. `test` does this by itself.
 
     cargo xtask --help
         Shows this.
@@ -113,6 +115,7 @@ cargo test:
     ROLLCALL_TEST_OFFICIAL_CLIENTS  the interpreter of Python's with the official clients
     ROLLCALL_TEST_OIDC_PROVIDER  the folder in whose `node_modules` oidc-provider is
     ROLLCALL_TEST_SCIMMY      the folder in whose `node_modules` scimmy-routers is
+    ROLLCALL_TEST_RECEIVERS   the folder in which the receivers of contrib/receivers are, each in its own
     ROLLCALL_TEST_REQUIRE     what must not be missing, such as postgres,slapd,chromium,schemathesis: a test
                               that cannot run without it fails
 ";
@@ -133,7 +136,7 @@ fn main() -> ExitCode {
             report(&missing);
             if missing.is_empty() {
                 println!(
-                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium, Schemathesis, scim2-cli, scim-sanity, the official clients, oidc-provider and scimmy-routers are there"
+                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium, Schemathesis, scim2-cli, scim-sanity, the official clients, oidc-provider, scimmy-routers and the receivers are there"
                 );
             }
             Ok(ExitCode::SUCCESS)
@@ -268,6 +271,7 @@ fn cargo_test(
             None => command.env_remove(variable),
         };
     }
+    command.env(receivers::VARIABLE, receivers::folder());
     if let Some(server) = server {
         command.env("ROLLCALL_TEST_POSTGRES", server.url());
     }
@@ -284,12 +288,15 @@ fn required(missing: &[Missing], postgres: bool) -> String {
         "scim-sanity",
         "official clients",
         "scimmy",
+        "receiver in python",
+        "receiver in java",
+        "receiver in go",
     ];
     if postgres {
         all.push("postgres");
     }
     if missing.is_empty() {
-        all.push("oidc-provider");
+        all.extend(["oidc-provider", "receiver in node"]);
     }
     all.join(",")
 }

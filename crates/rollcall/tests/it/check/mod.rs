@@ -1,6 +1,7 @@
 //! `rollcall check`, against the receivers of this project and against endpoints that have one weakness each.
 
 mod command;
+mod receivers;
 mod weak;
 
 use std::collections::BTreeSet;

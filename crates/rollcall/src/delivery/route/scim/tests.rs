@@ -183,6 +183,7 @@ fn change(kind: EventType, user: &UserPayload, previous: Value) -> Outgoing {
             before: None,
             after: None,
             secret: None,
+            withheld_from: None,
         })),
         event_type: kind,
         attempts: 0,
