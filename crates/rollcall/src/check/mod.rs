@@ -16,6 +16,7 @@ mod report;
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use case::{Case, Group, Level};
@@ -140,6 +141,7 @@ pub async fn run(
         () = &mut stop => true,
         _ = course.deliver(&home) => false,
     };
+    let signing = Arc::clone(&course.sender.signing);
     for case in cases {
         course.exchanges.clear();
         let stopwatch = clock.stopwatch();
@@ -152,6 +154,8 @@ pub async fn run(
                 found = (case.run)(&mut course) => Some(found),
             };
             is_stopped = ended.is_none();
+            // A case that was stopped may have left another key behind, under which nothing would be deleted.
+            course.sender.signing = Arc::clone(&signing);
             ended.unwrap_or_else(|| Err(Fault::NotChecked(INTERRUPTED.to_owned())))
         };
         let (verdict, found) = match found {

@@ -416,3 +416,32 @@ async fn what_is_stopped_is_cleaned_up_and_not_good() {
         report.cleaned
     );
 }
+
+#[tokio::test]
+async fn what_is_stopped_under_a_new_key_is_cleaned_up_under_the_first() {
+    let sender = sender(None);
+    let published = Published::default();
+    published.add(&sender.signing);
+    let keys = {
+        let published = published.clone();
+        move || published.document()
+    };
+    let endpoint = Weak::start(Weakness::PinsKeys, &sender.application_id, None, keys).await;
+    let cases: Vec<Case> = check::cases()
+        .into_iter()
+        .filter(|case| case.id == "key-rotation")
+        .collect();
+    let document = published.clone();
+    let options = options(sender, &endpoint.url, published, None);
+    let rotated = async {
+        while document.document().keys.len() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // So that it is being waited for that the endpoint finds the key.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let report = check::run(options, &cases, rotated, |_| {}).await;
+    assert!(report.interrupted, "{:#?}", others(&report));
+    assert_eq!(report.cleaned.made, 2);
+    assert!(report.cleaned.left.is_empty(), "{:?}", report.cleaned);
+}
