@@ -21,6 +21,9 @@
 //! Times never run backwards along the log, even if the machine's clock does: receivers compare event
 //! times to recognise what is stale.
 
+mod erased;
+mod withheld;
+
 use std::sync::Arc;
 
 use rollcall_db::{DbError, Gathered, Row, Tx, Value, params};
@@ -31,6 +34,8 @@ use crate::access::Caller;
 use crate::clock::Millis;
 use crate::id;
 pub use crate::placement::Placement;
+pub use erased::{erase_records, erase_secrets, has_record, has_secrets};
+pub use withheld::{concerns, withhold};
 
 /// A position in the log. Zero is before the first change.
 pub type Seq = i64;
@@ -478,84 +483,6 @@ pub fn last_name(tx: &mut Tx<'_>, subject_id: &str) -> Result<Option<String>, Db
     let Some(row) = row else { return Ok(None) };
     let record: Map<String, Json> = serde_json::from_str(&row.get::<String>(0)?).unwrap_or_default();
     Ok(name_in(&record).map(str::to_owned))
-}
-
-/// Whether some change holds a sealed password.
-///
-/// # Errors
-/// What the database reports.
-pub fn has_secrets(tx: &mut Tx<'_>) -> Result<bool, DbError> {
-    let some = tx.query_opt(
-        "SELECT 1 FROM changes WHERE secret IS NOT NULL LIMIT 1",
-        params![],
-    )?;
-    Ok(some.is_some())
-}
-
-/// Sees to it that an application which wrote a change itself is not told of it.
-///
-/// # Errors
-/// What the database reports.
-pub fn withhold(tx: &mut Tx<'_>, seq: Seq, application_id: &str) -> Result<(), DbError> {
-    tx.execute_later(
-        "UPDATE changes SET withheld_from = $2 WHERE seq = $1",
-        params![seq, application_id],
-    )
-}
-
-/// Whether there is a change of one of these subjects between two positions, the second one included, that is not
-/// withheld from an application.
-///
-/// # Errors
-/// What the database reports.
-pub fn concerns(
-    tx: &mut Tx<'_>,
-    application_id: &str,
-    subject_ids: &[String],
-    (after, to): (Seq, Seq),
-) -> Result<bool, DbError> {
-    let sql = format!(
-        "SELECT 1 FROM changes WHERE seq > $1 AND seq <= $2 AND (withheld_from IS NULL OR withheld_from <> $3)
-         AND subject_id IN {} LIMIT 1",
-        listed(4, subject_ids.len())
-    );
-    let mut values = params![after, to, application_id].to_vec();
-    values.extend(subject_ids.iter().map(Value::from));
-    Ok(tx.query_opt(&sql, &values)?.is_some())
-}
-
-/// Erases the sealed passwords of all changes up to a position, and of those older than a time.
-///
-/// # Errors
-/// What the database reports.
-pub fn erase_secrets(tx: &mut Tx<'_>, up_to: Seq, older_than: Millis) -> Result<u64, DbError> {
-    tx.execute(
-        "UPDATE changes SET secret = NULL WHERE secret IS NOT NULL AND (seq <= $1 OR time < $2)",
-        params![up_to, older_than],
-    )
-}
-
-/// Takes the records out of all changes of a subject. Returns of how many.
-///
-/// # Errors
-/// What the database reports.
-pub fn erase_records(tx: &mut Tx<'_>, subject_id: &str) -> Result<u64, DbError> {
-    tx.execute(
-        "UPDATE changes SET record = '', previous = NULL, secret = NULL WHERE subject_id = $1",
-        params![subject_id],
-    )
-}
-
-/// Whether the log still has a record of a subject. It has none of whoever was erased.
-///
-/// # Errors
-/// What the database reports.
-pub fn has_record(tx: &mut Tx<'_>, subject_id: &str) -> Result<bool, DbError> {
-    let found = tx.query_opt(
-        "SELECT 1 FROM changes WHERE subject_id = $1 AND record <> '' LIMIT 1",
-        params![subject_id],
-    )?;
-    Ok(found.is_some())
 }
 
 /// The time of the first change after a position.

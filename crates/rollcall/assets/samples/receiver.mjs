@@ -7,7 +7,8 @@
 import { createDecipheriv, createPublicKey, verify } from "node:crypto";
 import { createServer } from "node:http";
 
-const { ROLLCALL_JWKS_URL, ROLLCALL_ISSUER, ROLLCALL_AUDIENCE } = process.env;
+const { ROLLCALL_JWKS_URL, ROLLCALL_APPLICATION_ID } = process.env;
+const ISSUER = "urn:alibaba:idaas:app:event";
 const encryptionKey = Buffer.from(process.env.ROLLCALL_ENCRYPTION_KEY ?? "", "hex");
 const LEEWAY_SECONDS = 60;
 const LARGEST_REQUEST = 8 * 1024 * 1024;
@@ -50,8 +51,8 @@ async function claims(envelope) {
   }
   const found = JSON.parse(decoded(body));
   const now = Date.now() / 1000;
-  if (found.iss !== ROLLCALL_ISSUER) throw new Refused("the issuer is another one");
-  if (found.aud !== ROLLCALL_AUDIENCE) throw new Refused("this is for another application");
+  if (found.iss !== ISSUER) throw new Refused("the issuer is another one");
+  if (found.aud !== ROLLCALL_APPLICATION_ID) throw new Refused("this is for another application");
   if (found.exp < now - LEEWAY_SECONDS) throw new Refused("the envelope has expired");
   if (found.iat > now + LEEWAY_SECONDS) throw new Refused("the envelope is from the future");
   return found;

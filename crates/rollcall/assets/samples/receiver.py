@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 JWKS_URL = os.environ["ROLLCALL_JWKS_URL"]
-ISSUER = os.environ["ROLLCALL_ISSUER"]
-AUDIENCE = os.environ["ROLLCALL_AUDIENCE"]
+APPLICATION_ID = os.environ["ROLLCALL_APPLICATION_ID"]
+ISSUER = "urn:alibaba:idaas:app:event"
 ENCRYPTION_KEY = bytes.fromhex(os.environ.get("ROLLCALL_ENCRYPTION_KEY", ""))
 LEEWAY_SECONDS = 60
 LARGEST_REQUEST = 8 * 1024 * 1024
@@ -91,7 +91,7 @@ def claims(envelope):
     now = time.time()
     if found["iss"] != ISSUER:
         raise Refused("the issuer is another one")
-    if found["aud"] != AUDIENCE:
+    if found["aud"] != APPLICATION_ID:
         raise Refused("this is for another application")
     if found["exp"] < now - LEEWAY_SECONDS:
         raise Refused("the envelope has expired")

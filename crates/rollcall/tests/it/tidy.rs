@@ -34,7 +34,7 @@ const ROOMS: [&str; 14] = [
     "audit.rs",
     "backup/",
     "bench/",
-    "change.rs",
+    "change",
     // What they tell people to type.
     "cli/check.rs",
     "cli/demo.rs",

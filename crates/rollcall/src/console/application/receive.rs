@@ -47,7 +47,7 @@ impl Values {
         Ok((values, status))
     }
 
-    /// As an environment file, which the samples read.
+    /// As an environment file, which the samples and the receivers of `contrib` read.
     fn environment(&self) -> String {
         let key = match self.is_encrypted {
             true => {
@@ -56,11 +56,8 @@ impl Values {
             false => "",
         };
         format!(
-            "ROLLCALL_JWKS_URL={}\nROLLCALL_ISSUER={}\nROLLCALL_AUDIENCE={}\nROLLCALL_INSTANCE={}\n{key}",
-            self.jwks,
-            rollcall_protocol::ISSUER,
-            self.audience,
-            self.instance
+            "ROLLCALL_JWKS_URL={}\nROLLCALL_APPLICATION_ID={}\n{key}",
+            self.jwks, self.audience
         )
     }
 

@@ -146,12 +146,7 @@ async fn passes(language: &str, command: Command, is_encrypted: bool) {
         .await
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("receiver.db");
-    // The Mirror takes the URL of a database, and the others a file.
-    let database = match language {
-        "rust" => format!("sqlite:{}", database.display()),
-        _ => database.display().to_string(),
-    };
+    let database = folder.path().join("receiver.db").display().to_string();
     let mut settings = vec![
         ("ROLLCALL_JWKS_URL", jwks.url.clone()),
         ("ROLLCALL_APPLICATION_ID", application.clone()),
