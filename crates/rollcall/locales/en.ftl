@@ -2,6 +2,12 @@
 
 ## Everywhere
 skip-to-content = Skip to the content
+docs-link = Documentation
+docs-contents = Contents
+docs-console = The console
+docs-turn = Previous and next page
+docs-before = Previous
+docs-after = Next
 nav-label = Main
 nav-menu = Menu
 nav-home = Home

@@ -2,6 +2,12 @@
 
 ## 通用
 skip-to-content = 跳到正文
+docs-link = 文档
+docs-contents = 目录
+docs-console = 控制台
+docs-turn = 上一页与下一页
+docs-before = 上一页
+docs-after = 下一页
 nav-label = 主导航
 nav-menu = 菜单
 nav-home = 首页

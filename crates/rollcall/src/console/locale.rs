@@ -168,7 +168,6 @@ pub(super) struct Reader {
 
 impl Reader {
     /// A reader of this language in this time zone.
-    #[cfg(test)]
     pub(super) fn new(language: Language, zone: TimeZone, now: Millis) -> Self {
         Self { language, zone, now }
     }

@@ -7,6 +7,7 @@
 //!
 //! - [`visitor`] tells who looks and what they may do; nothing is shown to anybody else.
 //! - [`locale`] says everything in the reader's language and time zone.
+//! - [`docs`] serves the documentation to everybody.
 //! - [`error`] gives every answer the headers of a private page, and every failure a page.
 //!
 //! No page asks for a row at a time: each makes a few statements, however much there is.
@@ -21,6 +22,7 @@ mod audit;
 mod chart;
 mod connection;
 mod directory;
+mod docs;
 mod error;
 mod form;
 mod health;
@@ -180,6 +182,9 @@ pub fn declared() -> Vec<String> {
 pub fn router(console: Arc<Console>) -> Router {
     let pages = addresses()
         .route("/console/{*rest}", get(nowhere))
+        .route("/docs", get(docs::begin))
+        .route("/docs/", get(docs::begin))
+        .route("/docs/{*name}", get(docs::serve))
         .router()
         .method_not_allowed_fallback(nowhere)
         .layer(middleware::from_fn_with_state(Arc::clone(&console), error::dress));

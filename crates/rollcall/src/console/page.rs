@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::Console;
 use super::assets::Assets;
+use super::docs;
 use super::error::Failure;
 use super::locale::{Html, Language, Reader};
 use super::visitor::Visitor;
@@ -191,6 +192,11 @@ impl Page {
     /// Style sheet and scripts.
     pub(super) fn assets(&self) -> Assets {
         Assets
+    }
+
+    /// The first page of the documentation, in the reader's language.
+    pub(super) fn docs(&self) -> &'static str {
+        docs::first(self.language())
     }
 
     /// Languages that can be chosen.

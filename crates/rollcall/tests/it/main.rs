@@ -29,6 +29,7 @@ mod database;
 mod delivery;
 mod developer;
 mod directory;
+mod docs;
 mod doors;
 mod elsewhere;
 mod encrypted;

@@ -7,6 +7,7 @@ mod by_scim;
 mod comparing;
 mod configuring;
 mod connecting;
+mod docs;
 mod first_load;
 mod forms;
 mod operating;
