@@ -9,6 +9,7 @@
     reason = "this is a program for people at a terminal"
 )]
 
+mod book;
 mod chaos;
 mod fuzz;
 mod install;
@@ -87,6 +88,10 @@ Chores of this repository.
         Writes docs/vectors anew: the requests, keys and answers that developers of applications test
         their receivers with. Everything in them is fixed, so this changes them only if the wire changed.
 
+    cargo xtask book
+        Builds the book of docs/ as a site, in target/book. It installs mdBook below target if there is
+        none. The hub serves the same pages at /docs/, without it.
+
     cargo xtask pictures
         Takes the pictures that README shows anew, in docs/pictures. It needs Chromium with its driver.
 
@@ -130,6 +135,7 @@ fn main() -> ExitCode {
         Some("fuzz") => fuzz::fuzz(&rest),
         Some("simulate") => simulate::simulate(&rest),
         Some("vectors") if rest.is_empty() => vectors(),
+        Some("book") if rest.is_empty() => book::book(),
         Some("pictures") if rest.is_empty() => pictures(),
         Some("setup") if rest.is_empty() => {
             let missing = install::missing_after_installing(true);
