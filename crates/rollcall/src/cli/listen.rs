@@ -197,8 +197,22 @@ struct Shown {
     application_id: Option<String>,
     name: Option<String>,
     jwks: Option<String>,
-    keys: usize,
+    keys: Keys,
     encrypted: bool,
+}
+
+/// What is known of the public keys before anything has come.
+enum Keys {
+    /// How many there are.
+    Found(usize),
+    /// Nobody answers at their address, and why: a sender that serves them itself comes later, perhaps.
+    Later(String),
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self::Found(0)
+    }
 }
 
 async fn source(arguments: &args::Listen, backend: Option<&Backend>) -> Result<Source> {
@@ -273,7 +287,7 @@ async fn of_hub(backend: &Backend, app: &str, typed: Option<EncryptionKey>) -> R
             application_id: Some(application.id.clone()),
             name: Some(application.name.clone()),
             jwks: Some(receiving.jwks_url),
-            keys,
+            keys: Keys::Found(keys),
             encrypted: key.is_some(),
         },
         trust: Trust::Verified(Verified {
@@ -296,15 +310,20 @@ async fn of_document(jwks: &str, application_id: &str, key: Option<EncryptionKey
             KeySource::Document(std::fs::read_to_string(jwks).with_context(|| format!("--jwks {jwks}"))?)
         }
     };
-    let count = count_keys(&keys)
-        .await
-        .with_context(|| format!("--jwks {jwks}"))?;
+    let found = match &keys {
+        KeySource::Endpoint(endpoint) => endpoint.fetch().await,
+        KeySource::Document(text) => Ok(text.clone()),
+    };
+    let known = match found {
+        Ok(document) => Keys::Found(count(&document).with_context(|| format!("--jwks {jwks}"))?),
+        Err(why) => Keys::Later(why.to_string()),
+    };
     Ok(Source {
         shown: Shown {
             application_id: Some(application_id.to_owned()),
             name: None,
             jwks: Some(jwks.to_owned()),
-            keys: count,
+            keys: known,
             encrypted: key.is_some(),
         },
         trust: Trust::Verified(Verified {
@@ -323,7 +342,11 @@ async fn count_keys(keys: &KeySource) -> Result<usize> {
         KeySource::Document(text) => text.clone(),
         KeySource::Endpoint(endpoint) => endpoint.fetch().await.map_err(anyhow::Error::msg)?,
     };
-    let count = KeySet::from_json(&document)?.len();
+    count(&document)
+}
+
+fn count(document: &str) -> Result<usize> {
+    let count = KeySet::from_json(document)?.len();
     if count == 0 {
         bail!("the document has no key for signatures");
     }
@@ -462,10 +485,10 @@ impl Heading<'_> {
             say("application", format!("{name}{id}"));
         }
         if let Some(jwks) = &source.jwks {
-            let keys = if source.keys == 1 {
-                "1 key"
-            } else {
-                &format!("{} keys", source.keys)
+            let keys = match &source.keys {
+                Keys::Found(1) => "1 key".to_owned(),
+                Keys::Found(count) => format!("{count} keys"),
+                Keys::Later(why) => format!("not there yet, and fetched when something comes: {why}"),
             };
             say("public keys", format!("{jwks} ({keys})"));
         }

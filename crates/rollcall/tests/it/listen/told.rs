@@ -4,7 +4,7 @@ use rollcall_protocol::EventType;
 use serde_json::{Value, json};
 
 use super::{Listening, Sender, event};
-use crate::operate::rollcall;
+use crate::operate::{done, rollcall};
 
 /// A line of JSON without what differs from run to run.
 fn settled(line: &str) -> Value {
@@ -189,4 +189,42 @@ fn it_says_what_it_needs_and_what_there_is() {
     let (code, told) = run(&["listen", "--unverified", "--listen", &taken]);
     assert_eq!(code, 1, "{told}");
     assert!(told.contains("cannot listen on"), "{told}");
+}
+
+/// A sender that serves its own keys comes after whoever listens.
+#[test]
+fn keys_that_are_not_there_yet_are_fetched_when_something_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let keys_at = free.local_addr().unwrap().to_string();
+    drop(free);
+    let (application, instance) = (
+        rollcall::sender::Sender::usual_application(),
+        rollcall::sender::Sender::usual_instance(),
+    );
+    let jwks = format!("http://{keys_at}/v2/{instance}/{application}/provisioning/jwks");
+    let mut listening = Listening::start(
+        folder.path(),
+        &[
+            "listen",
+            "--jwks",
+            &jwks,
+            "--application-id",
+            &application,
+            "--once",
+        ],
+    );
+    listening.until("not there yet");
+    let url = listening.url.clone();
+    let mut sent = rollcall(
+        folder.path(),
+        &["trigger", "user:create", "--url", &url, "--jwks-listen", &keys_at],
+    );
+    done(&sent.output().unwrap());
+    let (code, printed, _) = listening.end();
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed.contains("ud:user:create") && printed.contains("verified"),
+        "{printed}"
+    );
 }
