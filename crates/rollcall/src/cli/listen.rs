@@ -205,8 +205,8 @@ struct Shown {
 enum Keys {
     /// How many there are.
     Found(usize),
-    /// Nobody answers at their address, and why: a sender that serves them itself comes later, perhaps.
-    Later(String),
+    /// Nobody answers at their address: a sender that serves them itself comes later, perhaps.
+    Later,
 }
 
 impl Default for Keys {
@@ -316,7 +316,7 @@ async fn of_document(jwks: &str, application_id: &str, key: Option<EncryptionKey
     };
     let known = match found {
         Ok(document) => Keys::Found(count(&document).with_context(|| format!("--jwks {jwks}"))?),
-        Err(why) => Keys::Later(why.to_string()),
+        Err(_) => Keys::Later,
     };
     Ok(Source {
         shown: Shown {
@@ -488,7 +488,7 @@ impl Heading<'_> {
             let keys = match &source.keys {
                 Keys::Found(1) => "1 key".to_owned(),
                 Keys::Found(count) => format!("{count} keys"),
-                Keys::Later(why) => format!("not there yet, and fetched when something comes: {why}"),
+                Keys::Later => "not there yet: fetched when something comes".to_owned(),
             };
             say("public keys", format!("{jwks} ({keys})"));
         }
