@@ -16,9 +16,9 @@ use serde::Serialize;
 use super::case::{Fault, Finding};
 use super::read_back::{ReadBack, Stored};
 use crate::clock::Millis;
+use crate::delivery::egress::ANSWER_WITHIN;
 use crate::sender::{
-    CONTENT_TYPE, Cipher, Envelope, Post, Received, Samples, Sender, Unanswered, WITHIN, answer, body,
-    excerpt, keys,
+    CONTENT_TYPE, Cipher, Envelope, Post, Received, Samples, Sender, Unanswered, answer, body, excerpt, keys,
 };
 
 /// How often what is stored is looked at until it is as expected.
@@ -220,7 +220,7 @@ impl Course {
     /// Sends a body as the hub does.
     pub(super) async fn post(&mut self, sent: &str, content: String) -> Result<Received, Unanswered> {
         let sent = format!("{sent}, {} bytes", content.len());
-        self.exchange(sent, Method::POST, CONTENT_TYPE, content.into(), WITHIN)
+        self.exchange(sent, Method::POST, CONTENT_TYPE, content.into(), ANSWER_WITHIN)
             .await
     }
 

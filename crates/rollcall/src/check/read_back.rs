@@ -1,7 +1,6 @@
 //! What the endpoint has stored of a user: by asking an address, or a database.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::{Method, Url};
 use rollcall_db::foreign::Foreign;
@@ -9,10 +8,8 @@ use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value};
 
 use crate::clock::Clock;
+use crate::delivery::egress::ANSWER_WITHIN;
 use crate::sender::{Post, excerpt};
-
-/// How long looking may take.
-const WITHIN: Duration = Duration::from_secs(10);
 
 /// What stands in an address in place of a user's id.
 const PLACE: &str = "{id}";
@@ -144,7 +141,9 @@ async fn ask(
 ) -> Result<Option<Map<String, Value>>, String> {
     let url = address(template, id)?;
     let post = Post::new(url, authorities, clock.clone()).map_err(|error| error.to_string())?;
-    let answered = post.send(Method::GET, "", axum::body::Bytes::new(), WITHIN).await;
+    let answered = post
+        .send(Method::GET, "", axum::body::Bytes::new(), ANSWER_WITHIN)
+        .await;
     let received = answered.map_err(|error| error.to_string())?;
     match received.status {
         404 | 410 => Ok(None),

@@ -24,7 +24,7 @@ use crate::id;
 
 pub use cast::{Cast, before};
 pub use envelope::{Cipher, Envelope, body};
-pub use post::{CONTENT_TYPE, Post, Received, Unanswered, WITHIN, excerpt};
+pub use post::{CONTENT_TYPE, Post, Received, Unanswered, excerpt};
 pub use sample::{Samples, membership};
 
 /// How long an endpoint may take to look for a key that it does not know: not more than once in half a minute

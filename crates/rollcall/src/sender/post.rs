@@ -10,16 +10,10 @@ use rustls::pki_types::CertificateDer;
 
 use crate::clock::Clock;
 use crate::delivery::egress::failure::Failure;
-use crate::delivery::egress::{Direct, EgressError};
-
-/// How long an endpoint may take to answer (wire contract, section 1).
-pub const WITHIN: Duration = Duration::from_secs(10);
+use crate::delivery::egress::{ANSWER_LIMIT, ANSWER_WITHIN, Direct, EgressError};
 
 /// The type of every request's content (wire contract, section 1).
 pub const CONTENT_TYPE: &str = "application/json;charset=utf-8";
-
-/// The longest answer that is read, in bytes (wire contract, section 6).
-const LONGEST: usize = 1 << 20;
 
 /// Sends requests.
 #[derive(Clone, Debug)]
@@ -88,7 +82,8 @@ impl Post {
     /// # Errors
     /// [`Unanswered`].
     pub async fn post(&self, body: impl Into<Bytes>) -> Result<Received, Unanswered> {
-        self.send(Method::POST, CONTENT_TYPE, body.into(), WITHIN).await
+        self.send(Method::POST, CONTENT_TYPE, body.into(), ANSWER_WITHIN)
+            .await
     }
 
     /// Sends a request with another method, type or patience.
@@ -115,7 +110,7 @@ impl Post {
             let mut body = Vec::new();
             let mut complete = true;
             while let Some(portion) = Direct::portion(&mut response).await? {
-                let room = LONGEST - body.len();
+                let room = ANSWER_LIMIT - body.len();
                 complete = portion.len() <= room;
                 body.extend_from_slice(&portion[..portion.len().min(room)]);
                 if !complete {

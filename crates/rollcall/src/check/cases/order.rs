@@ -87,27 +87,14 @@ pub(super) fn cases() -> Vec<Case> {
             "Deleting a user who is not known is a success.",
             RELIED,
             UPSERT,
-            |course| {
-                Box::pin(async move {
-                    let user = course.user();
-                    let event = course.user_event(T::UserDelete, &user);
-                    course.deliver(&[event]).await.map(drop)
-                })
-            },
+            of_one_user([T::UserDelete]),
         ),
         case(
             "delete-twice",
             "Deleting a user who was deleted is a success.",
             RELIED,
             UPSERT,
-            |course| {
-                Box::pin(async move {
-                    let user = course.user();
-                    let events = [T::UserCreate, T::UserDelete, T::UserDelete]
-                        .map(|kind| course.user_event(kind, &user));
-                    course.deliver(&events).await.map(drop)
-                })
-            },
+            of_one_user([T::UserCreate, T::UserDelete, T::UserDelete]),
         ),
         case(
             "delete-with-id-alone",
@@ -137,41 +124,21 @@ pub(super) fn cases() -> Vec<Case> {
             "An update of a user who is not known is answered as a success.",
             RELIED,
             UPSERT,
-            |course| {
-                Box::pin(async move {
-                    let user = course.user();
-                    let event = course.user_event(T::UserUpdateInfo, &user);
-                    course.deliver(&[event]).await.map(drop)
-                })
-            },
+            of_one_user([T::UserUpdateInfo]),
         ),
         case(
             "create-of-known-user",
             "Creating a user who is known is answered as a success.",
             RELIED,
             UPSERT,
-            |course| {
-                Box::pin(async move {
-                    let user = course.user();
-                    let events = [T::UserCreate, T::UserPush, T::UserCreate]
-                        .map(|kind| course.user_event(kind, &user));
-                    course.deliver(&events).await.map(drop)
-                })
-            },
+            of_one_user([T::UserCreate, T::UserPush, T::UserCreate]),
         ),
         case(
             "create-after-delete",
             "A user who comes back after being deleted is taken.",
             RELIED,
             "A user who leaves the scope is deleted, and created again when the user comes back: with the same id.",
-            |course| {
-                Box::pin(async move {
-                    let user = course.user();
-                    let events = [T::UserCreate, T::UserDelete, T::UserCreate]
-                        .map(|kind| course.user_event(kind, &user));
-                    course.deliver(&events).await.map(drop)
-                })
-            },
+            of_one_user([T::UserCreate, T::UserDelete, T::UserCreate]),
         ),
         case(
             "membership-of-unknown-user",
@@ -228,6 +195,19 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
     ]
+}
+
+/// One user's events, of these types, in one request.
+fn of_one_user<const N: usize>(
+    kinds: [T; N],
+) -> impl for<'a> Fn(&'a mut Course) -> Running<'a> + Send + Sync + 'static {
+    move |course: &mut Course| -> Running<'_> {
+        Box::pin(async move {
+            let user = course.user();
+            let events = kinds.map(|kind| course.user_event(kind, &user));
+            course.deliver(&events).await.map(drop)
+        })
+    }
 }
 
 fn bare(course: &mut Course, kind: T, name: &str, id: &str) -> Event {

@@ -15,7 +15,8 @@ use rollcall_protocol::{EncryptionKey, Jwk, SigningKey};
 use super::REQUEST;
 use crate::check::case::{Case, Fault, Finding, Level, Running, words};
 use crate::check::course::{Course, NOT_ENCRYPTED, refusal};
-use crate::sender::{CONTENT_TYPE, Cipher, Envelope, Received, Unanswered, WITHIN, body};
+use crate::delivery::egress::ANSWER_WITHIN;
+use crate::sender::{CONTENT_TYPE, Cipher, Envelope, Received, Unanswered, body};
 
 const REFUSED: &str = "A 4xx or 5xx status, and nothing is applied.";
 
@@ -496,7 +497,7 @@ fn bodies() -> Vec<Case> {
             |course| {
                 Box::pin(async move {
                     let received = course
-                        .exchange("GET".to_owned(), Method::GET, "", Bytes::new(), WITHIN)
+                        .exchange("GET".to_owned(), Method::GET, "", Bytes::new(), ANSWER_WITHIN)
                         .await;
                     refusal(&received)
                 })

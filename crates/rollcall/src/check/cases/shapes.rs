@@ -6,7 +6,8 @@ use rollcall_protocol::{Event, EventType as T};
 use super::{ANSWER, RELIED};
 use crate::check::case::{Case, Fault, words};
 use crate::check::course::{Course, exchange, judged};
-use crate::sender::{Post, WITHIN};
+use crate::delivery::egress::ANSWER_WITHIN;
+use crate::sender::Post;
 
 /// How many events are in a batch.
 const SIZES: [usize; 5] = [1, 2, 10, 100, 500];
@@ -83,7 +84,11 @@ pub(super) fn load() -> Vec<Case> {
                 let mut failed = Vec::new();
                 let mut slowest = None;
                 for (received, (_, event)) in answered.into_iter().zip(&requests) {
-                    let told = exchange(format!("one of {AT_ONCE} requests at once"), &received, WITHIN);
+                    let told = exchange(
+                        format!("one of {AT_ONCE} requests at once"),
+                        &received,
+                        ANSWER_WITHIN,
+                    );
                     let judged = received
                         .map_err(|error| Fault::Failed(error.to_string()))
                         .and_then(|received| judged(&received, std::slice::from_ref(event))?.taken());
