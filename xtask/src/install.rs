@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::package::{self, Part};
 use crate::receivers::{self, Language};
 use crate::{node, python};
 
@@ -34,13 +35,33 @@ enum What {
     Java,
     Go,
     Receiver(Language),
+    Package(Part),
+    /// A Debian in which the package is installed.
+    Machine,
 }
 
 impl Missing {
     /// Whether nothing that this program could have done would have brought it: the system's own packages do not
-    /// have it.
+    /// have it, or the system does not permit it.
     pub(crate) fn is_excused(&self) -> bool {
+        matches!(self.what, What::NewerNode | What::Package(_) | What::Machine)
+    }
+
+    /// Whether it is what oidc-provider and the receiver in Node.js need.
+    pub(crate) fn is_newer_node(&self) -> bool {
         self.what == What::NewerNode
+    }
+
+    /// Whether a package cannot be tried for want of it.
+    pub(crate) fn is_of(&self, part: Part) -> bool {
+        self.what == What::Package(part) || (part == Part::Debian && self.what == What::Machine)
+    }
+
+    pub(crate) fn package(part: Part, why: String) -> Self {
+        Self {
+            what: What::Package(part),
+            why,
+        }
     }
 
     pub(crate) fn postgres(why: String) -> Self {
@@ -124,6 +145,18 @@ impl fmt::Display for Missing {
                     self.why
                 );
             }
+            What::Package(part) => {
+                let name = part.tested_as();
+                return write!(
+                    f,
+                    "missing: what makes the {name}, which is not tried. {}",
+                    self.why
+                );
+            }
+            What::Machine => (
+                "a Debian of its own, started in namespaces",
+                "the Debian package is not installed and started",
+            ),
             What::OpenSsl => (
                 "OpenSSL's headers, or pkg-config (Debian: libssl-dev pkg-config)",
                 "josekit, which tests of this workspace compare with, will not build",
@@ -153,7 +186,9 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         | What::OidcProvider
         | What::Scimmy
         | What::NewerNode
-        | What::Receiver(_) => false,
+        | What::Receiver(_)
+        | What::Package(_)
+        | What::Machine => false,
     };
     let mut missing = vec![
         What::Postgres,
@@ -192,6 +227,12 @@ pub(crate) fn missing_after_installing(postgres: bool) -> Vec<Missing> {
         let what = What::Receiver(language);
         still.extend(language.prepare().err().map(|why| Missing { what, why }));
     }
+    for part in package::ALL {
+        still.extend(part.prepare().err().map(|why| Missing::package(part, why)));
+    }
+    let what = What::Machine;
+    let machine = package::prepare_debian_machine();
+    still.extend(machine.err().map(|why| Missing { what, why }));
     still
 }
 
@@ -245,7 +286,9 @@ fn missing_after_installing_packages(mut missing: Vec<What>, wanted: impl Fn(&Wh
         | What::OidcProvider
         | What::Scimmy
         | What::NewerNode
-        | What::Receiver(_) => &[],
+        | What::Receiver(_)
+        | What::Package(_)
+        | What::Machine => &[],
     });
     let tried = install(&packages.copied().collect::<Vec<_>>());
     missing.retain(wanted);
@@ -304,7 +347,10 @@ fn has_python() -> bool {
 
 /// A folder below that of what is built, out of the sources' way.
 pub(crate) fn below_target(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    // A relative one counts from the working folder, as cargo has it; without one it is that of the repository, whatever
+    // folder this was started in.
+    let named = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target"));
     std::path::absolute(&target).unwrap_or(target).join(name)
 }
 
@@ -315,7 +361,7 @@ fn has_openssl() -> bool {
 }
 
 /// Installs Debian packages. The error is a sentence about why that was not tried, or failed.
-fn install(packages: &[&str]) -> Result<(), String> {
+pub(crate) fn install(packages: &[&str]) -> Result<(), String> {
     let names = packages.join(" ");
     if !Path::new("/etc/debian_version").is_file() || !on_path("apt-get") {
         return Err(format!(

@@ -15,6 +15,7 @@ mod fuzz;
 mod install;
 mod mutants;
 mod node;
+mod package;
 mod python;
 mod receivers;
 mod server;
@@ -27,6 +28,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::install::Missing;
+use crate::package::Part;
 use crate::server::Server;
 
 const HELP: &str = "\
@@ -40,9 +42,13 @@ Chores of this repository.
         With --no-postgres, or where PostgreSQL is neither found nor can be installed, the tests
         run on SQLite only. What did not run for want of something is said at the end.
 
+        Without further arguments, which means all tests, it also builds the program with musl and looks
+        whether cargo can install the hub from its packages.
+
         With --require-all it fails before the tests begin if something is missing that they need and
-        that `setup` installs where there is a network, and says why it could not. Only oidc-provider
-        may be missing, where Debian's Node.js is too old for it.
+        that `setup` installs where there is a network, and says why it could not. Only this may be
+        missing: oidc-provider, where Debian's Node.js is too old for it, and what makes and starts the
+        packages, where it is neither permitted nor to be had.
 
         The remaining arguments go to cargo test. Without -p, --package or --workspace, all
         packages are meant.
@@ -92,6 +98,13 @@ Chores of this repository.
         Builds the book of docs/ as a site, in target/book. It installs mdBook below target if there is
         none. The hub serves the same pages at /docs/, without it.
 
+    cargo xtask package [deb] [static] [image] [--debug] [--built] [--into FOLDER]
+        Makes what is handed out, in target/dist or FOLDER: a Debian package, an archive with a program
+        that needs no library of the system, and a container image that `podman load -i` and
+        `docker load -i` take; all of them if none is named. With --debug it is not optimized, with
+        --built the program is taken as it was built last. It installs cargo-deb below target, and from
+        Debian's packages musl-tools and buildah.
+
     cargo xtask pictures
         Takes the pictures that README shows anew, in docs/pictures. It needs Chromium with its driver.
 
@@ -103,7 +116,8 @@ Chores of this repository.
         no password. And below target, from pypi.org and registry.npmjs.org: Schemathesis,
         scim2-cli, scim2-server, scim-sanity, the official clients, oidc-provider and
         scimmy-routers; and the receivers of contrib/receivers, with a JDK and Go from Debian's
-        packages. `test` does this by itself.
+        packages; what `package` needs; and, as root, a small Debian in which the tests install the
+        package. `test` does this by itself.
 
     cargo xtask --help
         Shows this.
@@ -121,6 +135,9 @@ cargo test:
     ROLLCALL_TEST_OIDC_PROVIDER  the folder in whose `node_modules` oidc-provider is
     ROLLCALL_TEST_SCIMMY      the folder in whose `node_modules` scimmy-routers is
     ROLLCALL_TEST_RECEIVERS   the folder in which the receivers of contrib/receivers are, each in its own
+    ROLLCALL_TEST_PACKAGER    this program, which makes the packages that the tests install
+    ROLLCALL_TEST_DEBIAN      the folder of a Debian with systemd; the tests start copies of it
+    ROLLCALL_TEST_STATIC      the program that is built with musl
     ROLLCALL_TEST_REQUIRE     what must not be missing, such as postgres,slapd,chromium,schemathesis: a test
                               that cannot run without it fails
 ";
@@ -136,13 +153,14 @@ fn main() -> ExitCode {
         Some("simulate") => simulate::simulate(&rest),
         Some("vectors") if rest.is_empty() => vectors(),
         Some("book") if rest.is_empty() => book::book(),
+        Some("package") => package::package(&rest),
         Some("pictures") if rest.is_empty() => pictures(),
         Some("setup") if rest.is_empty() => {
             let missing = install::missing_after_installing(true);
             report(&missing);
             if missing.is_empty() {
                 println!(
-                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium, Schemathesis, scim2-cli, scim-sanity, the official clients, oidc-provider, scimmy-routers and the receivers are there"
+                    "xtask: PostgreSQL, slapadd, OpenSSL's headers, Chromium, Schemathesis, scim2-cli, scim-sanity, the official clients, oidc-provider, scimmy-routers, the receivers and what makes packages are there"
                 );
             }
             Ok(ExitCode::SUCCESS)
@@ -186,9 +204,25 @@ fn test(mut arguments: Vec<OsString>) -> io::Result<ExitCode> {
         )));
     }
 
+    let whole = arguments.is_empty();
+    let mut static_program = None;
+    if whole {
+        package::try_installing()?;
+        if !missing.iter().any(|it| it.is_of(Part::Static)) {
+            println!("xtask: building the program with musl");
+            static_program = Some(package::static_program_for_tests()?);
+        }
+    }
+
     let skipped = std::env::temp_dir().join(format!("rollcall-skipped-{}", std::process::id()));
-    let required = require_all.then(|| required(&missing, postgres));
-    let status = cargo_test(&arguments, server.as_ref(), &skipped, required);
+    let required = require_all.then(|| required(&missing, postgres, whole));
+    let status = cargo_test(
+        &arguments,
+        server.as_ref(),
+        static_program.as_deref(),
+        &skipped,
+        required,
+    );
     drop(server);
     let told = std::fs::read_to_string(&skipped).unwrap_or_default();
     let _ = std::fs::remove_file(&skipped);
@@ -250,6 +284,7 @@ fn pictures() -> io::Result<ExitCode> {
 fn cargo_test(
     arguments: &[OsString],
     server: Option<&Server>,
+    static_program: Option<&Path>,
     skipped: &Path,
     required: Option<String>,
 ) -> io::Result<std::process::ExitStatus> {
@@ -278,6 +313,16 @@ fn cargo_test(
         };
     }
     command.env(receivers::VARIABLE, receivers::folder());
+    for (variable, value) in [
+        ("ROLLCALL_TEST_PACKAGER", std::env::current_exe().ok()),
+        ("ROLLCALL_TEST_DEBIAN", package::debian_machine()),
+        ("ROLLCALL_TEST_STATIC", static_program.map(Path::to_owned)),
+    ] {
+        match value {
+            Some(value) => command.env(variable, value),
+            None => command.env_remove(variable),
+        };
+    }
     if let Some(server) = server {
         command.env("ROLLCALL_TEST_POSTGRES", server.url());
     }
@@ -285,7 +330,7 @@ fn cargo_test(
 }
 
 /// What the tests must not do without, for them to see to it: all of it, but for what is excused.
-fn required(missing: &[Missing], postgres: bool) -> String {
+fn required(missing: &[Missing], postgres: bool, whole: bool) -> String {
     let mut all = vec![
         "slapd",
         "chromium",
@@ -301,9 +346,15 @@ fn required(missing: &[Missing], postgres: bool) -> String {
     if postgres {
         all.push("postgres");
     }
-    if missing.is_empty() {
+    if !missing.iter().any(Missing::is_newer_node) {
         all.extend(["oidc-provider", "receiver in node"]);
     }
+    // The program with musl is built for all tests together alone.
+    let packages = package::ALL
+        .into_iter()
+        .filter(|part| whole || *part == Part::Debian);
+    let at_hand = packages.filter(|part| !missing.iter().any(|it| it.is_of(*part)));
+    all.extend(at_hand.map(Part::tested_as));
     all.join(",")
 }
 

@@ -245,14 +245,25 @@ pub struct Overrides {
 /// What a configuration file is called where it is looked for.
 const FILE_NAME: &str = "rollcall.toml";
 
-/// Where a configuration file is looked for if none is named: in the data folder, then in the working folder.
-pub fn places(data_dir: Option<&Path>) -> [PathBuf; 2] {
+/// Where the configuration of the hub that a package installs is.
+const OF_THE_MACHINE: &str = "/etc/rollcall/rollcall.toml";
+
+/// Where a configuration file is looked for if none is named: in the data folder, then in the working folder, then
+/// where a package of the system has it. Who names a data folder means the hub in it and not that of the machine, so
+/// the last place is left out then.
+pub fn places(data_dir: Option<&Path>) -> Vec<PathBuf> {
     let from_environment = || std::env::var_os("ROLLCALL_DATA_DIR").filter(|value| !value.is_empty());
-    let data_dir = data_dir
+    let named = data_dir
         .map(Path::to_owned)
-        .or_else(|| from_environment().map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from("rollcall-data"));
-    [data_dir.join(FILE_NAME), PathBuf::from(FILE_NAME)]
+        .or_else(|| from_environment().map(PathBuf::from));
+    let working = PathBuf::from(FILE_NAME);
+    match named {
+        Some(data_dir) => vec![data_dir.join(FILE_NAME), working],
+        None => {
+            let data_dir = PathBuf::from("rollcall-data");
+            vec![data_dir.join(FILE_NAME), working, PathBuf::from(OF_THE_MACHINE)]
+        }
+    }
 }
 
 /// The parts of an environment variable that holds several.
@@ -559,7 +570,8 @@ pub fn example() -> String {
         .map_or(template.as_str(), |(_, rest)| rest);
     format!(
         "# The configuration of a Rollcall hub. It is read from the file that --config or ROLLCALL_CONFIG names, or else\n\
-         # from rollcall.toml in the data folder or in the working folder.\n\
+         # from rollcall.toml in the data folder or in the working folder, or, where no data folder is named, from\n\
+         # /etc/rollcall/rollcall.toml.\n\
          # Everything that is commented out stands at its default.\n{settings}"
     )
 }

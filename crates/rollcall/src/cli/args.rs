@@ -57,7 +57,8 @@ With --json, errors are JSON on the standard error:
 #[command(name = "rollcall", version, max_term_width = 100, after_long_help = EXIT_CODES)]
 pub(super) struct Arguments {
     /// The configuration file. Environment variables (ROLLCALL_…) take precedence over it, and flags over those. Left
-    /// out: rollcall.toml in the data folder, or else in the working folder, if there is one.
+    /// out: rollcall.toml in the data folder, or else in the working folder, or else, where no data folder is named,
+    /// /etc/rollcall/rollcall.toml, if there is one.
     #[arg(long, global = true, value_name = "FILE", env = "ROLLCALL_CONFIG", help_heading = GLOBAL)]
     pub(super) config: Option<PathBuf>,
     /// The folder for the database, the master key and the administrator's token.
@@ -256,19 +257,19 @@ pub(super) struct Why {
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Example:
-  rollcall open --jwks https://hub.example/v2/…/jwks --app-id app_… \\
-      --key-file key.hex < event.json")]
+  rollcall open --jwks https://hub.example/v2/…/jwks --application-id app_… \\
+      --encryption-key-file key.hex < event.json")]
 pub(super) struct Open {
     /// The public keys: a file or an address.
     #[arg(long, value_name = "FILE|URL")]
     pub(super) jwks: String,
     /// The application's id, for which the event must be meant.
     #[arg(long)]
-    pub(super) app_id: String,
+    pub(super) application_id: String,
     /// The file that holds the encryption key, in hexadecimal digits; -: the first line of the standard input,
     /// before the event. Left out: the environment variable ROLLCALL_OPEN_KEY, if it is set.
     #[arg(long, value_name = "FILE")]
-    pub(super) key_file: Option<PathBuf>,
+    pub(super) encryption_key_file: Option<PathBuf>,
     /// Judge the times as of this moment, such as 2027-01-31T12:00:00Z; left out: now.
     #[arg(long, value_name = "TIME")]
     pub(super) at: Option<jiff::Timestamp>,

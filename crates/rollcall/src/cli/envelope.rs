@@ -30,7 +30,7 @@ pub(super) async fn run(out: &Output, arguments: &args::Open) -> Result<ExitCode
         .map_or_else(|| Clock::system().now(), jiff::Timestamp::as_millisecond);
     let opener = Opener {
         decryption: key.as_ref(),
-        ..Opener::new(&keys, &arguments.app_id)
+        ..Opener::new(&keys, &arguments.application_id)
     };
     let text = text.trim();
     let jwt = if text.starts_with('{') {
@@ -65,17 +65,17 @@ pub(super) async fn run(out: &Output, arguments: &args::Open) -> Result<ExitCode
 /// The key is never an argument, where other users of the machine would see it.
 fn key(arguments: &args::Open, input: &mut String) -> Result<Option<EncryptionKey>> {
     const VARIABLE: &str = "ROLLCALL_OPEN_KEY";
-    let (text, from) = match &arguments.key_file {
+    let (text, from) = match &arguments.encryption_key_file {
         Some(file) if file.as_os_str() == "-" => {
             let (first, rest) = input.split_once('\n').context(
-                "--key-file -: the first line of the standard input must be the key, and the event must follow",
+                "--encryption-key-file -: the first line of the standard input must be the key, and the event must follow",
             )?;
             let first = Zeroizing::new(first.to_owned());
             *input = rest.to_owned();
-            (first, "--key-file -".to_owned())
+            (first, "--encryption-key-file -".to_owned())
         }
         Some(file) => {
-            let from = format!("--key-file {}", file.display());
+            let from = format!("--encryption-key-file {}", file.display());
             let text = std::fs::read_to_string(file).with_context(|| from.clone())?;
             (Zeroizing::new(text), from)
         }

@@ -58,7 +58,14 @@ fn an_envelope_is_opened_or_refused_for_its_reason() {
         shown
     };
     let (at, later) = ("2027-01-15T08:01:00Z", "2027-01-15T10:00:00Z");
-    let shown = open(&["--app-id", "app_1", "--key-file", "key.hex", "--at", at]);
+    let shown = open(&[
+        "--application-id",
+        "app_1",
+        "--encryption-key-file",
+        "key.hex",
+        "--at",
+        at,
+    ]);
     assert_eq!(
         shown["payload"]["eventData"][0]["bizData"]["userId"], "user_1",
         "{shown}"
@@ -70,16 +77,37 @@ fn an_envelope_is_opened_or_refused_for_its_reason() {
     assert_eq!(shown["claims"]["cipherData"]["jwe"]["header"]["enc"], "A256GCM");
     for (more, reason) in [
         (
-            vec!["--app-id", "app_2", "--key-file", "key.hex", "--at", at],
+            vec![
+                "--application-id",
+                "app_2",
+                "--encryption-key-file",
+                "key.hex",
+                "--at",
+                at,
+            ],
             "wrong_audience",
         ),
         (
-            vec!["--app-id", "app_1", "--key-file", "key.hex", "--at", later],
+            vec![
+                "--application-id",
+                "app_1",
+                "--encryption-key-file",
+                "key.hex",
+                "--at",
+                later,
+            ],
             "expired",
         ),
-        (vec!["--app-id", "app_1", "--at", at], "no_decryption_key"),
+        (vec!["--application-id", "app_1", "--at", at], "no_decryption_key"),
         (
-            vec!["--app-id", "app_1", "--key-file", "other.hex", "--at", at],
+            vec![
+                "--application-id",
+                "app_1",
+                "--encryption-key-file",
+                "other.hex",
+                "--at",
+                at,
+            ],
             "undecryptable",
         ),
     ] {
@@ -92,7 +120,7 @@ fn an_envelope_is_opened_or_refused_for_its_reason() {
     let told = |more: &[&str], input: &str, variable: Option<&str>| {
         let mut process = rollcall(
             folder.path(),
-            &["open", "--jwks", "jwks.json", "--app-id", "app_1"],
+            &["open", "--jwks", "jwks.json", "--application-id", "app_1"],
         );
         if let Some(key) = variable {
             process.env("ROLLCALL_OPEN_KEY", key);
@@ -108,7 +136,11 @@ fn an_envelope_is_opened_or_refused_for_its_reason() {
     };
     let key = secret.to_hex();
     let by_variable = done(&told(&[], &body, Some(&key)));
-    let by_input = done(&told(&["--key-file", "-"], &format!("{}\n{body}", *key), None));
+    let by_input = done(&told(
+        &["--encryption-key-file", "-"],
+        &format!("{}\n{body}", *key),
+        None,
+    ));
     assert_eq!(by_variable, by_input);
     let payload = &by_variable[by_variable.find("\"payload\"").unwrap()..];
     insta::assert_snapshot!(payload, @r#"

@@ -50,6 +50,7 @@ mod moments;
 mod names;
 mod nodes;
 mod operate;
+mod packages;
 mod passwords;
 mod plain;
 mod plans;

@@ -19,8 +19,8 @@ use crate::instance;
 const NODE: &str = include_str!("../../../assets/samples/receiver.mjs");
 const PYTHON: &str = include_str!("../../../assets/samples/receiver.py");
 /// What goes over the wire, and what follows from it.
-const PROTOCOL: &str = include_str!("../../../../../docs/PROTOCOL.md");
-const RECEIVING: &str = include_str!("../../../../../docs/RECEIVING.md");
+const PROTOCOL: &str = include_str!("../../../docs/PROTOCOL.md");
+const RECEIVING: &str = include_str!("../../../docs/RECEIVING.md");
 
 /// What a receiver has to know.
 struct Values {

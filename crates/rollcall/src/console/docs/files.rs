@@ -1,9 +1,12 @@
 //! What of the repository the book needs, embedded: its pages, the sources that they include, and the files of the
 //! test vector. A test holds that nothing is missing.
+//!
+//! They are read through the links `docs` and `contrib` in this crate's folder, so that a package of the crate has them
+//! too: cargo packs what a link leads to.
 
 macro_rules! files {
     ($($path:literal,)*) => {
-        &[$(($path, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../", $path)))),*]
+        &[$(($path, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $path)))),*]
     };
 }
 
@@ -19,6 +22,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "docs/comparison.md",
     "docs/configuration.md",
     "docs/importing.md",
+    "docs/installing.md",
     "docs/quick-start.md",
     "docs/receivers/README.md",
     "docs/receivers/go.md",
@@ -58,8 +62,8 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "contrib/receivers/python/receiver.py",
     "contrib/receivers/python/store.py",
     "contrib/receivers/rust/README.md",
+    "contrib/receivers/rust/receiver.rs",
     "contrib/rollcall.toml",
-    "crates/receiver/examples/receiver.rs",
 ];
 
 /// The text of a file, by its path in the repository.

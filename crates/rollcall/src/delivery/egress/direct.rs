@@ -23,8 +23,7 @@ impl Direct {
     /// # Errors
     /// [`EgressError`] if a certificate cannot be read or TLS cannot be set up.
     pub fn new(authorities: &[CertificateDer<'static>]) -> Result<Self, EgressError> {
-        let failed = |error: &dyn std::fmt::Display| EgressError(error.to_string());
-        let trust = Trust::new(authorities).map_err(|error| failed(&error))?;
+        let trust = Trust::new(authorities)?;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(trust.config())
             // A redirect would take the token to an address that nobody has named.
@@ -35,7 +34,7 @@ impl Direct {
             .tcp_nodelay(true)
             .user_agent(concat!("rollcall/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| EgressError::Other(error.to_string()))?;
         Ok(Self(client))
     }
 

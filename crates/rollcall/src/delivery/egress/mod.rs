@@ -60,8 +60,17 @@ pub struct EgressOptions {
 
 /// Why the client cannot be built.
 #[derive(Debug, thiserror::Error)]
-#[error("the HTTP client cannot be built: {0}")]
-pub struct EgressError(String);
+pub enum EgressError {
+    /// The system has no certificate authorities, and no others are given.
+    #[error(
+        "this machine trusts no certificate authority, so nobody can be reached over HTTPS: install the system's \
+         (Debian, Ubuntu and Alpine call them ca-certificates), or name a file of certificates (egress.ca_file, --ca-file)"
+    )]
+    NoAuthorities,
+    /// Anything else.
+    #[error("the HTTP client cannot be built: {0}")]
+    Other(String),
+}
 
 /// The way to the applications.
 #[derive(Clone, Debug)]
@@ -161,8 +170,8 @@ impl Egress {
     /// # Errors
     /// [`EgressError`] if a certificate cannot be read or TLS cannot be set up.
     pub fn new(options: &EgressOptions, clock: Clock) -> Result<Self, EgressError> {
-        let failed = |error: &dyn std::fmt::Display| EgressError(error.to_string());
-        let trust = Trust::new(&options.extra_authorities).map_err(|e| failed(&e))?;
+        let failed = |error: &dyn std::fmt::Display| EgressError::Other(error.to_string());
+        let trust = Trust::new(&options.extra_authorities)?;
         let policy = Arc::new(options.policy.clone());
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(trust.config())

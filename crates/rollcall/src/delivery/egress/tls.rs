@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use super::CONNECT_WITHIN;
+use super::{CONNECT_WITHIN, EgressError};
 use crate::clock::{Millis, shown};
 
 /// Why there is no TLS with an endpoint.
@@ -210,7 +210,17 @@ impl Trust {
     ///
     /// # Errors
     /// What is wrong with an authority, or with the system's.
-    pub(super) fn new(authorities: &[CertificateDer<'static>]) -> Result<Self, RustlsError> {
+    pub(super) fn new(authorities: &[CertificateDer<'static>]) -> Result<Self, EgressError> {
+        Self::trusting(authorities).map_err(|error| match error {
+            // The verifier tells it by this text alone; it has no kind of error for it.
+            RustlsError::General(text) if text.starts_with("No CA certificates") => {
+                EgressError::NoAuthorities
+            }
+            error => EgressError::Other(error.to_string()),
+        })
+    }
+
+    fn trusting(authorities: &[CertificateDer<'static>]) -> Result<Self, RustlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = Arc::new(Verifier::new_with_extra_roots(
             authorities.iter().cloned(),
