@@ -42,8 +42,8 @@ Chores of this repository.
         With --no-postgres, or where PostgreSQL is neither found nor can be installed, the tests
         run on SQLite only. What did not run for want of something is said at the end.
 
-        Without further arguments, which means all tests, it also builds the program with musl and looks
-        whether cargo can install the hub from its packages.
+        Without further arguments, which means all tests, it also builds the hub from its packages, as
+        cargo install does, with musl.
 
         With --require-all it fails before the tests begin if something is missing that they need and
         that `setup` installs where there is a network, and says why it could not. Only this may be
@@ -207,11 +207,11 @@ fn test(mut arguments: Vec<OsString>) -> io::Result<ExitCode> {
     let whole = arguments.is_empty();
     let mut static_program = None;
     if whole {
-        package::try_installing()?;
-        if !missing.iter().any(|it| it.is_of(Part::Static)) {
-            println!("xtask: building the program with musl");
-            static_program = Some(package::static_program_for_tests()?);
-        }
+        println!("xtask: building the hub from its packages, as cargo install does");
+        let musl = !missing.iter().any(|it| it.is_of(Part::Static));
+        let target = musl.then(package::static_target);
+        let built = package::build_from_packages(target.as_deref())?;
+        static_program = musl.then_some(built);
     }
 
     let skipped = std::env::temp_dir().join(format!("rollcall-skipped-{}", std::process::id()));

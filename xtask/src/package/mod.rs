@@ -4,6 +4,7 @@
 mod debian;
 mod image;
 mod musl;
+mod sources;
 
 use std::ffi::OsString;
 use std::io;
@@ -13,7 +14,8 @@ use std::process::{Command, ExitCode};
 use crate::install::below_target;
 
 pub(crate) use self::debian::{machine as debian_machine, prepare_machine as prepare_debian_machine};
-pub(crate) use self::musl::for_tests as static_program_for_tests;
+pub(crate) use self::musl::target as static_target;
+pub(crate) use self::sources::build as build_from_packages;
 
 /// What can be made.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -215,21 +217,4 @@ fn run(command: &mut Command) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!("this fails: {command:?}")))
-}
-
-/// Packs the crates as for crates.io, and builds the hub from what was packed: what cargo would install.
-pub(crate) fn try_installing() -> io::Result<()> {
-    println!("xtask: building the hub from its packages, as cargo install does");
-    let mut command = Command::new(cargo());
-    command.args([
-        "package",
-        "--workspace",
-        "--exclude",
-        "xtask",
-        "--exclude",
-        "rollcall-fuzz",
-    ]);
-    // What is not committed yet is meant too.
-    command.args(["--locked", "--allow-dirty", "--quiet"]);
-    run(command.current_dir(repository()))
 }

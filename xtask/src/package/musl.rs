@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Making, Profile, VERSION, program, repository, run, write_texts};
+use super::{Making, VERSION, program, repository, run, write_texts};
 use crate::install::{below_target, install, on_path, succeeds};
 
 /// What cargo calls this machine with musl.
-fn target() -> String {
+pub(crate) fn target() -> String {
     format!("{}-unknown-linux-musl", std::env::consts::ARCH)
 }
 
@@ -42,15 +42,6 @@ fn has_library(target: &str) -> bool {
 /// Builds it.
 pub(super) fn build(making: &Making) -> io::Result<PathBuf> {
     program(making, Some(&target()))
-}
-
-/// Builds it unoptimized, for the tests.
-pub(crate) fn for_tests() -> io::Result<PathBuf> {
-    build(&Making {
-        profile: Profile::Dev,
-        built: false,
-        into: PathBuf::new(),
-    })
 }
 
 /// Makes an archive with the program, its manual pages, completions, licences, and the service.
