@@ -1,6 +1,7 @@
 //! The handle that callers hold.
 
 mod care;
+mod versions;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
@@ -12,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use crate::engine::{self, Message, Queue, Urgency};
 use crate::inline::Inline;
 use crate::job::{Job, Kind, Task, in_closure};
+use crate::lookout::Lookout;
 use crate::patience::Patience;
 use crate::place::{Opened, Place};
 use crate::sqlite::Identity;
@@ -46,6 +48,8 @@ enum Engine {
         settlements: Queue,
         reads: Queue,
         feed: Queue,
+        /// Where versions are told, and the queue of who reads there.
+        versions: Option<(Lookout, Queue)>,
     },
     Inline(Inline),
 }
@@ -128,6 +132,16 @@ impl Db {
         };
         let feed = engine::read("db feed reader", feed, &uncounted, &options)?;
 
+        let versions = match place.lookout()? {
+            None => None,
+            Some(lookout) => {
+                let reader: Box<dyn Connection> = Box::new(lookout.reader());
+                let reader = vec![(reader, patience())];
+                let queue = engine::read("db version reader", reader, &shared, &options)?;
+                Some((lookout, queue))
+            }
+        };
+
         let closed = watch::Sender::new(false);
         if let Some(name) = name {
             let (place, announcements) = (place.clone(), shared.announcements.clone());
@@ -139,6 +153,7 @@ impl Db {
             settlements,
             reads,
             feed,
+            versions,
         };
         Ok(Self::new(place, identity, shared, troubles, engine, closed))
     }
@@ -377,8 +392,10 @@ impl Db {
                 settlements,
                 reads,
                 feed,
+                versions,
             } => [log, settlements, reads, feed]
                 .into_iter()
+                .chain(versions.as_ref().map(|(_, queue)| queue))
                 .flat_map(|queue| (0..queue.threads()).map(move |_| queue))
                 .map(|queue| (queue, Message::Close(Arc::clone(&closed))))
                 .collect(),
@@ -450,7 +467,7 @@ impl Db {
             ));
         }
         let job: Box<dyn Job> = Box::new(job);
-        if matches!(kind, Kind::Read | Kind::Feed) {
+        if matches!(kind, Kind::Read | Kind::Feed | Kind::Versioned) {
             self.inner.counters.reads.fetch_add(1, Ordering::Relaxed);
         }
         let Some(queue) = self.inner.queue(kind) else {
@@ -461,7 +478,7 @@ impl Db {
         };
         let urgency = match kind {
             Kind::Write(Lane::Settlement) => Urgency::Later,
-            Kind::Write(Lane::Log) | Kind::Read | Kind::Feed => Urgency::Now,
+            Kind::Write(Lane::Log) | Kind::Read | Kind::Feed | Kind::Versioned => Urgency::Now,
         };
         match queue.try_send(Message::Job(job, urgency)) {
             Ok(()) => Ok(Submitted::Queued),
@@ -479,6 +496,7 @@ impl Inner {
             settlements,
             reads,
             feed,
+            versions,
         } = &self.engine
         else {
             return None;
@@ -488,6 +506,7 @@ impl Inner {
             Kind::Write(Lane::Settlement) => settlements,
             Kind::Read => reads,
             Kind::Feed => feed,
+            Kind::Versioned => versions.as_ref().map_or(reads, |(_, queue)| queue),
         })
     }
 

@@ -81,7 +81,7 @@ impl Inline {
         let writer = state.writer.as_mut().ok_or(DbError::Closed)?;
         match kind {
             Kind::Write(_) => writer.commit(vec![job]),
-            Kind::Read | Kind::Feed => writer.read(job),
+            Kind::Read | Kind::Feed | Kind::Versioned => writer.read(job),
         }
         Ok(writer.late())
     }

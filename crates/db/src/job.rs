@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Write(Lane),
     Read,
     Feed,
+    /// A read that knows in which version of the database it reads.
+    Versioned,
 }
 
 /// What became of a closure.

@@ -16,6 +16,9 @@
 //! or the connection was lost, so it must have no effect outside of its transaction. It must not wait
 //! for another closure either; that is refused with an error.
 //!
+//! [`Db::version`] tells on the spot, on SQLite, whether anything was committed since something was read with
+//! [`Db::read_versioned`]: whoever keeps in memory what it has read knows by that whether it still is so.
+//!
 //! [`Db::announcements`] tells this process's tasks that something was committed that they wait for, on
 //! PostgreSQL also by another process.
 //!
@@ -30,6 +33,7 @@ mod error;
 pub mod foreign;
 mod inline;
 mod job;
+mod lookout;
 mod patience;
 mod place;
 mod postgres;
@@ -46,6 +50,7 @@ pub use refinery;
 
 pub use crate::db::Db;
 pub use crate::error::{DbError, ErrorClass};
+pub use crate::lookout::{NoVersion, Version};
 pub use crate::place::{has_rows, sqlite_file};
 pub use crate::tx::{Gathered, Tx};
 pub use crate::value::{FromColumn, Row, Value};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::lookout::Lookout;
 use crate::postgres::{self, Postgres, Server};
 use crate::sqlite::{self, Identity, Sqlite};
 use crate::tx::Connection;
@@ -104,6 +105,14 @@ impl Place {
         Ok(match self {
             Self::Sqlite(path) => Box::new(Sqlite::reader(path)?),
             Self::Postgres(server) => Box::new(Postgres::reader(server.clone())),
+        })
+    }
+
+    /// What tells versions, where the database has them.
+    pub(crate) fn lookout(&self) -> Result<Option<Lookout>, DbError> {
+        Ok(match self {
+            Self::Sqlite(path) => Some(Lookout::new(Sqlite::lookout(path)?)),
+            Self::Postgres(_) => None,
         })
     }
 

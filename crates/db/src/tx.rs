@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::{DbError, Dialect, Row, Value};
+use crate::{DbError, Dialect, Row, Value, Version};
 
 /// What `commit` of a lost connection left open, answered when the next transaction begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,10 @@ pub(crate) trait Connection: Send {
     /// The steps that statements have taken since this was last asked, where the database tells.
     fn steps(&mut self) -> u64 {
         0
+    }
+    /// In which version of the database the open transaction reads, where this connection tells versions.
+    fn version(&mut self) -> Result<Option<Version>, DbError> {
+        Ok(None)
     }
     /// Writes something of no meaning within the open transaction, if its commit would not write anyway.
     fn touch(&mut self) -> Result<(), DbError> {
@@ -258,6 +262,15 @@ impl<'c> Tx<'c> {
     /// Which database this is, for the rare statement that has to differ.
     pub fn dialect(&self) -> Dialect {
         self.connection.dialect()
+    }
+
+    /// In which version of the database this reads; `None` but for closures of
+    /// [`Db::read_versioned`](crate::Db::read_versioned) on a database that has versions.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn version(&mut self) -> Result<Option<Version>, DbError> {
+        self.attempt("", |connection| connection.version())
     }
 
     /// Makes sure that there is something to commit.

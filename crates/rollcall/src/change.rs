@@ -22,6 +22,7 @@
 //! times to recognise what is stale.
 
 mod erased;
+mod since;
 mod withheld;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::clock::Millis;
 use crate::id;
 pub use crate::placement::Placement;
 pub use erased::{erase_records, erase_secrets, has_record, has_secrets};
+pub use since::{News, since};
 pub use withheld::{concerns, withhold};
 
 /// A position in the log. Zero is before the first change.

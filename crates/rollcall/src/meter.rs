@@ -4,6 +4,7 @@
 //! What can be read from the database (lags, parked events, suspensions) is not counted here but looked
 //! up when somebody asks.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -44,7 +45,7 @@ pub struct OutcomeLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RouteLabels {
     /// The route, with the names of its parameters.
-    pub route: String,
+    pub route: Cow<'static, str>,
     /// The HTTP status.
     pub status: u16,
 }

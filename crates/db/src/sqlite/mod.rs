@@ -120,6 +120,24 @@ impl Sqlite {
         })
     }
 
+    /// Opens a further connection that waits for nobody, and changes nothing.
+    pub(crate) fn lookout(path: &Path) -> Result<Self, DbError> {
+        let mut sqlite = Self::reader(path)?;
+        let set = sqlite.connection.busy_timeout(Duration::ZERO);
+        set.map_err(|error| sqlite.typed(&error))?;
+        sqlite.reading(true)?;
+        Ok(sqlite)
+    }
+
+    /// In which version this connection finds the database. Outside of a transaction, that is the last one that was
+    /// committed.
+    pub(crate) fn data_version(&self) -> Result<i64, DbError> {
+        self.connection
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut it| it.query_row([], |row| row.get(0)))
+            .map_err(|error| self.typed(&error))
+    }
+
     fn pragma(&self, name: &str, value: impl rusqlite::ToSql) -> Result<(), DbError> {
         let set = self.connection.pragma_update(None, name, value);
         set.map_err(|error| self.typed(&error))

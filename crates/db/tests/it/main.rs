@@ -17,6 +17,7 @@ mod inline;
 mod lanes;
 mod lost;
 mod values;
+mod versions;
 
 use std::time::Duration;
 

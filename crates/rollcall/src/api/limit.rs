@@ -48,7 +48,7 @@ impl Left {
             (POLICY, format!("\"default\";q={};w={window}", self.limit.burst)),
             (LEFT, format!("\"default\";r={};t={wait}", self.requests)),
         ] {
-            if let Ok(value) = HeaderValue::from_str(&text) {
+            if let Ok(value) = HeaderValue::try_from(text) {
                 headers.insert(name, value);
             }
         }
@@ -88,8 +88,10 @@ impl Limiter {
         let after = before + interval;
         let is_granted = after - now <= window;
         let full_at = if is_granted { after } else { before };
-        if is_granted {
-            buckets.insert(who.to_owned(), full_at);
+        match buckets.get_mut(who) {
+            Some(bucket) => *bucket = full_at,
+            None if is_granted => drop(buckets.insert(who.to_owned(), full_at)),
+            None => {}
         }
         let room = window.saturating_sub(full_at - now);
         Left {

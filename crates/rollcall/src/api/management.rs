@@ -119,7 +119,11 @@ async fn call(api: &Api, request: Request) -> Result<Value, Refusal> {
     {
         return Err(Refusal::instance());
     }
-    let desk = Desk::of_access_key(hub.clone(), key.token.id.clone(), browser::origin(&parts));
+    let desk = Desk::of_access_key(
+        Arc::clone(&api.hall),
+        key.token.id.clone(),
+        browser::origin(&parts),
+    );
     management::call(&desk, &key.token.id, &text(&parts, "x-acs-action"), given).await
 }
 

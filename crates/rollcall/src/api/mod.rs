@@ -23,14 +23,15 @@ mod routes;
 mod scim;
 mod shape;
 mod stale;
+mod traced;
 mod versions;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::{self, Next};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -38,14 +39,13 @@ use rollcall_server::Tls;
 use rollcall_server::health::{Part, Readiness};
 use rollcall_server::kept::Kept;
 use serde_json::json;
-use tracing::Instrument as _;
 
 use crate::access::RateLimit;
 use crate::application::keys;
 use crate::delivery::Shared;
+use crate::developer::Hall;
 use crate::health;
 use crate::maintenance::Upkeep;
-use crate::meter::RouteLabels;
 use crate::secret::AdminToken;
 use crate::signin::SignIn;
 use crate::signin::oidc::Provider;
@@ -70,6 +70,8 @@ pub use scim::declared as scim_routes;
 pub struct Api {
     /// The hub and its delivery.
     pub shared: Arc<Shared>,
+    /// Where the calls of applications come in.
+    pub hall: Arc<Hall>,
     /// Its maintenance.
     pub upkeep: Arc<Upkeep>,
     /// What the machine's own administrator shows.
@@ -88,6 +90,7 @@ impl Api {
     pub fn new(shared: Arc<Shared>, upkeep: Arc<Upkeep>, token: AdminToken) -> Self {
         Self {
             sign_in: SignIn::new(shared.hub.clone(), upkeep.sessions()),
+            hall: Arc::new(Hall::new(shared.hub.clone())),
             shared,
             upkeep,
             token,
@@ -172,7 +175,7 @@ pub fn router_with(api: Arc<Api>, pages: Router) -> Router {
             )),
         )
         .nest(scim::PREFIX, scim::router(Arc::clone(&api)))
-        .nest(developer::PREFIX, developer::router(Arc::clone(&api)))
+        .nest(developer::PREFIX, developer::nothing())
         .route(PREFIX, get(async move || describe(&index)))
         .route(
             &format!("{PREFIX}{}", document::DOCUMENT),
@@ -189,7 +192,9 @@ pub fn router_with(api: Arc<Api>, pages: Router) -> Router {
         .merge(pages.with_state(()))
         .fallback(async move |request: Request| unknown(&described, request.uri().path()))
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(Arc::clone(&api), trace))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), traced::layer))
+        // They are traced too, but not by a layer.
+        .merge(developer::router())
         .with_state(api)
 }
 
@@ -235,56 +240,8 @@ async fn readyz(State(api): State<Arc<Api>>) -> Response {
     report.as_ref().into_response()
 }
 
-/// What monitoring asks for.
-const WATCHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
-
 /// The header that names a request in the log, also if the caller or a proxy has named it already.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Logs and measures every request. The route is logged, not the path, which may hold ids.
-async fn trace(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
-    let hub = &api.shared.hub;
-    let given = request
-        .headers()
-        .get(REQUEST_ID)
-        .and_then(|value| value.to_str().ok())
-        .filter(|id| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
-        .map(str::to_owned);
-    let id = given.unwrap_or_else(|| crate::id::make("req", hub.clock.now(), &*hub.random));
-    let header = HeaderValue::from_str(&id).ok();
-    if let Some(header) = &header {
-        request.headers_mut().insert(REQUEST_ID, header.clone());
-    }
-    let method = request.method().clone();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
-    let watch = hub.clock.stopwatch();
-    let span = tracing::info_span!("request", id = id.as_str());
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let (status, took) = (response.status().as_u16(), watch.elapsed());
-    let ms = took.as_secs_f64() * 1e3;
-    // A stranger may send any word as the method.
-    let method = rollcall_protocol::shown(method.as_str());
-    span.in_scope(|| {
-        // Whoever watches the hub asks every few seconds: that is worth a line only if it fails.
-        if WATCHED.contains(&route.as_str()) && status < 400 {
-            tracing::debug!(method, route, status, ms, "answered");
-        } else {
-            tracing::info!(method, route, status, ms, "answered");
-        }
-    });
-    hub.meters
-        .http
-        .get_or_create(&RouteLabels { route, status })
-        .observe(took.as_secs_f64());
-    error::name_request(&mut response, &id);
-    if let Some(header) = header {
-        response.headers_mut().insert(REQUEST_ID, header);
-    }
-    response
-}
 
 /// The public keys of an application (wire contract, section 2).
 async fn jwks(

@@ -1,6 +1,9 @@
-//! The developer API: reads beside a bare page with the same body; writes beside the same commands without requests, and
+//! The developer API: reads of users by chance, for the first time, again, and while others are changed, beside a bare
+//! page with the same body; writes beside the same commands without requests, and
 //! beside the commit of a bare row, both shared by as many callers; and the last page of a list beside the first.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -29,6 +32,9 @@ const CONNECTIONS: usize = 16;
 
 /// For how long each figure is taken.
 const TIME: Duration = Duration::from_secs(3);
+
+/// How many users are changed a second while others are read.
+const CHANGES: u32 = 100;
 
 /// How often a page is asked for.
 const TIMES: usize = 30;
@@ -106,23 +112,50 @@ impl Peer {
     }
 }
 
-/// How many requests a second these connections send, each its own one after the other.
+/// What one connection asks for.
+struct Asking<'a> {
+    /// Which connection it is.
+    number: usize,
+    /// How many requests it has sent before.
+    count: usize,
+    /// Where its application's calls are.
+    path: &'a str,
+}
+
+impl Asking<'_> {
+    /// A number below a limit that looks like chance, and is the same in each run.
+    fn chance(&self, below: usize) -> usize {
+        // SplitMix64.
+        let mut z = (((self.number as u64) << 40) + self.count as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % below.max(1) as u64).unwrap_or_default()
+    }
+}
+
+/// How many requests a second these connections send, each its own one after the other, until the time is over or there
+/// is nothing more to ask for.
 async fn rate(
     peers: &[Peer],
     method: &'static str,
-    address: impl Fn(usize, &Peer) -> String,
-    body: impl Fn(usize, usize) -> Vec<u8> + Send + Sync + Clone + 'static,
+    ask: impl Fn(Asking<'_>) -> Option<(String, Vec<u8>)> + Send + Sync + 'static,
 ) -> Result<f64> {
-    let mut asking = Vec::new();
+    let (mut asking, ask) = (Vec::new(), Arc::new(ask));
     let clock = crate::clock::Clock::system();
     let watch = clock.stopwatch();
     for (number, peer) in peers.iter().enumerate() {
         let mut client = Client::with(peer.port, peer.authorization.clone()).await?;
-        let (path, body, clock) = (address(number, peer), body.clone(), clock.clone());
+        let (own, ask, clock) = (peer.path.clone(), Arc::clone(&ask), clock.clone());
         asking.push(tokio::spawn(async move {
             let (watch, mut count) = (clock.stopwatch(), 0);
-            while watch.elapsed() < TIME {
-                let answer = client.send(method, &path, &body(number, count)).await?;
+            while watch.elapsed() < TIME
+                && let Some((path, body)) = ask(Asking {
+                    number,
+                    count,
+                    path: &own,
+                })
+            {
+                let answer = client.send(method, &path, &body).await?;
                 ensure!(answer.status == 200, "{path}: {}", answer.status);
                 count += 1;
             }
@@ -134,6 +167,22 @@ async fn rate(
         count += asking.await??;
     }
     Ok(float(count) / watch.elapsed().as_secs_f64())
+}
+
+/// Changes users by chance, so many a second if it can, until this is dropped or aborted; how many it has changed.
+async fn keep_changing(hub: Hub, users: Arc<[String]>, changed: Arc<AtomicUsize>) -> Result<()> {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / CHANGES);
+    loop {
+        ticks.tick().await;
+        let count = changed.load(Ordering::Relaxed);
+        let asking = Asking {
+            number: CONNECTIONS,
+            count,
+            path: "",
+        };
+        change(hub.clone(), users[asking.chance(users.len())].clone(), count).await?;
+        changed.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// How many commits a second as many callers make who share them, each of something of its own.
@@ -198,21 +247,47 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Figure>> {
         peers.push(Peer::of(&world, &site, number).await?);
     }
     let first = peers.first().context("nobody calls")?;
-    let of = |number: usize, peer: &Peer| {
-        let user = &users[number * (count / CONNECTIONS)];
-        format!("{}/users/{user}", peer.path)
-    };
     let mut client = Client::with(site.port, first.authorization.clone()).await?;
-    let size = client.send("GET", &of(0, first), b"").await?.body.len();
-    let nothing = |_: usize, _: usize| Vec::new();
-    let reads = rate(&peers, "GET", of, nothing).await?;
-    let bare = rate(&peers, "GET", |_, _| format!("/bare/{size}"), nothing).await?;
-    let named = |number: usize, count: usize| {
-        json!({ "displayName": format!("Somebody {number} {count}") })
-            .to_string()
-            .into_bytes()
+    let someone = format!("{}/users/{}", first.path, users[0]);
+    let size = client.send("GET", &someone, b"").await?.body.len();
+    let all: Arc<[String]> = users.clone().into();
+    let user = |asking: &Asking<'_>, user: &String| format!("{}/users/{user}", asking.path);
+    let everybody = Arc::clone(&all);
+    let once = rate(&peers, "GET", move |asking| {
+        let next = everybody.get(asking.number + asking.count * CONNECTIONS)?;
+        Some((user(&asking, next), Vec::new()))
+    });
+    let once = once.await?;
+    let anybody = Arc::clone(&all);
+    let by_chance = move |asking: Asking<'_>| {
+        let chosen = &anybody[asking.chance(anybody.len())];
+        Some((user(&asking, chosen), Vec::new()))
     };
-    let writes = rate(&peers, "PATCH", of, named).await?;
+    let reads = rate(&peers, "GET", by_chance.clone()).await?;
+    let bare = rate(&peers, "GET", move |_| {
+        Some((format!("/bare/{size}"), Vec::new()))
+    })
+    .await?;
+    let changed = Arc::new(AtomicUsize::new(0));
+    let changing = tokio::spawn(keep_changing(
+        world.hub.clone(),
+        Arc::clone(&all),
+        Arc::clone(&changed),
+    ));
+    let watch = world.hub.clock.stopwatch();
+    let mixed = rate(&peers, "GET", by_chance).await?;
+    let changed = float(changed.load(Ordering::Relaxed)) / watch.elapsed().as_secs_f64();
+    changing.abort();
+    if let Ok(ended) = changing.await {
+        ended?;
+    }
+    let named = move |asking: Asking<'_>| {
+        let (number, count) = (asking.number, asking.count);
+        let chosen = &all[number * (all.len() / CONNECTIONS)];
+        let body = json!({ "displayName": format!("Somebody {number} {count}") });
+        Some((user(&asking, chosen), body.to_string().into_bytes()))
+    };
+    let writes = rate(&peers, "PATCH", named).await?;
     let changes = commits(&world, &users, change).await?;
     let rows = commits(&world, &users, row).await?;
     let pages = count.div_ceil(PAGE);
@@ -220,9 +295,25 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Figure>> {
     site.end().await?;
     let figure = |what: String, value: f64, unit: &str| Figure::new("developer", what, value, unit);
     Ok(vec![
-        figure(format!("reads of a user, {CONNECTIONS} connections"), reads, "/s")
-            .beside(format!("a bare page of {size} bytes"), bare)
-            .aims("at least 0.7 of it", reads >= 0.7 * bare),
+        figure(
+            format!("reads of one of {count} users, {CONNECTIONS} connections"),
+            reads,
+            "/s",
+        )
+        .beside(format!("a bare page of {size} bytes"), bare)
+        .aims("at least 0.7 of it", reads >= 0.7 * bare),
+        figure(
+            format!("the same while {changed:.0} users a second are changed"),
+            mixed,
+            "/s",
+        )
+        .beside("the bare page", bare),
+        figure(
+            "the same of users who were not read before".to_owned(),
+            once,
+            "/s",
+        )
+        .beside("the bare page", bare),
         figure(
             format!("durable writes of a user, {CONNECTIONS} connections"),
             writes,

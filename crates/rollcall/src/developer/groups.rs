@@ -1,5 +1,6 @@
 //! Groups: looking at them and changing them, and who is in them.
 
+use bytes::Bytes;
 use rollcall_db::Tx;
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
@@ -31,6 +32,10 @@ pub struct Shown {
 }
 
 impl Shown {
+    fn read(tx: &mut Tx<'_>, access: &Access, instance: &str, id: &str) -> Result<Self, Refusal> {
+        Ok(Self::of(instance, seen(tx, access, id)?))
+    }
+
     fn of(instance: &str, group: Group) -> Self {
         let [source_type, source_id, external_id] =
             group
@@ -81,16 +86,22 @@ fn seen(tx: &mut Tx<'_>, access: &Access, id: &str) -> Result<Group, Refusal> {
     found.ok_or_else(|| Refusal::not_found(SubjectKind::Group, id))
 }
 
-/// Shows a group.
+/// Reads a group.
 ///
 /// # Errors
 /// [`Refusal`].
 pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
-    let instance = desk.hub.instance.id.clone();
-    desk.read(READ, move |tx, access| {
-        Ok(Shown::of(&instance, seen(tx, access, &id)?))
-    })
-    .await
+    let instance = desk.hub().instance.id.clone();
+    desk.read(READ, move |tx, access| Shown::read(tx, access, &instance, &id))
+        .await
+}
+
+/// Shows a group as JSON.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn show(desk: &Desk, id: String) -> Result<Bytes, Refusal> {
+    desk.show(READ, SubjectKind::Group, id, Shown::read).await
 }
 
 /// Lists groups by id, of all names or of those that begin so.
@@ -98,7 +109,7 @@ pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
 /// # Errors
 /// [`Refusal`].
 pub async fn list(desk: &Desk, beginning: Option<String>, page: Portioned) -> Result<Page<Shown>, Refusal> {
-    let instance = desk.hub.instance.id.clone();
+    let instance = desk.hub().instance.id.clone();
     desk.read(READ, move |tx, access| {
         let sight = access.sight(tx)?;
         let limit = page.offset + page.size + 1;
@@ -126,7 +137,7 @@ pub async fn list(desk: &Desk, beginning: Option<String>, page: Portioned) -> Re
 /// # Errors
 /// [`Refusal`].
 pub async fn members(desk: &Desk, id: String, page: Portioned) -> Result<Page<Member>, Refusal> {
-    let instance = desk.hub.instance.id.clone();
+    let instance = desk.hub().instance.id.clone();
     desk.read(READ, move |tx, access| {
         access.check(Need::Users(Grant::Read))?;
         let group = seen(tx, access, &id)?;

@@ -3,15 +3,18 @@
 //! An application shows its id and a client secret ([`crate::application::developer::secrets`]), gets an access token
 //! ([`token`]) and calls with that. A call is one transaction. It looks first whether the token still is good and what
 //! the application may do ([`Desk::read`], [`Desk::write`]), so that what an administrator takes away is gone with the
-//! next call, also from a write that was under way. Then the scope decides: it is the authority with which a write comes to
+//! next call, also from a write that was under way. Where the database can say at once that nothing was committed, a
+//! call that shows a single subject is what such a transaction has found before ([`Desk::show`], `kept`). Then the scope decides: it is the authority with which a write comes to
 //! the directory's door, and what a read sees ([`Sight`]). What is outside answers as if it did not exist.
 //!
 //! Names, forms and statuses are those that the official clients of the product expect. HTTP is in `api::developer`.
 //!
 //! The management API calls the same ([`crate::management`]): whoever signs with an access key is let in by the key's role.
 
+mod desk;
 mod echo;
 pub mod groups;
+mod kept;
 mod page;
 pub mod passwords;
 mod refusal;
@@ -20,22 +23,22 @@ pub mod token;
 pub mod units;
 pub mod users;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rollcall_db::{DbError, Tx};
 
-use crate::access::{Authority, Caller, Origin, Permission, Principal};
+use crate::access::{Authority, Permission, Principal};
 use crate::accounts::tokens;
 use crate::application::developer::secrets;
 use crate::application::{DeveloperApi, Grant, Scope};
-use crate::change;
 use crate::clock::Millis;
-use crate::directory::{Applied, Command, Sight};
-use crate::hub::Hub;
+use crate::directory::Sight;
+pub use desk::{Desk, Hall};
+use kept::Reach;
 pub use page::{Numbered, Portioned};
 pub use refusal::{CODES, Refusal};
 pub use text::Given;
-use token::Claims;
+use token::{Claims, Token};
 
 /// What a call asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,13 +89,16 @@ pub struct Access {
     /// How far it reaches.
     authority: Authority,
     granted: DeveloperApi,
+    /// From when on it has nothing any more, unless something happens before; `None` if that is never.
+    until: Option<Millis>,
+    reach: OnceLock<Reach>,
 }
 
 /// Who calls.
 #[derive(Clone, Debug)]
 enum Who {
     /// An application that has shown an access token.
-    Application(Arc<Claims>),
+    Application(Arc<Token>),
     /// Whoever signs with an access key: the key's id.
     AccessKey(String),
 }
@@ -100,8 +106,8 @@ enum Who {
 impl Who {
     fn principal(&self) -> Principal {
         match self {
-            Self::Application(claims) => Principal::Application {
-                id: claims.application_id.clone(),
+            Self::Application(token) => Principal::Application {
+                id: token.claims.application_id.clone(),
             },
             Self::AccessKey(id) => Principal::Token { id: id.clone() },
         }
@@ -110,7 +116,7 @@ impl Who {
     /// The application whose writes are not pushed to itself.
     fn without_echo(&self, granted: DeveloperApi) -> Option<&str> {
         match self {
-            Self::Application(claims) if !granted.echo => Some(&claims.application_id),
+            Self::Application(token) if !granted.echo => Some(&token.claims.application_id),
             Self::Application(_) | Self::AccessKey(_) => None,
         }
     }
@@ -120,7 +126,7 @@ impl Access {
     /// What whoever calls may do now.
     fn load(tx: &mut Tx<'_>, who: &Who, now: Millis) -> Result<Self, Refusal> {
         match who {
-            Who::Application(claims) => Self::of_application(tx, claims, now),
+            Who::Application(token) => Self::of_application(tx, &token.claims, now),
             Who::AccessKey(id) => Self::of_access_key(tx, id, now),
         }
     }
@@ -148,13 +154,19 @@ impl Access {
                 passwords: grant == Grant::Write,
                 ..DeveloperApi::default()
             },
+            until: None,
+            reach: OnceLock::new(),
         })
     }
 
     /// What the application of these claims may do now.
     fn of_application(tx: &mut Tx<'_>, claims: &Claims, now: Millis) -> Result<Self, Refusal> {
         let granted = secrets::granted(tx, &claims.application_id, &claims.secret_id, &claims.id, now)?;
-        let (granted, scope) = granted.ok_or_else(Refusal::revoked_token)?;
+        let secrets::Granted {
+            api: granted,
+            scope,
+            secret_expires_at,
+        } = granted.ok_or_else(Refusal::revoked_token)?;
         if !granted.enabled {
             return Err(Refusal::disabled());
         }
@@ -169,7 +181,18 @@ impl Access {
             scope,
             authority,
             granted,
+            until: secret_expires_at,
+            reach: OnceLock::new(),
         })
+    }
+
+    /// Whether it has it still, if nothing has happened since.
+    fn is_good(&self, now: Millis) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
+    fn reach(&self) -> Reach {
+        *self.reach.get_or_init(|| Reach::of(&self.authority))
     }
 
     /// What it sees of the directory.
@@ -185,105 +208,5 @@ impl Access {
             true => Ok(()),
             false => Err(Refusal::not_granted(need.words())),
         }
-    }
-}
-
-/// Where the calls of one application, or of one access key, come in.
-#[derive(Clone, Debug)]
-pub struct Desk {
-    /// The hub.
-    pub hub: Hub,
-    who: Who,
-    origin: Origin,
-}
-
-impl Desk {
-    /// For the application that has shown a token, from there.
-    pub fn new(hub: Hub, claims: Claims, origin: Origin) -> Self {
-        let who = Who::Application(Arc::new(claims));
-        Self { hub, who, origin }
-    }
-
-    /// For whoever signs with an access key.
-    pub fn of_access_key(hub: Hub, id: String, origin: Origin) -> Self {
-        let who = Who::AccessKey(id);
-        Self { hub, who, origin }
-    }
-
-    /// Who acts, as far as this reaches.
-    pub fn caller(&self, authority: Authority) -> Caller {
-        Caller {
-            origin: self.origin.clone(),
-            ..Caller::from(self.who.principal()).within(authority)
-        }
-    }
-
-    /// Reads something in a transaction of its own.
-    ///
-    /// # Errors
-    /// [`Refusal`].
-    pub async fn read<T: Send + 'static>(
-        &self,
-        need: Need,
-        read: impl Fn(&mut Tx<'_>, &Access) -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let (who, now) = (self.who.clone(), self.hub.clock.now());
-        self.hub
-            .db
-            .read(move |tx| {
-                let access = Access::load(tx, &who, now)?;
-                access.check(need)?;
-                read(tx, &access)
-            })
-            .await
-    }
-
-    /// Carries out a command that needs nothing of what there is, and returns once it is durable. The user whom it is
-    /// about is read together with those of others who share its commit.
-    ///
-    /// # Errors
-    /// [`Refusal`]; nothing is changed then.
-    pub async fn carry_out(&self, need: Need, command: Command) -> Result<(), Refusal> {
-        let about = command.user_id().map(str::to_owned);
-        self.write_about(about, need, move |_, _| Ok(command.clone()))
-            .await?;
-        Ok(())
-    }
-
-    /// Carries out a command, which may be made of what there is, and returns once it is durable.
-    ///
-    /// # Errors
-    /// [`Refusal`]; nothing is changed then.
-    pub async fn write(
-        &self,
-        need: Need,
-        make: impl Fn(&mut Tx<'_>, &Access) -> Result<Command, Refusal> + Send + 'static,
-    ) -> Result<Applied, Refusal> {
-        self.write_about(None, need, make).await
-    }
-
-    async fn write_about(
-        &self,
-        about: Option<String>,
-        need: Need,
-        make: impl Fn(&mut Tx<'_>, &Access) -> Result<Command, Refusal> + Send + 'static,
-    ) -> Result<Applied, Refusal> {
-        let (desk, now) = (self.clone(), self.hub.clock.now());
-        self.hub
-            .db
-            .write_about(about, move |tx| {
-                let access = Access::load(tx, &desk.who, now)?;
-                access.check(need)?;
-                let command = make(tx, &access)?;
-                let quiet = desk.who.without_echo(access.granted);
-                let before = quiet.map(|_| change::head(tx)).transpose()?;
-                let caller = desk.caller(access.authority);
-                let applied = desk.hub.apply_in(tx, &caller, &command)?;
-                if let (Some(application_id), Some(before)) = (quiet, before) {
-                    echo::withhold(tx, application_id, before.seq)?;
-                }
-                Ok(applied)
-            })
-            .await
     }
 }

@@ -17,7 +17,7 @@ const RANDOM_PASSWORD: usize = 24;
 
 /// Prepares a password, away from what serves other requests, because hashing takes long on purpose.
 pub(super) async fn prepare(desk: &Desk, plain: SecretString) -> Result<NewPassword, Refusal> {
-    let random = Arc::clone(&desk.hub.random);
+    let random = Arc::clone(&desk.hub().random);
     let prepared = tokio::task::spawn_blocking(move || NewPassword::prepare(plain, &*random)).await;
     Ok(prepared.map_err(|error| Refusal::internal(error.to_string()))??)
 }

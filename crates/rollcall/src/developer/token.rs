@@ -5,11 +5,16 @@
 //! or read what it says, and the hub keeps none. It is good for 20 minutes, and for nothing as soon as its secret is not
 //! good, the application is gone, or it was revoked by itself (RFC 7009).
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rollcall_db::Version;
 use serde::{Deserialize, Serialize};
 
-use super::Refusal;
+use super::{Access, Refusal};
 use crate::application::DeveloperApi;
 use crate::application::developer::secrets;
 use crate::clock::Millis;
@@ -53,17 +58,87 @@ impl Claims {
         let plain = hub.master.open(&sealed, BOX).ok()?;
         serde_json::from_slice(&plain).ok()
     }
+}
 
+/// A token that was shown, and what was found when somebody looked last whether it is good.
+#[derive(Debug)]
+pub struct Token {
+    /// What it says.
+    pub claims: Claims,
+    /// What it is called where calls are counted: all tokens of an application count together.
+    pub caller: String,
+    found: Mutex<Option<(Version, Arc<Access>)>>,
+}
+
+impl Token {
+    fn found(&self) -> MutexGuard<'_, Option<(Version, Arc<Access>)>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it may do in this version of the database, if somebody has looked there.
+    pub(super) fn access(&self, version: Version, now: Millis) -> Option<Arc<Access>> {
+        let found = self.found();
+        let (at, access) = found.as_ref()?;
+        (*at == version && access.is_good(now)).then(|| Arc::clone(access))
+    }
+
+    /// Remembers what it may do in this version.
+    pub(super) fn remember(&self, version: Version, access: Arc<Access>) {
+        *self.found() = Some((version, access));
+    }
+}
+
+/// How many tokens are remembered. Whoever shows one more has the others read anew.
+const MANY: usize = 4_096;
+
+/// The tokens that were shown of late, by their SHA-256 hashes: to open a box takes longer.
+#[derive(Debug, Default)]
+pub struct Tokens(RwLock<HashMap<[u8; 32], Arc<Token>>>);
+
+impl Tokens {
     /// Reads a token of this hub that is good as far as it says itself.
     ///
     /// # Errors
     /// [`Refusal::no_token`], [`Refusal::expired_token`].
-    pub fn read(hub: &Hub, shown: &str) -> Result<Self, Refusal> {
-        let claims = Self::open(hub, shown).ok_or_else(Refusal::no_token)?;
-        match hub.clock.now() < claims.expires_at {
-            true => Ok(claims),
+    pub fn read(&self, hub: &Hub, shown: &str) -> Result<Arc<Token>, Refusal> {
+        let now = hub.clock.now();
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, shown.as_bytes()).as_ref());
+        let known = {
+            let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            known.get(&hash).map(Arc::clone)
+        };
+        let token = match known {
+            Some(token) => token,
+            None => {
+                let claims = Claims::open(hub, shown).ok_or_else(Refusal::no_token)?;
+                let token = Arc::new(Token {
+                    caller: format!("application:{}", claims.application_id),
+                    claims,
+                    found: Mutex::new(None),
+                });
+                self.keep(hash, &token, now);
+                token
+            }
+        };
+        match now < token.claims.expires_at {
+            true => Ok(token),
             false => Err(Refusal::expired_token()),
         }
+    }
+
+    fn keep(&self, hash: [u8; 32], token: &Arc<Token>, now: Millis) {
+        if token.claims.expires_at <= now {
+            return;
+        }
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MANY {
+            known.retain(|_, token| now < token.claims.expires_at);
+        }
+        if known.len() >= MANY {
+            known.clear();
+        }
+        known.insert(hash, Arc::clone(token));
     }
 }
 

@@ -1,10 +1,11 @@
 //! Organizational units: looking at them and changing them.
 
+use bytes::Bytes;
 use rollcall_db::Tx;
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
-use super::{Desk, Given, Need, Numbered, Refusal};
+use super::{Access, Desk, Given, Need, Numbered, Refusal};
 use crate::application::Grant;
 use crate::clock::Millis;
 use crate::directory::{Cascade, Command, NewUnit, Sight, Source, Unit, UnitChanges, lists};
@@ -29,6 +30,11 @@ pub struct Shown {
 }
 
 impl Shown {
+    fn read(tx: &mut Tx<'_>, access: &Access, instance: &str, id: &str) -> Result<Self, Refusal> {
+        let sight = access.sight(tx)?;
+        Ok(Self::of(instance, seen(tx, &sight, id)?))
+    }
+
     fn of(instance: &str, unit: Unit) -> Self {
         let [source_type, source_id, external_id] =
             unit.source
@@ -76,17 +82,22 @@ pub(super) fn seen(tx: &mut Tx<'_>, sight: &Sight, id: &str) -> Result<Unit, Ref
     found.ok_or_else(|| Refusal::not_found(SubjectKind::Unit, id))
 }
 
-/// Shows an organizational unit. The topmost ones of a scope have no parent there.
+/// Reads an organizational unit. The topmost ones of a scope have no parent there.
 ///
 /// # Errors
 /// [`Refusal`].
 pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
-    let instance = desk.hub.instance.id.clone();
-    desk.read(READ, move |tx, access| {
-        let sight = access.sight(tx)?;
-        Ok(Shown::of(&instance, seen(tx, &sight, &id)?))
-    })
-    .await
+    let instance = desk.hub().instance.id.clone();
+    desk.read(READ, move |tx, access| Shown::read(tx, access, &instance, &id))
+        .await
+}
+
+/// Shows an organizational unit as JSON.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn show(desk: &Desk, id: String) -> Result<Bytes, Refusal> {
+    desk.show(READ, SubjectKind::Unit, id, Shown::read).await
 }
 
 /// Lists the organizational units directly below one; without one, those below the root, or the topmost ones of the
@@ -95,7 +106,7 @@ pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
 /// # Errors
 /// [`Refusal`].
 pub async fn list(desk: &Desk, parent: Option<String>, page: Numbered) -> Result<Page, Refusal> {
-    let instance = desk.hub.instance.id.clone();
+    let instance = desk.hub().instance.id.clone();
     desk.read(READ, move |tx, access| {
         let sight = access.sight(tx)?;
         if let Some(parent) = &parent {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rollcall_db::Tx;
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
@@ -137,17 +138,32 @@ pub(super) fn require(tx: &mut Tx<'_>, access: &Access, id: &str) -> Result<User
     seen(tx, &sight, id)
 }
 
-/// Shows a user.
+const READ: Need = Need::Users(Grant::Read);
+
+/// Reads a user.
 ///
 /// # Errors
 /// [`Refusal`].
 pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
-    let instance = desk.hub.instance.id.clone();
-    desk.read(Need::Users(Grant::Read), move |tx, access| {
-        let user = require(tx, access, &id)?;
+    let instance = desk.hub().instance.id.clone();
+    desk.read(READ, move |tx, access| Shown::read(tx, access, &instance, &id))
+        .await
+}
+
+/// Shows a user, as JSON.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn show(desk: &Desk, id: String) -> Result<Bytes, Refusal> {
+    desk.show(READ, SubjectKind::User, id, Shown::read).await
+}
+
+impl Shown {
+    fn read(tx: &mut Tx<'_>, access: &Access, instance: &str, id: &str) -> Result<Self, Refusal> {
+        let user = require(tx, access, id)?;
         let groups = query::groups(tx, &user.groups)?.into_iter();
         let primary = user.units.iter().find(|unit| unit.primary);
-        Ok(Shown {
+        Ok(Self {
             primary_organizational_unit_id: primary.map(|unit| unit.id.clone()),
             organizational_units: user
                 .units
@@ -173,10 +189,9 @@ pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
                     field_value: value.clone(),
                 })
                 .collect(),
-            user: Listed::of(&instance, user),
+            user: Listed::of(instance, user),
         })
-    })
-    .await
+    }
 }
 
 /// Lists users by id: all that are seen, or those directly in a unit.
@@ -184,7 +199,7 @@ pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
 /// # Errors
 /// [`Refusal`].
 pub async fn list(desk: &Desk, unit: Option<String>, page: Numbered) -> Result<Page, Refusal> {
-    let (instance, ladder) = (desk.hub.instance.id.clone(), Arc::clone(&desk.hub.ladder));
+    let (instance, ladder) = (desk.hub().instance.id.clone(), Arc::clone(&desk.hub().ladder));
     desk.read(Need::Users(Grant::Read), move |tx, access| {
         let sight = access.sight(tx)?;
         if let Some(unit) = &unit {
@@ -228,7 +243,7 @@ pub struct Groups {
 /// # Errors
 /// [`Refusal`].
 pub async fn groups(desk: &Desk, id: String, page: Portioned) -> Result<Groups, Refusal> {
-    let instance = desk.hub.instance.id.clone();
+    let instance = desk.hub().instance.id.clone();
     // The list belongs to both kinds: who may not read groups does not learn of them here.
     desk.read(Need::Users(Grant::Read), move |tx, access| {
         access.check(Need::Groups(Grant::Read))?;
@@ -357,7 +372,7 @@ pub async fn create(desk: &Desk, given: &Given) -> Result<Id, Refusal> {
         password: None,
         username,
     };
-    let password = first_password(given, &*desk.hub.random)?;
+    let password = first_password(given, &*desk.hub().random)?;
     let sets_password = password.is_some();
     if let Some(password) = password {
         // Nobody spends time on hashing for whoever may not set it.

@@ -11,9 +11,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use rollcall_db::{DbError, Tx, params};
-use rollcall_protocol::{EventType, SubjectKind};
+use rollcall_protocol::EventType;
 
-use crate::change::{self, ChangeKind, Seq};
+use crate::change::{self, ChangeKind, News, Seq};
 
 /// How many users there usually are from one step to the next when it is made. One that grows to more than twice as many
 /// is divided.
@@ -120,27 +120,17 @@ impl Steps {
 
     /// Counts what was made and deleted since, or begins anew.
     fn follow(mut self, tx: &mut Tx<'_>, head: Seq) -> Result<Self, DbError> {
-        let is_told = change::oldest(tx)?.is_some_and(|oldest| oldest <= self.seq + 1);
-        if !is_told || head - self.seq > MOST_NEWS {
+        let Some(news) = change::since(tx, self.seq, head, MOST_NEWS)? else {
             return Self::make(tx, head, self.width);
-        }
+        };
         let (made, deleted) = (EventType::UserCreate, EventType::UserDelete);
-        let rows = tx.query(
-            "SELECT subject_id, kind FROM changes
-             WHERE seq > $1 AND seq <= $2 AND subject_kind = $3 AND kind IN ($4, $5)",
-            params![
-                self.seq,
-                head,
-                SubjectKind::User.as_str(),
-                ChangeKind::Event(made).as_str(),
-                ChangeKind::Event(deleted).as_str()
-            ],
-        )?;
-        for row in &rows {
-            let (id, kind): (String, String) = (row.get(0)?, row.get(1)?);
-            let after = self.steps.partition_point(|step| step.from <= id);
+        for News { kind, subject_id, .. } in news {
+            if kind != ChangeKind::Event(made) && kind != ChangeKind::Event(deleted) {
+                continue;
+            }
+            let after = self.steps.partition_point(|step| step.from <= subject_id);
             let step = &mut self.steps[after.saturating_sub(1)];
-            step.count = match ChangeKind::parse(&kind) == Some(ChangeKind::Event(made)) {
+            step.count = match kind == ChangeKind::Event(made) {
                 true => step.count + 1,
                 // Nobody is deleted who was not there: that the ladder knows less can only be its own mistake.
                 false if step.count == 0 => return Self::make(tx, head, self.width),

@@ -48,10 +48,10 @@ impl<'a> Office<'a> {
 
     /// The role of the access key, and how far it reaches; refuses whoever may not do this.
     async fn permitted(&self, needed: Permission) -> Result<(Role, Authority), Refusal> {
-        let (id, now) = (self.key_id.to_owned(), self.desk.hub.clock.now());
+        let (id, now) = (self.key_id.to_owned(), self.desk.hub().clock.now());
         let key = self
             .desk
-            .hub
+            .hub()
             .db
             .read(move |tx| tokens::access_key(tx, &id, now))
             .await?;
@@ -77,7 +77,7 @@ impl<'a> Office<'a> {
         if !role.reaches(&id) {
             return Err(missing);
         }
-        let read = self.desk.hub.db.read(move |tx| {
+        let read = self.desk.hub().db.read(move |tx| {
             let application = store::load(tx, &id)?;
             let entitlement = Entitlements::load(tx, &id)?.current().clone();
             Ok::<_, ApplicationError>((application, entitlement))
@@ -95,7 +95,7 @@ impl<'a> Office<'a> {
 
     async fn apply(&self, authority: Authority, commands: Vec<application::Command>) -> Result<(), Refusal> {
         let caller = self.desk.caller(authority);
-        self.desk.hub.apply_to_application(caller, commands).await?;
+        self.desk.hub().apply_to_application(caller, commands).await?;
         Ok(())
     }
 }
@@ -146,7 +146,7 @@ async fn config(office: &Office<'_>, given: &Given) -> Answered {
     let subject = office
         .subject(given, "applicationId", Permission::ReadApplications)
         .await?;
-    let (application, hub) = (subject.application, &office.desk.hub);
+    let (application, hub) = (subject.application, &office.desk.hub());
     let serving = hub.db.read(instance::serving).await?;
     let settings = &application.settings;
     let mut config = json!({
@@ -383,7 +383,7 @@ async fn set_scope(office: &Office<'_>, given: &Given) -> Answered {
         group_ids: given.some_ids("groupIds", 1_000)?.into_iter().collect(),
     };
     let caller = office.desk.caller(subject.authority);
-    let (hub, id) = (&office.desk.hub, &subject.application.id);
+    let (hub, id) = (&office.desk.hub(), &subject.application.id);
     job::change_scope(hub, caller, id, ScopeEdit::to(&wanted), None).await?;
     Ok(Map::new())
 }
@@ -426,7 +426,7 @@ async fn run(office: &Office<'_>, given: &Given) -> Answered {
     let id = subject.application.id;
     let made = office
         .desk
-        .hub
+        .hub()
         .write_as(caller, move |tx, ctx| job::request_full(tx, ctx, &id));
     Ok(Map::from_iter([(
         "synchronizationJobId".to_owned(),
@@ -477,7 +477,7 @@ async fn job(office: &Office<'_>, given: &Given) -> Answered {
     let (role, _) = office.permitted(Permission::ReadDeliveries).await?;
     let wanted = given.needed("synchronizationJobId")?;
     let id = wanted.clone();
-    let read = office.desk.hub.db.read(move |tx| {
+    let read = office.desk.hub().db.read(move |tx| {
         let application = job::application_of(tx, &id)?;
         Ok::<_, DbError>(application.zip(job::load(tx, &id)?))
     });
@@ -503,7 +503,7 @@ async fn jobs(office: &Office<'_>, given: &Given) -> Answered {
     let targets = given.ids("targetIds", 10)?;
     let page = numbered(given)?;
     let of: Vec<String> = targets.into_iter().filter(|id| role.reaches(id)).collect();
-    let read = office.desk.hub.db.read(move |tx| {
+    let read = office.desk.hub().db.read(move |tx| {
         let mut all = Vec::new();
         for id in &of {
             let found = job::newest(tx, id, MOST_JOBS)?;

@@ -1,6 +1,6 @@
 //! Answers and refusals as the official clients of the developer API read them.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -15,12 +15,17 @@ pub(super) type Answered = Result<Answer, Refused>;
 
 /// An answer: a body, or none.
 #[derive(Debug)]
-pub(super) struct Answer(Option<Vec<u8>>);
+pub(super) struct Answer(Option<Bytes>);
 
 impl Answer {
     /// With this body.
     pub(super) fn of(body: &impl Serialize) -> Answered {
         let body = serde_json::to_vec(body).map_err(|error| Refusal::internal(error.to_string()))?;
+        Self::json(body.into())
+    }
+
+    /// With this body, which is JSON.
+    pub(super) fn json(body: Bytes) -> Answered {
         Ok(Self(Some(body)))
     }
 

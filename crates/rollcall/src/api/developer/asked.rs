@@ -1,16 +1,13 @@
 //! What a call brings.
 
-use std::sync::Arc;
-
-use axum::RequestPartsExt as _;
-use axum::body::{Bytes, to_bytes};
-use axum::extract::{FromRequest, RawPathParams, Request};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
+use axum::extract::RawPathParams;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::answer::Refused;
-use crate::api::Api;
 use crate::application::developer::secrets;
 use crate::developer::{Desk, Given, Numbered, Portioned, Refusal};
 use crate::directory::Source;
@@ -28,9 +25,9 @@ pub(super) struct Asked {
 }
 
 /// A part of the path by its name; empty if the path has none.
-pub(super) fn segment(path: &RawPathParams, wanted: &str) -> String {
+pub(super) fn segment<'a>(path: &'a RawPathParams, wanted: &str) -> &'a str {
     let found = path.iter().find(|(name, _)| *name == wanted);
-    found.map_or_else(String::new, |(_, value)| value.to_owned())
+    found.map_or("", |(_, value)| value)
 }
 
 /// The first parameter of a name, unless it is empty.
@@ -39,27 +36,31 @@ fn parameter<'a>(parameters: &'a [(String, String)], wanted: &str) -> Option<&'a
     Some(found.1.as_str()).filter(|value| !value.is_empty())
 }
 
-impl FromRequest<Arc<Api>> for Asked {
-    type Rejection = Refused;
-
-    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Refused> {
-        let (mut parts, body) = request.into_parts();
-        let path = parts.extract_with_state::<RawPathParams, Arc<Api>>(api).await;
-        let id = segment(&path.map_err(|_| Refusal::path())?, "id");
-        let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|_| Refusal::body("the query cannot be read"))?;
-        let bytes = to_bytes(body, LARGEST)
-            .await
-            .map_err(|_| Refusal::body(format!("the body is larger than {LARGEST} bytes, or ended early")))?;
+impl Asked {
+    /// Reads what a request brings.
+    pub(super) async fn read(path: &RawPathParams, parts: &Parts, body: Body) -> Result<Self, Refused> {
+        let query = match parts.uri.query() {
+            None => Vec::new(),
+            Some(_) => {
+                axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+                    .map_err(|_| Refusal::body("the query cannot be read"))?
+                    .0
+            }
+        };
+        let bytes = match body.is_end_stream() {
+            true => Bytes::new(),
+            // In a box, which whoever sends no body does without.
+            false => Box::pin(to_bytes(body, LARGEST)).await.map_err(|_| {
+                Refusal::body(format!("the body is larger than {LARGEST} bytes, or ended early"))
+            })?,
+        };
         Ok(Self {
-            id,
-            query: query.0,
+            id: segment(path, "id").to_owned(),
+            query,
             bytes,
         })
     }
-}
 
-impl Asked {
     /// The body's fields.
     pub(super) fn given(&self) -> Result<Given, Refusal> {
         Given::read(&self.bytes)
@@ -91,7 +92,7 @@ pub(super) fn external(desk: &Desk, given: &Given, of: &str) -> Result<(Source, 
     let source = Source::from_the_wire(
         given.some(&format!("{of}SourceType"))?,
         given.some(&format!("{of}SourceId"))?,
-        &desk.hub.instance.id,
+        &desk.hub().instance.id,
     );
     Ok((source, given.needed(&format!("{of}ExternalId"))?))
 }

@@ -5,36 +5,34 @@
 
 mod answer;
 mod asked;
+mod entry;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request, State};
-use axum::http::{HeaderMap, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodFilter, on};
-use axum::{Extension, RequestExt as _};
-use rollcall_server::Client;
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::response::IntoResponse as _;
+use axum::routing::MethodFilter;
 
-use super::{Api, REQUEST_ID, browser};
-use crate::access::RateLimit;
-use crate::developer::token::{self, Claims};
+use super::{Api, REQUEST_ID};
+use crate::developer::token;
 use crate::developer::users::{self, Wanted};
 use crate::developer::{Desk, Need, Refusal, groups, passwords, units};
 use crate::directory::Source;
 use answer::{Answer, Answered, Refused, name_request};
-use asked::{Asked, Credentials, external, segment};
+use asked::{Asked, external};
+use entry::Path;
+
+/// A path of an application's calls.
+macro_rules! path {
+    ($below:literal) => {
+        concat!("/v2/{instance_id}/{application_id}", $below)
+    };
+}
 
 /// Where an application's calls are.
-pub(super) const PREFIX: &str = "/v2/{instance_id}/{application_id}";
-
-/// How often somebody may show a secret of an application, to get an access token or to revoke one.
-const TOKENS: RateLimit = RateLimit {
-    per_second: 20,
-    burst: 100,
-};
+pub(super) const PREFIX: &str = path!("");
 
 /// The calls, and what they are.
 struct Calls {
@@ -49,13 +47,17 @@ impl Calls {
         path: &'static str,
         call: impl Fn(Desk, Asked) -> F + Clone + Send + Sync + 'static,
     ) -> Self {
-        self.declared.push((method, path));
-        let handler = async move |Extension(desk): Extension<Desk>, asked: Asked| call(desk, asked).await;
+        self.declared.push((method, below(path)));
         Self {
-            router: self.router.route(path, on(filter, handler)),
+            router: self.router.route(path, entry::call(filter, path, call)),
             ..self
         }
     }
+}
+
+/// A path below [`PREFIX`].
+fn below(path: &'static str) -> &'static str {
+    path.strip_prefix(PREFIX).unwrap_or(path)
 }
 
 const GET: (MethodFilter, &str) = (MethodFilter::GET, "GET");
@@ -64,15 +66,15 @@ const PATCH: (MethodFilter, &str) = (MethodFilter::PATCH, "PATCH");
 const DELETE: (MethodFilter, &str) = (MethodFilter::DELETE, "DELETE");
 
 /// Where an application gets its access tokens, and revokes them: without one.
-const TOKEN: &str = "/oauth2/token";
-const REVOKE: &str = "/oauth2/revoke";
+const TOKEN: &str = path!("/oauth2/token");
+const REVOKE: &str = path!("/oauth2/revoke");
 
 fn calls() -> Calls {
     let none = Calls {
         router: Router::new(),
         declared: Vec::new(),
     };
-    let scope = none.on(GET, "/provisioningScope", async |desk, _| {
+    let scope = none.on(GET, path!("/provisioningScope"), async |desk, _| {
         Answer::of(&scope(&desk).await?)
     });
     group_calls(unit_calls(user_calls(scope)))
@@ -80,36 +82,36 @@ fn calls() -> Calls {
 
 fn user_calls(calls: Calls) -> Calls {
     calls
-        .on(GET, "/users", async |desk, asked| {
+        .on(GET, path!("/users"), async |desk, asked| {
             let unit = asked.own("organizationalUnitId");
             Answer::of(&users::list(&desk, unit, asked.numbered()?).await?)
         })
-        .on(POST, "/users", async |desk, asked| {
+        .on(POST, path!("/users"), async |desk, asked| {
             Answer::of(&users::create(&desk, &asked.given()?).await?)
         })
-        .on(GET, "/users/{id}", async |desk, asked| {
-            Answer::of(&users::get(&desk, asked.id).await?)
+        .on(GET, path!("/users/{id}"), async |desk, asked| {
+            Answer::json(users::show(&desk, asked.id).await?)
         })
-        .on(PATCH, "/users/{id}", async |desk, asked| {
+        .on(PATCH, path!("/users/{id}"), async |desk, asked| {
             let given = asked.given()?;
             users::patch(&desk, asked.id, &given).await?;
             Answer::done()
         })
-        .on(DELETE, "/users/{id}", async |desk, asked| {
+        .on(DELETE, path!("/users/{id}"), async |desk, asked| {
             users::delete(&desk, asked.id).await?;
             Answer::done()
         })
-        .on(POST, "/users/{id}/actions/disable", async |desk, asked| {
+        .on(POST, path!("/users/{id}/actions/disable"), async |desk, asked| {
             users::set_enabled(&desk, asked.id, false).await?;
             Answer::done()
         })
-        .on(POST, "/users/{id}/actions/enable", async |desk, asked| {
+        .on(POST, path!("/users/{id}/actions/enable"), async |desk, asked| {
             users::set_enabled(&desk, asked.id, true).await?;
             Answer::done()
         })
         .on(
             POST,
-            "/users/{id}/actions/updateUserPassword",
+            path!("/users/{id}/actions/updateUserPassword"),
             async |desk, asked| {
                 let given = asked.given()?;
                 passwords::set(&desk, asked.id, &given).await?;
@@ -118,7 +120,7 @@ fn user_calls(calls: Calls) -> Calls {
         )
         .on(
             POST,
-            "/users/{id}/actions/setUserPrimaryOrganizationalUnit",
+            path!("/users/{id}/actions/setUserPrimaryOrganizationalUnit"),
             async |desk, asked| {
                 let given = asked.given()?;
                 users::set_primary_unit(&desk, asked.id, &given).await?;
@@ -127,7 +129,7 @@ fn user_calls(calls: Calls) -> Calls {
         )
         .on(
             POST,
-            "/users/{id}/actions/addUserToOrganizationalUnits",
+            path!("/users/{id}/actions/addUserToOrganizationalUnits"),
             async |desk, asked| {
                 let given = asked.given()?;
                 users::add_units(&desk, asked.id, &given).await?;
@@ -136,7 +138,7 @@ fn user_calls(calls: Calls) -> Calls {
         )
         .on(
             POST,
-            "/users/{id}/actions/removeUserFromOrganizationalUnits",
+            path!("/users/{id}/actions/removeUserFromOrganizationalUnits"),
             async |desk, asked| {
                 let given = asked.given()?;
                 users::remove_units(&desk, asked.id, &given).await?;
@@ -145,7 +147,7 @@ fn user_calls(calls: Calls) -> Calls {
         )
         .on(
             GET,
-            "/users/{id}/actions/listGroupsForUser",
+            path!("/users/{id}/actions/listGroupsForUser"),
             async |desk, asked| {
                 let page = asked.portioned()?;
                 Answer::of(&users::groups(&desk, asked.id, page).await?)
@@ -153,19 +155,23 @@ fn user_calls(calls: Calls) -> Calls {
         )
         .on(
             POST,
-            "/users/_/actions/getUserIdByUsername",
+            path!("/users/_/actions/getUserIdByUsername"),
             async |desk, asked| {
                 let wanted = Wanted::Username(asked.given()?.needed("username")?);
                 Answer::of(&users::find(&desk, wanted).await?)
             },
         )
-        .on(POST, "/users/_/actions/getUserIdByEmail", async |desk, asked| {
-            let wanted = Wanted::Email(asked.given()?.needed("email")?);
-            Answer::of(&users::find(&desk, wanted).await?)
-        })
         .on(
             POST,
-            "/users/_/actions/getUserIdByPhoneNumber",
+            path!("/users/_/actions/getUserIdByEmail"),
+            async |desk, asked| {
+                let wanted = Wanted::Email(asked.given()?.needed("email")?);
+                Answer::of(&users::find(&desk, wanted).await?)
+            },
+        )
+        .on(
+            POST,
+            path!("/users/_/actions/getUserIdByPhoneNumber"),
             async |desk, asked| {
                 let wanted = Wanted::PhoneNumber(asked.given()?.needed("phoneNumber")?);
                 Answer::of(&users::find(&desk, wanted).await?)
@@ -173,7 +179,7 @@ fn user_calls(calls: Calls) -> Calls {
         )
         .on(
             POST,
-            "/users/_/actions/getUserIdByExternalId",
+            path!("/users/_/actions/getUserIdByExternalId"),
             async |desk, asked| {
                 let (source, id): (Source, String) = external(&desk, &asked.given()?, "user")?;
                 Answer::of(&users::find(&desk, Wanted::ExternalId(source, id)).await?)
@@ -183,31 +189,33 @@ fn user_calls(calls: Calls) -> Calls {
 
 fn unit_calls(calls: Calls) -> Calls {
     calls
-        .on(GET, "/organizationalUnits", async |desk, asked| {
+        .on(GET, path!("/organizationalUnits"), async |desk, asked| {
             let parent = asked.own("parentId");
             Answer::of(&units::list(&desk, parent, asked.numbered()?).await?)
         })
-        .on(POST, "/organizationalUnits", async |desk, asked| {
+        .on(POST, path!("/organizationalUnits"), async |desk, asked| {
             Answer::of(&units::create(&desk, &asked.given()?).await?)
         })
-        .on(GET, "/organizationalUnits/{id}", async |desk, asked| {
-            Answer::of(&units::get(&desk, asked.id).await?)
+        .on(GET, path!("/organizationalUnits/{id}"), async |desk, asked| {
+            Answer::json(units::show(&desk, asked.id).await?)
         })
-        .on(PATCH, "/organizationalUnits/{id}", async |desk, asked| {
+        .on(PATCH, path!("/organizationalUnits/{id}"), async |desk, asked| {
             let given = asked.given()?;
             units::patch(&desk, asked.id, &given).await?;
             Answer::done()
         })
-        .on(DELETE, "/organizationalUnits/{id}", async |desk, asked| {
+        .on(DELETE, path!("/organizationalUnits/{id}"), async |desk, asked| {
             units::delete(&desk, asked.id).await?;
             Answer::done()
         })
-        .on(GET, "/organizationalUnits/{id}/parentIds", async |desk, asked| {
-            Answer::of(&units::parent_ids(&desk, asked.id).await?)
-        })
+        .on(
+            GET,
+            path!("/organizationalUnits/{id}/parentIds"),
+            async |desk, asked| Answer::of(&units::parent_ids(&desk, asked.id).await?),
+        )
         .on(
             PATCH,
-            "/organizationalUnits/{id}/parentId",
+            path!("/organizationalUnits/{id}/parentId"),
             async |desk, asked| {
                 let given = asked.given()?;
                 units::move_below(&desk, asked.id, &given).await?;
@@ -216,7 +224,7 @@ fn unit_calls(calls: Calls) -> Calls {
         )
         .on(
             POST,
-            "/organizationalUnits/_/actions/getOrganizationalUnitIdByExternalId",
+            path!("/organizationalUnits/_/actions/getOrganizationalUnitIdByExternalId"),
             async |desk, asked| {
                 let (source, id) = external(&desk, &asked.given()?, "organizationalUnit")?;
                 Answer::of(&units::find(&desk, source, id).await?)
@@ -226,28 +234,28 @@ fn unit_calls(calls: Calls) -> Calls {
 
 fn group_calls(calls: Calls) -> Calls {
     calls
-        .on(GET, "/groups", async |desk, asked| {
+        .on(GET, path!("/groups"), async |desk, asked| {
             let beginning = asked.own("groupNameStartWith");
             Answer::of(&groups::list(&desk, beginning, asked.portioned()?).await?)
         })
-        .on(POST, "/groups", async |desk, asked| {
+        .on(POST, path!("/groups"), async |desk, asked| {
             Answer::of(&groups::create(&desk, &asked.given()?).await?)
         })
-        .on(GET, "/groups/{id}", async |desk, asked| {
-            Answer::of(&groups::get(&desk, asked.id).await?)
+        .on(GET, path!("/groups/{id}"), async |desk, asked| {
+            Answer::json(groups::show(&desk, asked.id).await?)
         })
-        .on(PATCH, "/groups/{id}", async |desk, asked| {
+        .on(PATCH, path!("/groups/{id}"), async |desk, asked| {
             let given = asked.given()?;
             groups::patch(&desk, asked.id, &given).await?;
             Answer::done()
         })
-        .on(DELETE, "/groups/{id}", async |desk, asked| {
+        .on(DELETE, path!("/groups/{id}"), async |desk, asked| {
             groups::delete(&desk, asked.id).await?;
             Answer::done()
         })
         .on(
             GET,
-            "/groups/{id}/actions/listUsersForGroup",
+            path!("/groups/{id}/actions/listUsersForGroup"),
             async |desk, asked| {
                 let page = asked.portioned()?;
                 Answer::of(&groups::members(&desk, asked.id, page).await?)
@@ -255,7 +263,7 @@ fn group_calls(calls: Calls) -> Calls {
         )
         .on(
             POST,
-            "/groups/{id}/actions/addUsersToGroup",
+            path!("/groups/{id}/actions/addUsersToGroup"),
             async |desk, asked| {
                 let given = asked.given()?;
                 groups::add_users(&desk, asked.id, &given).await?;
@@ -264,7 +272,7 @@ fn group_calls(calls: Calls) -> Calls {
         )
         .on(
             POST,
-            "/groups/{id}/actions/removeUsersFromGroup",
+            path!("/groups/{id}/actions/removeUsersFromGroup"),
             async |desk, asked| {
                 let given = asked.given()?;
                 groups::remove_users(&desk, asked.id, &given).await?;
@@ -294,104 +302,31 @@ async fn scope(desk: &Desk) -> Result<ProvisioningScope, Refusal> {
 
 /// Method and path below [`PREFIX`] of every call.
 pub fn declared() -> Vec<(&'static str, &'static str)> {
-    let mut declared = vec![("POST", TOKEN), ("POST", REVOKE)];
+    let mut declared = vec![("POST", below(TOKEN)), ("POST", below(REVOKE))];
     declared.extend(calls().declared);
     declared
 }
 
-/// The router below [`PREFIX`].
-pub(super) fn router(api: Arc<Api>) -> Router<Arc<Api>> {
+/// The calls, each traced by itself.
+pub(super) fn router() -> Router<Arc<Api>> {
     calls()
         .router
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&api), authorize))
-        .route(TOKEN, on(MethodFilter::POST, grant))
-        .route(REVOKE, on(MethodFilter::POST, revoke))
-        .fallback(async || Refused(Refusal::path()))
-        .method_not_allowed_fallback(async || Refused(Refusal::path()))
-        .layer(middleware::from_fn(name))
+        .route(TOKEN, entry::open(MethodFilter::POST, TOKEN, grant))
+        .route(REVOKE, entry::open(MethodFilter::POST, REVOKE, revoke))
+        .method_not_allowed_fallback(entry::nothing)
 }
 
-/// Says of which request a refusal tells.
-async fn name(request: Request, next: Next) -> Response {
-    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    let id = id.unwrap_or_default().to_owned();
-    name_request(next.run(request).await, &id)
-}
-
-/// Instance and application that the path names.
-type Named = Result<RawPathParams, RawPathParamsRejection>;
-
-/// The application that the path names, if it names this instance.
-fn application(api: &Api, path: Named) -> Result<String, Refusal> {
-    let path = path.map_err(|_| Refusal::path())?;
-    match segment(&path, "instance_id") == api.shared.hub.instance.id {
-        true => Ok(segment(&path, "application_id")),
-        false => Err(Refusal::instance()),
-    }
-}
-
-/// Lets a call through that shows an access token of the application, if it does not come too often.
-async fn authorize(
-    State(api): State<Arc<Api>>,
-    path: Named,
-    request: Request,
-    next: Next,
-) -> Result<Response, Refused> {
-    let application_id = application(&api, path)?;
-    let shown = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|shown| shown.to_str().ok())
-        .and_then(|shown| shown.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim());
-    let hub = &api.shared.hub;
-    let claims = Claims::read(hub, shown.unwrap_or_default())?;
-    if claims.application_id != application_id {
-        return Err(Refusal::no_token().into());
-    }
-    let who = format!("application:{application_id}");
-    let limit = RateLimit {
-        per_second: claims.requests_per_second,
-        burst: claims.requests_per_second.saturating_mul(2),
-    };
-    let left = api.limiter.take_within(limit, &who, tokio::time::Instant::now());
-    let mut response = if left.is_granted {
-        let (mut parts, body) = request.into_parts();
-        let desk = Desk::new(hub.clone(), claims, browser::origin(&parts));
-        parts.extensions.insert(desk);
-        next.run(Request::from_parts(parts, body)).await
-    } else {
-        Refused(Refusal::throttled(left.retry_after())).into_response()
-    };
-    left.tell(response.headers_mut());
-    Ok(response)
-}
-
-/// Who shows a secret, and what it says besides.
-async fn client(
-    api: &Arc<Api>,
-    path: Named,
-    request: Request,
-) -> Result<(String, Credentials, crate::secret::SecretString), Refused> {
-    let application_id = application(api, path)?;
-    let headers: HeaderMap = request.headers().clone();
-    let from = Client::of(request.extensions()).map(|client| client.address.to_string());
-    let asked: Asked = request.extract_with_state(api).await?;
-    let client = Credentials::read(&asked, &headers)?;
-    let secret = client.secret(&application_id)?;
-    // Whoever guesses is slowed down, and nobody else because of that.
-    let who = format!("secrets of {application_id} from {}", from.unwrap_or_default());
-    let left = api.limiter.take_within(TOKENS, &who, tokio::time::Instant::now());
-    match left.is_granted {
-        true => Ok((application_id, client, secret)),
-        false => Err(Refusal::throttled(left.retry_after()).into()),
-    }
+/// What there is besides below [`PREFIX`]. It is traced by a layer.
+pub(super) fn nothing() -> Router<Arc<Api>> {
+    Router::new().fallback(async |headers: HeaderMap| {
+        let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        name_request(Refused(Refusal::path()).into_response(), id.unwrap_or_default())
+    })
 }
 
 /// Gives an access token for a secret.
-async fn grant(State(api): State<Arc<Api>>, path: Named, request: Request) -> Answered {
-    let (application_id, client, secret) = client(&api, path, request).await?;
+async fn grant(api: Arc<Api>, path: Path, request: Request) -> Answered {
+    let (application_id, client, secret) = entry::client(&api, path, request).await?;
     match client.parameter("grant_type") {
         Some("client_credentials") => {
             Answer::of(&token::grant(&api.shared.hub, &application_id, &secret).await?)
@@ -402,8 +337,8 @@ async fn grant(State(api): State<Arc<Api>>, path: Named, request: Request) -> An
 }
 
 /// Makes an access token good for nothing.
-async fn revoke(State(api): State<Arc<Api>>, path: Named, request: Request) -> Answered {
-    let (application_id, client, secret) = client(&api, path, request).await?;
+async fn revoke(api: Arc<Api>, path: Path, request: Request) -> Answered {
+    let (application_id, client, secret) = entry::client(&api, path, request).await?;
     let shown = client
         .parameter("token")
         .ok_or_else(|| Refusal::missing("token"))?;

@@ -135,6 +135,17 @@ fn read(application_id: &str, granted: &str) -> Result<DeveloperApi, DbError> {
     serde_json::from_str(granted).map_err(unreadable)
 }
 
+/// What an application may do with an access token.
+#[derive(Debug)]
+pub struct Granted {
+    /// What is granted to it.
+    pub api: DeveloperApi,
+    /// How far that reaches.
+    pub scope: Scope,
+    /// From when on the secret for which the token was given is good for nothing; `None` if that is never.
+    pub secret_expires_at: Option<Millis>,
+}
+
 /// What an application may do and how far that reaches, if its secret of this id is good and the access token of the
 /// other id was not revoked. Every call asks for it, so it is one statement.
 ///
@@ -146,7 +157,7 @@ pub fn granted(
     secret_id: &str,
     token_id: &str,
     now: Millis,
-) -> Result<Option<(DeveloperApi, Scope)>, DbError> {
+) -> Result<Option<Granted>, DbError> {
     let row = tx.query_opt(
         "SELECT a.developer_api, s.expires_at, (SELECT r.id FROM revoked_access_tokens r WHERE r.id = $3),
                 (SELECT e.scope FROM entitlements e WHERE e.application_id = a.id ORDER BY e.from_seq DESC LIMIT 1)
@@ -155,12 +166,15 @@ pub fn granted(
         params![application_id, secret_id, token_id],
     )?;
     let Some(row) = row else { return Ok(None) };
-    let ends: Option<Millis> = row.get(1)?;
-    if ends.is_some_and(|ends| ends <= now) || row.get::<Option<String>>(2)?.is_some() {
+    let secret_expires_at: Option<Millis> = row.get(1)?;
+    if secret_expires_at.is_some_and(|ends| ends <= now) || row.get::<Option<String>>(2)?.is_some() {
         return Ok(None);
     }
-    let scope = parsed(application_id, &row.get::<String>(3)?)?;
-    Ok(Some((read(application_id, &row.get::<String>(0)?)?, scope)))
+    Ok(Some(Granted {
+        api: read(application_id, &row.get::<String>(0)?)?,
+        scope: parsed(application_id, &row.get::<String>(3)?)?,
+        secret_expires_at,
+    }))
 }
 
 /// Remembers that an access token was revoked for as long as it would have been good, and forgets those of others whose

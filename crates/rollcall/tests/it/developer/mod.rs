@@ -2,6 +2,8 @@
 
 mod client;
 mod echo;
+mod history;
+mod kept;
 mod management;
 mod pages;
 mod scopes;

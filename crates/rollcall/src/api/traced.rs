@@ -1,0 +1,97 @@
+//! Every request is logged and measured, and has an id.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::{Instrument as _, Span};
+
+use super::{Api, REQUEST_ID, error};
+use crate::clock::Stopwatch;
+use crate::hub::Hub;
+use crate::meter::RouteLabels;
+
+/// What monitoring asks for.
+const WATCHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// A request that is being answered.
+pub(super) struct Traced {
+    /// Its id.
+    pub(super) id: String,
+    /// What is logged meanwhile belongs to it.
+    pub(super) span: Span,
+    header: Option<HeaderValue>,
+    method: Method,
+    route: Cow<'static, str>,
+    watch: Stopwatch,
+}
+
+impl Traced {
+    /// Begins with a request to a route.
+    pub(super) fn begin(hub: &Hub, request: &Request, route: impl Into<Cow<'static, str>>) -> Self {
+        let given = request
+            .headers()
+            .get(REQUEST_ID)
+            .and_then(|value| value.to_str().ok())
+            .filter(|id| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
+            .map(str::to_owned);
+        let id = given.unwrap_or_else(|| crate::id::make("req", hub.clock.now(), &*hub.random));
+        Self {
+            span: tracing::info_span!("request", id = id.as_str()),
+            header: HeaderValue::from_str(&id).ok(),
+            id,
+            method: request.method().clone(),
+            route: route.into(),
+            watch: hub.clock.stopwatch(),
+        }
+    }
+
+    /// Ends with its answer. The route is logged, not the path, which may hold ids.
+    pub(super) fn end(self, hub: &Hub, mut response: Response) -> Response {
+        let Self {
+            id,
+            span,
+            header,
+            method,
+            route,
+            watch,
+        } = self;
+        let (status, took) = (response.status().as_u16(), watch.elapsed());
+        let ms = took.as_secs_f64() * 1e3;
+        // A stranger may send any word as the method.
+        let method = rollcall_protocol::shown(method.as_str());
+        span.in_scope(|| {
+            // Whoever watches the hub asks every few seconds: that is worth a line only if it fails.
+            if WATCHED.contains(&&*route) && status < 400 {
+                tracing::debug!(method, %route, status, ms, "answered");
+            } else {
+                tracing::info!(method, %route, status, ms, "answered");
+            }
+        });
+        hub.meters
+            .http
+            .get_or_create(&RouteLabels { route, status })
+            .observe(took.as_secs_f64());
+        error::name_request(&mut response, &id);
+        if let Some(header) = header {
+            response.headers_mut().insert(REQUEST_ID, header);
+        }
+        response
+    }
+}
+
+/// Traces what has no other way to that. Those below find the id among the headers of the request.
+pub(super) async fn layer(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    let hub = &api.shared.hub;
+    let matched = request.extensions().get::<MatchedPath>();
+    let route = matched.map_or(Cow::Borrowed("none"), |path| path.as_str().to_owned().into());
+    let traced = Traced::begin(hub, &request, route);
+    if let Some(header) = &traced.header {
+        request.headers_mut().insert(REQUEST_ID, header.clone());
+    }
+    let response = next.run(request).instrument(traced.span.clone()).await;
+    traced.end(hub, response)
+}
