@@ -111,7 +111,7 @@ macro_rules! replays {
 
 replays! {
     answer api batch bodies claims config csv differential envelope imports jsonl jwks ldif receiver scim_expression
-    scim_filter scim_patch scim_requests
+    scim_filter scim_patch scim_requests signing
 }
 
 /// What the corpus asks of a connection's routes is done, and not only refused.

@@ -24,6 +24,7 @@ mod imports;
 mod receiving;
 mod scim;
 mod scim_requests;
+mod signing;
 
 #[cfg(test)]
 mod corpus;
@@ -38,6 +39,7 @@ pub use imports::{csv, imports, jsonl, ldif};
 pub use receiving::receiver;
 pub use scim::{scim_expression, scim_filter, scim_patch};
 pub use scim_requests::scim_requests;
+pub use signing::signing;
 
 /// A property.
 pub type Property = fn(&[u8]);
@@ -62,6 +64,7 @@ pub const PROPERTIES: &[(&str, Property)] = &[
     ("scim_filter", scim_filter),
     ("scim_patch", scim_patch),
     ("scim_requests", scim_requests),
+    ("signing", signing),
 ];
 
 /// The program of a target. Without libFuzzer it does nothing: the tests call the property itself.

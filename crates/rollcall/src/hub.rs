@@ -12,7 +12,7 @@ use crate::accounts::{self, AccountError};
 use crate::application::{self, ApplicationError, keys, store};
 use crate::clock::Clock;
 use crate::connection::{self, ConnectionError};
-use crate::directory::ladder::Ladder;
+use crate::directory::lists::Ladders;
 use crate::directory::{self, Applied, Command, DirectoryError};
 use crate::instance::{self, Instance, Serving};
 use crate::meter::Meters;
@@ -38,8 +38,8 @@ pub struct Hub {
     pub meters: Arc<Meters>,
     /// How fast applications are asked that want it slow.
     pub paces: Arc<Paces>,
-    /// Where pages of the list of all users begin.
-    pub ladder: Arc<Ladder>,
+    /// Where pages of lists begin.
+    pub ladders: Arc<Ladders>,
 }
 
 /// Why a hub cannot be opened.
@@ -167,7 +167,7 @@ impl Hub {
             instance,
             meters: Arc::new(Meters::new()),
             paces: Arc::default(),
-            ladder: Arc::default(),
+            ladders: Arc::default(),
         })
     }
 

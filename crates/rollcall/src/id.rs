@@ -16,6 +16,11 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 pub fn make(prefix: &str, now: Millis, random: &dyn Random) -> String {
     let mut bytes = [0_u8; 16];
     random.fill(&mut bytes);
+    made_of(prefix, now, bytes)
+}
+
+/// The same, of random bytes that were drawn before.
+pub fn made_of(prefix: &str, now: Millis, bytes: [u8; 16]) -> String {
     let millis = u128::from(now.max(0).cast_unsigned()) & 0xffff_ffff_ffff;
     let bits = (millis << 82) | (u128::from_be_bytes(bytes) & ((1 << 82) - 1));
     spell(prefix, bits)

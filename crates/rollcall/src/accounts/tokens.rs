@@ -229,6 +229,15 @@ pub fn access_key(tx: &mut Tx<'_>, id: &str, now: Millis) -> Result<Option<Acces
     }))
 }
 
+/// Whether a token was not revoked.
+///
+/// # Errors
+/// What the database reports.
+pub fn is_there(tx: &mut Tx<'_>, id: &str) -> Result<bool, DbError> {
+    let found = tx.query_opt("SELECT 1 FROM api_tokens WHERE id = $1", params![id])?;
+    Ok(found.is_some())
+}
+
 /// Remembers that a signed request named itself so, until no request of that time is taken any more. Whether nobody had
 /// before.
 ///

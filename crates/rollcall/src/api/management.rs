@@ -18,7 +18,7 @@ use crate::access::RateLimit;
 use crate::accounts::tokens;
 use crate::clock::Millis;
 use crate::developer::{Desk, Refusal};
-use crate::management::signature::{Credential, SIGNED, Signed};
+use crate::management::signature::{CONTENT_TYPE, Credential, SIGNED, Signed};
 use crate::management::{self, VERSION, parameters};
 
 /// How long a body may be.
@@ -75,9 +75,9 @@ async fn call(api: &Api, request: Request) -> Result<Value, Refusal> {
     let body = body.map_err(|_| Refusal::body("the body is too large, or ended early"))?;
     let credential = Credential::read(&text(&parts, "authorization"))
         .ok_or_else(|| incomplete("sign the request with ACS3-HMAC-SHA256 and an access key of this hub"))?;
-    if !credential.is_complete() {
+    if !credential.is_complete(!body.is_empty()) {
         return Err(incomplete(format!(
-            "these headers have to be signed: {}",
+            "these headers have to be signed: {}; and {CONTENT_TYPE} if there is a body",
             SIGNED.join(", ")
         )));
     }
@@ -119,12 +119,9 @@ async fn call(api: &Api, request: Request) -> Result<Value, Refusal> {
     {
         return Err(Refusal::instance());
     }
-    let desk = Desk::of_access_key(
-        Arc::clone(&api.hall),
-        key.token.id.clone(),
-        browser::origin(&parts),
-    );
-    management::call(&desk, &key.token.id, &text(&parts, "x-acs-action"), given).await
+    let key = Arc::new(key);
+    let desk = Desk::of_access_key(Arc::clone(&api.hall), Arc::clone(&key), browser::origin(&parts));
+    management::call(&desk, &key, &text(&parts, "x-acs-action"), given).await
 }
 
 fn is_signed(
@@ -137,7 +134,7 @@ fn is_signed(
     let header = |name: &str| -> Vec<String> {
         let values = parts.headers.get_all(name).iter();
         values
-            .filter_map(|value| value.to_str().ok().map(str::to_owned))
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .collect()
     };
     let signed = Signed {

@@ -81,6 +81,7 @@ pub struct Api {
     /// The certificate, if the hub encrypts by itself.
     tls: Option<Arc<Tls>>,
     limiter: Limiter,
+    request_ids: traced::Ids,
     readiness: Readiness,
     metrics: Kept<String>,
 }
@@ -96,6 +97,7 @@ impl Api {
             token,
             tls: None,
             limiter: Limiter::new(None),
+            request_ids: traced::Ids::default(),
             readiness: Readiness::default(),
             metrics: Kept::default(),
         }

@@ -1,7 +1,7 @@
 //! Every request is logged and measured, and has an id.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method};
@@ -17,6 +17,30 @@ use crate::meter::RouteLabels;
 /// What monitoring asks for.
 const WATCHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
+/// How many bytes of randomness are drawn at once.
+const DRAWN: usize = 1_024;
+
+/// The ids of requests. Randomness is drawn for many of them at once, because that costs hardly more than for one.
+#[derive(Debug, Default)]
+pub(super) struct Ids(Mutex<Vec<u8>>);
+
+impl Ids {
+    fn next(&self, hub: &Hub) -> String {
+        let mut bytes = [0; 16];
+        {
+            let mut drawn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if drawn.len() < bytes.len() {
+                drawn.resize(DRAWN, 0);
+                hub.random.fill(&mut drawn);
+            }
+            let left = drawn.len() - bytes.len();
+            bytes.copy_from_slice(&drawn[left..]);
+            drawn.truncate(left);
+        }
+        crate::id::made_of("req", hub.clock.now(), bytes)
+    }
+}
+
 /// A request that is being answered.
 pub(super) struct Traced {
     /// Its id.
@@ -31,14 +55,15 @@ pub(super) struct Traced {
 
 impl Traced {
     /// Begins with a request to a route.
-    pub(super) fn begin(hub: &Hub, request: &Request, route: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn begin(api: &Api, request: &Request, route: impl Into<Cow<'static, str>>) -> Self {
+        let hub = &api.shared.hub;
         let given = request
             .headers()
             .get(REQUEST_ID)
             .and_then(|value| value.to_str().ok())
             .filter(|id| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
             .map(str::to_owned);
-        let id = given.unwrap_or_else(|| crate::id::make("req", hub.clock.now(), &*hub.random));
+        let id = given.unwrap_or_else(|| api.request_ids.next(hub));
         Self {
             span: tracing::info_span!("request", id = id.as_str()),
             header: HeaderValue::from_str(&id).ok(),
@@ -66,9 +91,9 @@ impl Traced {
         span.in_scope(|| {
             // Whoever watches the hub asks every few seconds: that is worth a line only if it fails.
             if WATCHED.contains(&&*route) && status < 400 {
-                tracing::debug!(method, %route, status, ms, "answered");
+                tracing::debug!(method, route = &*route, status, ms, "answered");
             } else {
-                tracing::info!(method, %route, status, ms, "answered");
+                tracing::info!(method, route = &*route, status, ms, "answered");
             }
         });
         hub.meters
@@ -88,7 +113,7 @@ pub(super) async fn layer(State(api): State<Arc<Api>>, mut request: Request, nex
     let hub = &api.shared.hub;
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or(Cow::Borrowed("none"), |path| path.as_str().to_owned().into());
-    let traced = Traced::begin(hub, &request, route);
+    let traced = Traced::begin(&api, &request, route);
     if let Some(header) = &traced.header {
         request.headers_mut().insert(REQUEST_ID, header.clone());
     }

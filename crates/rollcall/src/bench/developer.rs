@@ -36,6 +36,9 @@ const TIME: Duration = Duration::from_secs(3);
 /// How many users are changed a second while others are read.
 const CHANGES: u32 = 100;
 
+/// In how many turns reads and bare pages are asked for, so that what else the machine does meanwhile concerns both.
+const TURNS: u32 = 10;
+
 /// How often a page is asked for.
 const TIMES: usize = 30;
 
@@ -116,7 +119,9 @@ impl Peer {
 struct Asking<'a> {
     /// Which connection it is.
     number: usize,
-    /// How many requests it has sent before.
+    /// In which turn.
+    turn: u32,
+    /// How many requests it has sent before in this turn.
     count: usize,
     /// Where its application's calls are.
     path: &'a str,
@@ -126,7 +131,8 @@ impl Asking<'_> {
     /// A number below a limit that looks like chance, and is the same in each run.
     fn chance(&self, below: usize) -> usize {
         // SplitMix64.
-        let mut z = (((self.number as u64) << 40) + self.count as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let seed = (u64::from(self.turn) << 48) + ((self.number as u64) << 40) + self.count as u64;
+        let mut z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         usize::try_from((z ^ (z >> 31)) % below.max(1) as u64).unwrap_or_default()
@@ -137,6 +143,7 @@ impl Asking<'_> {
 /// is nothing more to ask for.
 async fn rate(
     peers: &[Peer],
+    (turn, time): (u32, Duration),
     method: &'static str,
     ask: impl Fn(Asking<'_>) -> Option<(String, Vec<u8>)> + Send + Sync + 'static,
 ) -> Result<f64> {
@@ -148,9 +155,10 @@ async fn rate(
         let (own, ask, clock) = (peer.path.clone(), Arc::clone(&ask), clock.clone());
         asking.push(tokio::spawn(async move {
             let (watch, mut count) = (clock.stopwatch(), 0);
-            while watch.elapsed() < TIME
+            while watch.elapsed() < time
                 && let Some((path, body)) = ask(Asking {
                     number,
+                    turn,
                     count,
                     path: &own,
                 })
@@ -177,6 +185,7 @@ async fn keep_changing(hub: Hub, users: Arc<[String]>, changed: Arc<AtomicUsize>
         let count = changed.load(Ordering::Relaxed);
         let asking = Asking {
             number: CONNECTIONS,
+            turn: 0,
             count,
             path: "",
         };
@@ -253,7 +262,7 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Figure>> {
     let all: Arc<[String]> = users.clone().into();
     let user = |asking: &Asking<'_>, user: &String| format!("{}/users/{user}", asking.path);
     let everybody = Arc::clone(&all);
-    let once = rate(&peers, "GET", move |asking| {
+    let once = rate(&peers, (0, TIME), "GET", move |asking| {
         let next = everybody.get(asking.number + asking.count * CONNECTIONS)?;
         Some((user(&asking, next), Vec::new()))
     });
@@ -263,31 +272,36 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Figure>> {
         let chosen = &anybody[asking.chance(anybody.len())];
         Some((user(&asking, chosen), Vec::new()))
     };
-    let reads = rate(&peers, "GET", by_chance.clone()).await?;
-    let bare = rate(&peers, "GET", move |_| {
-        Some((format!("/bare/{size}"), Vec::new()))
-    })
-    .await?;
-    let changed = Arc::new(AtomicUsize::new(0));
-    let changing = tokio::spawn(keep_changing(
-        world.hub.clone(),
-        Arc::clone(&all),
-        Arc::clone(&changed),
-    ));
-    let watch = world.hub.clock.stopwatch();
-    let mixed = rate(&peers, "GET", by_chance).await?;
-    let changed = float(changed.load(Ordering::Relaxed)) / watch.elapsed().as_secs_f64();
-    changing.abort();
-    if let Ok(ended) = changing.await {
-        ended?;
+    let (mut reads, mut bare, mut mixed, mut changes) = (0.0, 0.0, 0.0, 0.0);
+    for turn in 0..TURNS {
+        let turn = (turn, TIME / TURNS);
+        reads += rate(&peers, turn, "GET", by_chance.clone()).await?;
+        bare += rate(&peers, turn, "GET", move |_| {
+            Some((format!("/bare/{size}"), Vec::new()))
+        })
+        .await?;
+        let changed = Arc::new(AtomicUsize::new(0));
+        let changing = tokio::spawn(keep_changing(
+            world.hub.clone(),
+            Arc::clone(&all),
+            Arc::clone(&changed),
+        ));
+        let watch = world.hub.clock.stopwatch();
+        mixed += rate(&peers, turn, "GET", by_chance.clone()).await?;
+        changes += float(changed.load(Ordering::Relaxed)) / watch.elapsed().as_secs_f64();
+        changing.abort();
+        if let Ok(ended) = changing.await {
+            ended?;
+        }
     }
+    let [reads, bare, mixed, changed] = [reads, bare, mixed, changes].map(|sum| sum / f64::from(TURNS));
     let named = move |asking: Asking<'_>| {
         let (number, count) = (asking.number, asking.count);
         let chosen = &all[number * (all.len() / CONNECTIONS)];
         let body = json!({ "displayName": format!("Somebody {number} {count}") });
         Some((user(&asking, chosen), body.to_string().into_bytes()))
     };
-    let writes = rate(&peers, "PATCH", named).await?;
+    let writes = rate(&peers, (0, TIME), "PATCH", named).await?;
     let changes = commits(&world, &users, change).await?;
     let rows = commits(&world, &users, row).await?;
     let pages = count.div_ceil(PAGE);

@@ -18,6 +18,7 @@ mod database;
 mod deliver;
 mod developer;
 mod endpoint;
+mod lists;
 mod nodes;
 mod pages;
 mod provider;
@@ -36,7 +37,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 /// The sections, in the order in which they run.
-pub const SECTIONS: [&str; 17] = [
+pub const SECTIONS: [&str; 18] = [
     "crypto",
     "commit",
     "idle",
@@ -51,6 +52,7 @@ pub const SECTIONS: [&str; 17] = [
     "scim",
     "connection",
     "developer",
+    "lists",
     "sick",
     "storage",
     "backlog",
@@ -65,7 +67,8 @@ pub struct Options {
     pub postgres: Option<String>,
     /// The sizes of the targets (100,000 users, a backlog of a million changes) instead of a tenth.
     pub full: bool,
-    /// How many users pages are shown of; 10,000 or 100,000 if nobody says.
+    /// How many users pages are shown of, 10,000 or 100,000 if nobody says; and how many there are whose lists are paged
+    /// through, 100,000 or a million.
     pub users: Option<usize>,
     /// How many applications pages are shown of, and are delivered to while somebody watches; 100 or 1,000 if nobody
     /// says.
@@ -143,6 +146,7 @@ pub async fn section(name: &str, options: &Options) -> Result<Vec<Figure>> {
         "scim" => scim::measure(options).await,
         "connection" => connection::measure(options).await,
         "developer" => developer::measure(options).await,
+        "lists" => lists::measure(options).await,
         "sick" => scale::sick(options).await,
         "storage" => scale::storage().await,
         "backlog" => scale::backlog(options).await,

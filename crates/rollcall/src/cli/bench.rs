@@ -13,7 +13,7 @@ use crate::bench::{self, Figure, Options, Part};
 ///
 /// A floor is the same work without the hub: a bare signature, a bare request, a bare commit, taken in the
 /// same run. The sections are crypto, commit, idle, deliver, requests, nodes, crowd, pages, watchers, import, sync,
-/// scim, connection, sick, storage and backlog; all of them take some minutes. Nothing of the configured hub is used or touched.
+/// scim, connection, developer, lists, sick, storage and backlog; all of them take some minutes. Nothing of the configured hub is used or touched.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     /// Only these sections.
@@ -22,10 +22,10 @@ pub(super) struct Bench {
     /// superuser. Databases are made and dropped on it.
     #[arg(long, value_name = "URL")]
     postgres: Option<String>,
-    /// The whole sizes: 100,000 users, a backlog of a million changes. Takes a quarter of an hour.
+    /// The whole sizes: 100,000 users, lists of a million users, a backlog of a million changes. Takes half an hour.
     #[arg(long)]
     full: bool,
-    /// How many users pages are shown of.
+    /// How many users pages are shown of, and how many stand in the lists that are paged through.
     #[arg(long, value_name = "COUNT")]
     users: Option<usize>,
     /// How many applications pages are shown of, and are delivered to while somebody watches.

@@ -18,6 +18,8 @@ pub(super) struct ShownOnce {
     /// What it is called.
     pub(super) label: String,
     pub(super) secret: SecretString,
+    /// What belongs to it and is not secret: what it is called, and it.
+    pub(super) beside: Option<(String, String)>,
     /// Where to go on.
     pub(super) back: String,
 }

@@ -91,6 +91,7 @@ const DONE: &[&str] = &[
     "done-account-disabled",
     "done-account-deleted",
     "done-token-revoked",
+    "done-access-key-revoked",
     "done-sessions-ended",
     "done-application-created",
     "done-application-saved",

@@ -11,9 +11,11 @@ use super::kept::{Kept, Subject};
 use super::token::{Token, Tokens};
 use super::{Access, Need, Refusal, Who, echo};
 use crate::access::{Authority, Caller, Origin};
+use crate::accounts::tokens::{self, AccessKey};
 use crate::change;
 use crate::directory::{Applied, Command};
 use crate::hub::Hub;
+use crate::once::{self, Once};
 
 /// Where the desks stand: what all calls share.
 #[derive(Debug)]
@@ -49,19 +51,42 @@ pub struct Desk {
     hall: Arc<Hall>,
     who: Who,
     origin: Origin,
+    /// Under what the call is carried out once.
+    once: Option<Once>,
 }
 
 impl Desk {
     /// For the application that has shown a token, from there.
     pub fn new(hall: Arc<Hall>, token: Arc<Token>, origin: Origin) -> Self {
-        let who = Who::Application(token);
-        Self { hall, who, origin }
+        Self::of(hall, Who::Application(token), origin)
     }
 
     /// For whoever signs with an access key.
-    pub fn of_access_key(hall: Arc<Hall>, id: String, origin: Origin) -> Self {
-        let who = Who::AccessKey(id);
-        Self { hall, who, origin }
+    pub fn of_access_key(hall: Arc<Hall>, key: Arc<AccessKey>, origin: Origin) -> Self {
+        Self::of(hall, Who::AccessKey(key), origin)
+    }
+
+    fn of(hall: Arc<Hall>, who: Who, origin: Origin) -> Self {
+        Self {
+            hall,
+            who,
+            origin,
+            once: None,
+        }
+    }
+
+    /// The same, for a call that is carried out once.
+    #[must_use]
+    pub fn under(&self, once: Once) -> Self {
+        Self {
+            once: Some(once),
+            ..self.clone()
+        }
+    }
+
+    /// Who calls, as the logs have it.
+    pub fn principal(&self) -> String {
+        self.who.principal().to_string()
     }
 
     /// The hub.
@@ -73,6 +98,7 @@ impl Desk {
     pub fn caller(&self, authority: Authority) -> Caller {
         Caller {
             origin: self.origin.clone(),
+            once: self.once.clone(),
             ..Caller::from(self.who.principal()).within(authority)
         }
     }
@@ -218,19 +244,48 @@ impl Desk {
         need: Need,
         make: impl Fn(&mut Tx<'_>, &Access) -> Result<Command, Refusal> + Send + 'static,
     ) -> Result<Applied, Refusal> {
+        let make = move |tx: &mut Tx<'_>, access: &Access| Ok(vec![make(tx, access)?]);
+        let mut applied = self.write_all(about, need, make).await?;
+        applied
+            .pop()
+            .ok_or_else(|| Refusal::internal("a command that was not carried out"))
+    }
+
+    /// Carries out commands, all of them or none, and returns once they are durable.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing is changed then.
+    pub async fn write_all(
+        &self,
+        about: Option<String>,
+        need: Need,
+        make: impl Fn(&mut Tx<'_>, &Access) -> Result<Vec<Command>, Refusal> + Send + 'static,
+    ) -> Result<Vec<Applied>, Refusal> {
         let (desk, now) = (self.clone(), self.hub().clock.now());
         self.hub()
             .db
             .write_about(about, move |tx| {
                 let access = Access::load(tx, &desk.who, now)?;
+                if let Who::AccessKey(key) = &desk.who
+                    && !tokens::is_there(tx, &key.token.id)?
+                {
+                    // It was revoked since its signature was looked at.
+                    return Err(Refusal::access_key());
+                }
                 access.check(need)?;
-                let command = make(tx, &access)?;
+                let commands = make(tx, &access)?;
                 let quiet = desk.who.without_echo(access.granted);
                 let before = quiet.map(|_| change::head(tx)).transpose()?;
                 let caller = desk.caller(access.authority);
-                let applied = desk.hub().apply_in(tx, &caller, &command)?;
+                let mut applied = Vec::with_capacity(commands.len());
+                for command in &commands {
+                    applied.push(desk.hub().apply_in(tx, &caller, command)?);
+                }
                 if let (Some(application_id), Some(before)) = (quiet, before) {
                     echo::withhold(tx, application_id, before.seq)?;
+                }
+                if let Some(once) = &caller.once {
+                    once::done(tx, once)?;
                 }
                 Ok(applied)
             })

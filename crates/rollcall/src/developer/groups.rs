@@ -1,14 +1,17 @@
 //! Groups: looking at them and changing them, and who is in them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rollcall_db::Tx;
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
-use super::{Access, Desk, Given, Need, Portioned, Refusal};
+use super::{Access, Desk, Given, Need, Page, Paged, Refusal};
 use crate::application::Grant;
 use crate::clock::Millis;
-use crate::directory::{Command, Group, GroupChanges, NewGroup, Source, lists, query};
+use crate::directory::lists::{self, Narrowed};
+use crate::directory::{Command, Group, GroupChanges, NewGroup, Source, query};
 
 const READ: Need = Need::Groups(Grant::Read);
 const WRITE: Need = Need::Groups(Grant::Write);
@@ -62,16 +65,6 @@ pub struct Id {
     group_id: String,
 }
 
-/// A page of groups, or of members.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Page<T> {
-    total_count: u64,
-    max_results: usize,
-    next_token: Option<String>,
-    data: Vec<T>,
-}
-
 /// A member of a group.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -104,30 +97,21 @@ pub async fn show(desk: &Desk, id: String) -> Result<Bytes, Refusal> {
     desk.show(READ, SubjectKind::Group, id, Shown::read).await
 }
 
-/// Lists groups by id, of all names or of those that begin so.
+/// Lists groups by id, as far as they are seen.
 ///
 /// # Errors
 /// [`Refusal`].
-pub async fn list(desk: &Desk, beginning: Option<String>, page: Portioned) -> Result<Page<Shown>, Refusal> {
-    let instance = desk.hub().instance.id.clone();
+pub async fn list(desk: &Desk, only: Narrowed, page: Paged) -> Result<Page<Shown>, Refusal> {
+    let (instance, ladders) = (desk.hub().instance.id.clone(), Arc::clone(&desk.hub().ladders));
     desk.read(READ, move |tx, access| {
         let sight = access.sight(tx)?;
-        let limit = page.offset + page.size + 1;
-        let mut part = lists::groups(tx, &sight, beginning.as_deref(), &page.after, limit)?;
-        part.found.drain(..page.offset.min(part.found.len()));
-        let is_more = part.found.len() > page.size;
-        part.found.truncate(page.size);
-        let last = part.found.last().filter(|_| is_more);
-        Ok(Page {
-            total_count: part.total,
-            max_results: page.size,
-            next_token: last.map(|group| Portioned::token(&group.id)),
-            data: part
-                .found
-                .into_iter()
-                .map(|group| Shown::of(&instance, group))
-                .collect(),
-        })
+        let part = lists::groups(tx, (&sight, &ladders), only.clone(), &page.wanted())?;
+        Ok(Page::of(
+            &page,
+            part,
+            |group| &group.id,
+            |group| Shown::of(&instance, group),
+        ))
     })
     .await
 }
@@ -136,28 +120,17 @@ pub async fn list(desk: &Desk, beginning: Option<String>, page: Portioned) -> Re
 ///
 /// # Errors
 /// [`Refusal`].
-pub async fn members(desk: &Desk, id: String, page: Portioned) -> Result<Page<Member>, Refusal> {
-    let instance = desk.hub().instance.id.clone();
+pub async fn members(desk: &Desk, id: String, only: Narrowed, page: Paged) -> Result<Page<Member>, Refusal> {
+    let (instance, ladders) = (desk.hub().instance.id.clone(), Arc::clone(&desk.hub().ladders));
     desk.read(READ, move |tx, access| {
         access.check(Need::Users(Grant::Read))?;
         let group = seen(tx, access, &id)?;
-        let limit = page.offset + page.size + 1;
-        let mut ids = query::members_after(tx, &group.id, &page.after, limit)?;
-        ids.drain(..page.offset.min(ids.len()));
-        let is_more = ids.len() > page.size;
-        ids.truncate(page.size);
-        Ok(Page {
-            total_count: lists::count_members(tx, &group.id)?,
-            max_results: page.size,
-            next_token: ids.last().filter(|_| is_more).map(|id| Portioned::token(id)),
-            data: ids
-                .into_iter()
-                .map(|user_id| Member {
-                    instance_id: instance.clone(),
-                    user_id,
-                })
-                .collect(),
-        })
+        let part = lists::members(tx, &ladders, (&group.id, only.clone()), &page.wanted())?;
+        let member = |user_id| Member {
+            instance_id: instance.clone(),
+            user_id,
+        };
+        Ok(Page::of(&page, part, String::as_str, member))
     })
     .await
 }

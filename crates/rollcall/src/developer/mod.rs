@@ -28,14 +28,14 @@ use std::sync::{Arc, OnceLock};
 use rollcall_db::{DbError, Tx};
 
 use crate::access::{Authority, Permission, Principal};
-use crate::accounts::tokens;
+use crate::accounts::tokens::AccessKey;
 use crate::application::developer::secrets;
 use crate::application::{DeveloperApi, Grant, Scope};
 use crate::clock::Millis;
 use crate::directory::Sight;
 pub use desk::{Desk, Hall};
 use kept::Reach;
-pub use page::{Numbered, Portioned};
+pub use page::{Page, Paged};
 pub use refusal::{CODES, Refusal};
 pub use text::Given;
 use token::{Claims, Token};
@@ -99,8 +99,8 @@ pub struct Access {
 enum Who {
     /// An application that has shown an access token.
     Application(Arc<Token>),
-    /// Whoever signs with an access key: the key's id.
-    AccessKey(String),
+    /// Whoever signs with an access key, which was read for looking at the signature.
+    AccessKey(Arc<AccessKey>),
 }
 
 impl Who {
@@ -109,7 +109,9 @@ impl Who {
             Self::Application(token) => Principal::Application {
                 id: token.claims.application_id.clone(),
             },
-            Self::AccessKey(id) => Principal::Token { id: id.clone() },
+            Self::AccessKey(key) => Principal::Token {
+                id: key.token.id.clone(),
+            },
         }
     }
 
@@ -127,14 +129,13 @@ impl Access {
     fn load(tx: &mut Tx<'_>, who: &Who, now: Millis) -> Result<Self, Refusal> {
         match who {
             Who::Application(token) => Self::of_application(tx, &token.claims, now),
-            Who::AccessKey(id) => Self::of_access_key(tx, id, now),
+            Who::AccessKey(key) => Ok(Self::of_access_key(key)),
         }
     }
 
     /// The role of an access key says what it may do.
-    fn of_access_key(tx: &mut Tx<'_>, id: &str, now: Millis) -> Result<Self, Refusal> {
-        let key = tokens::access_key(tx, id, now)?.ok_or_else(Refusal::access_key)?;
-        let role = key.token.role;
+    fn of_access_key(key: &AccessKey) -> Self {
+        let role = &key.token.role;
         let grant = match (
             role.may(Permission::WriteDirectory),
             role.may(Permission::ReadDirectory),
@@ -143,9 +144,9 @@ impl Access {
             (false, true) => Grant::Read,
             (false, false) => Grant::None,
         };
-        Ok(Self {
+        Self {
             scope: Scope::default(),
-            authority: key.authority,
+            authority: key.authority.clone(),
             granted: DeveloperApi {
                 enabled: true,
                 users: grant,
@@ -156,7 +157,7 @@ impl Access {
             },
             until: None,
             reach: OnceLock::new(),
-        })
+        }
     }
 
     /// What the application of these claims may do now.

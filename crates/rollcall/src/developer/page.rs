@@ -3,7 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use serde::Serialize;
+
 use super::Refusal;
+use crate::directory::lists::{self, Begin, Part};
 
 /// How much a page has if nobody says.
 const USUAL: usize = 20;
@@ -30,47 +33,42 @@ fn number(
     }
 }
 
-/// A page by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Numbered {
-    /// How many there are before it.
-    pub offset: usize,
-    /// How many it has at most.
-    pub size: usize,
+/// A page that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Paged {
+    /// By its number.
+    Number {
+        /// How many there are before it.
+        offset: usize,
+        /// How many it has at most.
+        size: usize,
+    },
+    /// By what a page before has named.
+    Token {
+        /// It comes after this id; empty for the first page.
+        after: String,
+        /// How many it has at most.
+        size: usize,
+    },
 }
 
-impl Numbered {
+impl Paged {
     /// Reads `pageNumber`, from 1, and `pageSize`.
     ///
     /// # Errors
     /// [`Refusal::invalid`].
-    pub fn read(page: Option<&str>, size: Option<&str>) -> Result<Self, Refusal> {
+    pub fn numbered(page: Option<&str>, size: Option<&str>) -> Result<Self, Refusal> {
         let size = number("pageSize", size, 1, MOST, USUAL)?;
         let page = number("pageNumber", page, 1, usize::from(u16::MAX) * 1_000, 1)?;
-        Ok(Self {
-            offset: (page - 1).saturating_mul(size),
-            size,
-        })
+        let offset = (page - 1).saturating_mul(size);
+        Ok(Self::Number { offset, size })
     }
-}
 
-/// A page after something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Portioned {
-    /// After what; empty for the first page.
-    pub after: String,
-    /// How many there are before it, besides.
-    pub offset: usize,
-    /// How many it has at most.
-    pub size: usize,
-}
-
-impl Portioned {
     /// Reads `nextToken` and `maxResults`.
     ///
     /// # Errors
     /// [`Refusal::invalid`].
-    pub fn read(token: Option<&str>, size: Option<&str>) -> Result<Self, Refusal> {
+    pub fn portioned(token: Option<&str>, size: Option<&str>) -> Result<Self, Refusal> {
         let size = number("maxResults", size, 1, MOST, USUAL)?;
         let after = match token.filter(|token| !token.is_empty()) {
             None => String::new(),
@@ -82,24 +80,66 @@ impl Portioned {
                     Refusal::invalid("nextToken", "nextToken must be one that a page before has named")
                 })?,
         };
-        Ok(Self {
-            after,
-            offset: 0,
-            size,
-        })
+        Ok(Self::Token { after, size })
     }
 
-    /// The page of this number.
-    pub fn numbered(page: Numbered) -> Self {
-        Self {
-            after: String::new(),
-            offset: page.offset,
-            size: page.size,
+    /// What names the page after an id.
+    pub fn token(id: &str) -> String {
+        URL_SAFE_NO_PAD.encode(id)
+    }
+
+    /// What has to be read for it: one more where it has to be known whether another page follows.
+    pub(super) fn wanted(&self) -> lists::Page {
+        match self {
+            Self::Number { offset, size } => lists::Page {
+                begin: Begin::Place(*offset),
+                limit: *size,
+            },
+            Self::Token { after, size } => lists::Page {
+                begin: match after.is_empty() {
+                    true => Begin::Place(0),
+                    false => Begin::After(after.clone()),
+                },
+                limit: size + 1,
+            },
         }
     }
+}
 
-    /// The token with which the next page begins.
-    pub fn token(after: &str) -> String {
-        URL_SAFE_NO_PAD.encode(after)
+/// A page as it is answered.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    total_count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_results: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+    data: Vec<T>,
+}
+
+impl<T> Page<T> {
+    /// The page of what was read for it: each is told in its form, and named by its id where the next page begins.
+    pub(super) fn of<S>(
+        asked: &Paged,
+        part: Part<S>,
+        id: impl Fn(&S) -> &str,
+        told: impl Fn(S) -> T,
+    ) -> Self {
+        let Part { mut found, total } = part;
+        let (mut max_results, mut next_token) = (None, None);
+        if let Paged::Token { size, .. } = asked {
+            let is_more = found.len() > *size;
+            found.truncate(*size);
+            let last = found.last().filter(|_| is_more);
+            next_token = last.map(|last| Paged::token(id(last)));
+            max_results = Some(*size);
+        }
+        Self {
+            total_count: total,
+            max_results,
+            next_token,
+            data: found.into_iter().map(told).collect(),
+        }
     }
 }

@@ -57,6 +57,15 @@ pub(super) fn first_password(given: &Given, random: &dyn Random) -> Result<Optio
         return Ok(password);
     };
     check_beside_password(&wanted)?;
+    // What the whole instance has of it is nothing.
+    if wanted
+        .some("passwordInitializationPolicyPriority")?
+        .is_some_and(|priority| priority != "custom")
+    {
+        let field = "passwordInitializationPolicyPriority";
+        let message = "the hub has no global way of making passwords: leave it out, or say custom";
+        return Err(Refusal::unsupported(field, message));
+    }
     match wanted.some("passwordInitializationType")?.as_deref() {
         None => Ok(password),
         Some("random") => Ok(password.or_else(|| Some(random_password(random)))),

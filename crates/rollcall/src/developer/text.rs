@@ -145,6 +145,19 @@ impl Given {
         self.get(field).is_some()
     }
 
+    /// All fields but one, as a text that is the same for the same fields.
+    pub fn without(&self, field: &str) -> String {
+        let mut fields = self.0.clone();
+        fields.remove(field);
+        Value::Object(fields).to_string()
+    }
+
+    /// The path of the first field that is so: a field, or one that stands below another, also in a list. What stands
+    /// below a field that is so is not looked at.
+    pub fn first_path(&self, is_so: &dyn Fn(&str) -> bool) -> Option<String> {
+        first_path(&self.0, "", is_so)
+    }
+
     /// The objects of a list; none if it is absent.
     ///
     /// # Errors
@@ -176,6 +189,24 @@ impl Given {
             Some(_) => Err(Refusal::invalid(field, format!("{field} must be an object"))),
         }
     }
+}
+
+fn first_path(fields: &Map<String, Value>, above: &str, is_so: &dyn Fn(&str) -> bool) -> Option<String> {
+    fields.iter().find_map(|(name, value)| {
+        let path = format!("{above}{name}");
+        if is_so(&path) {
+            return Some(path);
+        }
+        let below = format!("{path}.");
+        match value {
+            Value::Object(fields) => first_path(fields, &below, is_so),
+            Value::Array(all) => all
+                .iter()
+                .filter_map(Value::as_object)
+                .find_map(|fields| first_path(fields, &below, is_so)),
+            _ => None,
+        }
+    })
 }
 
 impl From<Map<String, Value>> for Given {

@@ -1,14 +1,17 @@
 //! Organizational units: looking at them and changing them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rollcall_db::Tx;
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
-use super::{Access, Desk, Given, Need, Numbered, Refusal};
+use super::{Access, Desk, Given, Need, Page, Paged, Refusal};
 use crate::application::Grant;
 use crate::clock::Millis;
-use crate::directory::{Cascade, Command, NewUnit, Sight, Source, Unit, UnitChanges, lists};
+use crate::directory::lists::{self, UnitsIn, UnitsWanted};
+use crate::directory::{Cascade, Command, NewUnit, Sight, Source, Unit, UnitChanges};
 
 const READ: Need = Need::OrganizationalUnits(Grant::Read);
 const WRITE: Need = Need::OrganizationalUnits(Grant::Write);
@@ -61,14 +64,6 @@ pub struct Id {
     organizational_unit_id: String,
 }
 
-/// A page of organizational units.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Page {
-    total_count: u64,
-    data: Vec<Shown>,
-}
-
 /// The units above one.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -100,26 +95,24 @@ pub async fn show(desk: &Desk, id: String) -> Result<Bytes, Refusal> {
     desk.show(READ, SubjectKind::Unit, id, Shown::read).await
 }
 
-/// Lists the organizational units directly below one; without one, those below the root, or the topmost ones of the
-/// scope.
+/// Lists organizational units by id, as far as they are seen.
 ///
 /// # Errors
 /// [`Refusal`].
-pub async fn list(desk: &Desk, parent: Option<String>, page: Numbered) -> Result<Page, Refusal> {
-    let instance = desk.hub().instance.id.clone();
+pub async fn list(desk: &Desk, wanted: UnitsWanted, page: Paged) -> Result<Page<Shown>, Refusal> {
+    let (instance, ladders) = (desk.hub().instance.id.clone(), Arc::clone(&desk.hub().ladders));
     desk.read(READ, move |tx, access| {
         let sight = access.sight(tx)?;
-        if let Some(parent) = &parent {
+        if let UnitsIn::Parent(parent) = &wanted.within {
             seen(tx, &sight, parent)?;
         }
-        let mut units = sight.units(tx, parent.as_deref(), None)?;
-        units.sort_by(|one, other| one.unit.id.cmp(&other.unit.id));
-        let total = units.len() as u64;
-        let page = units.into_iter().skip(page.offset).take(page.size);
-        Ok(Page {
-            total_count: total,
-            data: page.map(|at| Shown::of(&instance, at.unit)).collect(),
-        })
+        let part = lists::units(tx, (&sight, &ladders), wanted.clone(), &page.wanted())?;
+        Ok(Page::of(
+            &page,
+            part,
+            |unit| &unit.id,
+            |unit| Shown::of(&instance, unit),
+        ))
     })
     .await
 }
@@ -237,11 +230,10 @@ pub async fn move_below(desk: &Desk, id: String, given: &Given) -> Result<(), Re
     desk.carry_out(WRITE, Command::MoveUnit { id, parent_id }).await
 }
 
-/// Deletes an organizational unit that is empty.
+/// Deletes an organizational unit: one that is empty, or with what is below it and the users whose primary unit goes.
 ///
 /// # Errors
 /// [`Refusal`].
-pub async fn delete(desk: &Desk, id: String) -> Result<(), Refusal> {
-    let cascade = Cascade::No;
+pub async fn delete(desk: &Desk, id: String, cascade: Cascade) -> Result<(), Refusal> {
     desk.carry_out(WRITE, Command::DeleteUnit { id, cascade }).await
 }

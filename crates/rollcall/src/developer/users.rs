@@ -1,6 +1,6 @@
 //! Users: looking at them and changing them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,14 +9,17 @@ use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
 use super::passwords::{first_password, prepare};
-use super::{Access, Desk, Given, Need, Numbered, Portioned, Refusal};
+use super::{Access, Desk, Given, Need, Page, Paged, Refusal};
 use crate::application::Grant;
 use crate::clock::Millis;
-use crate::directory::lists::{self, By};
+use crate::directory::lists::{self, By, Narrowed};
 use crate::directory::{Command, NewUser, Sight, Source, User, UserChanges, query};
 
 /// How many units one call may name.
 const MOST_UNITS: usize = 100;
+
+/// How many users one call may delete.
+const MOST_USERS: usize = 100;
 
 /// A user as a list has it.
 #[derive(Debug, Serialize)]
@@ -109,14 +112,6 @@ struct CustomField {
     field_value: String,
 }
 
-/// A page of users.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Page {
-    total_count: u64,
-    data: Vec<Listed>,
-}
-
 /// The id of a user.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -194,26 +189,35 @@ impl Shown {
     }
 }
 
-/// Lists users by id: all that are seen, or those directly in a unit.
+/// Which users are listed.
+#[derive(Clone, Debug, Default)]
+pub struct Which {
+    /// Only those directly in this unit.
+    pub unit: Option<String>,
+    /// Only those who are like this.
+    pub only: Narrowed,
+}
+
+/// Lists users by id, as far as they are seen.
 ///
 /// # Errors
 /// [`Refusal`].
-pub async fn list(desk: &Desk, unit: Option<String>, page: Numbered) -> Result<Page, Refusal> {
-    let (instance, ladder) = (desk.hub().instance.id.clone(), Arc::clone(&desk.hub().ladder));
+pub async fn list(desk: &Desk, which: Which, page: Paged) -> Result<Page<Listed>, Refusal> {
+    let (instance, ladders) = (desk.hub().instance.id.clone(), Arc::clone(&desk.hub().ladders));
     desk.read(Need::Users(Grant::Read), move |tx, access| {
         let sight = access.sight(tx)?;
-        if let Some(unit) = &unit {
+        let unit = which.unit.as_deref();
+        if let Some(unit) = unit {
             super::units::seen(tx, &sight, unit)?;
         }
-        let part = lists::users(tx, (&sight, &ladder), unit.as_deref(), page.offset, page.size)?;
-        Ok(Page {
-            total_count: part.total,
-            data: part
-                .found
-                .into_iter()
-                .map(|user| Listed::of(&instance, user))
-                .collect(),
-        })
+        let which = (unit, which.only.clone());
+        let part = lists::users(tx, (&sight, &ladders), which, &page.wanted())?;
+        Ok(Page::of(
+            &page,
+            part,
+            |user| &user.id,
+            |user| Listed::of(&instance, user),
+        ))
     })
     .await
 }
@@ -221,44 +225,24 @@ pub async fn list(desk: &Desk, unit: Option<String>, page: Numbered) -> Result<P
 /// A group of a user, as a list has it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Membership {
+pub struct Membership {
     instance_id: String,
     group_id: String,
     group_member_relation_source_type: Option<String>,
     group_member_relation_source_id: Option<String>,
 }
 
-/// A page of a user's groups.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Groups {
-    total_count: u64,
-    max_results: usize,
-    next_token: Option<String>,
-    data: Vec<Membership>,
-}
-
 /// Lists the groups of a user by id.
 ///
 /// # Errors
 /// [`Refusal`].
-pub async fn groups(desk: &Desk, id: String, page: Portioned) -> Result<Groups, Refusal> {
+pub async fn groups(desk: &Desk, id: String, page: Paged) -> Result<Page<Membership>, Refusal> {
     let instance = desk.hub().instance.id.clone();
     // The list belongs to both kinds: who may not read groups does not learn of them here.
     desk.read(Need::Users(Grant::Read), move |tx, access| {
         access.check(Need::Groups(Grant::Read))?;
         let user = require(tx, access, &id)?;
-        let mut groups = query::groups(tx, &user.groups)?;
-        groups.sort_by(|one, other| one.id.cmp(&other.id));
-        let total = groups.len() as u64;
-        groups.retain(|group| group.id > page.after);
-        groups.drain(..page.offset.min(groups.len()));
-        let is_more = groups.len() > page.size;
-        groups.truncate(page.size);
-        let last = groups
-            .last()
-            .filter(|_| is_more)
-            .map(|group| Portioned::token(&group.id));
+        let part = lists::groups_of(tx, &user, &page.wanted())?;
         let of = |group: crate::directory::Group| {
             let [source_type, source_id, _] = group.source.on_the_wire(None, &group.id, &instance);
             Membership {
@@ -268,12 +252,7 @@ pub async fn groups(desk: &Desk, id: String, page: Portioned) -> Result<Groups, 
                 group_member_relation_source_id: source_id,
             }
         };
-        Ok(Groups {
-            total_count: total,
-            max_results: page.size,
-            next_token: last,
-            data: groups.into_iter().map(of).collect(),
-        })
+        Ok(Page::of(&page, part, |group| &group.id, of))
     })
     .await
 }
@@ -435,6 +414,20 @@ pub async fn patch(desk: &Desk, id: String, given: &Given) -> Result<(), Refusal
 pub async fn delete(desk: &Desk, id: String) -> Result<(), Refusal> {
     desk.carry_out(Need::Users(Grant::Write), Command::DeleteUser { id })
         .await
+}
+
+/// Deletes users, all of them or none.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn delete_many(desk: &Desk, given: &Given) -> Result<(), Refusal> {
+    let ids: BTreeSet<String> = given.ids("userIds", MOST_USERS)?.into_iter().collect();
+    let delete = move |_: &mut Tx<'_>, _: &Access| {
+        let ids = ids.iter().cloned();
+        Ok(ids.map(|id| Command::DeleteUser { id }).collect())
+    };
+    desk.write_all(None, Need::Users(Grant::Write), delete).await?;
+    Ok(())
 }
 
 /// Lets a user sign in, or not.

@@ -38,6 +38,29 @@ impl Inside {
         ids.map(|id| Value::from(id.as_str())).collect()
     }
 
+    /// The units and the groups.
+    pub(super) fn parts(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let set = |ids: &[String]| ids.iter().cloned().collect();
+        (set(&self.units), set(&self.groups))
+    }
+
+    /// The parameters, which live on by themselves.
+    pub(super) fn owned_values(&self) -> Vec<Value<'static>> {
+        let ids = self.units.iter().chain(&self.groups);
+        ids.map(|id| Value::from(id.clone())).collect()
+    }
+
+    /// The ids of those who are inside, each once. Conditions on their ids in `p`, who are in units, and in `g`, who are
+    /// in groups, begin with `AND`.
+    pub(super) fn ids(&self, (in_units, in_groups): (&str, &str)) -> String {
+        format!(
+            "{} SELECT p.user_id AS id FROM inside i CROSS JOIN unit_members p WHERE p.unit_id = i.id{in_units}
+             UNION SELECT g.user_id FROM group_members g WHERE g.group_id IN {}{in_groups}",
+            self.units(),
+            self.groups()
+        )
+    }
+
     /// What a statement begins with: the units as `inside`. Their ids are its first parameters.
     pub(super) fn units(&self) -> String {
         format!(

@@ -170,6 +170,18 @@ impl Sight {
         self.0.is_none()
     }
 
+    /// Where the users are who are seen; `None` if all are.
+    pub(super) fn inside(&self) -> Option<&Inside> {
+        self.0.as_ref().and_then(|part| part.inside.as_ref())
+    }
+
+    /// The units that are seen, and the one above the topmost ones, if that is seen too; `None` if all are.
+    pub(super) fn some_units(&self) -> Option<(impl Iterator<Item = &Unit>, Option<&'static str>)> {
+        let part = self.0.as_ref()?;
+        let top = part.ids.contains(ROOT_UNIT).then_some(ROOT_UNIT);
+        Some((part.units.iter().map(|(unit, _)| unit), top))
+    }
+
     /// Where users are looked for.
     ///
     /// # Errors

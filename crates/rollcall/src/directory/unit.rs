@@ -2,14 +2,14 @@
 
 mod subtree;
 
-use rollcall_db::{DbError, Row, Tx, params};
+use rollcall_db::{DbError, Row, Tx, Value, params};
 use rollcall_protocol::{EventType, SubjectKind, UnitPayload};
 use serde::{Deserialize, Serialize};
 
 use super::fields::{self, Source, fold, present};
 use super::placement::placement;
 use super::{Context, DirectoryError, previous};
-use crate::change::{ChangeKind, NewChange, columns_of};
+use crate::change::{ChangeKind, NewChange, columns_of, listed};
 use crate::clock::Millis;
 use crate::id::{self, ROOT_UNIT};
 pub(super) use subtree::{delete, move_below};
@@ -172,6 +172,19 @@ pub fn children(tx: &mut Tx<'_>, parent_id: &str) -> Result<Vec<Unit>, DbError> 
     .iter()
     .map(from_row)
     .collect()
+}
+
+/// Units by id; those that are gone are left out. At most as many as a statement has parameters.
+pub(super) fn load_many(tx: &mut Tx<'_>, ids: &[String]) -> Result<Vec<Unit>, DbError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT {COLUMNS} FROM organizational_units WHERE id IN {}",
+        listed(1, ids.len())
+    );
+    let values: Vec<Value<'_>> = ids.iter().map(|id| Value::from(id.as_str())).collect();
+    tx.query(&sql, &values)?.iter().map(from_row).collect()
 }
 
 /// All units.

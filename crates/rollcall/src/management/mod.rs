@@ -6,67 +6,31 @@
 //! calls of the developer API do it ([`crate::developer`]); what concerns provisioning goes through the applications' door
 //! ([`provisioning`]). HTTP is in `api::management`.
 
+mod calls;
+mod jobs;
+mod once;
 pub mod parameters;
 mod provisioning;
 pub mod signature;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::accounts::tokens::{self, ApiToken};
+use crate::accounts::tokens::{self, AccessKey, ApiToken};
 use crate::clock::Millis;
-use crate::developer::{Desk, Given, Numbered, Portioned, Refusal, groups, passwords, units, users};
+use crate::developer::{Desk, Given, Paged, Refusal, groups, passwords, units, users};
+use crate::directory::Cascade;
+use crate::directory::lists::{Narrowed, UnitsIn, UnitsWanted};
 use crate::hub::Hub;
 use crate::id::ROOT_UNIT;
+use calls::unknown;
+pub use calls::{CALLS, Call};
 use provisioning::Office;
 
 /// The version of the API.
 pub const VERSION: &str = "2021-12-01";
-
-/// The calls that are answered.
-pub const ACTIONS: [&str; 41] = [
-    "AddUserToOrganizationalUnits",
-    "AddUsersToGroup",
-    "CreateGroup",
-    "CreateOrganizationalUnit",
-    "CreateUser",
-    "DeleteGroup",
-    "DeleteOrganizationalUnit",
-    "DeleteUser",
-    "DisableApplicationProvisioning",
-    "DisableUser",
-    "EnableApplicationProvisioning",
-    "EnableUser",
-    "GetApplicationProvisioningConfig",
-    "GetApplicationProvisioningScope",
-    "GetGroup",
-    "GetOrganizationalUnit",
-    "GetRootOrganizationalUnit",
-    "GetSynchronizationJob",
-    "GetUser",
-    "ListGroups",
-    "ListGroupsForUser",
-    "ListOrganizationalUnitParents",
-    "ListOrganizationalUnits",
-    "ListSynchronizationJobs",
-    "ListUsers",
-    "ListUsersForGroup",
-    "RemoveUserFromOrganizationalUnits",
-    "RemoveUsersFromGroup",
-    "RunSynchronizationJob",
-    "SetApplicationProvisioningConfig",
-    "SetApplicationProvisioningScope",
-    "SetUserPrimaryOrganizationalUnit",
-    "UnlockUser",
-    "UpdateGroup",
-    "UpdateGroupDescription",
-    "UpdateOrganizationalUnit",
-    "UpdateOrganizationalUnitDescription",
-    "UpdateOrganizationalUnitParentId",
-    "UpdateUser",
-    "UpdateUserDescription",
-    "UpdateUserPassword",
-];
 
 /// What is answered, with names in lower case.
 type Answered = Result<Map<String, Value>, Refusal>;
@@ -90,9 +54,6 @@ fn listed(name: &str, page: &impl Serialize) -> Answered {
     let mut page = fields(page)?;
     let data = page.remove("data").unwrap_or(Value::Null);
     page.insert(name.to_owned(), data);
-    // What the other way of paging says.
-    page.remove("maxResults");
-    page.remove("nextToken");
     Ok(page)
 }
 
@@ -100,47 +61,98 @@ fn done(_: ()) -> Answered {
     Ok(Map::new())
 }
 
-/// Refuses what narrows a list in a way that is not known, so that nobody takes everything for what was meant.
-fn without(given: &Given, unknown: &[&str]) -> Result<(), Refusal> {
-    match unknown.iter().find(|field| given.has(field)) {
-        None => Ok(()),
-        Some(field) => Err(Refusal::unsupported(
-            field,
-            format!("{field} does not narrow this list"),
-        )),
-    }
+/// How many subjects a list may be narrowed to by naming them.
+const MOST_NAMED: usize = 100;
+
+/// The ids to which a list is narrowed.
+fn named(given: &Given, field: &str) -> Result<Option<BTreeSet<String>>, Refusal> {
+    let ids = given.some_ids(field, MOST_NAMED)?;
+    Ok((!ids.is_empty()).then(|| ids.into_iter().collect()))
 }
 
-fn numbered(given: &Given) -> Result<Numbered, Refusal> {
-    without(given, &["nextToken", "maxResults"])?;
+/// The page by its number.
+fn numbered(given: &Given) -> Result<Paged, Refusal> {
     let (page, size) = (given.some("pageNumber")?, given.some("pageSize")?);
-    Numbered::read(page.as_deref(), size.as_deref())
+    Paged::numbered(page.as_deref(), size.as_deref())
 }
 
-/// Carries out a call. What is answered has its names in lower case.
+/// The page by its number, or by what a page before has named.
+fn paged(given: &Given) -> Result<Paged, Refusal> {
+    if !given.has("nextToken") && !given.has("maxResults") {
+        return numbered(given);
+    }
+    if let Some(field) = ["pageNumber", "pageSize"].iter().find(|field| given.has(field)) {
+        let message = format!("{field} belongs to pages by number, and nextToken or maxResults was given");
+        return Err(Refusal::invalid(field, message));
+    }
+    let (token, size) = (given.some("nextToken")?, given.some("maxResults")?);
+    Paged::portioned(token.as_deref(), size.as_deref())
+}
+
+/// Carries out a call, once under a `ClientToken`. What is answered has its names in lower case.
 ///
 /// # Errors
 /// [`Refusal`].
-pub async fn call(desk: &Desk, key_id: &str, action: &str, given: Given) -> Result<Value, Refusal> {
-    let answer = match action {
-        _ if action.contains("User") && !action.contains("SynchronizationJob") => {
-            of_users(desk, action, &given).await?
-        }
-        _ if action.contains("OrganizationalUnit") => of_units(desk, action, &given).await?,
-        _ if action.contains("Group") => of_groups(desk, action, &given).await?,
-        _ => {
-            let office = Office::new(desk, key_id);
-            provisioning::call(&office, action, &given).await?
-        }
-    };
-    Ok(Value::Object(answer))
+pub async fn call(desk: &Desk, key: &AccessKey, action: &str, given: Given) -> Result<Value, Refusal> {
+    let call = Call::find(action)?;
+    call.check(&given)?;
+    once::carry_out(desk, action, given, async |desk, given| {
+        let answer = match action {
+            _ if action.contains("Provisioning") || action.contains("SynchronizationJob") => {
+                provisioning::call(&Office::new(&desk, key), action, &given).await?
+            }
+            _ if action.contains("User") => of_users(&desk, action, &given).await?,
+            _ if action.contains("OrganizationalUnit") => of_units(&desk, action, &given).await?,
+            _ => of_groups(&desk, action, &given).await?,
+        };
+        Ok(Value::Object(answer))
+    })
+    .await
 }
 
-/// There is no such call.
-fn unknown(action: &str) -> Refusal {
-    let message =
-        format!("there is no call {action:?}; docs/api-compatibility.md lists those that are answered");
-    Refusal::other(400, "UnsupportedAction", message)
+/// Which users are listed.
+fn which(desk: &Desk, given: &Given) -> Result<users::Which, Refusal> {
+    let mut only = Narrowed::default();
+    only.enabled(match given.some("status")?.as_deref() {
+        None => None,
+        Some("enabled") => Some(true),
+        Some("disabled") => Some(false),
+        Some(_) => {
+            let message = "Status must be enabled or disabled";
+            return Err(Refusal::invalid("status", message));
+        }
+    });
+    only.username_begins(given.some("usernameStartsWith")?);
+    only.display_name_begins(given.some("displayNameStartsWith")?);
+    only.email(given.some("email")?);
+    only.phone(given.some("phoneRegion")?, given.some("phoneNumber")?);
+    only.external_id(given.some("userExternalId")?);
+    only.source_type(given.some("userSourceType")?);
+    only.source_id(given.some("userSourceId")?, &desk.hub().instance.id);
+    only.ids(named(given, "userIds")?);
+    Ok(users::Which {
+        unit: given.some("organizationalUnitId")?,
+        only,
+    })
+}
+
+/// Which organizational units are listed. Those that are looked for by id or name are looked for everywhere, unless a
+/// parent is named.
+fn units_wanted(given: &Given) -> Result<UnitsWanted, Refusal> {
+    let ids = named(given, "organizationalUnitIds")?;
+    let name = given.some("organizationalUnitName")?;
+    let beginning = given.some("organizationalUnitNameStartsWith")?;
+    let within = match given.some("parentId")? {
+        Some(parent) => UnitsIn::Parent(parent),
+        None if ids.is_some() || name.is_some() || beginning.is_some() => UnitsIn::Everywhere,
+        None => UnitsIn::Top,
+    };
+    Ok(UnitsWanted {
+        within,
+        ids,
+        name,
+        beginning,
+    })
 }
 
 async fn of_users(desk: &Desk, action: &str, given: &Given) -> Answered {
@@ -148,43 +160,29 @@ async fn of_users(desk: &Desk, action: &str, given: &Given) -> Answered {
     match action {
         "CreateUser" => fields(&users::create(desk, given).await?),
         "GetUser" => under("user", &users::get(desk, user()?).await?),
-        "ListUsers" => {
-            without(
-                given,
-                &[
-                    "displayNameStartsWith",
-                    "email",
-                    "phoneNumber",
-                    "phoneRegion",
-                    "status",
-                    "userExternalId",
-                    "userIds",
-                    "userSourceId",
-                    "userSourceType",
-                    "usernameStartsWith",
-                ],
-            )?;
-            let unit = given.some("organizationalUnitId")?;
-            listed("users", &users::list(desk, unit, numbered(given)?).await?)
-        }
+        "ListUsers" => listed(
+            "users",
+            &users::list(desk, which(desk, given)?, paged(given)?).await?,
+        ),
         "UpdateUser" | "UpdateUserDescription" => done(users::patch(desk, user()?, given).await?),
         "UpdateUserPassword" => done(passwords::set(desk, user()?, given).await?),
         "DeleteUser" => done(users::delete(desk, user()?).await?),
+        "DeleteUsers" => done(users::delete_many(desk, given).await?),
         "EnableUser" => done(users::set_enabled(desk, user()?, true).await?),
         "DisableUser" => done(users::set_enabled(desk, user()?, false).await?),
         "UnlockUser" => done(users::unlock(desk, user()?).await?),
         "SetUserPrimaryOrganizationalUnit" => done(users::set_primary_unit(desk, user()?, given).await?),
         "AddUserToOrganizationalUnits" => done(users::add_units(desk, user()?, given).await?),
         "RemoveUserFromOrganizationalUnits" => done(users::remove_units(desk, user()?, given).await?),
-        "ListGroupsForUser" => {
-            let page = Portioned::numbered(numbered(given)?);
-            listed("groups", &users::groups(desk, user()?, page).await?)
-        }
+        "ListGroupsForUser" => listed("groups", &users::groups(desk, user()?, numbered(given)?).await?),
         "ListUsersForGroup" => {
-            without(given, &["userIds"])?;
-            let page = Portioned::numbered(numbered(given)?);
+            let mut only = Narrowed::default();
+            only.ids(named(given, "userIds")?);
             let group = given.needed("groupId")?;
-            listed("users", &groups::members(desk, group, page).await?)
+            listed(
+                "users",
+                &groups::members(desk, group, only, numbered(given)?).await?,
+            )
         }
         "AddUsersToGroup" => done(groups::add_users(desk, given.needed("groupId")?, given).await?),
         "RemoveUsersFromGroup" => done(groups::remove_users(desk, given.needed("groupId")?, given).await?),
@@ -202,16 +200,7 @@ async fn of_units(desk: &Desk, action: &str, given: &Given) -> Answered {
             &units::get(desk, ROOT_UNIT.to_owned()).await?,
         ),
         "ListOrganizationalUnits" => {
-            without(
-                given,
-                &[
-                    "organizationalUnitIds",
-                    "organizationalUnitName",
-                    "organizationalUnitNameStartsWith",
-                ],
-            )?;
-            let parent = given.some("parentId")?;
-            let page = units::list(desk, parent, numbered(given)?).await?;
+            let page = units::list(desk, units_wanted(given)?, numbered(given)?).await?;
             listed("organizationalUnits", &page)
         }
         "ListOrganizationalUnitParents" => under("parents", &units::parents(desk, unit()?).await?),
@@ -219,7 +208,8 @@ async fn of_units(desk: &Desk, action: &str, given: &Given) -> Answered {
             done(units::patch(desk, unit()?, given).await?)
         }
         "UpdateOrganizationalUnitParentId" => done(units::move_below(desk, unit()?, given).await?),
-        "DeleteOrganizationalUnit" => done(units::delete(desk, unit()?).await?),
+        "DeleteOrganizationalUnit" => done(units::delete(desk, unit()?, Cascade::No).await?),
+        "DeleteOrganizationalUnitChildren" => done(units::delete(desk, unit()?, Cascade::Yes).await?),
         _ => Err(unknown(action)),
     }
 }
@@ -230,10 +220,12 @@ async fn of_groups(desk: &Desk, action: &str, given: &Given) -> Answered {
         "CreateGroup" => fields(&groups::create(desk, given).await?),
         "GetGroup" => under("group", &groups::get(desk, group()?).await?),
         "ListGroups" => {
-            without(given, &["groupExternalId", "groupIds", "groupName"])?;
-            let beginning = given.some("groupNameStartsWith")?;
-            let page = Portioned::numbered(numbered(given)?);
-            listed("groups", &groups::list(desk, beginning, page).await?)
+            let mut only = Narrowed::default();
+            only.external_id(given.some("groupExternalId")?);
+            only.ids(named(given, "groupIds")?);
+            only.name(given.some("groupName")?);
+            only.name_begins(given.some("groupNameStartsWith")?);
+            listed("groups", &groups::list(desk, only, numbered(given)?).await?)
         }
         "UpdateGroup" | "UpdateGroupDescription" => done(groups::patch(desk, group()?, given).await?),
         "DeleteGroup" => done(groups::delete(desk, group()?).await?),

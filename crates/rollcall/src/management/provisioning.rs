@@ -2,62 +2,51 @@
 
 use std::collections::BTreeSet;
 
-use rollcall_db::DbError;
 use rollcall_protocol::EncryptionKey;
 use serde_json::{Map, Value, json};
 
-use super::{numbered, unknown, without};
+use super::{jobs, unknown};
 use crate::access::{Authority, Permission, Role};
-use crate::accounts::tokens;
+use crate::accounts::tokens::AccessKey;
 use crate::application::entitlement::subscribable;
 use crate::application::scim::{Action, Authentication, ScimPatch, SecretIn};
 use crate::application::{
     self, Application, ApplicationError, Edit, Encryption, Entitlement, Entitlements, Mode, ModeName, Scope,
     ScopeEdit, SettingsPatch, store,
 };
-use crate::delivery::job::{self, JobError, JobPosition, JobStatus, Tally, Trigger};
+use crate::delivery::job::{self, JobError};
 use crate::developer::{Desk, Given, Refusal};
 use crate::instance;
 use crate::secret::SecretString;
 
-/// How many jobs a list reads at most.
-const MOST_JOBS: usize = 1_000;
-
 /// The actions of SCIM, as the management API writes them.
 const ACTION: &str = "urn:alibaba:idaas:app:scim:User:";
 
-type Answered = Result<Map<String, Value>, Refusal>;
+pub(super) type Answered = Result<Map<String, Value>, Refusal>;
 
 /// Where calls about applications come in.
 pub(super) struct Office<'a> {
-    desk: &'a Desk,
-    key_id: &'a str,
+    pub(super) desk: &'a Desk,
+    key: &'a AccessKey,
 }
 
 /// An application that a call is about, and how far whoever calls reaches.
-struct Subject {
-    application: Application,
+pub(super) struct Subject {
+    pub(super) application: Application,
     entitlement: Entitlement,
-    authority: Authority,
+    pub(super) authority: Authority,
 }
 
 impl<'a> Office<'a> {
-    pub(super) fn new(desk: &'a Desk, key_id: &'a str) -> Self {
-        Self { desk, key_id }
+    pub(super) fn new(desk: &'a Desk, key: &'a AccessKey) -> Self {
+        Self { desk, key }
     }
 
     /// The role of the access key, and how far it reaches; refuses whoever may not do this.
-    async fn permitted(&self, needed: Permission) -> Result<(Role, Authority), Refusal> {
-        let (id, now) = (self.key_id.to_owned(), self.desk.hub().clock.now());
-        let key = self
-            .desk
-            .hub()
-            .db
-            .read(move |tx| tokens::access_key(tx, &id, now))
-            .await?;
-        let key = key.ok_or_else(Refusal::access_key)?;
-        match key.token.role.may(needed) {
-            true => Ok((key.token.role, key.authority)),
+    pub(super) fn permitted(&self, needed: Permission) -> Result<(&'a Role, &'a Authority), Refusal> {
+        let role = &self.key.token.role;
+        match role.may(needed) {
+            true => Ok((role, &self.key.authority)),
             false => Err(Refusal::other(
                 403,
                 "NoPermission",
@@ -66,8 +55,14 @@ impl<'a> Office<'a> {
         }
     }
 
-    async fn subject(&self, given: &Given, field: &str, needed: Permission) -> Result<Subject, Refusal> {
-        let (role, authority) = self.permitted(needed).await?;
+    /// The application that a call names.
+    pub(super) async fn subject(
+        &self,
+        given: &Given,
+        field: &str,
+        needed: Permission,
+    ) -> Result<Subject, Refusal> {
+        let (role, authority) = self.permitted(needed)?;
         let id = given.needed(field)?;
         let missing = Refusal::other(
             404,
@@ -86,7 +81,7 @@ impl<'a> Office<'a> {
             Ok((application, entitlement)) => Ok(Subject {
                 application,
                 entitlement,
-                authority,
+                authority: authority.clone(),
             }),
             Err(ApplicationError::NotFound(_)) => Err(missing),
             Err(error) => Err(error.into()),
@@ -134,9 +129,9 @@ pub(super) async fn call(office: &Office<'_>, action: &str, given: &Given) -> An
         "SetApplicationProvisioningScope" => set_scope(office, given).await,
         "EnableApplicationProvisioning" => switch(office, given, true).await,
         "DisableApplicationProvisioning" => switch(office, given, false).await,
-        "RunSynchronizationJob" => run(office, given).await,
-        "GetSynchronizationJob" => job(office, given).await,
-        "ListSynchronizationJobs" => jobs(office, given).await,
+        "RunSynchronizationJob" => jobs::run(office, given).await,
+        "GetSynchronizationJob" => jobs::get(office, given).await,
+        "ListSynchronizationJobs" => jobs::list(office, given).await,
         _ => Err(unknown(action)),
     }
 }
@@ -234,7 +229,13 @@ struct WantedConfig {
 
 impl WantedConfig {
     fn read(given: &Given, application: &Application) -> Result<Self, Refusal> {
-        without(given, &["networkAccessEndpointId"])?;
+        let other = |field: &str, protocol: &str| match given.has(field) {
+            true => Err(Refusal::invalid(
+                field,
+                format!("{field} belongs to another ProvisionProtocolType than {protocol}"),
+            )),
+            false => Ok(()),
+        };
         let protocol = given.needed("provisionProtocolType")?;
         let mode = match protocol.as_str() {
             "idaas_callback" => ModeName::EventCallback,
@@ -254,11 +255,13 @@ impl WantedConfig {
         };
         match mode {
             ModeName::EventCallback => {
+                other("scimProvisioningConfig", &protocol)?;
                 if let Some(callback) = given.object("callbackProvisioningConfig")? {
                     wanted.read_callback(&callback)?;
                 }
             }
             ModeName::Scim => {
+                other("callbackProvisioningConfig", &protocol)?;
                 if let Some(scim) = given.object("scimProvisioningConfig")? {
                     wanted.read_scim(&scim)?;
                 }
@@ -306,11 +309,34 @@ impl WantedConfig {
             let message = format!("ProvisioningActions are {ACTION}CREATE, DELETE and UPDATE");
             scim.actions = Some(actions.ok_or_else(|| Refusal::invalid("provisioningActions", message))?);
         }
+        if given.has("fullPushScopes") {
+            // A full synchronization pushes users, and nothing else is known that could be pushed.
+            let push = format!("{ACTION}PUSH");
+            if given.ids("fullPushScopes", 10)? != [push.as_str()] {
+                let message = format!("FullPushScopes must be {push}, or be left out");
+                return Err(Refusal::unsupported("fullPushScopes", message));
+            }
+        }
         if let Some(authn) = given.object("authnConfiguration")? {
+            if authn.some("authnMode")?.is_some_and(|mode| mode != "oauth2") {
+                return Err(Refusal::unsupported("authnMode", "AuthnMode must be oauth2"));
+            }
             let param = authn.object("authnParam")?.unwrap_or_default();
+            let belongs = |fields: &[&str], grant: &str| match fields.iter().find(|field| param.has(field)) {
+                Some(field) => Err(Refusal::invalid(
+                    field,
+                    format!("{field} belongs to another GrantType than {grant}"),
+                )),
+                None => Ok(()),
+            };
             let (authentication, secret) = match authn.needed("grantType")?.as_str() {
-                "bearer_token" => (Authentication::BearerToken, param.secret("accessToken")?),
+                "bearer_token" => {
+                    let others = ["clientId", "clientSecret", "tokenEndpoint", "authnMethod"];
+                    belongs(&others, "bearer_token")?;
+                    (Authentication::BearerToken, param.secret("accessToken")?)
+                }
                 "client_credentials" => {
+                    belongs(&["accessToken"], "client_credentials")?;
                     let method = match param.some("authnMethod")?.as_deref() {
                         None | Some("client_secret_basic") => SecretIn::Header,
                         Some("client_secret_post") => SecretIn::Body,
@@ -399,129 +425,4 @@ async fn switch(office: &Office<'_>, given: &Given, is_on: bool) -> Answered {
     };
     office.apply(subject.authority, vec![command]).await?;
     Ok(Map::new())
-}
-
-/// Refuses what is no application: identity providers feed the hub by other ways.
-fn check_target(given: &Given) -> Result<(), Refusal> {
-    match given.some("targetType")?.as_deref() {
-        None | Some("application") => Ok(()),
-        Some(_) => Err(Refusal::invalid("targetType", "TargetType must be application")),
-    }
-}
-
-async fn run(office: &Office<'_>, given: &Given) -> Answered {
-    check_target(given)?;
-    without(
-        given,
-        &[
-            "synchronizationScopeConfig",
-            "selectedFieldNames",
-            "userIdentityTypes",
-        ],
-    )?;
-    let subject = office
-        .subject(given, "targetId", Permission::OperateApplications)
-        .await?;
-    let caller = office.desk.caller(subject.authority);
-    let id = subject.application.id;
-    let made = office
-        .desk
-        .hub()
-        .write_as(caller, move |tx, ctx| job::request_full(tx, ctx, &id));
-    Ok(Map::from_iter([(
-        "synchronizationJobId".to_owned(),
-        made.await?.into(),
-    )]))
-}
-
-/// A job as it is told.
-fn told(application_id: &str, job: &JobPosition) -> Value {
-    let status = match job.status {
-        JobStatus::Preparing | JobStatus::Pending => "pending",
-        JobStatus::Running => "running",
-        JobStatus::Success => "success",
-        JobStatus::PartialSuccess => "partial_success",
-        JobStatus::Failed | JobStatus::Cancelled => "failed",
-    };
-    let pushed = |tally: &Tally| {
-        json!({ "pushed": {
-            "total": tally.total,
-            "success": tally.success + tally.assumed,
-            "failed": tally.failed,
-            "skipped": tally.skipped,
-        } })
-    };
-    json!({
-        "synchronizationJobId": job.id,
-        "direction": "egress",
-        "targetType": "application",
-        "targetId": application_id,
-        "triggerType": match job.trigger {
-            Trigger::Manual => "manual",
-            Trigger::Retention | Trigger::Restore | Trigger::UnitRenamed => "auto",
-        },
-        "status": status,
-        "startTime": job.started_at.unwrap_or(job.created_at),
-        "endTime": job.ended_at,
-        "result": {
-            "errorCode": job.error.as_ref().map(|_| "Failed"),
-            "errorMessage": job.error,
-            "organizationalUnitStatistics": pushed(&job.statistics.organizational_units),
-            "userStatistics": pushed(&job.statistics.users),
-            "groupStatistics": pushed(&job.statistics.groups),
-        },
-    })
-}
-
-async fn job(office: &Office<'_>, given: &Given) -> Answered {
-    let (role, _) = office.permitted(Permission::ReadDeliveries).await?;
-    let wanted = given.needed("synchronizationJobId")?;
-    let id = wanted.clone();
-    let read = office.desk.hub().db.read(move |tx| {
-        let application = job::application_of(tx, &id)?;
-        Ok::<_, DbError>(application.zip(job::load(tx, &id)?))
-    });
-    let found = read.await?.filter(|(application, _)| role.reaches(application));
-    let Some((application, job)) = found else {
-        let message = format!("there is no synchronization job {wanted:?}");
-        return Err(Refusal::other(
-            404,
-            "ResourceNotFound.SynchronizationJob",
-            message,
-        ));
-    };
-    Ok(Map::from_iter([(
-        "synchronizationJob".to_owned(),
-        told(&application, &job),
-    )]))
-}
-
-async fn jobs(office: &Office<'_>, given: &Given) -> Answered {
-    check_target(given)?;
-    without(given, &["startTime", "endTime", "status", "filters", "direction"])?;
-    let (role, _) = office.permitted(Permission::ReadDeliveries).await?;
-    let targets = given.ids("targetIds", 10)?;
-    let page = numbered(given)?;
-    let of: Vec<String> = targets.into_iter().filter(|id| role.reaches(id)).collect();
-    let read = office.desk.hub().db.read(move |tx| {
-        let mut all = Vec::new();
-        for id in &of {
-            let found = job::newest(tx, id, MOST_JOBS)?;
-            all.extend(found.iter().map(|job| (job.created_at, told(id, job))));
-        }
-        Ok::<_, DbError>(all)
-    });
-    let mut all = read.await?;
-    all.sort_by_key(|(created_at, _)| std::cmp::Reverse(*created_at));
-    let total = all.len();
-    let shown: Vec<Value> = all
-        .into_iter()
-        .skip(page.offset)
-        .take(page.size)
-        .map(|(_, job)| job)
-        .collect();
-    Ok(Map::from_iter([
-        ("totalCount".to_owned(), total.into()),
-        ("synchronizationJobs".to_owned(), shown.into()),
-    ]))
 }

@@ -24,6 +24,9 @@ pub const SIGNED: [&str; 6] = [
     "x-acs-version",
 ];
 
+/// The header that has to be signed as well where there is a body.
+pub const CONTENT_TYPE: &str = "content-type";
+
 /// Who signs, what is signed, and the signature: the header `Authorization`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
@@ -56,11 +59,10 @@ impl Credential {
         })
     }
 
-    /// Whether all headers are signed that have to be.
-    pub fn is_complete(&self) -> bool {
-        let mut names = self.signed_headers.split(';');
-        let signed: Vec<&str> = names.by_ref().collect();
-        SIGNED.iter().all(|name| signed.contains(name))
+    /// Whether all headers are signed that have to be. What a body is, its type says.
+    pub fn is_complete(&self, has_body: bool) -> bool {
+        let signed: Vec<&str> = self.signed_headers.split(';').collect();
+        SIGNED.iter().all(|name| signed.contains(name)) && (!has_body || signed.contains(&CONTENT_TYPE))
     }
 }
 
@@ -134,8 +136,13 @@ impl Signed<'_> {
         format!("{ALGORITHM}\n{}", sha256(canonical.as_bytes()))
     }
 
-    /// Whether a request was signed with this secret, and has this body.
+    /// Whether a request was signed with this secret, and has this body. A header that says what is done has one value:
+    /// the text that is signed is the same for several of them as for one that has commas.
     pub fn is_signed(&self, credential: &Credential, secret: &[u8], body: &[u8]) -> bool {
+        let is_one = |name: &&str| (self.header)(name).len() == 1;
+        if !SIGNED.iter().all(is_one) || !(body.is_empty() || is_one(&CONTENT_TYPE)) {
+            return false;
+        }
         let hash = sha256(body);
         let said = (self.header)("x-acs-content-sha256");
         let text = self.text(&credential.signed_headers, &hash);
@@ -153,6 +160,7 @@ mod tests {
     /// A request, and what signs it.
     fn signed(query: &[(String, String)], body: &[u8]) -> (Vec<(&'static str, String)>, Credential) {
         let headers = vec![
+            ("content-type", "text/plain".to_owned()),
             ("host", "hub.example.org".to_owned()),
             ("x-acs-action", "GetUser".to_owned()),
             ("x-acs-content-sha256", sha256(body)),
@@ -163,7 +171,7 @@ mod tests {
             ),
             ("x-acs-version", "2021-12-01".to_owned()),
         ];
-        let names = SIGNED.join(";");
+        let names = format!("{CONTENT_TYPE};{}", SIGNED.join(";"));
         let header = |name: &str| -> Vec<String> {
             let found = headers.iter().filter(|(known, _)| *known == name);
             found.map(|(_, value)| value.clone()).collect()
@@ -211,7 +219,7 @@ mod tests {
             ("Description".to_owned(), "a b*~/é".to_owned()),
         ];
         let (headers, credential) = signed(&query, b"body");
-        assert!(credential.is_complete());
+        assert!(credential.is_complete(true));
         assert!(holds(&headers, &credential, &query, b"body"));
         let turned = [query[1].clone(), query[0].clone()];
         assert!(
@@ -236,6 +244,59 @@ mod tests {
         let mut more = query.to_vec();
         more.push(("X".to_owned(), String::new()));
         assert!(!holds(&headers, &credential, &more, b"body"));
+        for place in 0..headers.len() {
+            let mut twice = headers.clone();
+            twice.push(headers[place].clone());
+            assert!(
+                !holds(&twice, &credential, &query, b"body"),
+                "{}",
+                headers[place].0
+            );
+        }
+    }
+
+    /// Two values are signed as one that has a comma. Somebody who may choose would send a request again that was taken.
+    #[test]
+    fn one_value_is_not_taken_as_two() {
+        let names = SIGNED.join(";");
+        let with = |nonces: &[&str]| {
+            let mut headers: Vec<(&'static str, String)> = vec![
+                ("host", "hub.example.org".to_owned()),
+                ("x-acs-action", "GetUser".to_owned()),
+                ("x-acs-content-sha256", sha256(b"")),
+                ("x-acs-date", "2026-11-29T17:00:00Z".to_owned()),
+                ("x-acs-version", "2021-12-01".to_owned()),
+            ];
+            headers.extend(
+                nonces
+                    .iter()
+                    .map(|nonce| ("x-acs-signature-nonce", (*nonce).to_owned())),
+            );
+            headers
+        };
+        let header_of = |headers: Vec<(&'static str, String)>| {
+            move |name: &str| -> Vec<String> {
+                let found = headers.iter().filter(|(known, _)| *known == name);
+                found.map(|(_, value)| value.clone()).collect()
+            }
+        };
+        let (one, two) = (header_of(with(&["1,2"])), header_of(with(&["1", "2"])));
+        let signed = |header| Signed {
+            method: "POST",
+            path: "/",
+            query: &[],
+            header,
+        };
+        let text = signed(&one).text(&names, &sha256(b""));
+        assert_eq!(text, signed(&two).text(&names, &sha256(b"")));
+        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), text.as_bytes());
+        let credential = Credential {
+            key_id: "tok_1".to_owned(),
+            signed_headers: names.clone(),
+            signature: signature.as_ref().to_vec(),
+        };
+        assert!(signed(&one).is_signed(&credential, SECRET, b""));
+        assert!(!signed(&two).is_signed(&credential, SECRET, b""));
     }
 
     #[test]
@@ -246,7 +307,7 @@ mod tests {
             (read.key_id.as_str(), read.signed_headers.as_str()),
             ("tok_1", "host")
         );
-        assert!(!read.is_complete());
+        assert!(!read.is_complete(false));
         for wrong in [
             "",
             "Bearer x",

@@ -177,7 +177,10 @@ fn only_the_directory_writes_what_the_log_tells_of() {
             if DIRECTORY.contains(table) {
                 writes += 1;
                 let allowed = rooms.iter().any(|room| file.starts_with(room));
-                assert!(allowed, "{file} writes {table}, of which the log tells nothing then");
+                assert!(
+                    allowed,
+                    "{file} writes {table}, of which the log tells nothing then"
+                );
             }
         }
     }

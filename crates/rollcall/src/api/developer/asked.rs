@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::answer::Refused;
 use crate::application::developer::secrets;
-use crate::developer::{Desk, Given, Numbered, Portioned, Refusal};
+use crate::developer::{Desk, Given, Paged, Refusal};
 use crate::directory::Source;
 use crate::secret::SecretString;
 
@@ -77,13 +77,13 @@ impl Asked {
     }
 
     /// Which page is wanted, by number.
-    pub(super) fn numbered(&self) -> Result<Numbered, Refusal> {
-        Numbered::read(self.query("pageNumber"), self.query("pageSize"))
+    pub(super) fn numbered(&self) -> Result<Paged, Refusal> {
+        Paged::numbered(self.query("pageNumber"), self.query("pageSize"))
     }
 
     /// Which page is wanted, by the token that the one before has named.
-    pub(super) fn portioned(&self) -> Result<Portioned, Refusal> {
-        Portioned::read(self.query("nextToken"), self.query("maxResults"))
+    pub(super) fn portioned(&self) -> Result<Paged, Refusal> {
+        Paged::portioned(self.query("nextToken"), self.query("maxResults"))
     }
 }
 

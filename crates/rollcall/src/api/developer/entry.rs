@@ -39,7 +39,7 @@ pub(super) fn call<F: Future<Output = Answered> + Send + 'static>(
     let handler = move |State(api): State<Arc<Api>>, path: Path, request: Request| {
         let call = call.clone();
         async move {
-            let traced = Traced::begin(&api.shared.hub, &request, route);
+            let traced = Traced::begin(&api, &request, route);
             let answering = answer(&api, path, request, &traced.id, call);
             let response = answering.instrument(traced.span.clone()).await;
             traced.end(&api.shared.hub, response)
@@ -55,7 +55,7 @@ pub(super) fn open<F: Future<Output = Answered> + Send + 'static>(
     answer: fn(Arc<Api>, Path, Request) -> F,
 ) -> MethodRouter<Arc<Api>> {
     let handler = async move |State(api): State<Arc<Api>>, path: Path, request: Request| {
-        let traced = Traced::begin(&api.shared.hub, &request, route);
+        let traced = Traced::begin(&api, &request, route);
         let answering = answer(Arc::clone(&api), path, request);
         let answered = answering.instrument(traced.span.clone()).await;
         let response = name_request(answered.into_response(), &traced.id);
@@ -68,7 +68,7 @@ pub(super) fn open<F: Future<Output = Answered> + Send + 'static>(
 pub(super) async fn nothing(State(api): State<Arc<Api>>, request: Request) -> Response {
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or_else(String::new, |path| path.as_str().to_owned());
-    let traced = Traced::begin(&api.shared.hub, &request, route);
+    let traced = Traced::begin(&api, &request, route);
     let response = name_request(Refused(Refusal::path()).into_response(), &traced.id);
     traced.end(&api.shared.hub, response)
 }

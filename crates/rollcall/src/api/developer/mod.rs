@@ -19,7 +19,8 @@ use super::{Api, REQUEST_ID};
 use crate::developer::token;
 use crate::developer::users::{self, Wanted};
 use crate::developer::{Desk, Need, Refusal, groups, passwords, units};
-use crate::directory::Source;
+use crate::directory::lists::{Narrowed, UnitsIn, UnitsWanted};
+use crate::directory::{Cascade, Source};
 use answer::{Answer, Answered, Refused, name_request};
 use asked::{Asked, external};
 use entry::Path;
@@ -84,7 +85,17 @@ fn user_calls(calls: Calls) -> Calls {
     calls
         .on(GET, path!("/users"), async |desk, asked| {
             let unit = asked.own("organizationalUnitId");
-            Answer::of(&users::list(&desk, unit, asked.numbered()?).await?)
+            Answer::of(
+                &users::list(
+                    &desk,
+                    users::Which {
+                        unit,
+                        ..users::Which::default()
+                    },
+                    asked.numbered()?,
+                )
+                .await?,
+            )
         })
         .on(POST, path!("/users"), async |desk, asked| {
             Answer::of(&users::create(&desk, &asked.given()?).await?)
@@ -190,8 +201,11 @@ fn user_calls(calls: Calls) -> Calls {
 fn unit_calls(calls: Calls) -> Calls {
     calls
         .on(GET, path!("/organizationalUnits"), async |desk, asked| {
-            let parent = asked.own("parentId");
-            Answer::of(&units::list(&desk, parent, asked.numbered()?).await?)
+            let wanted = UnitsWanted {
+                within: asked.own("parentId").map_or(UnitsIn::Top, UnitsIn::Parent),
+                ..UnitsWanted::default()
+            };
+            Answer::of(&units::list(&desk, wanted, asked.numbered()?).await?)
         })
         .on(POST, path!("/organizationalUnits"), async |desk, asked| {
             Answer::of(&units::create(&desk, &asked.given()?).await?)
@@ -205,7 +219,7 @@ fn unit_calls(calls: Calls) -> Calls {
             Answer::done()
         })
         .on(DELETE, path!("/organizationalUnits/{id}"), async |desk, asked| {
-            units::delete(&desk, asked.id).await?;
+            units::delete(&desk, asked.id, Cascade::No).await?;
             Answer::done()
         })
         .on(
@@ -235,8 +249,9 @@ fn unit_calls(calls: Calls) -> Calls {
 fn group_calls(calls: Calls) -> Calls {
     calls
         .on(GET, path!("/groups"), async |desk, asked| {
-            let beginning = asked.own("groupNameStartWith");
-            Answer::of(&groups::list(&desk, beginning, asked.portioned()?).await?)
+            let mut only = Narrowed::default();
+            only.name_begins(asked.own("groupNameStartWith"));
+            Answer::of(&groups::list(&desk, only, asked.portioned()?).await?)
         })
         .on(POST, path!("/groups"), async |desk, asked| {
             Answer::of(&groups::create(&desk, &asked.given()?).await?)
@@ -258,7 +273,7 @@ fn group_calls(calls: Calls) -> Calls {
             path!("/groups/{id}/actions/listUsersForGroup"),
             async |desk, asked| {
                 let page = asked.portioned()?;
-                Answer::of(&groups::members(&desk, asked.id, page).await?)
+                Answer::of(&groups::members(&desk, asked.id, Narrowed::default(), page).await?)
             },
         )
         .on(

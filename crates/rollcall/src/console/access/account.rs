@@ -156,6 +156,7 @@ pub(super) fn one_time(page: Page, fresh: manage::Fresh) -> Answer {
         lead: page.t("once-account-lead"),
         label: page.t("once-account-label"),
         secret,
+        beside: None,
         back,
         page,
     })

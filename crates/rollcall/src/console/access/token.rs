@@ -1,4 +1,4 @@
-//! Tokens of programs: making one, which is shown once, and making one good for nothing.
+//! Tokens of programs, and access keys among them: making one, which is shown once, and making one good for nothing.
 
 use askama::Template;
 use axum::extract::{Path, Query};
@@ -12,6 +12,7 @@ use crate::application::store;
 use crate::console::form::{Filled, Posted, again, done};
 use crate::console::once::ShownOnce;
 use crate::console::page::{Answer, Page, Section, View, address, show};
+use crate::secret::SecretString;
 use crate::signin::manage;
 use rollcall_db::DbError;
 
@@ -76,7 +77,7 @@ pub(in crate::console) async fn new(view: View) -> Answer {
     let days = tokens::DAYS.to_string();
     show(&TokenFormPage {
         page: view.page,
-        form: Filled::with(&[("role", "auditor"), (EXPIRES, &days)]),
+        form: Filled::with(&[("kind", "token"), ("role", "auditor"), (EXPIRES, &days)]),
     })
 }
 
@@ -95,27 +96,67 @@ pub(in crate::console) fn term_in(form: &mut Filled, page: &Page) -> Term {
     }))
 }
 
+/// What is made.
+enum Kind {
+    /// A token, which is shown with each request.
+    Token,
+    /// An access key, which signs requests of the management API.
+    AccessKey,
+}
+
+/// What a form wants to be made.
+fn kind_in(form: &mut Filled, page: &Page) -> Kind {
+    match form.value("kind") {
+        "token" => Kind::Token,
+        "access_key" => Kind::AccessKey,
+        _ => {
+            form.refuse("kind", page.t("token-kind-choose"));
+            Kind::Token
+        }
+    }
+}
+
+/// The page on which the secret of what was made stands.
+fn shown_once(page: Page, kind: &Kind, token: &ApiToken, secret: SecretString) -> ShownOnce {
+    let back = "/console/tokens".to_owned();
+    match kind {
+        Kind::Token => ShownOnce {
+            title: page.t1("once-token-title", "name", &token.name),
+            lead: page.t("once-token-lead"),
+            label: page.t("once-token-label"),
+            secret,
+            beside: None,
+            back,
+            page,
+        },
+        Kind::AccessKey => ShownOnce {
+            title: page.t1("once-access-key-title", "name", &token.name),
+            lead: page.t("once-access-key-lead"),
+            label: page.t("token-kind-access-key"),
+            secret,
+            beside: Some((page.t("access-key-id"), token.id.clone())),
+            back,
+            page,
+        },
+    }
+}
+
 pub(in crate::console) async fn create(posted: Posted) -> Answer {
     posted.view.needs(Permission::ManageAccess)?;
     let caller = posted.caller();
     let Posted { view, mut form } = posted;
     let view = view.within(Section::Access);
     let term = term_in(&mut form, &view.page);
+    let kind = kind_in(&mut form, &view.page);
     let role = role_in(&view, &mut form).await?;
     if let Some(role) = role.filter(|_| !form.is_refused()) {
-        let name = form.value("name").to_owned();
-        match manage::create_token(view.console.hub(), caller, name, role, term).await {
-            Ok((token, secret)) => {
-                let page = view.page;
-                return show(&ShownOnce {
-                    title: page.t1("once-token-title", "name", &token.name),
-                    lead: page.t("once-token-lead"),
-                    label: page.t("once-token-label"),
-                    secret,
-                    back: "/console/tokens".to_owned(),
-                    page,
-                });
-            }
+        let (hub, name) = (view.console.hub(), form.value("name").to_owned());
+        let made = match kind {
+            Kind::Token => manage::create_token(hub, caller, name, role, term).await,
+            Kind::AccessKey => manage::create_access_key(hub, caller, name, role, term).await,
+        };
+        match made {
+            Ok((token, secret)) => return show(&shown_once(view.page, &kind, &token, secret)),
             Err(error) => explain(&mut form, &view.page, error)?,
         }
     }
@@ -149,9 +190,17 @@ pub(in crate::console) async fn revoke(Path(id): Path<String>, posted: Posted) -
     let applied = hub
         .apply_account(posted.caller(), Command::RevokeToken { id })
         .await;
-    match applied {
+    let was_access_key = match applied {
+        Ok(applied) => applied.token()?.access_key,
         // Somebody else was faster, and it is what was wanted.
-        Ok(_) | Err(AccountError::NotFound { .. }) => done("/console/tokens", "token-revoked"),
-        Err(error) => Err(error.into()),
-    }
+        Err(AccountError::NotFound { .. }) => false,
+        Err(error) => return Err(error.into()),
+    };
+    done(
+        "/console/tokens",
+        match was_access_key {
+            true => "access-key-revoked",
+            false => "token-revoked",
+        },
+    )
 }

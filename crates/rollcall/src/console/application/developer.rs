@@ -221,6 +221,7 @@ pub(super) async fn create_secret(Path(id): Path<String>, posted: Posted) -> Ans
                     lead: page.t("once-client-secret-lead"),
                     label: page.t("once-client-secret-label"),
                     secret,
+                    beside: None,
                     back: address_of(&application.id),
                     page,
                 });

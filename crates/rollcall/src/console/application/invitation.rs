@@ -80,6 +80,7 @@ pub(super) async fn invite(Path(id): Path<String>, posted: Posted) -> Answer {
                 lead: page.t1("invitation-made-lead", "name", &fresh.account.name),
                 label: page.t("invitation-password"),
                 secret,
+                beside: None,
                 back: format!("/console/applications/{}/receive", application.id),
                 page,
             })

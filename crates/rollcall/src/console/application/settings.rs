@@ -293,6 +293,7 @@ fn key_once(page: Page, application: &Application, key: &str, back: &str) -> Ans
         lead: page.t("encryption-key-lead"),
         label: page.t("encryption-key"),
         secret: SecretString::from(key.to_owned()),
+        beside: None,
         back: back.to_owned(),
         page,
     })

@@ -56,6 +56,7 @@ pub(super) async fn create(Path(id): Path<String>, posted: Posted) -> Answer {
                     lead: page.t("once-connection-token-lead"),
                     label: page.t("once-token-label"),
                     secret,
+                    beside: None,
                     back: format!("/console/connections/{}", connection.id),
                     page,
                 });

@@ -136,6 +136,7 @@ pub(in crate::console) async fn set_password(Path(id): Path<String>, posted: Pos
                     lead: view.page.t("once-password-lead"),
                     label: view.page.t("once-password-label"),
                     secret: password,
+                    beside: None,
                     back,
                     page: view.page,
                 };

@@ -34,7 +34,9 @@ use rollcall_db::DbError;
 
 use crate::application::ApplicationError;
 
-pub use super::ledger::jobs::{application_of, load, newest, of_application, open_job, page, store};
+pub use super::ledger::jobs::{
+    JobsWanted, application_of, ids_of, load, load_many, newest, of_application, open_job, page, store,
+};
 pub use super::model::job::{
     Inventory, JobKind, JobPosition, JobStatus, Listed, Phase, Statistics, Tally, Trigger,
 };

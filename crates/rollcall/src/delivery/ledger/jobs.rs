@@ -1,6 +1,7 @@
 //! Synchronization jobs as they are stored, with the lists from which some of them work.
 
 mod items;
+mod wanted;
 
 use std::collections::HashSet;
 
@@ -13,6 +14,7 @@ pub(super) use self::items::replace_records;
 pub(in crate::delivery) use self::items::{
     Action, Item, append_items, items_after, items_left, remove_item, write_items,
 };
+pub use self::wanted::{JobsWanted, ids_of, load_many};
 use crate::change;
 use crate::clock::Millis;
 use crate::delivery::model::job::{JobKind, JobPosition, JobStatus, Phase, Renamed, Statistics, Trigger};

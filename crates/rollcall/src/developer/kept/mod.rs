@@ -190,3 +190,40 @@ fn touched(news: &[News]) -> Option<Vec<&str>> {
     }
     Some(ids)
 }
+
+#[cfg(test)]
+mod tests {
+    use rollcall_db::testing::sqlite;
+    use rollcall_db::{Db, Options};
+
+    use super::*;
+
+    /// A reader may be slow: what it has read is not right any more if the log was followed further meanwhile, and not
+    /// yet if its snapshot is younger than the version in which what is kept was looked at.
+    #[test]
+    fn an_answer_of_another_position_of_the_log_is_not_kept() {
+        let database = sqlite();
+        let db = Db::open(&database.url, crate::schema::migrations(), Options::default()).unwrap();
+        let (kept, version) = (Kept::default(), db.version().unwrap());
+        let reach = Reach::of(&Authority::Everything);
+        let about = Subject {
+            kind: SubjectKind::User,
+            id: "user_a".to_owned(),
+        };
+        let put = |seq| kept.insert(seq, reach, &about, Bytes::from_static(b"{}"));
+
+        put(7);
+        assert_eq!(
+            kept.get(version, &reach, &about),
+            None,
+            "nothing was followed yet"
+        );
+        kept.state().at = Some((version, 7));
+        for seq in [6, 8] {
+            put(seq);
+            assert_eq!(kept.get(version, &reach, &about), None, "of position {seq}");
+        }
+        put(7);
+        assert!(kept.get(version, &reach, &about).is_some());
+    }
+}

@@ -12,6 +12,7 @@ use super::Served;
 use super::forms::Form;
 use super::sample::fill;
 use crate::access::{PASSWORD, fresh_account};
+use crate::developer::management::sign;
 use crate::world::{add_application, on_both, open_hub};
 
 async fn account(hub: &Hub, name: &str) -> Option<Account> {
@@ -204,6 +205,63 @@ fn a_token_is_shown_once_works_and_is_revoked() {
 }
 
 #[test]
+fn an_access_key_is_shown_once_signs_requests_and_is_revoked() {
+    on_both("console_access_keys", |database, _| async move {
+        let hub = open_hub(&database).await;
+        let served = Served::start(&hub, Some(Role::Administrator)).await;
+        let new = "/console/tokens/new";
+        let form = served
+            .form(new, new)
+            .await
+            .fill("name", "sync")
+            .fill("kind", "door");
+        assert!(served.refused(form).await.contains("Choose what it is to be"));
+        let form = served
+            .form(new, new)
+            .await
+            .fill("name", "sync")
+            .fill("kind", "access_key")
+            .fill("role", "administrator");
+        let answer = served.submit(&form).await;
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        let page = answer.text().await.unwrap();
+        assert!(page.contains("cannot be shown again"), "{page}");
+        let codes: Vec<&str> = page.split("<code>").skip(1).collect();
+        let codes: Vec<String> = codes
+            .iter()
+            .map(|code| code.split('<').next().unwrap().to_owned())
+            .collect();
+        let [id, secret] = &codes[..] else {
+            panic!("{page}")
+        };
+        let key = (id.clone(), secret.clone());
+        let ask = async |nonce: &str| {
+            let host = served.address.strip_prefix("http://").unwrap();
+            let signed = sign((host, &hub.instance.id), &key, nonce, hub.clock.now());
+            let mut request = super::client()
+                .post(format!("{}/?InstanceId={}", served.address, hub.instance.id))
+                .body(signed.body);
+            for (name, value) in signed.headers {
+                request = request.header(name, value);
+            }
+            let answer = request.send().await.unwrap().text().await.unwrap();
+            let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+            answer["Code"].as_str().unwrap_or_default().to_owned()
+        };
+        // It is let in, and there is no such user.
+        assert_eq!(ask("a").await, "ResourceNotFound.User");
+        let page = served.page("/console/tokens").await;
+        assert!(page.contains("Access key") && page.contains(id.as_str()) && !page.contains(secret.as_str()));
+        let path = format!("/console/tokens/{id}/revoke");
+        let page = served.page(&path).await;
+        assert!(page.contains("Whatever signs with this access key") && page.contains(id.as_str()));
+        let (_, page) = served.accepted(served.form(&path, &path).await).await;
+        assert!(page.contains("The access key is good for nothing") && page.contains("There is no token"));
+        assert_eq!(ask("b").await, "InvalidAccessKeyId.NotFound");
+    });
+}
+
+#[test]
 fn everybody_sees_and_ends_their_own_sessions_and_no_others() {
     on_both("console_sessions", |database, _| async move {
         let hub = open_hub(&database).await;
@@ -312,7 +370,7 @@ async fn only_administrators_change_accounts_and_tokens_and_only_auditors_see_th
         let form = [("csrf", "another"), ("confirm", "grace")];
         assert_eq!(served.post(path, &form).await.status(), 403, "{path}");
     }
-    assert_eq!(hub.db.read(tokens::list).await.unwrap().len(), 1);
+    assert_eq!(hub.db.read(tokens::list).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

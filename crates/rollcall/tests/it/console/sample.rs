@@ -37,6 +37,7 @@ pub(super) struct Sample {
     pub(super) token: String,
     /// How the token begins.
     pub(super) token_begins: String,
+    pub(super) access_key: String,
     pub(super) connection: String,
     pub(super) connection_token: String,
     /// How the connection's token begins.
@@ -398,12 +399,15 @@ pub(super) async fn fill(hub: &Hub) -> Sample {
     let days = Term::Days(90);
     let made = manage::create_token(hub, somebody(), "Provisioning".into(), Role::Auditor, days);
     let (token, _) = made.await.unwrap();
+    let made = manage::create_access_key(hub, somebody(), "Staff sync".into(), Role::Administrator, days);
+    let (access_key, _) = made.await.unwrap();
     let (connection, connection_token) = connection(hub, &research, &zhangwei).await;
     let client_secret = client_secret(hub, &wiki.id).await;
     Sample {
         account: account.id,
         token: token.id,
         token_begins: token.prefix,
+        access_key: access_key.id,
         connection,
         connection_token: connection_token.id,
         connection_token_begins: connection_token.prefix,
@@ -434,6 +438,7 @@ impl Sample {
             account,
             token,
             token_begins: _,
+            access_key,
             connection,
             connection_token,
             connection_token_begins: _,
@@ -511,6 +516,10 @@ impl Sample {
             ("tokens", "/console/tokens".into()),
             ("token-new", "/console/tokens/new".into()),
             ("token-revoke", format!("/console/tokens/{token}/revoke")),
+            (
+                "access-key-revoke",
+                format!("/console/tokens/{access_key}/revoke"),
+            ),
             ("sessions", "/console/sessions".into()),
             ("connections", "/console/connections".into()),
             ("connection", of_it("")),

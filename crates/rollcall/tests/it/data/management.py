@@ -39,13 +39,13 @@ def call(name, by=None, **fields):
     return body
 
 
-def refused(code, status, name, by=None, **fields):
+def refused(code, answer, name, by=None, **fields):
     """Makes a call that must be refused so."""
     try:
         call(name, by, **fields)
     except Exception as error:
         assert error.code == code, (name, error.code, error.message)
-        assert error.status_code == status, (name, error.status_code)
+        assert error.status_code == answer, (name, error.status_code)
         assert error.request_id.startswith("req_"), (name, error.request_id)
         return
     raise AssertionError(f"{name} was not refused with {code}")
@@ -123,7 +123,105 @@ for number in (1, 2, 3):
     assert page.total_count == 6, page.total_count
     names += [one.username for one in page.users]
 assert sorted(names) == ["ada.l"] + [f"many-{number}" for number in range(5)], names
-refused("UnsupportedParameter.UsernameStartsWith", 400, "list_users", username_starts_with="a")
+
+
+def everybody(**fields):
+    """The usernames of a list of users, read by tokens, which has to say the same by numbers."""
+    found, token = [], None
+    while True:
+        page = call("list_users", max_results=2, next_token=token, **fields)
+        assert page.max_results == 2 and len(page.users) <= 2
+        found += [one.username for one in page.users]
+        token = page.next_token
+        if not token:
+            break
+    assert page.total_count == len(found), (page.total_count, found)
+    by_number = call("list_users", page_size=100, **fields)
+    assert [one.username for one in by_number.users] == found and by_number.next_token is None
+    assert by_number.total_count == len(found)
+    return sorted(found)
+
+
+many = [f"many-{number}" for number in range(5)]
+assert everybody() == ["ada.l"] + many
+assert everybody(organizational_unit_id=optics) == ["ada.l"] + many
+assert everybody(organizational_unit_id=lasers) == ["ada.l"]
+assert everybody(username_starts_with="MANY") == many
+assert everybody(username_starts_with="many-3") == ["many-3"]
+assert everybody(username_starts_with="any") == []
+assert everybody(display_name_starts_with="Ad") == ["ada.l"]
+assert everybody(display_name_starts_with="ad") == []
+assert everybody(email="ADA@example.org") == ["ada.l"]
+assert everybody(phone_region="86", phone_number="13900000001") == ["ada.l"]
+assert everybody(phone_number="13900000001") == ["ada.l"]
+assert everybody(phone_region="86") == ["ada.l"]
+assert everybody(phone_region="49", phone_number="13900000001") == []
+assert everybody(user_external_id="e-1") == ["ada.l"]
+assert everybody(user_external_id="e-1", user_source_type="build_in", user_source_id=instance) == ["ada.l"]
+assert everybody(user_external_id="e-1", user_source_type="ldap") == []
+assert everybody(user_source_type="build_in") == ["ada.l"] + many
+assert everybody(user_source_id="other") == []
+assert everybody(user_external_id=ada) == [], "who was given an external id does not bear the own id"
+second = call("list_users", username_starts_with="many-1").users[0].user_id
+assert everybody(user_external_id=second) == ["many-1"]
+assert everybody(user_ids=[ada, second, "user_nobody"]) == ["ada.l", "many-1"]
+assert everybody(user_ids=[ada, second], organizational_unit_id=lasers) == ["ada.l"]
+call("disable_user", user_id=second)
+assert everybody(status="disabled") == ["many-1"]
+assert everybody(status="enabled", username_starts_with="many") == ["many-0", "many-2", "many-3", "many-4"]
+call("enable_user", user_id=second)
+refused("InvalidParameter.Status", 400, "list_users", status="locked")
+refused("InvalidParameter.PageNumber", 400, "list_users", page_number=2, max_results=2)
+refused("InvalidParameter.NextToken", 400, "list_users", next_token="*")
+refused("ResourceNotFound.OrganizationalUnit", 404, "list_users", organizational_unit_id="ou_nothing")
+
+# A user is created once under a client token.
+asked = dict(client_token="3a7e", username="once", display_name="Once", primary_organizational_unit_id=optics)
+once = call("create_user", **asked).user_id
+assert call("create_user", **asked).user_id == once
+refused("IdempotentParameterMismatch", 400, "create_user", **{**asked, "display_name": "Twice"})
+refused("ResourceDuplicated.Username", 403, "create_user", **{**asked, "client_token": "3a7f"})
+refused("InvalidParameter.ClientToken", 400, "create_user", **{**asked, "client_token": "x" * 65})
+# One that was refused is judged anew.
+later = dict(client_token="3a80", username="later", primary_organizational_unit_id="ou_nothing")
+refused("ResourceNotFound.OrganizationalUnit", 404, "create_user", **later)
+later = call("create_user", **{**later, "primary_organizational_unit_id": optics}).user_id
+
+# Users are deleted all together, or none of them.
+refused("ResourceNotFound.User", 404, "delete_users", user_ids=[once, later, "user_nobody"])
+assert everybody(user_ids=[once, later]) == ["later", "once"]
+refused("MissingParameter.UserIds", 400, "delete_users")
+call("delete_users", user_ids=[once, later, once])
+assert everybody(user_ids=[once, later]) == []
+
+# Organizational units, as they are looked for.
+found = call("list_organizational_units")
+assert [one.organizational_unit_id for one in found.organizational_units] == [optics], found
+for fields, expected in [
+    (dict(organizational_unit_name="lasers"), [lasers]),
+    (dict(organizational_unit_name="laser"), []),
+    (dict(organizational_unit_name_starts_with="LAS"), [lasers]),
+    (dict(organizational_unit_name_starts_with="opt"), [optics]),
+    (dict(organizational_unit_ids=[lasers, optics, "ou_nothing"]), sorted([lasers, optics])),
+    (dict(organizational_unit_ids=[lasers, optics], parent_id=optics), [lasers]),
+    (dict(organizational_unit_name_starts_with="opt", parent_id=optics), []),
+]:
+    page = call("list_organizational_units", **fields)
+    assert [one.organizational_unit_id for one in page.organizational_units] == expected, fields
+    assert page.total_count == len(expected)
+# A unit goes with all that is below it.
+top = call("create_organizational_unit", organizational_unit_name="Top", parent_id=settings["root"])
+below = call("create_organizational_unit", organizational_unit_name="Below", parent_id=top.organizational_unit_id)
+inside = call("create_user", username="inside", primary_organizational_unit_id=below.organizational_unit_id).user_id
+refused("OperationDenied.OrganizationalUnitNotEmpty", 403, "delete_organizational_unit",
+        organizational_unit_id=top.organizational_unit_id)
+call("delete_organizational_unit_children", organizational_unit_id=top.organizational_unit_id)
+for unit in (top, below):
+    refused("ResourceNotFound.OrganizationalUnit", 404, "get_organizational_unit",
+            organizational_unit_id=unit.organizational_unit_id)
+refused("ResourceNotFound.User", 404, "get_user", user_id=inside)
+refused("OperationDenied.RootOrganizationalUnit", 403, "delete_organizational_unit_children",
+        organizational_unit_id=settings["root"])
 
 # Groups.
 staff = call("create_group", group_name="Staff", description="all", group_external_id="g-1").group_id
@@ -133,7 +231,28 @@ found = call("get_group", group_id=staff).group
 same(found, instance_id=instance, group_name="All staff", group_external_id="g-2", description="everybody")
 page = call("list_groups", group_name_starts_with="all", page_number=1, page_size=10)
 assert page.total_count == 1 and page.groups[0].group_id == staff
-call("add_users_to_group", group_id=staff, user_ids=[ada])
+others = [call("create_group", group_name=f"Team {number}").group_id for number in range(3)]
+for fields, expected in [
+    (dict(), [staff] + others),
+    (dict(group_name="ALL STAFF"), [staff]),
+    (dict(group_name="all"), []),
+    (dict(group_name_starts_with="team"), others),
+    (dict(group_external_id="g-2"), [staff]),
+    (dict(group_external_id=others[0]), [others[0]]),
+    (dict(group_ids=[others[1], staff, "group_nothing"]), [staff, others[1]]),
+    (dict(group_ids=[others[1], staff], group_name_starts_with="team"), [others[1]]),
+]:
+    page = call("list_groups", **fields)
+    assert [one.group_id for one in page.groups] == sorted(expected), (fields, page)
+    assert page.total_count == len(expected)
+page = call("list_groups", page_number=2, page_size=3)
+assert [one.group_id for one in page.groups] == sorted([staff] + others)[3:] and page.total_count == 4
+call("add_users_to_group", group_id=staff, user_ids=[ada, second])
+page = call("list_users_for_group", group_id=staff, user_ids=[second, "user_nobody"])
+assert [one.user_id for one in page.users] == [second] and page.total_count == 1
+page = call("list_users_for_group", group_id=staff, page_number=2, page_size=1)
+assert [one.user_id for one in page.users] == sorted([ada, second])[1:] and page.total_count == 2
+call("remove_users_from_group", group_id=staff, user_ids=[second])
 page = call("list_users_for_group", group_id=staff, page_number=1, page_size=10)
 assert [one.user_id for one in page.users] == [ada] and page.total_count == 1
 page = call("list_groups_for_user", user_id=ada, page_number=1, page_size=10)
@@ -171,6 +290,36 @@ refused("OperationDenied.SynchronizationJob", 403, "run_synchronization_job", ta
         target_type="application")
 full = settings["other"]
 job = call("run_synchronization_job", target_id=full, target_type="application").synchronization_job_id
+first = jobs.synchronization_jobs[0]
+
+
+def listed(**fields):
+    """The ids of a list of jobs, read by tokens, which has to say the same by numbers."""
+    found, token = [], None
+    while True:
+        page = call("list_synchronization_jobs", max_results=1, next_token=token, **fields)
+        found += [one.synchronization_job_id for one in page.synchronization_jobs]
+        token = page.next_token
+        if not token:
+            break
+    by_number = call("list_synchronization_jobs", page_number=1, page_size=10, **fields)
+    assert [one.synchronization_job_id for one in by_number.synchronization_jobs] == found
+    assert by_number.total_count == page.total_count == len(found)
+    return found
+
+
+both = [job, first.synchronization_job_id]
+assert listed() == both
+assert listed(target_ids=[application]) == both[1:] and listed(target_ids=[application, full]) == both
+assert listed(target_ids=["app_nothing"]) == []
+assert listed(target_type="application", direction="egress") == both
+assert listed(target_type="identity_provider") == [] and listed(direction="ingress") == []
+assert listed(status="pending") == both and listed(status="success") == []
+assert listed(start_time=first.start_time) == both and listed(end_time=first.start_time - 1) == []
+refused("InvalidParameter.Status", 400, "list_synchronization_jobs", status="over")
+refused("InvalidParameter.Direction", 400, "list_synchronization_jobs", direction="up")
+refused("UnsupportedParameter.TargetType", 400, "run_synchronization_job", target_id=full,
+        target_type="identity_provider")
 found = call("get_synchronization_job", synchronization_job_id=job).synchronization_job
 same(found, synchronization_job_id=job, target_id=full, direction="egress", status="pending", end_time=None)
 assert found.result.user_statistics.pushed.total == 0
@@ -191,6 +340,28 @@ param = config.scim_provisioning_config.authn_configuration.authn_param
 same(param, client_id="hub", client_secret=None, token_endpoint="https://scim.example.com/token",
      authn_method="client_secret_post")
 
+# What contradicts itself.
+scim = models.SetApplicationProvisioningConfigRequestScimProvisioningConfig
+authn = models.SetApplicationProvisioningConfigRequestScimProvisioningConfigAuthnConfiguration
+param = models.SetApplicationProvisioningConfigRequestScimProvisioningConfigAuthnConfigurationAuthnParam
+for code, protocol, fields in [
+    ("InvalidParameter.ScimProvisioningConfig", "idaas_callback", dict(
+        scim_provisioning_config=scim(scim_base_url="https://scim.example.com"))),
+    ("InvalidParameter.CallbackProvisioningConfig", "scim2", dict(callback_provisioning_config=
+        models.SetApplicationProvisioningConfigRequestCallbackProvisioningConfig(callback_url="http://127.0.0.1:9/"))),
+    ("UnsupportedParameter.FullPushScopes", "scim2", dict(scim_provisioning_config=scim(full_push_scopes=["x"]))),
+    ("UnsupportedParameter.AuthnMode", "scim2", dict(scim_provisioning_config=scim(
+        authn_configuration=authn(authn_mode="saml", grant_type="bearer_token")))),
+    ("InvalidParameter.ClientId", "scim2", dict(scim_provisioning_config=scim(authn_configuration=authn(
+        grant_type="bearer_token", authn_param=param(client_id="hub"))))),
+    ("InvalidParameter.AccessToken", "scim2", dict(scim_provisioning_config=scim(authn_configuration=authn(
+        grant_type="client_credentials", authn_param=param(access_token="hush"))))),
+]:
+    refused(code, 400, "set_application_provisioning_config", application_id=full, provision_protocol_type=protocol,
+            **fields)
+call("set_application_provisioning_config", application_id=full, provision_protocol_type="scim2",
+     scim_provisioning_config=scim(full_push_scopes=["urn:alibaba:idaas:app:scim:User:PUSH"]))
+
 # What a role does not permit, and what is not there.
 same(call("get_user", auditor, user_id=ada).user, username="ada.l")
 refused("Forbidden.Permission", 403, "disable_user", auditor, user_id=ada)
@@ -204,6 +375,7 @@ refused("UnsupportedAction", 400, "get_application", application_id=application)
 called = answered
 
 # What is deleted is gone.
+refused("Forbidden.Permission", 403, "delete_users", auditor, user_ids=[ada])
 call("delete_group", group_id=staff)
 refused("ResourceNotFound.Group", 404, "get_group", group_id=staff)
 call("delete_user", user_id=ada)

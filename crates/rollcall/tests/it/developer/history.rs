@@ -281,6 +281,7 @@ impl<'a> Story<'a> {
             }
             // Retention takes the log away: what was since the last look is told no more.
             _ => {
+                self.change_directory(&hub).await;
                 let trim = hub
                     .db
                     .write(|tx| tx.execute("DELETE FROM changes", rollcall_db::params![]));

@@ -1,5 +1,6 @@
 //! The management API: what administrators' programs do with access keys.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -10,7 +11,7 @@ use rollcall::accounts::tokens::Term;
 use rollcall::application::Scope;
 use rollcall::hub::Hub;
 use rollcall::id::ROOT_UNIT;
-use rollcall::management::ACTIONS;
+use rollcall::management::CALLS;
 use rollcall::secret::ExposeSecret as _;
 use rollcall::signin::manage;
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ fn the_official_client_makes_every_call_and_reads_back_what_it_sets() {
                 })
                 .collect();
             actions.sort();
-            assert_eq!(actions, ACTIONS);
+            assert_eq!(actions, CALLS.map(|call| call.action));
             let docs = include_str!("../../../../../docs/api-compatibility.md");
             let (_, docs) = docs.split_once("## The management API").unwrap();
             for name in &every {
@@ -84,11 +85,65 @@ fn the_official_client_makes_every_call_and_reads_back_what_it_sets() {
     });
 }
 
+#[test]
+fn each_parameter_is_supported_or_refused_as_the_docs_say() {
+    let Some(python) = python() else { return };
+    on_each("management_fields", |site| {
+        let python = python.clone();
+        async move {
+            let (key, secret) = access_key(&site.hub, Role::Administrator).await;
+            let settings = json!({
+                "endpoint": site.address.to_string(), "protocol": "http", "instance": site.hub.instance.id,
+                "key": key, "secret": secret, "actions": CALLS.map(|call| call.action).to_vec(),
+            });
+            let said = drive(python, "management_fields.py", settings).await;
+            let docs = include_str!("../../../../../docs/api-compatibility.md");
+            let (_, docs) = docs.split_once("## The management API").unwrap();
+            let mut count = 0;
+            for call in CALLS {
+                let told = said[call.action].as_object().unwrap();
+                let mut refused = BTreeSet::new();
+                for (path, code) in told {
+                    let code = code.as_str().unwrap();
+                    let unsupported = code.strip_prefix("UnsupportedParameter.");
+                    refused.extend(unsupported.map(str::to_owned));
+                    let is_known = call.parameters.contains(&path.as_str());
+                    assert_eq!(unsupported.is_none(), is_known, "{} {path}: {code}", call.action);
+                    count += 1;
+                }
+                for known in call.parameters {
+                    assert!(told.contains_key(*known), "{} has no {known}", call.action);
+                }
+                // The call's row says what it is without.
+                let row = docs
+                    .lines()
+                    .find(|line| line.starts_with(&format!("| `{}` |", snake(call.action))));
+                let (_, without) = row.unwrap().split_once("without ").unwrap_or_default();
+                let named = without.split('`').skip(1).step_by(2).map(str::to_owned);
+                assert_eq!(named.collect::<BTreeSet<_>>(), refused, "{}", call.action);
+            }
+            assert!(count > 150, "{count}");
+        }
+    });
+}
+
+/// A call's name as the client writes it.
+fn snake(action: &str) -> String {
+    let mut name = String::new();
+    for c in action.chars() {
+        if c.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(c.to_ascii_lowercase());
+    }
+    name
+}
+
 /// A request as a client signs it: headers, query and body.
-struct Request {
-    query: Vec<(&'static str, String)>,
-    headers: Vec<(&'static str, String)>,
-    body: String,
+pub(crate) struct Request {
+    pub(crate) query: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: String,
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -100,21 +155,31 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Signs what asks for a user, by what the client's own documentation says of signing.
-fn signed(site: &Site, (key, secret): &(String, String), nonce: &str, at: i64) -> Request {
+fn signed(site: &Site, key: &(String, String), nonce: &str, at: i64) -> Request {
+    sign((&site.address.to_string(), &site.hub.instance.id), key, nonce, at)
+}
+
+/// The same, for a host and an instance.
+pub(crate) fn sign(
+    (host, instance): (&str, &str),
+    (key, secret): &(String, String),
+    nonce: &str,
+    at: i64,
+) -> Request {
     let body = "UserId=user_nobody".to_owned();
     let date = jiff::Timestamp::from_millisecond(at).unwrap();
     let date = date.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let content = hex(digest(&SHA256, body.as_bytes()).as_ref());
     let headers = vec![
         ("content-type", "application/x-www-form-urlencoded".to_owned()),
-        ("host", site.address.to_string()),
+        ("host", host.to_owned()),
         ("x-acs-action", "GetUser".to_owned()),
         ("x-acs-content-sha256", content.clone()),
         ("x-acs-date", date),
         ("x-acs-signature-nonce", nonce.to_owned()),
         ("x-acs-version", "2021-12-01".to_owned()),
     ];
-    let query = vec![("InstanceId", site.hub.instance.id.clone())];
+    let query = vec![("InstanceId", instance.to_owned())];
     let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
     let names = names.join(";");
     let lines: String = headers
@@ -247,6 +312,19 @@ fn a_request_is_taken_once_in_time_and_as_it_was_signed() {
             header.1 = header.1.replace(";x-acs-date", "");
         }
         assert_eq!(send(&site, &partly).await, (400, "IncompleteSignature".into()));
+        // Nor its type, where there is a body: another one would have it passed over.
+        let mut partly = sign("g");
+        for header in &mut partly.headers {
+            header.1 = header.1.replace("content-type;", "");
+        }
+        assert_eq!(send(&site, &partly).await, (400, "IncompleteSignature".into()));
+        // Two headers of one name are not what was signed, though the text of it is the same.
+        let mut twice = sign("h,i");
+        for header in &mut twice.headers {
+            header.1 = header.1.replace("h,i", "h");
+        }
+        twice.headers.push(("x-acs-signature-nonce", "i".to_owned()));
+        assert_eq!(send(&site, &twice).await, (400, "SignatureDoesNotMatch".into()));
         // Nothing else opens it, and the key opens nothing else.
         let (status, _, bytes) = site
             .exchange("POST", "/", &bearer(&site.machine), String::new())

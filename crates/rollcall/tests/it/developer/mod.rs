@@ -4,7 +4,7 @@ mod client;
 mod echo;
 mod history;
 mod kept;
-mod management;
+pub(crate) mod management;
 mod pages;
 mod scopes;
 mod story;
