@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Making, VERSION, musl, repository, run};
+use super::{Making, VERSION, begin_anew, musl, repository, run};
 use crate::install::{below_target, install, on_path};
 
 /// The authorities that the hub trusts when it sends to an application.
@@ -64,10 +64,7 @@ pub(super) fn make(making: &Making) -> io::Result<PathBuf> {
 
 /// Writes what the Containerfile takes from its first stage.
 fn write_stage(program: &Path, stage: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(stage) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    begin_anew(stage)?;
     let image = stage.join("image");
     for folder in ["usr/local/bin", "etc/ssl/certs", "tmp"] {
         std::fs::create_dir_all(image.join(folder))?;

@@ -163,10 +163,7 @@ fn program(making: &Making, target: Option<&str>) -> io::Result<PathBuf> {
 /// data in `/var/lib/rollcall`.
 fn write_texts(program: &Path, folder: &Path) -> io::Result<()> {
     // A page of a command that is gone must not be packed again.
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    begin_anew(folder)?;
     std::fs::create_dir_all(folder.join("completions"))?;
     run(Command::new(program).arg("man").arg(folder.join("man")))?;
     let said = |arguments: &[&str]| {
@@ -196,6 +193,14 @@ fn write_texts(program: &Path, folder: &Path) -> io::Result<()> {
     }
     let example = example.replace(default, "data_dir = \"/var/lib/rollcall\"");
     std::fs::write(folder.join("rollcall.toml"), example)
+}
+
+/// Makes a folder that has nothing in it, whatever was there.
+fn begin_anew(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => std::fs::create_dir_all(folder),
+    }
 }
 
 /// The version of what is made.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Profile, VERSION, cargo, repository, run};
+use super::{Profile, VERSION, begin_anew, cargo, repository, run};
 use crate::install::below_target;
 
 /// Builds the hub unoptimized from packages, for a target if one is named, and returns where it is.
@@ -25,11 +25,7 @@ pub(crate) fn build(target: Option<&str>) -> io::Result<PathBuf> {
     run(pack.current_dir(repository()))?;
 
     let folder = below_target("packaged");
-    match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    std::fs::create_dir_all(&folder)?;
+    begin_anew(&folder)?;
     write_workspace(&unpack(&folder)?, &folder)?;
 
     let mut build = Command::new(cargo());

@@ -123,7 +123,7 @@ impl Machine {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// Puts a file into its `/tmp`, and returns its path there.
+    /// Puts a file into its `/root`, and returns its path there.
     pub(super) fn take(&self, file: &Path) -> String {
         let name = file.file_name().unwrap().to_str().unwrap();
         std::fs::copy(file, self.root.join("root").join(name)).unwrap();
