@@ -1,23 +1,33 @@
 //! A browser that keeps one connection and reads what it gets as fast as it comes: the time of an answer is that of the
 //! server and the loopback interface.
 
-use anyhow::{Context as _, Result, ensure};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use anyhow::{Context as _, Result, bail, ensure};
+use bytes::{Bytes, BytesMut};
+use httparse::{EMPTY_HEADER, Response, Status};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-/// How long a line of a head may be.
-const LINE: usize = 16_384;
+/// How long a head may be.
+const HEAD: usize = 65_536;
+
+/// How many headers it may have.
+const HEADERS: usize = 64;
+
+/// How much is read at once, in bytes.
+const PIECE: usize = 16_384;
 
 /// An answer.
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
 }
 
 /// A connection to the hub, of somebody who is known by a header.
 pub(super) struct Client {
-    stream: BufReader<TcpStream>,
+    stream: TcpStream,
+    /// What has come, and was not looked at yet.
+    come: BytesMut,
     /// The header.
     known: String,
 }
@@ -33,7 +43,8 @@ impl Client {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.set_nodelay(true)?;
         Ok(Self {
-            stream: BufReader::new(stream),
+            stream,
+            come: BytesMut::with_capacity(PIECE),
             known,
         })
     }
@@ -57,33 +68,23 @@ impl Client {
         Ok(())
     }
 
-    /// A line of the head, without its end.
-    async fn line(&mut self) -> Result<String> {
-        let mut line = Vec::new();
-        loop {
-            match self.stream.read_u8().await? {
-                b'\n' => break,
-                byte => line.push(byte),
-            }
-            ensure!(line.len() < LINE, "the head of an answer does not end");
-        }
-        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    /// Waits until more has come.
+    async fn more(&mut self) -> Result<()> {
+        self.come.reserve(PIECE);
+        let count = self.stream.read_buf(&mut self.come).await?;
+        ensure!(count > 0, "the connection has ended");
+        Ok(())
     }
 
     /// The status, and how long the body is if that is said.
     async fn head(&mut self) -> Result<(u16, Option<usize>)> {
-        let first = self.line().await?;
-        let status = first.split(' ').nth(1).context("no status")?.parse()?;
-        let mut length = None;
         loop {
-            let line = self.line().await?;
-            if line.is_empty() {
+            if let Some((head, status, length)) = head(&self.come)? {
+                drop(self.come.split_to(head));
                 return Ok((status, length));
             }
-            let (name, value) = line.split_once(':').context("no header")?;
-            if name.eq_ignore_ascii_case("content-length") {
-                length = Some(value.trim().parse()?);
-            }
+            ensure!(self.come.len() < HEAD, "the head of an answer does not end");
+            self.more().await?;
         }
     }
 
@@ -96,8 +97,11 @@ impl Client {
     pub(super) async fn send(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
         self.ask(method, path, body).await?;
         let (status, length) = self.head().await?;
-        let mut body = vec![0; length.with_context(|| format!("{path}: an answer of unknown length"))?];
-        self.stream.read_exact(&mut body).await?;
+        let length = length.with_context(|| format!("{path}: an answer of unknown length"))?;
+        while self.come.len() < length {
+            self.more().await?;
+        }
+        let body = self.come.split_to(length).freeze();
         Ok(Answer { status, body })
     }
 
@@ -106,10 +110,32 @@ impl Client {
         self.ask("GET", path, b"").await?;
         let (status, _) = self.head().await?;
         ensure!(status == 200, "{path}: {status}");
-        self.stream.read_u8().await?;
+        if self.come.is_empty() {
+            self.more().await?;
+        }
         // Whoever does not wait for it has ended.
         let _ = begun.send(());
         tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await?;
         Ok(())
     }
+}
+
+/// How long the head is at the beginning of what has come, its status, and how long it says that the body is; `None` if
+/// it is not here whole.
+fn head(come: &[u8]) -> Result<Option<(usize, u16, Option<usize>)>> {
+    let mut headers = [EMPTY_HEADER; HEADERS];
+    let mut head = Response::new(&mut headers);
+    let Status::Complete(size) = head.parse(come)? else {
+        return Ok(None);
+    };
+    let Some(status) = head.code else {
+        bail!("no status")
+    };
+    let mut length = None;
+    for header in head.headers.iter() {
+        if header.name.eq_ignore_ascii_case("content-length") {
+            length = Some(std::str::from_utf8(header.value)?.parse()?);
+        }
+    }
+    Ok(Some((size, status, length)))
 }

@@ -260,7 +260,7 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Figure>> {
     let someone = format!("{}/users/{}", first.path, users[0]);
     let size = client.send("GET", &someone, b"").await?.body.len();
     let all: Arc<[String]> = users.clone().into();
-    let user = |asking: &Asking<'_>, user: &String| format!("{}/users/{user}", asking.path);
+    let user = |asking: &Asking<'_>, user: &String| [asking.path, "/users/", user].concat();
     let everybody = Arc::clone(&all);
     let once = rate(&peers, (0, TIME), "GET", move |asking| {
         let next = everybody.get(asking.number + asking.count * CONNECTIONS)?;
