@@ -37,6 +37,7 @@ mod lookout;
 mod patience;
 mod place;
 mod postgres;
+mod sharing;
 mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;

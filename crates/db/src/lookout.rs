@@ -7,12 +7,16 @@
 //! is one connection for it, which never writes, and which nobody else uses. Asking it costs two calls of the
 //! operating system, and neither reads the disk nor waits for anybody who writes.
 //!
+//! That is still much beside an answer from memory, so those who ask at the same time share a question
+//! ([`crate::sharing`]).
+//!
 //! What is to be compared with a version later has to be read in a transaction of that same connection, because only
 //! there it is known to which version it belongs. The connection leaves its place for that, and whoever asks meanwhile
 //! is told so instead of waiting.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::sharing::Sharing;
 use crate::sqlite::Sqlite;
 use crate::tx::{Begun, Connection};
 use crate::{DbError, Dialect, Row, Value};
@@ -34,26 +38,38 @@ pub enum NoVersion {
 
 /// Where the connection stands that tells versions.
 #[derive(Clone)]
-pub(crate) struct Lookout(Arc<Mutex<Option<Sqlite>>>);
+pub(crate) struct Lookout(Arc<Standing>);
+
+struct Standing {
+    asking: Sharing<Result<Version, NoVersion>>,
+    /// The connection; away while somebody reads with it.
+    place: Mutex<Option<Sqlite>>,
+}
 
 impl Lookout {
     pub(crate) fn new(connection: Sqlite) -> Self {
-        Self(Arc::new(Mutex::new(Some(connection))))
+        Self(Arc::new(Standing {
+            asking: Sharing::default(),
+            place: Mutex::new(Some(connection)),
+        }))
     }
 
     /// Nobody holds it for longer than it takes to ask one version, or to take or to bring the connection.
     fn place(&self) -> MutexGuard<'_, Option<Sqlite>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn version(&self) -> Result<Version, NoVersion> {
-        let place = self.place();
-        let connection = place.as_ref().ok_or(NoVersion::Away)?;
-        // Whatever is wrong, whoever reads next is told of it.
-        connection
-            .data_version()
-            .map(Version)
-            .map_err(|_| NoVersion::Away)
+    pub(crate) async fn version(&self) -> Result<Version, NoVersion> {
+        let ask = || {
+            let place = self.place();
+            let connection = place.as_ref().ok_or(NoVersion::Away)?;
+            // Whatever is wrong, whoever reads next is told of it.
+            connection
+                .data_version()
+                .map(Version)
+                .map_err(|_| NoVersion::Away)
+        };
+        self.0.asking.ask(ask).await
     }
 
     /// What its thread reads with.

@@ -5,18 +5,18 @@ use crate::job::Kind;
 use crate::{DbError, NoVersion, Tx, Version};
 
 impl Db {
-    /// In which version the database is now. Everything that was committed before this was called is in it, whoever
-    /// committed it. It is told on the calling thread, which may run async code: the answer neither reads the disk nor
-    /// waits for anybody who writes.
+    /// In which version the database is now. Everything that was committed before this was polled first is in it,
+    /// whoever committed it. The answer neither reads the disk nor waits for anybody who writes; those who ask at the same
+    /// time share it.
     ///
     /// # Errors
     /// [`NoVersion`].
-    pub fn version(&self) -> Result<Version, NoVersion> {
+    pub async fn version(&self) -> Result<Version, NoVersion> {
         match &self.inner.engine {
             Engine::Threads {
                 versions: Some((lookout, _)),
                 ..
-            } => lookout.version(),
+            } => lookout.version().await,
             Engine::Threads { versions: None, .. } | Engine::Inline(_) => Err(NoVersion::Never),
         }
     }

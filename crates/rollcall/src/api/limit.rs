@@ -43,15 +43,22 @@ impl Left {
     /// Says it in the headers of an answer.
     pub(super) fn tell(&self, headers: &mut HeaderMap) {
         let window = self.limit.window().as_secs().max(1);
-        let wait = self.another.as_secs_f64().ceil();
-        for (name, text) in [
-            (POLICY, format!("\"default\";q={};w={window}", self.limit.burst)),
-            (LEFT, format!("\"default\";r={};t={wait}", self.requests)),
-        ] {
-            if let Ok(value) = HeaderValue::try_from(text) {
+        let wait = self.another.as_nanos().div_ceil(1_000_000_000);
+        let mut number = itoa::Buffer::new();
+        let mut text = String::with_capacity(64);
+        let mut set = |name, parts: [(&str, u128); 2]| {
+            text.clear();
+            text.push_str("\"default\"");
+            for (before, value) in parts {
+                text.push_str(before);
+                text.push_str(number.format(value));
+            }
+            if let Ok(value) = HeaderValue::from_str(&text) {
                 headers.insert(name, value);
             }
-        }
+        };
+        set(POLICY, [(";q=", self.limit.burst.into()), (";w=", window.into())]);
+        set(LEFT, [(";r=", self.requests), (";t=", wait)]);
     }
 }
 

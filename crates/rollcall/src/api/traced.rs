@@ -86,14 +86,14 @@ impl Traced {
         } = self;
         let (status, took) = (response.status().as_u16(), watch.elapsed());
         let ms = took.as_secs_f64() * 1e3;
-        // A stranger may send any word as the method.
-        let method = rollcall_protocol::shown(method.as_str());
+        // A stranger may send any word as the method. It is made fit to be shown only where it is.
+        let shown = || rollcall_protocol::shown(method.as_str());
         span.in_scope(|| {
             // Whoever watches the hub asks every few seconds: that is worth a line only if it fails.
             if WATCHED.contains(&&*route) && status < 400 {
-                tracing::debug!(method, route = &*route, status, ms, "answered");
+                tracing::debug!(method = shown(), route = &*route, status, ms, "answered");
             } else {
-                tracing::info!(method, route = &*route, status, ms, "answered");
+                tracing::info!(method = shown(), route = &*route, status, ms, "answered");
             }
         });
         hub.meters

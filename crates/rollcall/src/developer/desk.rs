@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use rollcall_db::{NoVersion, Tx, Version};
-use rollcall_protocol::SubjectKind;
-use serde::Serialize;
+use rollcall_db::Tx;
 
-use super::kept::{Kept, Subject};
+use super::kept::Kept;
 use super::token::{Token, Tokens};
 use super::{Access, Need, Refusal, Who, echo};
 use crate::access::{Authority, Caller, Origin};
 use crate::accounts::tokens::{self, AccessKey};
 use crate::change;
+use crate::clock::Millis;
 use crate::directory::{Applied, Command};
 use crate::hub::Hub;
 use crate::once::{self, Once};
@@ -23,7 +21,7 @@ pub struct Hall {
     /// The hub.
     pub hub: Hub,
     tokens: Tokens,
-    kept: Kept,
+    pub(super) kept: Kept,
 }
 
 impl Hall {
@@ -36,20 +34,20 @@ impl Hall {
         }
     }
 
-    /// Reads an access token that is good as far as it says itself.
+    /// Reads an access token that is good now as far as it says itself.
     ///
     /// # Errors
     /// [`Refusal::no_token`], [`Refusal::expired_token`].
-    pub fn token(&self, shown: &str) -> Result<Arc<Token>, Refusal> {
-        self.tokens.read(&self.hub, shown)
+    pub fn token(&self, shown: &str, now: Millis) -> Result<Arc<Token>, Refusal> {
+        self.tokens.read(&self.hub, shown, now)
     }
 }
 
 /// Where the calls of one application, or of one access key, come in.
 #[derive(Clone, Debug)]
 pub struct Desk {
-    hall: Arc<Hall>,
-    who: Who,
+    pub(super) hall: Arc<Hall>,
+    pub(super) who: Who,
     origin: Origin,
     /// Under what the call is carried out once.
     once: Option<Once>,
@@ -119,97 +117,6 @@ impl Desk {
                 let access = Access::load(tx, &who, now)?;
                 access.check(need)?;
                 read(tx, &access)
-            })
-            .await
-    }
-
-    /// Shows one subject, as JSON: as [`Desk::read`] finds it, or from memory where that is known to be the same. What
-    /// is shown hangs on nothing but the instance, the subject's kind and id, the directory, and how far who calls
-    /// reaches.
-    ///
-    /// # Errors
-    /// [`Refusal`].
-    pub async fn show<T: Serialize + 'static>(
-        &self,
-        need: Need,
-        kind: SubjectKind,
-        id: String,
-        read: Read<T>,
-    ) -> Result<Bytes, Refusal> {
-        let about = Subject { kind, id };
-        match self.known_now(need, &about)? {
-            Known::Shown(body) => Ok(body),
-            // In a box, because what this takes in memory would have to be found, and moved, also for a call that is
-            // answered without it.
-            known => Box::pin(self.look_up(need, about, read, known)).await,
-        }
-    }
-
-    /// What is known of an answer on the spot.
-    fn known_now(&self, need: Need, about: &Subject) -> Result<Known, Refusal> {
-        let Who::Application(token) = &self.who else {
-            return Ok(Known::Nothing);
-        };
-        match self.hub().db.version() {
-            Ok(version) => match token.access(version, self.hub().clock.now()) {
-                Some(access) => self.hall.known(version, &access, need, about),
-                None => Ok(Known::NotInThisVersion),
-            },
-            Err(NoVersion::Away) => Ok(Known::NotInThisVersion),
-            Err(NoVersion::Never) => Ok(Known::Nothing),
-        }
-    }
-
-    /// Shows a subject of which no more is known.
-    async fn look_up<T: Serialize + 'static>(
-        &self,
-        need: Need,
-        about: Subject,
-        read: Read<T>,
-        known: Known,
-    ) -> Result<Bytes, Refusal> {
-        let known = match (known, &self.who) {
-            // Something was committed, or the token is shown for the first time.
-            (Known::NotInThisVersion, Who::Application(token)) => {
-                self.follow(Arc::clone(token), need, about.clone()).await?
-            }
-            (known, _) => known,
-        };
-        let can_keep = match known {
-            Known::Shown(body) => return Ok(body),
-            Known::NotShown | Known::NotInThisVersion => true,
-            Known::Nothing => false,
-        };
-        let (instance, id) = (self.hub().instance.id.clone(), about.id.clone());
-        let shown = self.read(need, move |tx, access| {
-            let shown = read(tx, access, &instance, &id)?;
-            let body = serde_json::to_vec(&shown).map_err(|error| Refusal::internal(error.to_string()))?;
-            let seq = match can_keep {
-                true => Some(change::head(tx)?.seq),
-                false => None,
-            };
-            // Without the room that the text did not need: it may be kept for long.
-            Ok((Bytes::from(body.into_boxed_slice()), seq, access.reach()))
-        });
-        let (body, seq, reach) = shown.await?;
-        if let Some(seq) = seq {
-            self.hall.kept.insert(seq, reach, &about, body.clone());
-        }
-        Ok(body)
-    }
-
-    /// What is known of an answer in the version that is there now, after what is kept has followed to it.
-    async fn follow(&self, token: Arc<Token>, need: Need, about: Subject) -> Result<Known, Refusal> {
-        let (hall, who, now) = (Arc::clone(&self.hall), self.who.clone(), self.hub().clock.now());
-        self.hub()
-            .db
-            .read_versioned(move |tx| {
-                let Some(version) = hall.kept.follow(tx)? else {
-                    return Ok(Known::Nothing);
-                };
-                let access = Arc::new(Access::load(tx, &who, now)?);
-                token.remember(version, Arc::clone(&access));
-                hall.known(version, &access, need, &about)
             })
             .await
     }
@@ -290,35 +197,5 @@ impl Desk {
                 Ok(applied)
             })
             .await
-    }
-}
-
-/// What reads a subject for somebody; it gets the ids of the instance and of the subject.
-type Read<T> = fn(&mut Tx<'_>, &Access, &str, &str) -> Result<T, Refusal>;
-
-/// What is known of an answer without reading it.
-enum Known {
-    /// It.
-    Shown(Bytes),
-    /// That the caller may ask; the answer is worth keeping.
-    NotShown,
-    /// Nothing in the version that is there now.
-    NotInThisVersion,
-    /// Nothing, and nothing can be kept.
-    Nothing,
-}
-
-impl Hall {
-    /// What is known of an answer in a version in which this is what the caller has.
-    fn known(
-        &self,
-        version: Version,
-        access: &Access,
-        need: Need,
-        about: &Subject,
-    ) -> Result<Known, Refusal> {
-        access.check(need)?;
-        let body = self.kept.get(version, &access.reach(), about);
-        Ok(body.map_or(Known::NotShown, Known::Shown))
     }
 }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rollcall_db::Tx;
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
-use super::{Access, Desk, Given, Need, Page, Paged, Refusal};
+use super::{Access, Desk, Given, Need, Page, Paged, Refusal, Showing};
 use crate::application::Grant;
 use crate::clock::Millis;
 use crate::directory::lists::{self, Narrowed};
@@ -79,23 +78,12 @@ fn seen(tx: &mut Tx<'_>, access: &Access, id: &str) -> Result<Group, Refusal> {
     found.ok_or_else(|| Refusal::not_found(SubjectKind::Group, id))
 }
 
-/// Reads a group.
-///
-/// # Errors
-/// [`Refusal`].
-pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
-    let instance = desk.hub().instance.id.clone();
-    desk.read(READ, move |tx, access| Shown::read(tx, access, &instance, &id))
-        .await
-}
-
-/// Shows a group as JSON.
-///
-/// # Errors
-/// [`Refusal`].
-pub async fn show(desk: &Desk, id: String) -> Result<Bytes, Refusal> {
-    desk.show(READ, SubjectKind::Group, id, Shown::read).await
-}
+/// A group, as it is shown.
+pub const SHOWN: Showing<Shown> = Showing {
+    need: READ,
+    kind: SubjectKind::Group,
+    read: Shown::read,
+};
 
 /// Lists groups by id, as far as they are seen.
 ///

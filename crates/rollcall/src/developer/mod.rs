@@ -4,8 +4,9 @@
 //! ([`token`]) and calls with that. A call is one transaction. It looks first whether the token still is good and what
 //! the application may do ([`Desk::read`], [`Desk::write`]), so that what an administrator takes away is gone with the
 //! next call, also from a write that was under way. Where the database can say at once that nothing was committed, a
-//! call that shows a single subject is what such a transaction has found before ([`Desk::show`], `kept`). Then the scope decides: it is the authority with which a write comes to
-//! the directory's door, and what a read sees ([`Sight`]). What is outside answers as if it did not exist.
+//! call that shows a single subject is what such a transaction has found before (`showing`, `kept`). Then the scope
+//! decides: it is the authority with which a write comes to the directory's door, and what a read sees ([`Sight`]). What
+//! is outside answers as if it did not exist.
 //!
 //! Names, forms and statuses are those that the official clients of the product expect. HTTP is in `api::developer`.
 //!
@@ -18,6 +19,7 @@ mod kept;
 mod page;
 pub mod passwords;
 mod refusal;
+mod showing;
 mod text;
 pub mod token;
 pub mod units;
@@ -37,6 +39,7 @@ pub use desk::{Desk, Hall};
 use kept::Reach;
 pub use page::{Page, Paged};
 pub use refusal::{CODES, Refusal};
+pub use showing::{Known, Showing};
 pub use text::Given;
 use token::{Claims, Token};
 

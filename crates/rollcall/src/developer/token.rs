@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::constant_time;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rollcall_db::Version;
@@ -91,22 +91,38 @@ impl Token {
 /// How many tokens are remembered. Whoever shows one more has the others read anew.
 const MANY: usize = 4_096;
 
-/// The tokens that were shown of late, by their SHA-256 hashes: to open a box takes longer.
+/// How many of the last bytes of a token tell it from others: they are of the box's tag, which looks like chance.
+const TAIL: usize = 16;
+
+/// The tokens that were shown of late, by their tails: to open a box takes longer.
 #[derive(Debug, Default)]
-pub struct Tokens(RwLock<HashMap<[u8; 32], Arc<Token>>>);
+pub struct Tokens(RwLock<HashMap<[u8; TAIL], Remembered>>);
+
+#[derive(Debug)]
+struct Remembered {
+    shown: SecretString,
+    token: Arc<Token>,
+}
+
+impl Remembered {
+    /// This token, and not another one with the same tail.
+    fn token(&self, shown: &str) -> Option<Arc<Token>> {
+        let remembered = self.shown.expose_secret().as_bytes();
+        let is_same = constant_time::verify_slices_are_equal(remembered, shown.as_bytes());
+        is_same.ok().map(|()| Arc::clone(&self.token))
+    }
+}
 
 impl Tokens {
-    /// Reads a token of this hub that is good as far as it says itself.
+    /// Reads a token of this hub that is good now as far as it says itself.
     ///
     /// # Errors
     /// [`Refusal::no_token`], [`Refusal::expired_token`].
-    pub fn read(&self, hub: &Hub, shown: &str) -> Result<Arc<Token>, Refusal> {
-        let now = hub.clock.now();
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest(&SHA256, shown.as_bytes()).as_ref());
+    pub fn read(&self, hub: &Hub, shown: &str, now: Millis) -> Result<Arc<Token>, Refusal> {
+        let tail = *shown.as_bytes().last_chunk().ok_or_else(Refusal::no_token)?;
         let known = {
             let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-            known.get(&hash).map(Arc::clone)
+            known.get(&tail).and_then(|known| known.token(shown))
         };
         let token = match known {
             Some(token) => token,
@@ -117,7 +133,11 @@ impl Tokens {
                     claims,
                     found: Mutex::new(None),
                 });
-                self.keep(hash, &token, now);
+                let remembered = Remembered {
+                    shown: SecretString::from(shown),
+                    token: Arc::clone(&token),
+                };
+                self.keep(tail, remembered, now);
                 token
             }
         };
@@ -127,18 +147,18 @@ impl Tokens {
         }
     }
 
-    fn keep(&self, hash: [u8; 32], token: &Arc<Token>, now: Millis) {
-        if token.claims.expires_at <= now {
+    fn keep(&self, tail: [u8; TAIL], new: Remembered, now: Millis) {
+        if new.token.claims.expires_at <= now {
             return;
         }
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MANY {
-            known.retain(|_, token| now < token.claims.expires_at);
+            known.retain(|_, known| now < known.token.claims.expires_at);
         }
         if known.len() >= MANY {
             known.clear();
         }
-        known.insert(hash, Arc::clone(token));
+        known.insert(tail, new);
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rollcall_db::Tx;
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
-use super::{Access, Desk, Given, Need, Page, Paged, Refusal};
+use super::{Access, Desk, Given, Need, Page, Paged, Refusal, Showing};
 use crate::application::Grant;
 use crate::clock::Millis;
 use crate::directory::lists::{self, UnitsIn, UnitsWanted};
@@ -77,23 +76,12 @@ pub(super) fn seen(tx: &mut Tx<'_>, sight: &Sight, id: &str) -> Result<Unit, Ref
     found.ok_or_else(|| Refusal::not_found(SubjectKind::Unit, id))
 }
 
-/// Reads an organizational unit. The topmost ones of a scope have no parent there.
-///
-/// # Errors
-/// [`Refusal`].
-pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
-    let instance = desk.hub().instance.id.clone();
-    desk.read(READ, move |tx, access| Shown::read(tx, access, &instance, &id))
-        .await
-}
-
-/// Shows an organizational unit as JSON.
-///
-/// # Errors
-/// [`Refusal`].
-pub async fn show(desk: &Desk, id: String) -> Result<Bytes, Refusal> {
-    desk.show(READ, SubjectKind::Unit, id, Shown::read).await
-}
+/// An organizational unit, as it is shown. The topmost ones of a scope have no parent there.
+pub const SHOWN: Showing<Shown> = Showing {
+    need: READ,
+    kind: SubjectKind::Unit,
+    read: Shown::read,
+};
 
 /// Lists organizational units by id, as far as they are seen.
 ///

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rollcall_db::Tx;
 use rollcall_protocol::SubjectKind;
 use serde::Serialize;
 
 use super::passwords::{first_password, prepare};
-use super::{Access, Desk, Given, Need, Page, Paged, Refusal};
+use super::{Access, Desk, Given, Need, Page, Paged, Refusal, Showing};
 use crate::application::Grant;
 use crate::clock::Millis;
 use crate::directory::lists::{self, By, Narrowed};
@@ -135,23 +134,12 @@ pub(super) fn require(tx: &mut Tx<'_>, access: &Access, id: &str) -> Result<User
 
 const READ: Need = Need::Users(Grant::Read);
 
-/// Reads a user.
-///
-/// # Errors
-/// [`Refusal`].
-pub async fn get(desk: &Desk, id: String) -> Result<Shown, Refusal> {
-    let instance = desk.hub().instance.id.clone();
-    desk.read(READ, move |tx, access| Shown::read(tx, access, &instance, &id))
-        .await
-}
-
-/// Shows a user, as JSON.
-///
-/// # Errors
-/// [`Refusal`].
-pub async fn show(desk: &Desk, id: String) -> Result<Bytes, Refusal> {
-    desk.show(READ, SubjectKind::User, id, Shown::read).await
-}
+/// A user, as it is shown.
+pub const SHOWN: Showing<Shown> = Showing {
+    need: READ,
+    kind: SubjectKind::User,
+    read: Shown::read,
+};
 
 impl Shown {
     fn read(tx: &mut Tx<'_>, access: &Access, instance: &str, id: &str) -> Result<Self, Refusal> {

@@ -159,7 +159,7 @@ async fn of_users(desk: &Desk, action: &str, given: &Given) -> Answered {
     let user = || given.needed("userId");
     match action {
         "CreateUser" => fields(&users::create(desk, given).await?),
-        "GetUser" => under("user", &users::get(desk, user()?).await?),
+        "GetUser" => under("user", &desk.get(&users::SHOWN, user()?).await?),
         "ListUsers" => listed(
             "users",
             &users::list(desk, which(desk, given)?, paged(given)?).await?,
@@ -194,10 +194,10 @@ async fn of_units(desk: &Desk, action: &str, given: &Given) -> Answered {
     let unit = || given.needed("organizationalUnitId");
     match action {
         "CreateOrganizationalUnit" => fields(&units::create(desk, given).await?),
-        "GetOrganizationalUnit" => under("organizationalUnit", &units::get(desk, unit()?).await?),
+        "GetOrganizationalUnit" => under("organizationalUnit", &desk.get(&units::SHOWN, unit()?).await?),
         "GetRootOrganizationalUnit" => under(
             "organizationalUnit",
-            &units::get(desk, ROOT_UNIT.to_owned()).await?,
+            &desk.get(&units::SHOWN, ROOT_UNIT.to_owned()).await?,
         ),
         "ListOrganizationalUnits" => {
             let page = units::list(desk, units_wanted(given)?, numbered(given)?).await?;
@@ -218,7 +218,7 @@ async fn of_groups(desk: &Desk, action: &str, given: &Given) -> Answered {
     let group = || given.needed("groupId");
     match action {
         "CreateGroup" => fields(&groups::create(desk, given).await?),
-        "GetGroup" => under("group", &groups::get(desk, group()?).await?),
+        "GetGroup" => under("group", &desk.get(&groups::SHOWN, group()?).await?),
         "ListGroups" => {
             let mut only = Narrowed::default();
             only.external_id(given.some("groupExternalId")?);

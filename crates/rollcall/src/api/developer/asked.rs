@@ -1,8 +1,7 @@
 //! What a call brings.
 
-use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
-use axum::extract::RawPathParams;
-use axum::http::request::Parts;
+use axum::body::{Bytes, HttpBody as _, to_bytes};
+use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,12 +23,6 @@ pub(super) struct Asked {
     bytes: Bytes,
 }
 
-/// A part of the path by its name; empty if the path has none.
-pub(super) fn segment<'a>(path: &'a RawPathParams, wanted: &str) -> &'a str {
-    let found = path.iter().find(|(name, _)| *name == wanted);
-    found.map_or("", |(_, value)| value)
-}
-
 /// The first parameter of a name, unless it is empty.
 fn parameter<'a>(parameters: &'a [(String, String)], wanted: &str) -> Option<&'a str> {
     let found = parameters.iter().find(|(name, _)| name == wanted)?;
@@ -37,16 +30,18 @@ fn parameter<'a>(parameters: &'a [(String, String)], wanted: &str) -> Option<&'a
 }
 
 impl Asked {
-    /// Reads what a request brings.
-    pub(super) async fn read(path: &RawPathParams, parts: &Parts, body: Body) -> Result<Self, Refused> {
-        let query = match parts.uri.query() {
+    /// Reads what a request brings whose path has this id.
+    pub(super) async fn read(id: String, request: Request) -> Result<Self, Refused> {
+        let uri = request.uri();
+        let query = match uri.query() {
             None => Vec::new(),
             Some(_) => {
-                axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+                axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
                     .map_err(|_| Refusal::body("the query cannot be read"))?
                     .0
             }
         };
+        let body = request.into_body();
         let bytes = match body.is_end_stream() {
             true => Bytes::new(),
             // In a box, which whoever sends no body does without.
@@ -54,11 +49,7 @@ impl Asked {
                 Refusal::body(format!("the body is larger than {LARGEST} bytes, or ended early"))
             })?,
         };
-        Ok(Self {
-            id: segment(path, "id").to_owned(),
-            query,
-            bytes,
-        })
+        Ok(Self { id, query, bytes })
     }
 
     /// The body's fields.

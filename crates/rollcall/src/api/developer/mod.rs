@@ -18,12 +18,11 @@ use axum::routing::MethodFilter;
 use super::{Api, REQUEST_ID};
 use crate::developer::token;
 use crate::developer::users::{self, Wanted};
-use crate::developer::{Desk, Need, Refusal, groups, passwords, units};
+use crate::developer::{Desk, Need, Refusal, Showing, groups, passwords, units};
 use crate::directory::lists::{Narrowed, UnitsIn, UnitsWanted};
 use crate::directory::{Cascade, Source};
 use answer::{Answer, Answered, Refused, name_request};
 use asked::{Asked, external};
-use entry::Path;
 
 /// A path of an application's calls.
 macro_rules! path {
@@ -51,6 +50,19 @@ impl Calls {
         self.declared.push((method, below(path)));
         Self {
             router: self.router.route(path, entry::call(filter, path, call)),
+            ..self
+        }
+    }
+
+    fn show<T: serde::Serialize + 'static>(
+        mut self,
+        (filter, method): (MethodFilter, &'static str),
+        path: &'static str,
+        showing: &'static Showing<T>,
+    ) -> Self {
+        self.declared.push((method, below(path)));
+        Self {
+            router: self.router.route(path, entry::show(filter, path, showing)),
             ..self
         }
     }
@@ -100,9 +112,7 @@ fn user_calls(calls: Calls) -> Calls {
         .on(POST, path!("/users"), async |desk, asked| {
             Answer::of(&users::create(&desk, &asked.given()?).await?)
         })
-        .on(GET, path!("/users/{id}"), async |desk, asked| {
-            Answer::json(users::show(&desk, asked.id).await?)
-        })
+        .show(GET, path!("/users/{id}"), &users::SHOWN)
         .on(PATCH, path!("/users/{id}"), async |desk, asked| {
             let given = asked.given()?;
             users::patch(&desk, asked.id, &given).await?;
@@ -210,9 +220,7 @@ fn unit_calls(calls: Calls) -> Calls {
         .on(POST, path!("/organizationalUnits"), async |desk, asked| {
             Answer::of(&units::create(&desk, &asked.given()?).await?)
         })
-        .on(GET, path!("/organizationalUnits/{id}"), async |desk, asked| {
-            Answer::json(units::show(&desk, asked.id).await?)
-        })
+        .show(GET, path!("/organizationalUnits/{id}"), &units::SHOWN)
         .on(PATCH, path!("/organizationalUnits/{id}"), async |desk, asked| {
             let given = asked.given()?;
             units::patch(&desk, asked.id, &given).await?;
@@ -256,9 +264,7 @@ fn group_calls(calls: Calls) -> Calls {
         .on(POST, path!("/groups"), async |desk, asked| {
             Answer::of(&groups::create(&desk, &asked.given()?).await?)
         })
-        .on(GET, path!("/groups/{id}"), async |desk, asked| {
-            Answer::json(groups::show(&desk, asked.id).await?)
-        })
+        .show(GET, path!("/groups/{id}"), &groups::SHOWN)
         .on(PATCH, path!("/groups/{id}"), async |desk, asked| {
             let given = asked.given()?;
             groups::patch(&desk, asked.id, &given).await?;
@@ -340,8 +346,8 @@ pub(super) fn nothing() -> Router<Arc<Api>> {
 }
 
 /// Gives an access token for a secret.
-async fn grant(api: Arc<Api>, path: Path, request: Request) -> Answered {
-    let (application_id, client, secret) = entry::client(&api, path, request).await?;
+async fn grant(api: Arc<Api>, request: Request) -> Answered {
+    let (application_id, client, secret) = entry::client(&api, request).await?;
     match client.parameter("grant_type") {
         Some("client_credentials") => {
             Answer::of(&token::grant(&api.shared.hub, &application_id, &secret).await?)
@@ -352,8 +358,8 @@ async fn grant(api: Arc<Api>, path: Path, request: Request) -> Answered {
 }
 
 /// Makes an access token good for nothing.
-async fn revoke(api: Arc<Api>, path: Path, request: Request) -> Answered {
-    let (application_id, client, secret) = entry::client(&api, path, request).await?;
+async fn revoke(api: Arc<Api>, request: Request) -> Answered {
+    let (application_id, client, secret) = entry::client(&api, request).await?;
     let shown = client
         .parameter("token")
         .ok_or_else(|| Refusal::missing("token"))?;

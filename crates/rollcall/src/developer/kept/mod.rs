@@ -21,7 +21,7 @@
 
 mod store;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -70,18 +70,9 @@ impl Reach {
     }
 }
 
-/// About whom something is asked, and how far who asks reaches.
-#[derive(Clone, Debug)]
-pub(super) struct Subject {
-    /// Whether it is a user, a unit or a group.
-    pub(super) kind: SubjectKind,
-    /// The id.
-    pub(super) id: String,
-}
-
 /// The answers that are kept.
 #[derive(Debug)]
-pub(super) struct Kept(Mutex<State>);
+pub(super) struct Kept(RwLock<State>);
 
 #[derive(Debug)]
 struct State {
@@ -99,29 +90,34 @@ impl Default for Kept {
 impl Kept {
     /// Answers that take so many bytes at most.
     pub(super) fn within(bytes: usize) -> Self {
-        Self(Mutex::new(State {
+        Self(RwLock::new(State {
             at: None,
             store: Store::new(bytes),
         }))
     }
 
     /// Nobody holds it for longer than it takes to look up a few answers.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody holds it for longer than it takes to forget or to keep a few answers.
+    fn changed(&self) -> RwLockWriteGuard<'_, State> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The answer about a subject in this version of the database.
-    pub(super) fn get(&self, version: Version, reach: &Reach, about: &Subject) -> Option<Bytes> {
-        let mut state = self.state();
+    pub(super) fn get(&self, version: Version, reach: &Reach, kind: SubjectKind, id: &str) -> Option<Bytes> {
+        let state = self.state();
         let (at, _) = state.at?;
-        (at == version).then(|| state.store.get(about.kind, &about.id, reach))?
+        (at == version).then(|| state.store.get(kind, id, reach))?
     }
 
     /// Keeps an answer that was read at this position of the log, if that is the one to which the log was followed.
-    pub(super) fn insert(&self, seq: Seq, reach: Reach, about: &Subject, body: Bytes) {
-        let mut state = self.state();
+    pub(super) fn insert(&self, seq: Seq, reach: Reach, kind: SubjectKind, id: &str, body: &[u8]) {
+        let mut state = self.changed();
         if state.at.is_some_and(|(_, at)| at == seq) {
-            state.store.insert(about.kind, &about.id, reach, body);
+            state.store.insert(kind, id, reach, body);
         }
     }
 
@@ -145,7 +141,7 @@ impl Kept {
             None => None,
         };
         let touched = news.as_deref().and_then(touched);
-        let mut state = self.state();
+        let mut state = self.changed();
         let gone = match touched {
             Some(ids) => {
                 ids.into_iter().for_each(|id| state.store.forget(id));
@@ -200,30 +196,24 @@ mod tests {
 
     /// A reader may be slow: what it has read is not right any more if the log was followed further meanwhile, and not
     /// yet if its snapshot is younger than the version in which what is kept was looked at.
-    #[test]
-    fn an_answer_of_another_position_of_the_log_is_not_kept() {
+    #[tokio::test]
+    async fn an_answer_of_another_position_of_the_log_is_not_kept() {
         let database = sqlite();
         let db = Db::open(&database.url, crate::schema::migrations(), Options::default()).unwrap();
-        let (kept, version) = (Kept::default(), db.version().unwrap());
+        let (kept, version) = (Kept::default(), db.version().await.unwrap());
         let reach = Reach::of(&Authority::Everything);
-        let about = Subject {
-            kind: SubjectKind::User,
-            id: "user_a".to_owned(),
-        };
-        let put = |seq| kept.insert(seq, reach, &about, Bytes::from_static(b"{}"));
+        let (kind, id) = (SubjectKind::User, "user_a");
+        let put = |seq| kept.insert(seq, reach, kind, id, b"{}");
+        let got = || kept.get(version, &reach, kind, id);
 
         put(7);
-        assert_eq!(
-            kept.get(version, &reach, &about),
-            None,
-            "nothing was followed yet"
-        );
-        kept.state().at = Some((version, 7));
+        assert_eq!(got(), None, "nothing was followed yet");
+        kept.changed().at = Some((version, 7));
         for seq in [6, 8] {
             put(seq);
-            assert_eq!(kept.get(version, &reach, &about), None, "of position {seq}");
+            assert_eq!(got(), None, "of position {seq}");
         }
         put(7);
-        assert!(kept.get(version, &reach, &about).is_some());
+        assert!(got().is_some());
     }
 }

@@ -64,13 +64,13 @@ pub(super) async fn answered(of: &Developer<'_>, path: &str) -> (u16, Value) {
 pub(super) async fn expected(hub: &Hub, token: &str, path: &str) -> (u16, Value) {
     let hall = Arc::new(Hall::new(hub.clone()));
     let (kind, id) = path.trim_start_matches('/').split_once('/').unwrap();
-    let shown = match hall.token(token) {
+    let shown = match hall.token(token, hall.hub.clock.now()) {
         Ok(token) => {
             let desk = Desk::new(hall, token, Origin::default());
             match kind {
-                "users" => users::get(&desk, id.to_owned()).await.map(|it| json!(it)),
-                "groups" => groups::get(&desk, id.to_owned()).await.map(|it| json!(it)),
-                _ => units::get(&desk, id.to_owned()).await.map(|it| json!(it)),
+                "users" => desk.get(&users::SHOWN, id.to_owned()).await.map(|it| json!(it)),
+                "groups" => desk.get(&groups::SHOWN, id.to_owned()).await.map(|it| json!(it)),
+                _ => desk.get(&units::SHOWN, id.to_owned()).await.map(|it| json!(it)),
             }
         }
         Err(refusal) => Err(refusal),

@@ -438,9 +438,17 @@ fn nothing_but_an_access_token_of_the_application_opens_its_calls() {
         let robot = json!({ "name": "robot", "role": "administrator" });
         let robot = site.machine("POST", "/tokens", robot).await.text("secret");
         let (_, connected) = crate::scim::connect(&site.hub, "Okta", &Value::Null).await;
+        // One that the hub remembers, and others that end as it does.
+        assert_eq!(wiki.get("/provisioningScope").await.status, 200);
+        let end = &wiki.token[wiki.token.len() - 16..];
+        let begins = &other.token[..other.token.len() - 16];
+        let first = if wiki.token.starts_with("rca_A") { "B" } else { "A" };
         let wrong = [
             Vec::new(),
             bearer(&site.machine),
+            bearer(end),
+            bearer(&format!("{begins}{end}")),
+            bearer(&format!("rca_{first}{}", &wiki.token[5..])),
             bearer(&robot),
             bearer(&connected),
             bearer(&other.token),
