@@ -1,6 +1,7 @@
 //! What is left of somebody who was erased: nothing.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rollcall::access::Caller;
 use rollcall::backup;
@@ -233,8 +234,12 @@ fn a_synchronization_under_way_knows_nothing_more_of_somebody_who_is_erased() {
         let id = app.application.id.clone();
         let requesting = hub.write_as(caller(), move |tx, ctx| job::request_full(tx, ctx, &id));
         let job_id = requesting.await.unwrap();
+        // Much longer than it takes until delivery knows that somebody was erased.
+        let pause = Duration::from_millis(300);
         let patient = rollcall::delivery::Options {
             tries: 1_000,
+            first_pause: pause,
+            longest_pause: pause,
             ..hasty()
         };
         let delivery = deliver(&hub, patient).await;
